@@ -1,0 +1,53 @@
+# `make train PRESET=minimal` and `make test` set everything up themselves; `make help` lists the rest.
+
+PRESET ?= lora
+ARGS ?=
+VENV := .venv
+BIN := $(VENV)/bin
+# The first of these that is Python 3.11 or later; PYTHON=… names another.
+PYTHONS := python3 python3.13 python3.12 python3.11
+STACK := $(VENV)/.stack
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+
+.PHONY: help setup train lint test-fast test test-all bench snapshot
+
+help: ## list the targets
+	@grep -E '^[a-z-]+:.*##' Makefile | awk -F ':.*## ' '{printf "make %-10s %s\n", $$1, $$2}'
+
+setup: $(STACK) ## make .venv with the pinned stack; does nothing when nothing changed
+
+$(STACK): pyproject.toml constraints.txt
+	@python=; for candidate in $(or $(PYTHON),$(PYTHONS)); do \
+	    if $$candidate -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then python=$$candidate; break; fi; \
+	done; \
+	test -n "$$python" || { echo "setup needs Python 3.11 or later: install it, or name it with PYTHON=…" >&2; exit 1; }; \
+	$$python -c 'import venv, ensurepip' 2>/dev/null || { echo "setup needs Python's venv module: install it (Debian: apt-get install python3-venv)" >&2; exit 1; }; \
+	command -v "$${CXX:-c++}" >/dev/null || { echo "setup needs a C++ compiler, which DeepSpeed compiles with: install it (Debian: apt-get install g++)" >&2; exit 1; }; \
+	echo "setting up $(VENV) with $$python: about 6 GB, about a minute" && \
+	$$python -m venv $(VENV) && \
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt uv && \
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --constraint constraints.txt --editable '.[train,dev]' && \
+	touch $(STACK)
+
+train: setup ## train PRESET (default: lora); ARGS="-s num_train_epochs=1" passes options on
+	@$(BIN)/qtune train $(PRESET) $(ARGS)
+
+lint: setup ## ruff and mypy
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+
+test-fast: setup ## the tests without torch, under a minute
+	@$(BIN)/pytest --ignore tests/e2e
+
+test: lint test-fast ## what must pass before a change: lint, fast tests, every preset trained for real
+	@$(BIN)/pytest --numprocesses 2 --dist worksteal -m "not slow" tests/e2e
+
+test-all: setup ## the slow suites that `make test` leaves out
+	@$(BIN)/pytest -m slow tests/e2e
+
+bench: setup ## the ratios that README quotes
+	@$(BIN)/python bench/startup.py
+
+snapshot: setup ## regenerate the schema snapshot from the installed LLaMA-Factory
+	@$(BIN)/python adapter/tools/schema_snapshot.py

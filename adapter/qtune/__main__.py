@@ -1,0 +1,5 @@
+"""`python -m qtune` is the `qtune` command."""
+
+from qtune.cli import main
+
+main()

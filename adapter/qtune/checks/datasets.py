@@ -1,0 +1,173 @@
+"""Findings about datasets: names, registration keys, files, and the columns of their first row."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import PurePath
+from typing import Any
+
+from qtune.config.names import did_you_mean
+from qtune.data.readers import first_row, has_key
+from qtune.data.registrations import CONVERSATIONS, Registration, names_in
+from qtune.errors import QtuneError
+from qtune.schema import column_keys, dataset_keys, problem, tag_keys
+from qtune.values import Config, Finding
+
+# One of these says where the data lies. Hub keys may stand together: the environment picks the hub.
+_HUBS = ("hf_hub_url", "ms_hub_url", "om_hub_url")
+_SOURCES = ("file_name", *_HUBS, "script_url", "cloud_file_name")
+
+# llamafactory/extras/constants.py, FILEEXT2TYPE
+_SUFFIXES = (".json", ".jsonl", ".csv", ".parquet", ".arrow", ".txt")
+
+# What a row must have beside its prompt, by stage (llamafactory/data/processor).
+_ANSWER_COLUMNS = {"sft": ("response",), "kto": ("response", "kto_tag")}
+_RANKING_STAGES = ("rm", "dpo")
+
+
+def check_datasets(config: Config, registrations: Mapping[str, Registration]) -> list[Finding]:
+    """Findings for the datasets that `config` uses."""
+    findings = []
+    stage = config.get("train", "stage", default="sft")
+    for key in ("dataset", "eval_dataset"):
+        value = config.find("train", key)
+        if value is None:
+            continue
+        for name in names_in(value.value):
+            if name in registrations:
+                findings += check_registration(registrations[name], stage)
+                continue
+            fix = _how_to_register(name, registrations)
+            findings.append(Finding("error", key, f"dataset `{name}` is not registered", fix, value.origin))
+    return list(dict.fromkeys(findings))
+
+
+def check_registration(registration: Registration, stage: str | None = None) -> list[Finding]:
+    """What LLaMA-Factory would ignore, choke on or misread in this registration.
+
+    stage: the training stage, whose columns are then looked for; None leaves them out.
+    """
+    findings = [*_check_keys(registration)]
+    if not findings:
+        findings = [*_check_source(registration)]
+    if not findings and registration.json_path is not None:
+        findings = [*_check_columns(registration, stage)]
+    return findings
+
+
+def _how_to_register(name: str, registrations: Mapping[str, Registration]) -> str:
+    path = PurePath(name)
+    file_name = name if path.suffix else f"{name}.jsonl"
+    register = f"register it in data/datasets.yaml: `{path.stem}: {{file_name: {file_name}}}`"
+    hint = did_you_mean(name, registrations)
+    return f"{hint} Or {register}" if hint else register
+
+
+def _finding(registration: Registration, keys: tuple[str, ...], message: str, fix: str) -> Finding:
+    return Finding("error", ".".join((registration.name, *keys)), message, fix, registration.origin(*keys))
+
+
+def _check_keys(registration: Registration) -> list[Finding]:
+    findings = []
+    blocks: list[tuple[tuple[str, ...], Mapping[str, Any], Mapping[str, Any]]] = [
+        ((), registration.entry, dataset_keys()),
+        (("columns",), registration.block("columns"), column_keys()),
+        (("tags",), registration.block("tags"), tag_keys()),
+    ]
+    for where, given, known in blocks:
+        for key, value in given.items():
+            if key not in known:
+                fix = did_you_mean(key, known) or f"known here: {', '.join(known)}"
+                message = "LLaMA-Factory has no such key and would ignore it"
+                findings.append(_finding(registration, (*where, key), message, fix))
+            elif value is not None and (wrong := problem(known[key], value)):
+                findings.append(_finding(registration, (*where, key), wrong, f"set `{key}` to what it takes"))
+    return findings
+
+
+def _check_source(registration: Registration) -> list[Finding]:
+    sources = [key for key in _SOURCES if registration.entry.get(key)]
+    if not sources:
+        return [
+            _finding(registration, (), "names no data", "set `file_name`, or a hub's id with `hf_hub_url`")
+        ]
+    if len(sources) > 1 and not set(sources) <= set(_HUBS):
+        given = " and ".join(f"`{key}`" for key in sources)
+        return [_finding(registration, (), f"names its data twice: {given}", "keep one of them")]
+    path = registration.path
+    if path is not None and not path.exists():
+        fix = f"correct the path; it starts from {registration.document.path.parent.name}/"
+        return [_finding(registration, ("file_name",), f"there is no file {path}", fix)]
+    if path is not None and path.is_file() and path.suffix not in _SUFFIXES:
+        message = f"LLaMA-Factory does not read `{path.suffix or path.name}` files"
+        fix = f"convert it to one of {', '.join(_SUFFIXES)}"
+        return [_finding(registration, ("file_name",), message, fix)]
+    return []
+
+
+def _check_columns(registration: Registration, stage: str | None) -> list[Finding]:
+    path = registration.json_path
+    assert path is not None
+    try:
+        row = first_row(path)
+    except QtuneError as error:
+        return [
+            _finding(
+                registration, ("file_name",), f"{error.where}: {error.what}", error.fix or "mend the file"
+            )
+        ]
+    seen = f"the first row has {', '.join(f'`{key}`' for key in row)}"
+    findings = []
+    for column, name in registration.block("columns").items():
+        if isinstance(name, str) and not has_key(path, name):
+            message = f"no row of {path.name} has `{name}`; {seen}"
+            findings.append(_finding(registration, ("columns", column), message, "name a key that is there"))
+    if findings:
+        return findings
+    columns = registration.columns()
+    missing = [column for column in _needed(registration, stage) if not columns.get(column)]
+    if missing:
+        written = ", ".join(f"{column}: …" for column in missing)
+        defaults = ", ".join(f"`{column_keys()[column].default or column}`" for column in missing)
+        message = f"no row of {path.name} has {defaults}; {seen}"
+        return [
+            _finding(registration, ("columns",), message, f"say which of them it is: columns: {{{written}}}")
+        ]
+    if registration.formatting in CONVERSATIONS:
+        return _check_tags(registration, row.get(columns["messages"]))
+    return []
+
+
+def _needed(registration: Registration, stage: str | None) -> tuple[str, ...]:
+    """The columns without which `stage` has nothing to train on."""
+    ranked = ("chosen", "rejected") if registration.entry.get("ranking") and stage in _RANKING_STAGES else ()
+    if registration.formatting in CONVERSATIONS:
+        return ("messages", *ranked)
+    return ("prompt", *ranked, *_ANSWER_COLUMNS.get(stage or "", ()))
+
+
+def _check_tags(registration: Registration, messages: Any) -> list[Finding]:
+    """The first message against the tags; a usual slip is `role`/`content` under `from`/`value` tags."""
+    if not isinstance(messages, list) or not messages or not isinstance(messages[0], dict):
+        return []
+    tags = registration.tags()
+    message = messages[0]
+    missing = [tag for tag in ("role_tag", "content_tag") if tags[tag] not in message]
+    if missing:
+        wanted = " and ".join(f"`{tags[tag]}`" for tag in missing)
+        found = ", ".join(f"`{key}`" for key in message)
+        fix = f"tags: {{{', '.join(f'{tag}: …' for tag in missing)}}}"
+        if {"role", "content"} <= message.keys():
+            fix = "tags: {role_tag: role, content_tag: content, user_tag: user, assistant_tag: assistant}"
+        return [_finding(registration, ("tags",), f"messages have no {wanted} but {found}", fix)]
+    roles = {value for tag, value in tags.items() if tag not in ("role_tag", "content_tag")}
+    role = message[tags["role_tag"]]
+    if role not in roles:
+        listed = ", ".join(f"`{name}`" for name in sorted(map(str, roles)))
+        fix = "name the roles: tags: {user_tag: user, assistant_tag: assistant}"
+        return [
+            _finding(
+                registration, ("tags",), f"the first message's role is `{role}`; the tags know {listed}", fix
+            )
+        ]
+    return []

@@ -1,0 +1,37 @@
+"""Findings about the model: named at all, and there where it is a local directory."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from qtune.config.auto import AUTO
+from qtune.config.model import local_model
+from qtune.values import Config, Finding
+
+
+def check_model(config: Config, root: Path) -> list[Finding]:
+    """A finding where no model is named, or a local one is not there or has no config.json."""
+    value = config.find("train", "model_name_or_path")
+    if value is None:
+        fix = "set it under `train:` in qtune.yaml (`qtune init` makes one), or -m MODEL"
+        return [Finding("error", "model_name_or_path", "no model is named", fix)]
+    if not isinstance(value.value, str):
+        return []  # the schema check says so
+    directory = local_model(value.value, root)
+    if directory is not None and not directory.is_dir():
+        message = f"there is no model directory {directory}"
+        fix = "correct the path, or name a hub's model such as Qwen/Qwen2.5-0.5B-Instruct"
+        return [Finding("error", "model_name_or_path", message, fix, value.origin)]
+    if directory is not None and not (directory / "config.json").is_file():
+        message = f"{directory} holds no config.json"
+        return [
+            Finding("error", "model_name_or_path", message, "name the directory that holds it", value.origin)
+        ]
+    template = config.find("train", "template")
+    if template is not None and template.value == AUTO:
+        message = f"no chat template is known for {value.value}"
+        fix = (
+            "set `template` under `train:` in qtune.yaml to the one it was trained with, or -s template=NAME"
+        )
+        return [Finding("error", "template", message, fix, template.origin)]
+    return []

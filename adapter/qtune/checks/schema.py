@@ -1,0 +1,97 @@
+"""Findings about keys and values: LLaMA-Factory's arguments, DeepSpeed's ZeRO keys, qtune's launch keys."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from qtune.config.aliases import ALIASES
+from qtune.config.auto import AUTO
+from qtune.config.names import did_you_mean
+from qtune.schema import SUPPORTED, Argument, arguments, problem, zero_keys
+from qtune.values import Config, Finding, KeyPath, Value
+
+LAUNCH_KEYS = {
+    "nproc_per_node": Argument(
+        "nproc_per_node", "launch", ("int",), False, None, AUTO, "Training processes on each machine."
+    )
+}
+
+# qtune writes these itself: they follow from other values.
+_OWNED = {
+    "output_dir": "qtune gives each run its own directory: set `runs:` in qtune.yaml, or --name",
+    "dataset_dir": "qtune writes dataset_info.json itself: register datasets in data/datasets.yaml",
+    "deepspeed": "qtune writes DeepSpeed's JSON itself: put its `zero_optimization` keys under `zero:`",
+}
+
+# A rendered file is shared, committed and attached to bug reports.
+_SECRET_SUFFIXES = ("_token", "_api_key", "_secret")
+
+
+def check_schema(config: Config) -> list[Finding]:
+    """A finding for each unknown key, wrong type and wrong choice."""
+    findings = []
+    known_blocks = {"train": arguments(), "zero": zero_keys(), "launch": LAUNCH_KEYS}
+    for path, value in config.values.items():
+        finding = _check(path, value, known_blocks[path[0]])
+        if finding is not None:
+            findings.append(finding)
+    for path in (("launch", "nproc_per_node"), ("train", "per_device_train_batch_size")):
+        processes = config.find(*path)
+        if processes is not None and isinstance(processes.value, int) and processes.value < 1:
+            findings.append(
+                Finding("error", path[1], f"is {processes.value}", "use 1 or more", processes.origin)
+            )
+    return findings
+
+
+def _check(path: KeyPath, value: Value, known: Mapping[str, Argument]) -> Finding | None:
+    block, *keys = path
+    key = keys[0]
+    shown = ".".join(keys) if block == "train" else ".".join(path)
+    if block == "train" and key in _OWNED:
+        return Finding("error", shown, "is not set by hand", _OWNED[key], value.origin)
+    argument = known.get(key)
+    depth = 1
+    while argument is not None and argument.keys and depth < len(keys):
+        known = argument.keys
+        argument = known.get(keys[depth])
+        depth += 1
+    if argument is None:
+        return Finding("error", shown, _unknown(block), _instead(block, keys[depth - 1], known), value.origin)
+    if block == "train" and key.endswith(_SECRET_SUFFIXES):
+        fix = "take it out, and give it to the training through the hub's own login or environment variable"
+        return Finding(
+            "error", shown, "is a secret, which has no place in a rendered file", fix, value.origin
+        )
+    # below a mapping of the library's own, such as lr_scheduler_kwargs, anything may stand
+    whole = value.value if depth == len(keys) else {keys[-1]: value.value}
+    if path == ("train", "template") and value.value == AUTO:
+        return None  # the model check says so
+    wrong = problem(argument, whole)
+    return Finding("error", shown, wrong, _how_to_set(argument), value.origin) if wrong else None
+
+
+def _unknown(block: str) -> str:
+    owner = {
+        "train": f"LLaMA-Factory {SUPPORTED}",
+        "zero": "DeepSpeed's zero_optimization",
+        "launch": "`launch`",
+    }
+    return f"{owner[block]} has no such argument" if block == "train" else f"{owner[block]} has no such key"
+
+
+def _instead(block: str, key: str, known: Mapping[str, Argument]) -> str:
+    if block == "train":
+        if key in ALIASES:
+            return f"`{key}` is `{ALIASES[key]}` in LLaMA-Factory"
+        if key in zero_keys():
+            return f"`{key}` is DeepSpeed's: put it under `zero:`"
+        if key in LAUNCH_KEYS:
+            return f"put `{key}` under `launch:`"
+    elif key in arguments():
+        return f"`{key}` is LLaMA-Factory's: put it under `train:`"
+    return did_you_mean(key, known) or "take it out"
+
+
+def _how_to_set(argument: Argument) -> str:
+    return argument.help or f"set `{argument.name}` to a value of that type"

@@ -1,0 +1,45 @@
+"""The command line: commands parse, call the floors below, and print. Only here is anything printed."""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+import traceback
+from pathlib import Path
+
+from qtune.cli import data, presets, project, train  # noqa: F401  (each registers its commands)
+from qtune.cli.app import app
+from qtune.cli.output import complain
+from qtune.errors import QtuneError
+
+__all__ = ["app", "main"]
+
+
+def main() -> None:
+    """Run the command line; every failure becomes one clear message and an exit code."""
+    try:
+        app()
+    except QtuneError as error:
+        complain(str(error))
+        sys.exit(2)
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except BrokenPipeError:  # `qtune presets | head`
+        sys.stderr.close()
+        sys.exit(1)
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        complain(
+            f"{where}{error.strerror or error}\n  fix: check that path, its permissions and the disk's space"
+        )
+        sys.exit(2)
+    except Exception as error:
+        with tempfile.NamedTemporaryFile(
+            "w", prefix="qtune-", suffix=".log", delete=False, encoding="utf-8"
+        ) as report:
+            traceback.print_exc(file=report)
+        complain(
+            f"qtune itself failed: {type(error).__name__}: {error}\n"
+            f"  fix: please report it with {Path(report.name)}, which holds the details"
+        )
+        sys.exit(1)

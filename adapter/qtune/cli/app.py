@@ -1,0 +1,87 @@
+"""The application and the options that commands share."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from qtune import __version__
+from qtune.config.project import Project, find_project
+from qtune.config.resolve import overrides
+from qtune.machine.hardware import Hardware, detect_hardware, parse_hardware
+from qtune.values import KeyPath, Layer, Origin, Value
+
+app = typer.Typer(
+    name="qtune",
+    help="Team-shared YAML presets in; checked LLaMA-Factory and DeepSpeed configs out; training run.",
+    epilog="Start with `qtune init my-project`, or in a project with `qtune render stage3 && qtune train`.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+PresetArgument = Annotated[
+    str, typer.Argument(metavar="PRESET", help="A preset's name; `qtune presets` lists them.")
+]
+ModelOption = Annotated[
+    str | None,
+    typer.Option("-m", "--model", help="The model: a hub's id or a directory (model_name_or_path)."),
+]
+DatasetOption = Annotated[
+    str | None, typer.Option("-d", "--dataset", help="Registered dataset, or several with commas between.")
+]
+SetOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "-s",
+        "--set",
+        metavar="KEY=VALUE",
+        help="Set one argument; repeatable. VALUE is YAML, null removes; zero.KEY and launch.KEY work too.",
+    ),
+]
+HardwareOption = Annotated[
+    str | None,
+    typer.Option("--hardware", help="Decide `auto` for cpu, 1x24GB, 8x80GB, … instead of for this machine."),
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"qtune {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _shared(
+    directory: Annotated[
+        Path | None, typer.Option("-C", metavar="DIR", help="Run as if started in DIR.")
+    ] = None,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    if directory is not None:
+        os.chdir(directory)
+
+
+def here() -> Project:
+    """The project of the working directory."""
+    return find_project(Path.cwd())
+
+
+def hardware_from(option: str | None) -> Hardware:
+    return detect_hardware() if option is None else parse_hardware(option)
+
+
+def override_layers(model: str | None, dataset: str | None, assignments: list[str] | None) -> list[Layer]:
+    """The command line's values: --model and --dataset, then --set, which wins over them."""
+    given = (("model_name_or_path", model, "--model"), ("dataset", dataset, "--dataset"))
+    values: dict[KeyPath, Value] = {
+        ("train", key): Value(value, Origin(option)) for key, value, option in given if value is not None
+    }
+    layers = [Layer("options", values)] if values else []
+    return [*layers, overrides(assignments)] if assignments else layers

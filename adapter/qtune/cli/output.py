@@ -1,0 +1,54 @@
+"""How things look on a terminal: results to stdout, everything else to stderr."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import typer
+
+from qtune.values import Finding
+
+
+def complain(message: str) -> None:
+    """An error, to stderr."""
+    typer.secho("error: ", fg="red", bold=True, err=True, nl=False)
+    typer.echo(message, err=True)
+
+
+def note(message: str) -> None:
+    """Something that is no result, to stderr."""
+    typer.echo(message, err=True)
+
+
+def report(findings: Iterable[Finding]) -> None:
+    """Findings, to stderr."""
+    for finding in findings:
+        colour = "red" if finding.severity == "error" else "yellow"
+        typer.secho(f"{finding.severity}: ", fg=colour, bold=True, err=True, nl=False)
+        typer.echo(str(finding), err=True)
+
+
+def print_json(value: Any) -> None:
+    typer.echo(json.dumps(value, indent=2, ensure_ascii=False))
+
+
+def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """A table as wide as the terminal, as wide as it needs elsewhere."""
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    for row in rows:
+        table.add_row(*row)
+    Console(width=None if sys.stdout.isatty() else 200, markup=False, highlight=False).print(table)
+
+
+def markdown_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [columns, ["---"] * len(columns), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)

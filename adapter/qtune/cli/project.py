@@ -1,0 +1,54 @@
+"""`init`: make a project."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from qtune import resources
+from qtune.cli.app import app
+from qtune.cli.output import note
+from qtune.config.project import FILE
+from qtune.errors import QtuneError
+from qtune.files import write_atomic
+
+_DATA = ("datasets.yaml", "demo.jsonl", "demo_eval.jsonl")
+_PROJECT = """\
+# A qtune project: which model, which data, and what is different here from the presets.
+# Under `train:` stand LLaMA-Factory's own arguments; `qtune show lora` lists what the presets set.
+train:
+  model_name_or_path: Qwen/Qwen2.5-0.5B-Instruct   # a hub's id, or a directory
+  dataset: demo                                    # your own: register it in data/datasets.yaml
+  eval_dataset: demo_eval                          # or take the line out, or set val_size: 0.1 instead
+
+# presets: [presets]    # directories of your own presets, searched before the built-in ones
+# runs: runs            # where trainings write
+"""
+_GITIGNORE = """\
+/rendered/
+/runs/
+"""
+
+
+@app.command("init")
+def init_command(
+    directory: Annotated[
+        Path, typer.Argument(metavar="DIR", help="The project's directory, made where missing.")
+    ] = Path(),
+) -> None:
+    """Make a project: qtune.yaml, data/ with a demo dataset and its registration, .gitignore.
+
+    An existing project is left as it is; so is every file that is already there.
+    """
+    if (directory / FILE).exists():
+        raise QtuneError("is a project already", where=str(directory / FILE), fix="name another directory")
+    texts = {f"data/{name}": (resources.root() / "data" / name).read_text(encoding="utf-8") for name in _DATA}
+    texts |= {".gitignore": _GITIGNORE, FILE: _PROJECT}  # qtune.yaml last: it makes the directory a project
+    for name, text in texts.items():
+        if not (directory / name).exists():
+            write_atomic(directory / name, text)
+            typer.echo(str(directory / name))
+    enter = "" if directory.resolve() == Path.cwd() else f"cd {directory} && "
+    note(f"next: set your model and dataset in {FILE}, then `{enter}qtune render lora && qtune train`")

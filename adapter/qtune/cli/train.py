@@ -1,0 +1,112 @@
+"""`train`: run LLaMA-Factory on what was rendered."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from qtune import pipeline
+from qtune.cli.app import (
+    DatasetOption,
+    HardwareOption,
+    ModelOption,
+    SetOption,
+    app,
+    hardware_from,
+    here,
+    override_layers,
+)
+from qtune.cli.output import complain, note
+from qtune.cli.presets import stop_on_errors
+from qtune.config.presets import DEFAULT
+from qtune.config.project import Project
+from qtune.errors import QtuneError
+from qtune.launch.compiled import missing_operations
+from qtune.pipeline import Prepared
+from qtune.runs import Run
+
+
+@app.command("train")
+def train_command(
+    preset: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[PRESET]", help="Render this preset first; else train the current rendered directory."
+        ),
+    ] = None,
+    name: Annotated[
+        str | None,
+        typer.Option("-n", "--name", help="Name of the run; in use, it gets the next free suffix."),
+    ] = None,
+    model: ModelOption = None,
+    dataset: DatasetOption = None,
+    assignments: SetOption = None,
+    hardware: HardwareOption = None,
+) -> None:
+    """Train: run llamafactory-cli on the rendered files, keep its log, and record the run.
+
+    Without PRESET it trains what `qtune render` wrote last, edits by hand included. Everything goes to
+    runs/NAME: the model or adapter, checkpoints, train.log, and the record qtune.json.
+
+    Exit code 1 where the training failed, 130 where Ctrl-C ended it.
+    """
+    project = here()
+    layers = override_layers(model, dataset, assignments)
+    rendered = pipeline.current(project)
+    if preset is None and rendered is not None:
+        if layers or hardware:
+            fix = f"name the preset too, e.g. `qtune train {rendered} …`, or give them to `qtune render`"
+            raise QtuneError(
+                "options change what is rendered, and nothing is rendered without a preset", fix=fix
+            )
+        prepared = _rendered(project, rendered)
+    else:
+        if preset is None:
+            note(f"nothing is rendered yet, and no preset named: taking `{DEFAULT}`")
+        prepared = pipeline.prepare(preset or DEFAULT, project, hardware_from(hardware), layers)
+        stop_on_errors(prepared)
+        pipeline.write(prepared)
+    run = pipeline.launch(prepared, name=name, begin=lambda run: _announce(run, prepared), show=_show)
+    _tell(run)
+
+
+def _rendered(project: Project, name: str) -> Prepared:
+    prepared = pipeline.read_rendered(project, name)
+    stop_on_errors(prepared)
+    changed = pipeline.stale_layers(prepared)
+    if changed:
+        note(f"note: {', '.join(changed)} changed since this was rendered; `qtune render` takes that in")
+    return prepared
+
+
+def _announce(run: Run, prepared: Prepared) -> None:
+    note(f"training {prepared.config.name} for {prepared.hardware} into {run.directory}")
+    steps = pipeline.steps(prepared)
+    if steps is not None:
+        note(f"{steps.total} steps of {steps.effective_batch} rows (batch x processes x accumulation)")
+    missing = missing_operations(prepared.config, prepared.hardware)
+    if missing:
+        note(f"DeepSpeed compiles {' and '.join(missing)} first: a few minutes without output, this once")
+
+
+def _show(output: bytes) -> None:
+    # stderr, where the library's own log and progress belong: stdout carries the result
+    sys.stderr.buffer.write(output)
+    sys.stderr.buffer.flush()
+
+
+def _tell(run: Run) -> None:
+    status, reason = run.record["status"], run.record["reason"]
+    if status == "finished":
+        typer.echo(str(run.directory))
+        loss = run.record["metrics"].get("train_loss")
+        shown = f", train_loss {loss:.4f}" if isinstance(loss, float) else ""
+        note(f"finished: {run.record['global_step']} steps{shown}")
+    elif status == "interrupted":
+        note(f"interrupted: {reason}; what there is lies in {run.directory}")
+        raise typer.Exit(130)
+    else:
+        complain(f"the training failed: {reason}\n  log: {run.log}")
+        raise typer.Exit(1)

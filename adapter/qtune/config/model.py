@@ -1,0 +1,36 @@
+"""The model that a config names, as far as its directory tells."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from qtune.values import Config
+
+
+def local_model(name: str, root: Path) -> Path | None:
+    """The directory that `name` means, None where it can only be a hub's id.
+
+    `data/tiny-qwen2` could be either: it is a directory where its first part is one in the project.
+    """
+    path = root / Path(name).expanduser()
+    parts = Path(name).parts
+    looks_local = name.startswith((".", "/", "~")) or len(parts) > 2
+    if path.exists() or looks_local or (len(parts) == 2 and (root / parts[0]).is_dir()):
+        return path
+    return None
+
+
+def model_type(config: Config, root: Path) -> str | None:
+    """`model_type` of a local model's config.json, None where it cannot be read."""
+    name = config.get("train", "model_name_or_path")
+    directory = local_model(name, root) if isinstance(name, str) else None
+    if directory is None:
+        return None
+    try:
+        content: Any = json.loads((directory / "config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    found = content.get("model_type") if isinstance(content, dict) else None
+    return found if isinstance(found, str) else None

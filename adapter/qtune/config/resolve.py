@@ -1,0 +1,70 @@
+"""Ordered layers to one config."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from qtune.config.aliases import ALIASES
+from qtune.config.presets import BLOCKS
+from qtune.errors import QtuneError
+from qtune.files import leaves, parse_yaml
+from qtune.values import Config, KeyPath, Layer, Origin, Value
+
+SET_LAYER = "--set"
+
+
+def merge(name: str, layers: Iterable[Layer]) -> Config:
+    """Merge `layers`, lowest precedence first.
+
+    Mappings merge key by key; scalars and lists replace what was there, a mapping too; None removes the
+    key and all below it. A value that replaces another keeps its place in the order.
+    """
+    layers = tuple(layers)
+    merged: dict[KeyPath, Value] = {}
+    for layer in layers:
+        for path, value in layer.values.items():
+            hidden = [old for old in merged if _overlap(old, path) and old != path]
+            for old in hidden:
+                del merged[old]
+            if value.value is None:
+                merged.pop(path, None)
+            else:
+                merged[path] = value
+    return Config(name, merged, layers)
+
+
+def _overlap(one: KeyPath, other: KeyPath) -> bool:
+    shorter = min(len(one), len(other))
+    return one[:shorter] == other[:shorter]
+
+
+def overrides(assignments: Sequence[str]) -> Layer:
+    """The `--set KEY=VALUE` options as the topmost layer.
+
+    VALUE is YAML; KEY is an argument of LLaMA-Factory, or starts with `zero.` or `launch.`, with dots for
+    nested keys. Another toolkit's name for an argument is taken for that argument.
+    Raises QtuneError for an assignment of another form.
+    """
+    values: dict[KeyPath, Value] = {}
+    for assignment in assignments:
+        key, equals, text = assignment.partition("=")
+        path = tuple(key.strip().split("."))
+        if not equals or not all(path):
+            raise QtuneError(
+                f"`{assignment}` is not KEY=VALUE", where=SET_LAYER, fix="write e.g. --set learning_rate=1e-5"
+            )
+        if path[0] not in BLOCKS:
+            path = ("train", ALIASES.get(path[0], path[0]), *path[1:])
+        elif len(path) == 1:
+            raise QtuneError(
+                f"`{path[0]}` is a block of keys",
+                where=SET_LAYER,
+                fix=f"name a key in it: --set {path[0]}.KEY=VALUE",
+            )
+        parsed, _ = parse_yaml(text, f"{SET_LAYER} {key}")
+        origin = Origin(SET_LAYER)
+        if isinstance(parsed, dict) and parsed:
+            values.update({leaf: Value(value, origin) for leaf, value in leaves(parsed, path)})
+        else:
+            values[path] = Value(parsed, origin)
+    return Layer(SET_LAYER, values)

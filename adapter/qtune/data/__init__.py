@@ -1,0 +1,1 @@
+"""Datasets: their registrations and what stands in their files."""

@@ -1,0 +1,211 @@
+"""YAML text to plain values with line numbers; files written whole or not at all."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import os
+import re
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from qtune.errors import QtuneError
+from qtune.values import KeyPath
+
+MAX_BYTES = 1_000_000
+MAX_NODES = 50_000
+MAX_DEPTH = 32
+
+# LLaMA-Factory reads YAML with OmegaConf, to which 1e-4 is a number; to PyYAML it is text. Reading and
+# writing both follow OmegaConf (omegaconf/_yaml.py, get_yaml_loader), so that a value means one thing.
+_FLOAT = re.compile(
+    r"""^(?:
+      [-+]?[0-9]+(?:_[0-9]+)*\.[0-9_]*(?:[eE][-+]?[0-9]+)?
+     |[-+]?[0-9]+(?:_[0-9]+)*(?:[eE][-+]?[0-9]+)
+     |\.[0-9]+(?:_[0-9]+)*(?:[eE][-+][0-9]+)?
+     |[-+]?\.(?:inf|Inf|INF)
+     |\.(?:nan|NaN|NAN))$""",
+    re.VERBOSE,
+)
+
+
+class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
+    """Safe loading with OmegaConf's idea of a float."""
+
+
+class _Dumper(yaml.SafeDumper):
+    """Dumping that quotes whatever `_Loader` would read as something else."""
+
+    def ignore_aliases(self, data: Any) -> bool:
+        return True
+
+
+for _class in (_Loader, _Dumper):
+    _class.add_implicit_resolver("tag:yaml.org,2002:float", _FLOAT, list("-+0123456789."))
+
+
+@dataclass(frozen=True)
+class Document:
+    """A parsed YAML file.
+
+    data: plain values; lines: the line (from 1) of each key and list item, by path, () for the document.
+    """
+
+    data: Any
+    lines: dict[KeyPath, int]
+    path: Path
+    display: str
+    sha256: str
+
+    def where(self, *path: str) -> str:
+        """`file:line` of the key at `path`, of its nearest parent where it has no line itself."""
+        for end in range(len(path), 0, -1):
+            if path[:end] in self.lines:
+                return f"{self.display}:{self.lines[path[:end]]}"
+        return self.display
+
+
+def read_yaml(path: Path, display: str | None = None) -> Document:
+    """Parse one YAML file; an empty file is an empty mapping.
+
+    Raises QtuneError with file and line for text that is not UTF-8, broken YAML, unknown tags, duplicate
+    keys, and files too large, too deep or too repetitive (alias bombs) to be a config.
+    """
+    display = display or str(path)
+    with path.open("rb") as stream:
+        raw = stream.read(MAX_BYTES + 1)
+    if len(raw) > MAX_BYTES:
+        raise QtuneError(
+            f"is larger than {MAX_BYTES:,} bytes", where=display, fix="name a preset or project file"
+        )
+    try:
+        text = raw.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = raw.count(b"\n", 0, error.start) + 1
+        raise QtuneError(
+            f"is not UTF-8 text (byte 0x{raw[error.start]:02x})",
+            where=f"{display}:{line}",
+            fix="save the file as UTF-8",
+        ) from None
+    data, lines = parse_yaml(text, display)
+    return Document({} if data is None else data, lines, path, display, hashlib.sha256(raw).hexdigest())
+
+
+def parse_yaml(text: str, display: str) -> tuple[Any, dict[KeyPath, int]]:
+    """YAML text to (plain value, line of each path); see `read_yaml` for what it refuses."""
+    try:
+        # the stream check comes with the reader, so it belongs inside the try
+        loader = _Loader(text)
+        node = loader.get_single_node()
+        lines: dict[KeyPath, int] = {}
+        if node is None:
+            return None, lines
+        data = _Builder(loader, lines, display).build(node, (), 0)
+        return data, lines
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        where = f"{display}:{mark.line + 1}" if mark else display
+        problem = " ".join(part for part in (error.context, error.problem) if part)
+        raise QtuneError(
+            f"broken YAML: {problem}", where=where, fix="mend that line (check indentation and quotes)"
+        ) from None
+    except yaml.reader.ReaderError as error:
+        line = text.count("\n", 0, error.position) + 1
+        raise QtuneError(
+            f"broken YAML: {error.reason}", where=f"{display}:{line}", fix="remove that character"
+        ) from None
+    except RecursionError:
+        raise QtuneError(
+            f"is nested deeper than {MAX_DEPTH} levels", where=display, fix="flatten it"
+        ) from None
+
+
+class _Builder:
+    """Walks a node graph into plain values, counting as it goes."""
+
+    def __init__(self, loader: Any, lines: dict[KeyPath, int], display: str) -> None:
+        self._loader = loader
+        self._lines = lines
+        self._display = display
+        self._nodes = 0
+
+    def build(self, node: yaml.Node, path: KeyPath, depth: int) -> Any:
+        self._nodes += 1
+        if self._nodes > MAX_NODES:
+            raise self._error(node, f"expands to more than {MAX_NODES:,} values", "remove the aliases")
+        if depth > MAX_DEPTH:
+            raise self._error(node, f"is nested deeper than {MAX_DEPTH} levels", "flatten it")
+        self._lines.setdefault(path, node.start_mark.line + 1)
+        if isinstance(node, yaml.MappingNode):
+            return self._mapping(node, path, depth)
+        if isinstance(node, yaml.SequenceNode):
+            return [self.build(item, (*path, str(index)), depth + 1) for index, item in enumerate(node.value)]
+        try:
+            return self._loader.construct_object(node)
+        except ValueError as error:  # 2026-13-45 looks like a date to YAML and is none
+            raise self._error(node, f"broken YAML: {error}", "put the value in quotes") from None
+
+    def _mapping(self, node: yaml.MappingNode, path: KeyPath, depth: int) -> dict[str, Any]:
+        result: dict[str, Any] = {}
+        for key_node, value_node in node.value:
+            if key_node.tag == "tag:yaml.org,2002:merge":
+                raise self._error(key_node, "`<<` is not supported here", "use `extends` to inherit")
+            key = self._loader.construct_object(key_node) if key_node.id == "scalar" else None
+            if not isinstance(key, str):
+                shown = key_node.value if key_node.id == "scalar" else "a list or mapping"
+                raise self._error(key_node, f"key {shown!r} is not text", "put the key in quotes")
+            if key in result:
+                first = self._lines[(*path, key)]
+                raise self._error(
+                    key_node, f"`{key}` is set twice, first on line {first}", "keep one of them"
+                )
+            self._lines[(*path, key)] = key_node.start_mark.line + 1
+            result[key] = self.build(value_node, (*path, key), depth + 1)
+        return result
+
+    def _error(self, node: yaml.Node, what: str, fix: str) -> QtuneError:
+        return QtuneError(what, where=f"{self._display}:{node.start_mark.line + 1}", fix=fix)
+
+
+def leaves(data: dict[str, Any], prefix: KeyPath = ()) -> Iterator[tuple[KeyPath, Any]]:
+    """Each (path, plain value) of a nested mapping; lists and empty mappings are leaves."""
+    for key, value in data.items():
+        path = (*prefix, key)
+        if isinstance(value, dict) and value:
+            yield from leaves(value, path)
+        else:
+            yield path, value
+
+
+def dump_yaml(value: Any) -> str:
+    """One value as YAML on one line, read back alike by PyYAML, OmegaConf and `read_yaml`."""
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ValueError(f"{value} has no place in a config")
+    text = yaml.dump(
+        value, Dumper=_Dumper, default_flow_style=True, allow_unicode=True, width=math.inf, sort_keys=False
+    )
+    return text.removesuffix("\n").removesuffix("\n...")
+
+
+def write_atomic(path: Path, text: str, *, executable: bool = False) -> None:
+    """Write `text` to `path` whole or not at all, as UTF-8 with the permissions a new file would have."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as stream:
+            stream.write(text)
+            stream.flush()
+            os.fsync(stream.fileno())
+        # mkstemp makes files that only their owner may read; shared projects need the umask's answer
+        mask = os.umask(0)
+        os.umask(mask)
+        Path(temporary).chmod((0o777 if executable else 0o666) & ~mask)
+        Path(temporary).replace(path)
+    except BaseException:
+        Path(temporary).unlink()
+        raise

@@ -1,0 +1,1 @@
+"""Starting a training: the plan, the process, and what its words mean."""

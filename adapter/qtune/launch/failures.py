@@ -1,0 +1,37 @@
+"""What a child's last words mean."""
+
+from __future__ import annotations
+
+import re
+import signal
+from pathlib import Path
+
+_TAIL_BYTES = 200_000
+_ANSI = re.compile(r"\x1b\[[0-9;]*m")
+# `ValueError: …`, `torch.OutOfMemoryError: …`, with torchrun's `[rank0]: ` before it
+_ERROR = re.compile(r"^(?:\[rank\d+\]:\s*)?((?:\w+\.)*\w*(?:Error|Exception|Interrupt|Exit)\b(?::.*)?)$")
+# What launchers say when their child has failed: true, and no reason.
+_LAUNCHERS = ("ChildFailedError", "CalledProcessError", "SystemExit", "ProcessRaisedException")
+
+
+def tail(log: Path) -> list[str]:
+    """The last lines of a log, without colours and without what a progress bar wrote over."""
+    with log.open("rb") as stream:
+        stream.seek(0, 2)
+        stream.seek(max(0, stream.tell() - _TAIL_BYTES))
+        text = stream.read().decode("utf-8", errors="replace")
+    lines = _ANSI.sub("", text).split("\n")
+    return [line.rstrip("\r").rsplit("\r", 1)[-1].rstrip() for line in lines]
+
+
+def reason_of(log: Path, exit_code: int) -> str:
+    """Why a child failed: its last error line that is no launcher's, else how it ended."""
+    for line in reversed(tail(log)):
+        match = _ERROR.match(line)
+        if match and not any(launcher in match[1] for launcher in _LAUNCHERS):
+            return match[1]
+    if exit_code < 0:
+        name = signal.Signals(-exit_code).name
+        hint = " (the kernel ends so what needs more memory than there is)" if name == "SIGKILL" else ""
+        return f"ended by {name}{hint}"
+    return f"exit code {exit_code}"

@@ -1,0 +1,1 @@
+"""What the machine is: the one here, or the one that `--hardware` names."""

@@ -1,0 +1,263 @@
+"""The story of a training, in one direction.
+
+    layers → config → check → rendered files → launch → run record
+
+`prepare` goes as far as files' text and starts nothing; `write` puts them down; `launch` trains.
+"""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from qtune import manifest as manifests
+from qtune import resources, runs
+from qtune.checks import check
+from qtune.config.auto import Known, auto_layer
+from qtune.config.model import model_type
+from qtune.config.names import valid_name
+from qtune.config.presets import PresetStore
+from qtune.config.project import Project
+from qtune.config.resolve import merge
+from qtune.data.registrations import (
+    Registration,
+    complete_entry,
+    count_training_rows,
+    names_in,
+    read_registrations,
+)
+from qtune.errors import QtuneError
+from qtune.files import leaves, read_yaml, write_atomic
+from qtune.launch import failures, process
+from qtune.launch.plan import into, plan_launch
+from qtune.machine.hardware import Hardware
+from qtune.manifest import Manifest
+from qtune.predict import Steps, predict_steps
+from qtune.render import DERIVED, TRAIN, ZERO, render
+from qtune.runs import Run
+from qtune.values import Config, Finding, LaunchPlan, Layer, Origin, RenderedFile, Value
+
+RENDERED = "rendered"
+CURRENT = "current"
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A config with everything that is known about it before anything is written.
+
+    files: the rendered directory's content, empty where a finding is an error.
+    """
+
+    project: Project
+    config: Config
+    hardware: Hardware
+    findings: tuple[Finding, ...]
+    files: tuple[RenderedFile, ...]
+    plan: LaunchPlan
+    registrations: Mapping[str, Registration]
+
+    @property
+    def errors(self) -> tuple[Finding, ...]:
+        return tuple(finding for finding in self.findings if finding.severity == "error")
+
+    @property
+    def manifest(self) -> Manifest:
+        return manifests.make(self.config, self.hardware, self.files)
+
+
+def resolve(
+    preset: str,
+    project: Project,
+    hardware: Hardware,
+    overrides: Sequence[Layer] = (),
+    *,
+    name: str | None = None,
+) -> Config:
+    """Merge the layers of `preset`, lowest precedence first, and decide each `auto`.
+
+    name: of the config, where it is not the preset's. Raises QtuneError for presets that cannot be read.
+    """
+    chain = PresetStore(project.presets, project.root).chain(preset)
+    layers = [item.layer for item in chain]
+    if project.layer is not None:
+        layers.append(project.layer)
+    layers += overrides
+    merged = merge(name or preset, layers)
+    return merge(
+        merged.name, [*layers, auto_layer(Known(merged, hardware, model_type(merged, project.root)))]
+    )
+
+
+def prepare(
+    preset: str,
+    project: Project,
+    hardware: Hardware,
+    overrides: Sequence[Layer] = (),
+    *,
+    name: str | None = None,
+) -> Prepared:
+    """Everything up to the rendered files' text: nothing is written and nothing started.
+
+    Raises QtuneError where presets, project or registrations cannot be read at all; what is wrong with the
+    values in them is in `findings`, all of it at once.
+    """
+    config = resolve(preset, project, hardware, overrides, name=name)
+    registrations = read_registrations(project)
+    findings = tuple(check(config, registrations, project.root))
+    plan = plan_launch(config, hardware, f"{_rendered_name(config.name)}/{TRAIN}")
+    prepared = Prepared(project, config, hardware, findings, (), plan, registrations)
+    if prepared.errors:
+        return prepared
+    directory = project.root / _rendered_name(config.name)
+    files = render(
+        config,
+        {name: complete_entry(registrations[name], directory) for name in _dataset_names(config)},
+        hardware,
+        plan,
+        templates=resources.root() / "templates",
+        directory=_rendered_name(config.name),
+        # apart from qtune's own runs, which a second run by hand would otherwise continue and overwrite
+        output_dir=f"{project.runs}/{config.name}-by-hand",
+        about=PresetStore(project.presets, project.root).load(preset).about,
+    )
+    return replace(prepared, files=tuple(files))
+
+
+def write(prepared: Prepared) -> Path:
+    """Write the rendered directory and make it the current one; the directory.
+
+    Each file is written whole or not at all; the manifest comes last, so that it never vouches for files
+    that are not there.
+    """
+    directory = prepared.project.root / _rendered_name(prepared.config.name)
+    for file in prepared.files:
+        write_atomic(directory / file.name, file.text, executable=file.name.endswith(".sh"))
+    if not prepared.config.uses_zero:
+        (directory / ZERO).unlink(missing_ok=True)
+    write_atomic(directory / manifests.FILE, manifests.to_text(prepared.manifest))
+    write_atomic(directory.parent / CURRENT, prepared.config.name + "\n")
+    return directory
+
+
+def current(project: Project) -> str | None:
+    """The name of the current rendered directory, None where nothing was rendered."""
+    path = project.root / RENDERED / CURRENT
+    return path.read_text(encoding="utf-8").strip() if path.is_file() else None
+
+
+def read_rendered(project: Project, name: str) -> Prepared:
+    """The rendered directory `name` as it stands, edits by hand included, checked again.
+
+    Raises QtuneError where it is incomplete or unreadable.
+    """
+    relative = _rendered_name(valid_name(name, "rendered directory"))
+    directory = project.root / relative
+    fix = f"render it again: `qtune render {name}`"
+    if not (directory / manifests.FILE).is_file():
+        raise QtuneError(f"there is no rendered {relative}", fix=fix)
+    manifest = manifests.from_text(
+        (directory / manifests.FILE).read_text(encoding="utf-8"), f"{relative}/{manifests.FILE}"
+    )
+    for file in manifest.files:
+        if not (directory / file).is_file():
+            raise QtuneError("is missing", where=f"{relative}/{file}", fix=fix)
+    config = merge(name, [Layer("rendered", manifest.config.values), *_edits(directory, relative, manifest)])
+    config = replace(config, layers=manifest.config.layers)
+    registrations = read_registrations(project)
+    return Prepared(
+        project,
+        config,
+        manifest.hardware,
+        tuple(check(config, registrations, project.root)),
+        tuple(RenderedFile(file, (directory / file).read_text(encoding="utf-8")) for file in manifest.files),
+        plan_launch(config, manifest.hardware, f"{relative}/{TRAIN}"),
+        registrations,
+    )
+
+
+def stale_layers(prepared: Prepared) -> list[str]:
+    """The files among the layers of a rendered directory that have changed since it was rendered."""
+    stale = []
+    for layer in prepared.config.layers:
+        if layer.file is None or layer.sha256 is None:
+            continue
+        path = resources.find(layer.file, prepared.project.root)
+        if not path.is_file() or manifests.digest(path.read_bytes()) != layer.sha256:
+            stale.append(layer.file)
+    return stale
+
+
+def steps(prepared: Prepared) -> Steps | None:
+    """The optimizer steps that the training will take, None where they depend on more than row counts."""
+    train = prepared.config.block("train")
+    rows = count_training_rows(train, prepared.registrations)
+    processes = prepared.config.get("launch", "nproc_per_node", default=1)
+    return predict_steps(train, rows, processes) if rows is not None else None
+
+
+def launch(
+    prepared: Prepared,
+    *,
+    name: str | None = None,
+    begin: Callable[[Run], None],
+    show: Callable[[bytes], None],
+) -> Run:
+    """Train what was written: claim a run, record it, run the child to its end, and record how that was.
+
+    name: of the run, where it is not the config's; one in use gets the next free suffix.
+    begin: called once the run is recorded, before the child starts; show: called with the child's output.
+    """
+    process.find_program(prepared.plan.argv[0])  # before anything is written
+    wanted = valid_name(name or prepared.config.name, "run")
+    runs_directory = prepared.project.root / Path(prepared.project.runs).expanduser()
+    directory = runs.claim(runs_directory, wanted)
+    plan = into(prepared.plan, f"{prepared.project.runs}/{directory.name}")
+    predicted = steps(prepared)
+    run = runs.start(directory, prepared.manifest, plan, predicted.total if predicted else None)
+    try:
+        begin(run)
+        outcome = process.run(plan, prepared.project.root, run.log, show)
+    except BaseException as error:
+        run.end("failed", 1, str(error) or type(error).__name__)
+        raise
+    if outcome.interrupted is not None:
+        run.end("interrupted", outcome.exit_code, f"ended by {signal.Signals(outcome.interrupted).name}")
+    elif outcome.exit_code != 0:
+        run.end("failed", outcome.exit_code, failures.reason_of(run.log, outcome.exit_code))
+    elif (logged := runs.losses(directory)) and not any(logged):
+        run.end("failed", outcome.exit_code, "every logged loss is exactly 0: the model trained on nothing")
+    else:
+        run.end("finished", outcome.exit_code, None)
+    return run
+
+
+def _rendered_name(name: str) -> str:
+    return f"{RENDERED}/{name}"
+
+
+def _dataset_names(config: Config) -> list[str]:
+    names = [name for key in ("dataset", "eval_dataset") for name in names_in(config.get("train", key))]
+    return list(dict.fromkeys(names))
+
+
+def _edits(directory: Path, relative: str, manifest: Manifest) -> list[Layer]:
+    """What somebody changed by hand in train.yaml and zero.json, as layers over what was rendered."""
+    layers = []
+    for file, block in ((TRAIN, "train"), (ZERO, "zero")):
+        path = directory / file
+        if file not in manifest.files or manifests.digest(path.read_bytes()) == manifest.files[file]:
+            continue
+        display = f"{relative}/{file}"
+        document = read_yaml(path, display)  # JSON is YAML
+        data = document.data.get("zero_optimization", {}) if file == ZERO else document.data
+        prefix = ("zero_optimization",) if file == ZERO else ()
+        values = {path: Value(None, Origin(display)) for path in manifest.config.values if path[0] == block}
+        for keys, value in leaves(data):
+            if keys[0] not in DERIVED:
+                values[(block, *keys)] = Value(
+                    value, Origin(display, display, document.lines.get((*prefix, *keys)))
+                )
+        layers.append(Layer(display, values, display))
+    return layers

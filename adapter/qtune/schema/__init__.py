@@ -1,0 +1,244 @@
+"""The arguments of the supported LLaMA-Factory, and what a plain YAML value for one may be.
+
+Read from a bundled snapshot, so that checking a config needs neither torch nor the library itself.
+`adapter/tools/schema_snapshot.py` writes the snapshot.
+"""
+
+import difflib
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from types import MappingProxyType
+from typing import Any
+
+SUPPORTED = "0.9.5"
+"""The LLaMA-Factory version that the snapshot was taken from."""
+
+MOST_CHOICES_LISTED = 12
+
+TYPE_WORDS = {
+    "bool": "true or false",
+    "int": "an integer",
+    "float": "a float",
+    "str": "text",
+    "list": "a list",
+    "dict": "a mapping",
+}
+NUMBERS = {"int": int, "float": float}
+BOOLEAN_WORDS = {True: ("yes", "on", "true"), False: ("no", "off", "false")}
+
+
+@dataclass(frozen=True)
+class Argument:
+    """One thing that a config may set: a train argument, a ZeRO key, or a dataset's key, column or tag."""
+
+    name: str
+    group: str
+    """The LLaMA-Factory class for an argument (model, data, ...); zero, dataset, columns or tags else."""
+    types: tuple[str, ...]
+    """Of bool, int, float, str, list, dict; empty where YAML cannot hold the value.
+
+    A float may be written as an integer. int and float together mean a whole number written either way.
+    """
+    nullable: bool
+    choices: tuple[str | int, ...] | None
+    """The only values of their own type; values of another listed type stay free."""
+    default: Any
+    help: str
+    auto: bool = False
+    """Whether `auto` is filled in when training starts (a few ZeRO keys)."""
+    keys: Mapping[str, "Argument"] | None = None
+    """The keys inside, where the value is a mapping with known keys."""
+
+
+def arguments() -> Mapping[str, Argument]:
+    """Every argument a training config may hold."""
+    return _table("arguments", "")
+
+
+def zero_keys() -> Mapping[str, Argument]:
+    """The keys of DeepSpeed's zero_optimization."""
+    return _table("zero", "zero")
+
+
+def dataset_keys() -> Mapping[str, Argument]:
+    """The keys of a registration in dataset_info.json."""
+    return _dataset_table("keys", "dataset")
+
+
+def column_keys() -> Mapping[str, Argument]:
+    """The keys of a registration's `columns`, with the defaults that hold while the block is absent."""
+    return _dataset_table("columns", "columns")
+
+
+def tag_keys() -> Mapping[str, Argument]:
+    """The keys of a registration's `tags`, with the defaults that hold while the block is absent."""
+    return _dataset_table("tags", "tags")
+
+
+@cache
+def template_names() -> tuple[str, ...]:
+    """The chat templates that LLaMA-Factory knows, sorted."""
+    return tuple(_file("llamafactory")["templates"])
+
+
+def template_for(model_name_or_path: str, model_type: str | None) -> str | None:
+    """The chat template of a model: by its identifier, else by its last part, else by its model type.
+
+    `model_type` is the one in the model's config.json, None when there is none to read.
+    """
+    by_identifier, by_last_part, by_model_type = _templates()
+    identifier = model_name_or_path.lower().rstrip("/")
+    return (
+        by_identifier.get(identifier)
+        or by_last_part.get(identifier.rpartition("/")[2])
+        or by_model_type.get(model_type or "")
+    )
+
+
+def problem(argument: Argument, value: object) -> str | None:
+    """What is wrong with a plain YAML value, in words that follow the argument's name; None when it is right.
+
+    Only the value itself is judged: not its range, not the keys inside a mapping, not other arguments.
+    """
+    if value is None:
+        return None if argument.nullable else f"is null; {_expected(argument)} is expected"
+    if argument.auto and value == "auto":
+        return None
+    if not argument.types:
+        return "cannot be set in YAML: it takes a Python object"
+    return _type_problem(argument, value) or _choice_problem(argument, value)
+
+
+def _type_problem(argument: Argument, value: object) -> str | None:
+    types = argument.types
+    if isinstance(value, bool):
+        return None if "bool" in types else _boolean_problem(argument, value)
+    if isinstance(value, str):
+        return None if "str" in types else _text_problem(argument, value)
+    if isinstance(value, int):
+        return None if "int" in types or "float" in types else _number_problem(argument, value)
+    if isinstance(value, float):
+        if not math.isfinite(value):
+            return f"is not a finite number ({value})"
+        wanted = "float" in types and ("int" not in types or value.is_integer())
+        return None if wanted else _number_problem(argument, value)
+    kind = type(value).__name__
+    return (
+        None
+        if kind in types
+        else f"is {TYPE_WORDS.get(kind, f'a {kind}')}; {_expected(argument)} is expected"
+    )
+
+
+def _boolean_problem(argument: Argument, value: bool) -> str:
+    shown = str(value).lower()
+    for word in BOOLEAN_WORDS[value]:
+        if word in (argument.choices or ()):
+            return f'is {shown}: YAML reads a bare {word} as {shown}; write "{word}" in quotes'
+    return f"is {shown}; {_expected(argument)} is expected"
+
+
+def _text_problem(argument: Argument, value: str) -> str:
+    if _means(value, argument.types):
+        return f"is text in quotes ({value!r}); {_expected(argument)} is expected: remove the quotes"
+    return f"is text ({value!r}); {_expected(argument)} is expected"
+
+
+def _number_problem(argument: Argument, value: int | float) -> str:
+    wrong = f"is {TYPE_WORDS[type(value).__name__]} ({value}); {_expected(argument)} is expected"
+    if "int" in argument.types:
+        return f"{wrong}: write {int(value)}" if value == int(value) else wrong
+    if "str" in argument.types and argument.choices is None:
+        return f"{wrong}: put it in quotes"
+    return wrong
+
+
+def _choice_problem(argument: Argument, value: object) -> str | None:
+    choices = argument.choices
+    if not choices or type(value) is not type(choices[0]) or value in choices:
+        return None
+    names = [str(choice) for choice in choices]
+    wanted = str(value).lower()
+    near = difflib.get_close_matches(wanted, names)
+    wrong = f"is {value!r}; did you mean {near[0]}? Accepted" if near else f"is {value!r}; accepted"
+    if len(names) <= MOST_CHOICES_LISTED:
+        return f"{wrong}: {', '.join(names)}"
+    nearest = difflib.get_close_matches(wanted, names, n=4, cutoff=0.0)
+    return f"{wrong}, of {len(names)}, are for example: {', '.join(nearest)}"
+
+
+def _expected(argument: Argument) -> str:
+    """The accepted values in words."""
+    names = [name for name in argument.types if name != "float" or "int" not in argument.types]
+    words = [TYPE_WORDS[name] for name in names]
+    choices = argument.choices
+    if choices and len(choices) <= MOST_CHOICES_LISTED:
+        listed = ", ".join(str(choice) for choice in choices)
+        words[names.index(type(choices[0]).__name__)] = f"one of {listed}" if len(choices) > 1 else listed
+    return " or ".join(words) or "a Python object"
+
+
+def _means(text: str, types: tuple[str, ...]) -> bool:
+    """Whether text without its quotes would be a value of one of the types."""
+    if "bool" in types and text.lower() in (*BOOLEAN_WORDS[True], *BOOLEAN_WORDS[False]):
+        return True
+    for name in types:
+        try:
+            if name in NUMBERS and math.isfinite(NUMBERS[name](text)):
+                return True
+        except ValueError:
+            continue
+    return False
+
+
+@cache
+def _file(stem: str) -> Any:
+    """A snapshot file's content."""
+    return json.loads(files(__name__).joinpath(f"{stem}-{SUPPORTED}.json").read_text(encoding="utf-8"))
+
+
+@cache
+def _table(block: str, group: str) -> Mapping[str, Argument]:
+    return _arguments(_file("llamafactory")[block], group)
+
+
+@cache
+def _dataset_table(block: str, group: str) -> Mapping[str, Argument]:
+    return _arguments(_file("llamafactory")["dataset"][block], group)
+
+
+def _arguments(entries: Mapping[str, Any], group: str) -> Mapping[str, Argument]:
+    return MappingProxyType({name: _argument(name, group, entry) for name, entry in entries.items()})
+
+
+def _argument(name: str, group: str, entry: Mapping[str, Any]) -> Argument:
+    choices = entry["choices"]
+    nested = entry.get("keys")
+    return Argument(
+        name=name,
+        group=entry.get("group", group),
+        types=tuple(entry["types"]),
+        nullable=entry["nullable"],
+        choices=None if choices is None else tuple(choices),
+        default=entry["default"],
+        help=entry["help"],
+        auto=entry.get("auto", False),
+        keys=None if nested is None else _arguments(nested, group),
+    )
+
+
+@cache
+def _templates() -> tuple[Mapping[str, str], Mapping[str, str], Mapping[str, str]]:
+    """Template by identifier, by an identifier's last part where all agree, and by model type."""
+    content = _file("templates")
+    by_identifier: dict[str, str] = content["models"]
+    by_last_part: dict[str, str] = {}
+    for identifier, template in by_identifier.items():
+        last_part = identifier.rpartition("/")[2]
+        if by_last_part.setdefault(last_part, template) != template:
+            by_last_part[last_part] = ""  # two owners' models of one name: no answer
+    return by_identifier, by_last_part, content["model_types"]

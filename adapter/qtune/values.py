@@ -1,0 +1,125 @@
+"""Frozen values that cross modules."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+KeyPath = tuple[str, ...]
+"""Where a value stands in a config: ("train", "learning_rate"), ("zero", "offload_param", "device")."""
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where a value was written: its layer's name, and its file and line where it has them."""
+
+    layer: str
+    file: str | None = None
+    line: int | None = None
+
+    @property
+    def place(self) -> str:
+        """`file:line`, or the layer's name where the value stands in no file."""
+        if self.file is None:
+            return self.layer
+        return self.file if self.line is None else f"{self.file}:{self.line}"
+
+    def __str__(self) -> str:
+        return self.layer if self.file is None else f"{self.layer} ({self.place})"
+
+
+@dataclass(frozen=True, slots=True)
+class Value:
+    """One plain YAML value with the origin that set it."""
+
+    value: Any
+    origin: Origin
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """One source of values.
+
+    values: leaves by path; None removes what lower layers set.
+    sha256: of the file's bytes, None for a layer that is no file.
+    """
+
+    name: str
+    values: Mapping[KeyPath, Value]
+    file: str | None = None
+    sha256: str | None = None
+
+
+@dataclass(frozen=True)
+class Config:
+    """The merged result: each leaf's value and origin, in the order in which the layers first set them."""
+
+    name: str
+    values: Mapping[KeyPath, Value]
+    layers: tuple[Layer, ...] = ()
+
+    def find(self, *path: str) -> Value | None:
+        """The leaf at `path`, None where no layer set one."""
+        return self.values.get(path)
+
+    def get(self, *path: str, default: Any = None) -> Any:
+        """The plain value of the leaf at `path`."""
+        found = self.values.get(path)
+        return default if found is None else found.value
+
+    def block(self, name: str) -> dict[str, Any]:
+        """One top-level block as a nested plain mapping: `train`, `zero` or `launch`."""
+        tree: dict[str, Any] = {}
+        for path, value in self.values.items():
+            if path[0] != name:
+                continue
+            node = tree
+            for key in path[1:-1]:
+                node = node.setdefault(key, {})
+            node[path[-1]] = value.value
+        return tree
+
+    def origin(self, *path: str) -> Origin | None:
+        """Where the leaf at `path`, or the first leaf below it, was set."""
+        for candidate, value in self.values.items():
+            if candidate[: len(path)] == path:
+                return value.origin
+        return None
+
+    @property
+    def uses_zero(self) -> bool:
+        """DeepSpeed is on exactly where `zero.stage` is 1, 2 or 3; stage 0 is DeepSpeed's own 'off'."""
+        return bool(self.get("zero", "stage"))
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing a check says."""
+
+    severity: Literal["error", "warning"]
+    key: str
+    message: str
+    fix: str
+    origin: Origin | None = None
+
+    def __str__(self) -> str:
+        place = self.origin.place if self.origin else None
+        where = f"{place} {self.key}" if place else self.key
+        return f"{where}: {self.message}\n  fix: {self.fix}"
+
+
+@dataclass(frozen=True, slots=True)
+class RenderedFile:
+    """One file of a rendered directory: its name there and its whole text."""
+
+    name: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class LaunchPlan:
+    """What starts a training: the argument list and the variables added to the environment."""
+
+    argv: tuple[str, ...]
+    environment: Mapping[str, str]
