@@ -7,6 +7,8 @@ BIN := $(VENV)/bin
 # The first of these that is Python 3.11 or later; PYTHON=… names another.
 PYTHONS := python3 python3.13 python3.12 python3.11
 STACK := $(VENV)/.stack
+# Where it is set, every start compiles the whole stack's bytecode again: twice the import time.
+unexport PYTHONDONTWRITEBYTECODE
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .PHONY: help setup train lint test-fast test test-all bench snapshot

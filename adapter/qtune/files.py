@@ -34,6 +34,9 @@ _FLOAT = re.compile(
 )
 
 
+_PLAIN_TAGS = ("tag:yaml.org,2002:map", "tag:yaml.org,2002:seq")
+
+
 class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
     """Safe loading with OmegaConf's idea of a float."""
 
@@ -141,6 +144,8 @@ class _Builder:
         if depth > MAX_DEPTH:
             raise self._error(node, f"is nested deeper than {MAX_DEPTH} levels", "flatten it")
         self._lines.setdefault(path, node.start_mark.line + 1)
+        if not isinstance(node, yaml.ScalarNode) and node.tag not in _PLAIN_TAGS:
+            raise self._error(node, f"the tag {node.tag} is not supported", "write a plain list or mapping")
         if isinstance(node, yaml.MappingNode):
             return self._mapping(node, path, depth)
         if isinstance(node, yaml.SequenceNode):

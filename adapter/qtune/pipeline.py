@@ -31,7 +31,7 @@ from qtune.data.registrations import (
 from qtune.errors import QtuneError
 from qtune.files import leaves, read_yaml, write_atomic
 from qtune.launch import failures, process
-from qtune.launch.plan import into, plan_launch
+from qtune.launch.plan import CLI, into, plan_launch
 from qtune.machine.hardware import Hardware
 from qtune.manifest import Manifest
 from qtune.predict import Steps, predict_steps
@@ -55,12 +55,16 @@ class Prepared:
     hardware: Hardware
     findings: tuple[Finding, ...]
     files: tuple[RenderedFile, ...]
-    plan: LaunchPlan
     registrations: Mapping[str, Registration]
 
     @property
     def errors(self) -> tuple[Finding, ...]:
         return tuple(finding for finding in self.findings if finding.severity == "error")
+
+    @property
+    def plan(self) -> LaunchPlan:
+        """What starts it; only for a config without errors."""
+        return plan_launch(self.config, self.hardware, f"{_rendered_name(self.config.name)}/{TRAIN}")
 
     @property
     def manifest(self) -> Manifest:
@@ -103,11 +107,11 @@ def prepare(
     Raises QtuneError where presets, project or registrations cannot be read at all; what is wrong with the
     values in them is in `findings`, all of it at once.
     """
+    valid_name(name or preset, "rendered directory")
     config = resolve(preset, project, hardware, overrides, name=name)
     registrations = read_registrations(project)
     findings = tuple(check(config, registrations, project.root))
-    plan = plan_launch(config, hardware, f"{_rendered_name(config.name)}/{TRAIN}")
-    prepared = Prepared(project, config, hardware, findings, (), plan, registrations)
+    prepared = Prepared(project, config, hardware, findings, (), registrations)
     if prepared.errors:
         return prepared
     directory = project.root / _rendered_name(config.name)
@@ -115,7 +119,7 @@ def prepare(
         config,
         {name: complete_entry(registrations[name], directory) for name in _dataset_names(config)},
         hardware,
-        plan,
+        prepared.plan,
         templates=resources.root() / "templates",
         directory=_rendered_name(config.name),
         # apart from qtune's own runs, which a second run by hand would otherwise continue and overwrite
@@ -172,7 +176,6 @@ def read_rendered(project: Project, name: str) -> Prepared:
         manifest.hardware,
         tuple(check(config, registrations, project.root)),
         tuple(RenderedFile(file, (directory / file).read_text(encoding="utf-8")) for file in manifest.files),
-        plan_launch(config, manifest.hardware, f"{relative}/{TRAIN}"),
         registrations,
     )
 
@@ -197,6 +200,13 @@ def steps(prepared: Prepared) -> Steps | None:
     return predict_steps(train, rows, processes) if rows is not None else None
 
 
+def require_launcher(name: str | None = None) -> None:
+    """Raises QtuneError, before anything is written, where no training can start here or under this name."""
+    if name is not None:
+        valid_name(name, "run")
+    process.find_program(CLI)
+
+
 def launch(
     prepared: Prepared,
     *,
@@ -209,10 +219,9 @@ def launch(
     name: of the run, where it is not the config's; one in use gets the next free suffix.
     begin: called once the run is recorded, before the child starts; show: called with the child's output.
     """
-    process.find_program(prepared.plan.argv[0])  # before anything is written
-    wanted = valid_name(name or prepared.config.name, "run")
+    require_launcher(name)
     runs_directory = prepared.project.root / Path(prepared.project.runs).expanduser()
-    directory = runs.claim(runs_directory, wanted)
+    directory = runs.claim(runs_directory, name or prepared.config.name)
     plan = into(prepared.plan, f"{prepared.project.runs}/{directory.name}")
     predicted = steps(prepared)
     run = runs.start(directory, prepared.manifest, plan, predicted.total if predicted else None)

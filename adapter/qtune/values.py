@@ -104,8 +104,7 @@ class Finding:
     origin: Origin | None = None
 
     def __str__(self) -> str:
-        place = self.origin.place if self.origin else None
-        where = f"{place} {self.key}" if place else self.key
+        where = " ".join(part for part in (self.origin.place if self.origin else "", self.key) if part)
         return f"{where}: {self.message}\n  fix: {self.fix}"
 
 

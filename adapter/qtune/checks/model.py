@@ -6,6 +6,8 @@ from pathlib import Path
 
 from qtune.config.auto import AUTO
 from qtune.config.model import local_model
+from qtune.config.names import did_you_mean
+from qtune.schema import SUPPORTED, template_names
 from qtune.values import Config, Finding
 
 
@@ -27,11 +29,19 @@ def check_model(config: Config, root: Path) -> list[Finding]:
         return [
             Finding("error", "model_name_or_path", message, "name the directory that holds it", value.origin)
         ]
+    return _check_template(config, value.value)
+
+
+def _check_template(config: Config, model: str) -> list[Finding]:
     template = config.find("train", "template")
-    if template is not None and template.value == AUTO:
-        message = f"no chat template is known for {value.value}"
+    if template is None or template.value in template_names():
+        return []
+    if template.value != AUTO:
+        fix = did_you_mean(str(template.value), template_names()) or "template: auto takes it from the model"
+        message = f"LLaMA-Factory {SUPPORTED} has no chat template `{template.value}`"
+    else:
         fix = (
             "set `template` under `train:` in qtune.yaml to the one it was trained with, or -s template=NAME"
         )
-        return [Finding("error", "template", message, fix, template.origin)]
-    return []
+        message = f"no chat template is known for {model}"
+    return [Finding("error", "template", message, fix, template.origin)]

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from qtune.config.aliases import ALIASES
 from qtune.config.auto import AUTO
 from qtune.config.names import did_you_mean
+from qtune.files import dump_yaml
 from qtune.schema import SUPPORTED, Argument, arguments, problem, zero_keys
 from qtune.values import Config, Finding, KeyPath, Value
 
@@ -23,6 +24,14 @@ _OWNED = {
     "deepspeed": "qtune writes DeepSpeed's JSON itself: put its `zero_optimization` keys under `zero:`",
 }
 
+# Numbers of things of which there must be one; the steps and processes are computed from them.
+_COUNTS = (
+    ("launch", "nproc_per_node"),
+    ("train", "per_device_train_batch_size"),
+    ("train", "gradient_accumulation_steps"),
+    ("train", "cutoff_len"),
+)
+
 # A rendered file is shared, committed and attached to bug reports.
 _SECRET_SUFFIXES = ("_token", "_api_key", "_secret")
 
@@ -35,12 +44,6 @@ def check_schema(config: Config) -> list[Finding]:
         finding = _check(path, value, known_blocks[path[0]])
         if finding is not None:
             findings.append(finding)
-    for path in (("launch", "nproc_per_node"), ("train", "per_device_train_batch_size")):
-        processes = config.find(*path)
-        if processes is not None and isinstance(processes.value, int) and processes.value < 1:
-            findings.append(
-                Finding("error", path[1], f"is {processes.value}", "use 1 or more", processes.origin)
-            )
     return findings
 
 
@@ -68,6 +71,8 @@ def _check(path: KeyPath, value: Value, known: Mapping[str, Argument]) -> Findin
     if path == ("train", "template") and value.value == AUTO:
         return None  # the model check says so
     wrong = problem(argument, whole)
+    if not wrong and path in _COUNTS and value.value < 1:
+        return Finding("error", shown, f"is {value.value}", "use 1 or more", value.origin)
     return Finding("error", shown, wrong, _how_to_set(argument), value.origin) if wrong else None
 
 
@@ -94,4 +99,6 @@ def _instead(block: str, key: str, known: Mapping[str, Argument]) -> str:
 
 
 def _how_to_set(argument: Argument) -> str:
-    return argument.help or f"set `{argument.name}` to a value of that type"
+    if argument.default is None:
+        return "correct the value, or take the line out"
+    return f"correct the value, or take the line out for the default, {dump_yaml(argument.default)}"

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import sys
-import tempfile
-import traceback
-from pathlib import Path
 
 from qtune.cli import data, presets, project, train  # noqa: F401  (each registers its commands)
 from qtune.cli.app import app
@@ -34,12 +31,15 @@ def main() -> None:
         )
         sys.exit(2)
     except Exception as error:
+        import tempfile
+        import traceback
+
         with tempfile.NamedTemporaryFile(
             "w", prefix="qtune-", suffix=".log", delete=False, encoding="utf-8"
         ) as report:
             traceback.print_exc(file=report)
         complain(
             f"qtune itself failed: {type(error).__name__}: {error}\n"
-            f"  fix: please report it with {Path(report.name)}, which holds the details"
+            f"  fix: please report it with {report.name}, which holds the details"
         )
         sys.exit(1)

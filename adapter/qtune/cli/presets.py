@@ -21,10 +21,13 @@ from qtune.cli.app import (
 )
 from qtune.cli.output import markdown_table, note, print_json, print_table, report
 from qtune.config.presets import BLOCKS, Preset, PresetStore
+from qtune.config.project import Project
 from qtune.config.resolve import merge
+from qtune.errors import QtuneError
 from qtune.files import dump_yaml
+from qtune.machine.hardware import Hardware
 from qtune.pipeline import Prepared
-from qtune.values import Config, Value
+from qtune.values import Config, Finding, Layer, Origin, Value
 
 _CATALOGUE = ("preset", "method", "batch per device", "cutoff_len", "fits (0.5B model)", "speed", "when")
 
@@ -108,7 +111,7 @@ def check_command(
     project, machine = here(), hardware_from(hardware)
     layers = override_layers(model, dataset, assignments)
     names = presets or PresetStore(project.presets, project.root).names()
-    findings = {name: pipeline.prepare(name, project, machine, layers).findings for name in names}
+    findings = {name: _findings(name, project, machine, layers) for name in names}
     distinct = list(dict.fromkeys(finding for found in findings.values() for finding in found))
     if as_json:
         print_json(
@@ -159,6 +162,15 @@ def render_command(
     for file in prepared.files:
         typer.echo(f"{directory / file.name}")
     note(f"rendered for {prepared.hardware}; next: `qtune train`, or by hand: bash {directory}/launch.sh")
+
+
+def _findings(name: str, project: Project, hardware: Hardware, layers: list[Layer]) -> tuple[Finding, ...]:
+    """What is wrong with one preset, so that one that cannot be read hides nothing of the others."""
+    try:
+        return pipeline.prepare(name, project, hardware, layers).findings
+    except QtuneError as error:
+        origin = Origin("", error.where) if error.where else None
+        return (Finding("error", "", error.what, error.fix or "mend it", origin),)
 
 
 def stop_on_errors(prepared: Prepared) -> None:

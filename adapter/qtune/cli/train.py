@@ -52,6 +52,7 @@ def train_command(
 
     Exit code 1 where the training failed, 130 where Ctrl-C ended it.
     """
+    pipeline.require_launcher(name)
     project = here()
     layers = override_layers(model, dataset, assignments)
     rendered = pipeline.current(project)

@@ -26,7 +26,7 @@ class Known:
     @property
     def processes(self) -> int:
         value = self.config.get("launch", "nproc_per_node")
-        return value if isinstance(value, int) else max(1, self.hardware.gpus)
+        return value if isinstance(value, int) and value > 0 else max(1, self.hardware.gpus)
 
     @property
     def has_evaluation_data(self) -> bool:

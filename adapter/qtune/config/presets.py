@@ -27,6 +27,7 @@ class Preset:
 
     name: str
     extends: tuple[str, ...]
+    extends_at: str
     layer: Layer
     about: str = ""
     when: str = ""
@@ -77,17 +78,16 @@ class PresetStore:
 
     def _follow(self, preset: Preset, path: tuple[str, ...], ordered: dict[str, Preset]) -> None:
         path = (*path, preset.name)
-        asked_by = Origin("", preset.layer.file).place
         for parent in preset.extends:
             if parent in path:
                 circle = " → ".join((*path[path.index(parent) :], parent))
                 raise QtuneError(
                     f"`extends` runs in a circle: {circle}",
-                    where=asked_by,
+                    where=preset.extends_at,
                     fix="take one of these `extends` out",
                 )
             if parent not in ordered:
-                self._follow(self.load(parent, asked_by), path, ordered)
+                self._follow(self.load(parent, preset.extends_at), path, ordered)
         ordered.setdefault(preset.name, preset)
 
     def _load(self, name: str, asked_by: str | None) -> Preset:
@@ -118,7 +118,7 @@ class PresetStore:
                 raise QtuneError(f"`{key}` takes text", where=document.where(key), fix="put it in quotes")
             if value is not None:
                 words[key] = " ".join(value.split())
-        return Preset(name, tuple(parents), layer_of(name, document), **words)
+        return Preset(name, tuple(parents), document.where("extends"), layer_of(name, document), **words)
 
 
 def mapping(document: Document, keys: Sequence[str], kind: str) -> dict[str, Any]:

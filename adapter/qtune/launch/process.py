@@ -14,12 +14,13 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
-from typing import BinaryIO
-
-import psutil
+from typing import TYPE_CHECKING, BinaryIO
 
 from qtune.errors import QtuneError
 from qtune.values import LaunchPlan
+
+if TYPE_CHECKING:
+    import psutil
 
 # Carried by the child and all its descendants: torchrun gives each worker a session of its own, so no
 # process group holds them together, and orphans change parents.
@@ -106,6 +107,8 @@ def _copy(source: BinaryIO, show: Callable[[bytes], None]) -> None:
 
 def _end(child: subprocess.Popen[bytes], mark: str) -> None:
     """End the child and every process that carries `mark`: politely, then for certain."""
+    import psutil
+
     for stop in (psutil.Process.terminate, psutil.Process.kill):
         for process in _marked(mark):
             with suppress(psutil.NoSuchProcess):
@@ -117,6 +120,8 @@ def _end(child: subprocess.Popen[bytes], mark: str) -> None:
 
 
 def _marked(mark: str) -> Iterator[psutil.Process]:
+    import psutil
+
     for process in psutil.process_iter():
         try:
             if process.environ().get(_MARK) == mark and process.status() != psutil.STATUS_ZOMBIE:

@@ -1,0 +1,40 @@
+"""Small file trees, and what one call of the command line printed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+TINY_MODEL = REPOSITORY / "data" / "tiny-qwen2"
+ROWS = [{"instruction": f"say {number}", "input": "", "output": str(number)} for number in range(10)]
+
+
+@dataclass(frozen=True)
+class Result:
+    """What one call of `qtune` printed, and its exit code."""
+
+    code: int
+    out: str
+    err: str
+
+
+def write_tree(root: Path, tree: Mapping[str, Any]) -> Path:
+    """Files by relative path: text as it is, lists as JSON lines, other values as JSON."""
+    for name, content in tree.items():
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if isinstance(content, list):
+            content = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in content)
+        elif not isinstance(content, str):
+            content = json.dumps(content, ensure_ascii=False)
+        path.write_text(content, encoding="utf-8")
+    return root
+
+
+def files_below(root: Path) -> set[str]:
+    """Every file below `root`, for 'nothing was written'."""
+    return {path.relative_to(root).as_posix() for path in root.rglob("*") if path.is_file()}
