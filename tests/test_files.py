@@ -72,11 +72,7 @@ def test_dumped_floats_are_numbers_to_plain_yaml_too() -> None:
     st.text(max_size=40) | st.floats(allow_nan=False, allow_infinity=False) | st.integers() | st.booleans()
 )
 def test_any_scalar_survives(value: object) -> None:
-    try:
-        text = dump_yaml(value)
-    except yaml.YAMLError:
-        return
-    read = parse_yaml(f"key: {text}", "x.yaml")[0]["key"]
+    read = parse_yaml(f"key: {dump_yaml(value)}", "x.yaml")[0]["key"]
     assert read == value and type(read) is type(value)
 
 

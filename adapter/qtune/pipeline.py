@@ -107,7 +107,8 @@ def prepare(
     Raises QtuneError where presets, project or registrations cannot be read at all; what is wrong with the
     values in them is in `findings`, all of it at once.
     """
-    valid_name(name or preset, "rendered directory")
+    if name is not None:
+        valid_name(name, "rendered directory")
     config = resolve(preset, project, hardware, overrides, name=name)
     registrations = read_registrations(project)
     findings = tuple(check(config, registrations, project.root))
