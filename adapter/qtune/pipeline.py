@@ -18,7 +18,6 @@ from qtune.checks import check
 from qtune.config.auto import Known, auto_layer
 from qtune.config.model import model_type
 from qtune.config.names import valid_name
-from qtune.config.presets import PresetStore
 from qtune.config.project import Project
 from qtune.config.resolve import merge
 from qtune.data.registrations import (
@@ -83,8 +82,7 @@ def resolve(
 
     name: of the config, where it is not the preset's. Raises QtuneError for presets that cannot be read.
     """
-    chain = PresetStore(project.presets, project.root).chain(preset)
-    layers = [item.layer for item in chain]
+    layers = [item.layer for item in project.store.chain(preset)]
     if project.layer is not None:
         layers.append(project.layer)
     layers += overrides
@@ -92,6 +90,27 @@ def resolve(
     return merge(
         merged.name, [*layers, auto_layer(Known(merged, hardware, model_type(merged, project.root)))]
     )
+
+
+def examine(
+    preset: str,
+    project: Project,
+    hardware: Hardware,
+    overrides: Sequence[Layer] = (),
+    *,
+    name: str | None = None,
+) -> Prepared:
+    """The config and everything that is wrong with it, nothing rendered.
+
+    Raises QtuneError where presets, project or registrations cannot be read at all; what is wrong with the
+    values in them is in `findings`, all of it at once.
+    """
+    if name is not None:
+        valid_name(name, "rendered directory")
+    config = resolve(preset, project, hardware, overrides, name=name)
+    registrations = read_registrations(project)
+    findings = tuple(check(config, registrations, project.root))
+    return Prepared(project, config, hardware, findings, (), registrations)
 
 
 def prepare(
@@ -104,17 +123,12 @@ def prepare(
 ) -> Prepared:
     """Everything up to the rendered files' text: nothing is written and nothing started.
 
-    Raises QtuneError where presets, project or registrations cannot be read at all; what is wrong with the
-    values in them is in `findings`, all of it at once.
+    Raises QtuneError as `examine` does, and where a template fails.
     """
-    if name is not None:
-        valid_name(name, "rendered directory")
-    config = resolve(preset, project, hardware, overrides, name=name)
-    registrations = read_registrations(project)
-    findings = tuple(check(config, registrations, project.root))
-    prepared = Prepared(project, config, hardware, findings, (), registrations)
+    prepared = examine(preset, project, hardware, overrides, name=name)
     if prepared.errors:
         return prepared
+    config, registrations = prepared.config, prepared.registrations
     directory = project.root / _rendered_name(config.name)
     files = render(
         config,
@@ -125,7 +139,7 @@ def prepare(
         directory=_rendered_name(config.name),
         # apart from qtune's own runs, which a second run by hand would otherwise continue and overwrite
         output_dir=f"{project.runs}/{config.name}-by-hand",
-        about=PresetStore(project.presets, project.root).load(preset).about,
+        about=project.store.load(preset).about,
     )
     return replace(prepared, files=tuple(files))
 

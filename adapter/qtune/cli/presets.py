@@ -20,7 +20,7 @@ from qtune.cli.app import (
     override_layers,
 )
 from qtune.cli.output import markdown_table, note, print_json, print_table, report
-from qtune.config.presets import BLOCKS, Preset, PresetStore
+from qtune.config.presets import BLOCKS, Preset
 from qtune.config.project import Project
 from qtune.config.resolve import merge
 from qtune.errors import QtuneError
@@ -44,7 +44,7 @@ def presets_command(
     A project's own presets are listed too, before the built-in ones of the same name.
     """
     project = here()
-    store = PresetStore(project.presets, project.root)
+    store = project.store
     rows = [
         (preset, merge(preset.name, [item.layer for item in store.chain(preset.name)]))
         for preset in store.catalogue()
@@ -110,7 +110,7 @@ def check_command(
     """
     project, machine = here(), hardware_from(hardware)
     layers = override_layers(model, dataset, assignments)
-    names = presets or PresetStore(project.presets, project.root).names()
+    names = presets or project.store.names()
     findings = {name: _findings(name, project, machine, layers) for name in names}
     distinct = list(dict.fromkeys(finding for found in findings.values() for finding in found))
     if as_json:
@@ -167,7 +167,7 @@ def render_command(
 def _findings(name: str, project: Project, hardware: Hardware, layers: list[Layer]) -> tuple[Finding, ...]:
     """What is wrong with one preset, so that one that cannot be read hides nothing of the others."""
     try:
-        return pipeline.prepare(name, project, hardware, layers).findings
+        return pipeline.examine(name, project, hardware, layers).findings
     except QtuneError as error:
         origin = Origin("", error.where) if error.where else None
         return (Finding("error", "", error.what, error.fix or "mend it", origin),)

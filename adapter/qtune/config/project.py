@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
-from qtune.config.presets import BLOCKS, layer_of, mapping
+from qtune.config.presets import BLOCKS, PresetStore, layer_of, mapping
 from qtune.errors import QtuneError
 from qtune.files import read_yaml
 from qtune.values import Layer
@@ -14,9 +15,11 @@ FILE = "qtune.yaml"
 KEYS = ("presets", "runs", *BLOCKS)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Project:
-    """root: where relative paths start and children run; layer: None where there is no `qtune.yaml`.
+    """A project as it was read; what hangs on it (presets, registrations) is read once.
+
+    root: where relative paths start and children run; layer: None where there is no `qtune.yaml`.
 
     presets: directories searched before the built-in presets; runs: where trainings write, relative to root.
     """
@@ -26,13 +29,15 @@ class Project:
     presets: tuple[Path, ...] = ()
     runs: str = "runs"
 
+    @cached_property
+    def store(self) -> PresetStore:
+        """The presets that names mean here."""
+        return PresetStore(self.presets, self.root)
+
     @property
     def registrations(self) -> Path:
         """The file of the project's dataset registrations."""
         return self.root / "data" / "datasets.yaml"
-
-    def rendered(self, name: str) -> Path:
-        return self.root / "rendered" / name
 
 
 def find_project(start: Path) -> Project:

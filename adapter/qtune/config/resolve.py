@@ -21,21 +21,21 @@ def merge(name: str, layers: Iterable[Layer]) -> Config:
     """
     layers = tuple(layers)
     merged: dict[KeyPath, Value] = {}
+    mappings: set[KeyPath] = set()  # every path that has had leaves below it
     for layer in layers:
         for path, value in layer.values.items():
-            hidden = [old for old in merged if _overlap(old, path) and old != path]
-            for old in hidden:
-                del merged[old]
+            parents = [path[:length] for length in range(1, len(path))]
+            for parent in parents:
+                merged.pop(parent, None)
+            if path in mappings:
+                for leaf in [leaf for leaf in merged if leaf[: len(path)] == path and leaf != path]:
+                    del merged[leaf]
             if value.value is None:
                 merged.pop(path, None)
             else:
                 merged[path] = value
+                mappings.update(parents)
     return Config(name, merged, layers)
-
-
-def _overlap(one: KeyPath, other: KeyPath) -> bool:
-    shorter = min(len(one), len(other))
-    return one[:shorter] == other[:shorter]
 
 
 def overrides(assignments: Sequence[str]) -> Layer:

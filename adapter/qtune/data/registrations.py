@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -77,6 +78,7 @@ class Registration:
         return Origin(LAYER, self.document.display)
 
 
+@cache
 def read_registrations(project: Project) -> dict[str, Registration]:
     """The project's registrations by name, none where it has no `data/datasets.yaml`.
 
