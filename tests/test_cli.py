@@ -88,7 +88,7 @@ def test_check_reports_all_presets_at_once(
     root = project({"presets/bad.yaml": "extends: lora\ntrain: {nope: 1}\n", "presets/broken.yaml": "a: [\n"})
     result = qtune("check", directory=root)
     assert result.code == 2
-    assert "presets/bad.yaml:2 nope:" in result.err and "presets/broken.yaml:2: broken YAML" in result.err
+    assert "presets/bad.yaml:2 nope:" in result.err and "presets/broken.yaml:1: broken YAML" in result.err
     assert result.out == "ok: deepspeed, full, lora, minimal, qlora, stage2_offload, stage3\n"
     found = json.loads(qtune("check", "--json", "bad", "lora", directory=root).out)
     assert (found["lora"], found["bad"][0]["where"]) == ([], "presets/bad.yaml:2")
@@ -138,7 +138,7 @@ BAD_REQUESTS: list[tuple[dict[str, str], list[str], list[str]]] = [
         ["datasets.yaml:1", "no file"],
     ),
     ({}, ["render", "lora", "-m", "./gone"], ["no model directory"]),
-    ({"qtune.yaml": "train: {lora_rank: 1\n"}, ["render", "lora"], ["qtune.yaml:2", "broken YAML"]),
+    ({"qtune.yaml": "train: {lora_rank: 1\n"}, ["render", "lora"], ["qtune.yaml:1", "broken YAML"]),
     ({"qtune.yaml": "presets: [gone]\n"}, ["presets"], ["qtune.yaml:1", "no directory `gone`"]),
     ({}, ["render", "lora", "--hardware", "gpu"], ["--hardware", "1x24GB"]),
     ({}, ["render", "lora", "-s", "lora_rank"], ["KEY=VALUE"]),

@@ -22,6 +22,7 @@ FLOORS = [
     {"checks", "predict", "render", "manifest", "launch"},
     {"runs"},
     {"pipeline"},
+    {"compare"},
     {"cli"},
     {"__main__"},
 ]

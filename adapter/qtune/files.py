@@ -119,7 +119,8 @@ def parse_yaml(text: str, display: str) -> tuple[Any, dict[KeyPath, int]]:
         return data, lines
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
-        where = f"{display}:{mark.line + 1}" if mark else display
+        # what is missing at the end is reported one line after it
+        where = f"{display}:{min(mark.line + 1, len(text.splitlines()))}" if mark else display
         problem = " ".join(part for part in (error.context, error.problem) if part)
         raise QtuneError(
             f"broken YAML: {problem}", where=where, fix="mend that line (check indentation and quotes)"

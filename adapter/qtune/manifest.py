@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from qtune import __version__
 from qtune.errors import QtuneError
 from qtune.machine.hardware import Hardware
-from qtune.values import Config, Layer, Origin, RenderedFile, Value
+from qtune.values import DATASETS, Config, Layer, Origin, RenderedFile, Value
 
 FILE = "qtune.json"
 SCHEMA_VERSION = 1
@@ -19,15 +19,21 @@ SCHEMA_VERSION = 1
 
 @dataclass(frozen=True)
 class Manifest:
-    """What a rendered directory was made from, and the SHA-256 of each of its files."""
+    """What a rendered directory was made from.
+
+    files: the SHA-256 of each of its files; datasets: its dataset_info.json entries by name.
+    """
 
     config: Config
     hardware: Hardware
     files: Mapping[str, str]
+    datasets: Mapping[str, Any]
 
 
-def make(config: Config, hardware: Hardware, files: Iterable[RenderedFile]) -> Manifest:
-    return Manifest(config, hardware, {file.name: digest(file.text.encode()) for file in files})
+def make(config: Config, hardware: Hardware, files: Sequence[RenderedFile]) -> Manifest:
+    hashes = {file.name: digest(file.text.encode()) for file in files}
+    datasets: dict[str, Any] = next((json.loads(file.text) for file in files if file.name == DATASETS), {})
+    return Manifest(config, hardware, hashes, datasets)
 
 
 def digest(content: bytes) -> str:
@@ -49,6 +55,7 @@ def to_plain(manifest: Manifest) -> dict[str, Any]:
             {"key": list(path), "value": value.value, **asdict(value.origin)}
             for path, value in manifest.config.values.items()
         ],
+        "datasets": dict(manifest.datasets),
         "files": dict(manifest.files),
     }
 
@@ -59,7 +66,7 @@ def to_text(manifest: Manifest) -> str:
 
 def from_text(text: str, display: str) -> Manifest:
     """Raises QtuneError where the text is no manifest of this schema version."""
-    fix = "render it again: `qtune render PRESET`"
+    fix = "render it again with `qtune render`, or leave out that run"
     try:
         plain = json.loads(text)
         version = plain["schema_version"]
@@ -70,8 +77,7 @@ def from_text(text: str, display: str) -> Manifest:
             for item in plain["config"]
         }
         layers = tuple(Layer(item["name"], {}, item["file"], item["sha256"]) for item in plain["layers"])
-        return Manifest(
-            Config(plain["preset"], values, layers), Hardware(**plain["hardware"]), plain["files"]
-        )
+        config = Config(plain["preset"], values, layers)
+        return Manifest(config, Hardware(**plain["hardware"]), plain["files"], plain["datasets"])
     except (ValueError, KeyError, TypeError) as error:
         raise QtuneError(f"is not what qtune wrote ({error})", where=display, fix=fix) from None

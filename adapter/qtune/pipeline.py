@@ -34,9 +34,9 @@ from qtune.launch.plan import CLI, into, plan_launch
 from qtune.machine.hardware import Hardware
 from qtune.manifest import Manifest
 from qtune.predict import Steps, predict_steps
-from qtune.render import DERIVED, TRAIN, ZERO, render
+from qtune.render import DERIVED, render
 from qtune.runs import Run
-from qtune.values import Config, Finding, LaunchPlan, Layer, Origin, RenderedFile, Value
+from qtune.values import TRAIN, ZERO, Config, Finding, LaunchPlan, Layer, Origin, RenderedFile, Value
 
 RENDERED = "rendered"
 CURRENT = "current"

@@ -16,9 +16,18 @@ from qtune.errors import QtuneError
 from qtune.files import dump_yaml, parse_yaml
 from qtune.machine.hardware import Hardware
 from qtune.schema import arguments
-from qtune.values import Config, LaunchPlan, Origin, RenderedFile, Value
+from qtune.values import (
+    DATASETS,
+    LAUNCH,
+    TRAIN,
+    ZERO,
+    Config,
+    LaunchPlan,
+    Origin,
+    RenderedFile,
+    Value,
+)
 
-TRAIN, ZERO, DATASETS, LAUNCH = "train.yaml", "zero.json", "dataset_info.json", "launch.sh"
 DERIVED = ("dataset_dir", "output_dir", "deepspeed")
 """The arguments that rendering adds."""
 

@@ -108,6 +108,10 @@ class Finding:
         return f"{where}: {self.message}\n  fix: {self.fix}"
 
 
+TRAIN, ZERO, DATASETS, LAUNCH = "train.yaml", "zero.json", "dataset_info.json", "launch.sh"
+"""The files of a rendered directory."""
+
+
 @dataclass(frozen=True, slots=True)
 class RenderedFile:
     """One file of a rendered directory: its name there and its whole text."""

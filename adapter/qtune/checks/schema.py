@@ -8,14 +8,17 @@ from qtune.config.aliases import ALIASES
 from qtune.config.auto import AUTO
 from qtune.config.names import did_you_mean
 from qtune.files import dump_yaml
-from qtune.schema import SUPPORTED, Argument, arguments, problem, zero_keys
+from qtune.schema import (
+    SUPPORTED,
+    Argument,
+    arguments,
+    known_argument,
+    known_keys,
+    launch_keys,
+    problem,
+    zero_keys,
+)
 from qtune.values import Config, Finding, KeyPath, Value
-
-LAUNCH_KEYS = {
-    "nproc_per_node": Argument(
-        "nproc_per_node", "launch", ("int",), False, None, AUTO, "Training processes on each machine."
-    )
-}
 
 # qtune writes these itself: they follow from other values.
 _OWNED = {
@@ -38,36 +41,28 @@ _SECRET_SUFFIXES = ("_token", "_api_key", "_secret")
 
 def check_schema(config: Config) -> list[Finding]:
     """A finding for each unknown key, wrong type and wrong choice."""
-    findings = []
-    known_blocks = {"train": arguments(), "zero": zero_keys(), "launch": LAUNCH_KEYS}
-    for path, value in config.values.items():
-        finding = _check(path, value, known_blocks[path[0]])
-        if finding is not None:
-            findings.append(finding)
-    return findings
+    found = (_check(path, value) for path, value in config.values.items())
+    return [finding for finding in found if finding is not None]
 
 
-def _check(path: KeyPath, value: Value, known: Mapping[str, Argument]) -> Finding | None:
+def _check(path: KeyPath, value: Value) -> Finding | None:
     block, *keys = path
     key = keys[0]
     shown = ".".join(keys) if block == "train" else ".".join(path)
     if block == "train" and key in _OWNED:
         return Finding("error", shown, "is not set by hand", _OWNED[key], value.origin)
-    argument = known.get(key)
-    depth = 1
-    while argument is not None and argument.keys and depth < len(keys):
-        known = argument.keys
-        argument = known.get(keys[depth])
-        depth += 1
+    argument = known_argument(path)
     if argument is None:
-        return Finding("error", shown, _unknown(block), _instead(block, keys[depth - 1], known), value.origin)
+        parent = known_argument(path[:-1]) if len(keys) > 1 else None
+        known, unknown = (parent.keys, keys[-1]) if parent and parent.keys else (known_keys(block), key)
+        return Finding("error", shown, _unknown(block), _instead(block, unknown, known), value.origin)
     if block == "train" and key.endswith(_SECRET_SUFFIXES):
         fix = "take it out, and give it to the training through the hub's own login or environment variable"
         return Finding(
             "error", shown, "is a secret, which has no place in a rendered file", fix, value.origin
         )
     # below a mapping of the library's own, such as lr_scheduler_kwargs, anything may stand
-    whole = value.value if depth == len(keys) else {keys[-1]: value.value}
+    whole = value.value if argument.name == keys[-1] else {keys[-1]: value.value}
     if path == ("train", "template") and value.value == AUTO:
         return None  # the model check says so
     wrong = problem(argument, whole)
@@ -91,7 +86,7 @@ def _instead(block: str, key: str, known: Mapping[str, Argument]) -> str:
             return f"`{key}` is `{ALIASES[key]}` in LLaMA-Factory"
         if key in zero_keys():
             return f"`{key}` is DeepSpeed's: put it under `zero:`"
-        if key in LAUNCH_KEYS:
+        if key in launch_keys():
             return f"put `{key}` under `launch:`"
     elif key in arguments():
         return f"`{key}` is LLaMA-Factory's: put it under `train:`"

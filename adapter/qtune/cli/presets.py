@@ -1,4 +1,4 @@
-"""`presets`, `show`, `check`, `render`: from preset to rendered directory."""
+"""`presets`, `check`, `render`: from preset to rendered directory."""
 
 from __future__ import annotations
 
@@ -20,14 +20,13 @@ from qtune.cli.app import (
     override_layers,
 )
 from qtune.cli.output import markdown_table, note, print_json, print_table, report
-from qtune.config.presets import BLOCKS, Preset
+from qtune.config.presets import Preset
 from qtune.config.project import Project
 from qtune.config.resolve import merge
 from qtune.errors import QtuneError
-from qtune.files import dump_yaml
 from qtune.machine.hardware import Hardware
 from qtune.pipeline import Prepared
-from qtune.values import Config, Finding, Layer, Origin, Value
+from qtune.values import Config, Finding, Layer, Origin
 
 _CATALOGUE = ("preset", "method", "batch per device", "cutoff_len", "fits (0.5B model)", "speed", "when")
 
@@ -57,40 +56,6 @@ def presets_command(
     else:
         print_table(_CATALOGUE, [_cells(preset, config) for preset, config in rows])
         note("next: `qtune show PRESET`, or `qtune render PRESET` to write its files")
-
-
-@app.command("show")
-def show_command(
-    preset: PresetArgument,
-    origin: Annotated[
-        bool, typer.Option("--origin", help="Say of each value which layer, file and line set it.")
-    ] = False,
-    model: ModelOption = None,
-    dataset: DatasetOption = None,
-    assignments: SetOption = None,
-    hardware: HardwareOption = None,
-    as_json: JsonOption = False,
-) -> None:
-    """Show a preset's merged config: what it inherits, what the project says, and what `auto` came to."""
-    config = pipeline.resolve(
-        preset, here(), hardware_from(hardware), override_layers(model, dataset, assignments)
-    )
-    if as_json:
-        print_json(
-            {
-                block: {
-                    ".".join(path[1:]): _with_origin(value) if origin else value.value
-                    for path, value in config.values.items()
-                    if path[0] == block
-                }
-                for block in BLOCKS
-            }
-        )
-        return
-    for block in BLOCKS:
-        if config.block(block):
-            typer.echo(f"{block}:")
-            _show(config, (block,), origin)
 
 
 @app.command("check")
@@ -198,23 +163,3 @@ def _describe(preset: Preset, config: Config) -> dict[str, Any]:
 def _cells(preset: Preset, config: Config) -> list[str]:
     batch, cutoff_len = (config.get("train", key) for key in ("per_device_train_batch_size", "cutoff_len"))
     return [preset.name, preset.about, str(batch), str(cutoff_len), preset.fits, preset.speed, preset.when]
-
-
-def _with_origin(value: Value) -> dict[str, Any]:
-    origin = value.origin
-    return {"value": value.value, "layer": origin.layer, "file": origin.file, "line": origin.line}
-
-
-def _show(config: Config, prefix: tuple[str, ...], origin: bool) -> None:
-    """The leaves below `prefix` as nested YAML, each with its origin behind it."""
-    indent = "  " * len(prefix)
-    depth = len(prefix)
-    for key in dict.fromkeys(
-        path[depth] for path in config.values if path[:depth] == prefix and len(path) > depth
-    ):
-        leaf = config.find(*prefix, key)
-        if leaf is None:
-            typer.echo(f"{indent}{key}:")
-            _show(config, (*prefix, key), origin)
-        else:
-            typer.echo(f"{indent}{key}: {dump_yaml(leaf.value)}" + (f"  # {leaf.origin}" if origin else ""))

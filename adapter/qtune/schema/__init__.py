@@ -64,6 +64,37 @@ def zero_keys() -> Mapping[str, Argument]:
     return _table("zero", "zero")
 
 
+@cache
+def launch_keys() -> Mapping[str, Argument]:
+    """The keys of qtune's own `launch` block."""
+    processes = "Training processes on each machine; auto: one for each GPU."
+    return MappingProxyType(
+        {"nproc_per_node": Argument("nproc_per_node", "launch", ("int",), False, None, 1, processes)}
+    )
+
+
+def known_keys(block: str) -> Mapping[str, Argument]:
+    """The keys that may stand in a config's `train`, `zero` or `launch` block."""
+    if block == "launch":
+        return launch_keys()
+    return zero_keys() if block == "zero" else arguments()
+
+
+def known_argument(path: tuple[str, ...]) -> Argument | None:
+    """What is known about the key at `path`, such as ("zero", "offload_param", "device"); None for nobody's.
+
+    Below a mapping whose keys the library leaves open, such as lr_scheduler_kwargs, it is the mapping's own.
+    """
+    known = known_keys(path[0])
+    argument = None
+    for key in path[1:]:
+        argument = known.get(key)
+        if argument is None or argument.keys is None:
+            return argument
+        known = argument.keys
+    return argument
+
+
 def dataset_keys() -> Mapping[str, Argument]:
     """The keys of a registration in dataset_info.json."""
     return _dataset_table("keys", "dataset")

@@ -1,0 +1,56 @@
+"""`diff`: what differs between two configs, with the origin of each value."""
+
+from __future__ import annotations
+
+from itertools import groupby
+from typing import Annotated, Any
+
+import typer
+
+from qtune.cli.app import HardwareOption, JsonOption, app, hardware_from, here
+from qtune.cli.output import note, print_json
+from qtune.compare import compare, read_side
+from qtune.files import dump_yaml
+from qtune.values import Value
+
+_SIDE = "A preset, a rendered directory, a run, or a LLaMA-Factory YAML file."
+
+
+@app.command("diff")
+def diff_command(
+    first: Annotated[str, typer.Argument(metavar="A", help=_SIDE)],
+    second: Annotated[str, typer.Argument(metavar="B", help=_SIDE)],
+    exit_code: Annotated[bool, typer.Option("--exit-code", help="Exit with 1 where they differ.")] = False,
+    hardware: HardwareOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show what differs between two configs by meaning, ZeRO and datasets included.
+
+    An argument that one side leaves out counts as the library's default.
+    """
+    project, machine = here(), hardware_from(hardware)
+    differences = compare(read_side(first, project, machine), read_side(second, project, machine))
+    if as_json:
+        print_json(
+            [
+                {"section": item.section, "key": item.key, "a": _plain(item.first), "b": _plain(item.second)}
+                for item in differences
+            ]
+        )
+    else:
+        for section, items in groupby(differences, key=lambda item: item.section):
+            typer.echo(f"### {section}")
+            for item in items:
+                typer.echo(f"{item.key}:\n  - {_shown(item.first)}\n  + {_shown(item.second)}")
+        if not differences:
+            note(f"{first} and {second} mean the same")
+    if differences and exit_code:
+        raise typer.Exit(1)
+
+
+def _plain(value: Value | None) -> dict[str, Any] | None:
+    return None if value is None else {"value": value.value, "origin": str(value.origin)}
+
+
+def _shown(value: Value | None) -> str:
+    return "not set" if value is None else f"{dump_yaml(value.value)}  # {value.origin}"

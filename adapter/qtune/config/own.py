@@ -1,0 +1,64 @@
+"""Writing a preset of the project's own, where its `presets:` will find it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from qtune.config.names import valid_name
+from qtune.config.presets import BASE
+from qtune.config.project import FILE, Project
+from qtune.errors import QtuneError
+from qtune.files import read_yaml, write_atomic
+
+DIRECTORY = "presets"
+
+
+def own_preset_path(project: Project, name: str) -> Path:
+    """Where a new preset called `name` goes: the first of the project's preset directories that lies in it.
+
+    Without any it is `presets/`. Raises QtuneError outside a project, for a name that cannot be one, where
+    the file is there, and where `presets:` lists only what belongs to others.
+    """
+    valid_name(name, "preset")
+    if project.layer is None:
+        raise QtuneError(f"there is no {FILE} here", fix="make a project first: `qtune init`")
+    if name == BASE:
+        raise QtuneError(f"`{BASE}` lies under every preset and is none itself", fix="choose another name")
+    own = [source for source in project.presets if source.resolve().is_relative_to(project.root)]
+    document = read_yaml(project.root / FILE, FILE)
+    if not own and "presets" in document.data:
+        raise QtuneError(
+            "`presets` lists no directory in this project",
+            where=document.where("presets"),
+            fix=f"add `{DIRECTORY}`",
+        )
+    path = (own[0] if own else project.root / DIRECTORY) / f"{name}.yaml"
+    if path.exists():
+        raise QtuneError("is there already", where=str(path), fix="choose another name")
+    return path
+
+
+def write_own_preset(project: Project, name: str, text: str) -> Path:
+    """Write a new preset of the project's own, listing its directory in qtune.yaml where it is not; its path.
+
+    qtune.yaml keeps its comments and order. Raises QtuneError as `own_preset_path` does.
+    """
+    path = own_preset_path(project, name)
+    project_file = project.root / FILE
+    write_atomic(path, text)
+    if path.parent not in project.presets:
+        write_atomic(project_file, with_preset_directory(project_file.read_text(encoding="utf-8")))
+    return path
+
+
+def with_preset_directory(text: str) -> str:
+    """A qtune.yaml's text with `presets: [presets]` in it, which it must not have yet.
+
+    It goes before the first key, so that comments at the end of the file stay with their block.
+    """
+    lines = text.splitlines(keepends=True)
+    first = next(
+        (number for number, line in enumerate(lines) if line[:1] not in ("#", "\n", " ", "")), len(lines)
+    )
+    lines.insert(first, f"{DIRECTORY}: [{DIRECTORY}]\n")
+    return "".join(lines)
