@@ -20,8 +20,8 @@ from qtune.data.registrations import CONVERSATIONS, names_in
 from qtune.errors import QtuneError
 from qtune.files import Document, leaves, read_yaml
 from qtune.machine.hardware import Hardware
-from qtune.render import DERIVED, section_of
-from qtune.schema import column_keys, known_argument, tag_keys
+from qtune.render import section_of
+from qtune.schema import DERIVED, column_keys, known_argument, tag_keys
 from qtune.values import DATASETS, Config, KeyPath, Layer, Origin, Value
 
 DEFAULT = Origin("default")

@@ -34,8 +34,9 @@ from qtune.launch.plan import CLI, into, plan_launch
 from qtune.machine.hardware import Hardware
 from qtune.manifest import Manifest
 from qtune.predict import Steps, predict_steps
-from qtune.render import DERIVED, render
+from qtune.render import render
 from qtune.runs import Run
+from qtune.schema import DERIVED
 from qtune.values import TRAIN, ZERO, Config, Finding, LaunchPlan, Layer, Origin, RenderedFile, Value
 
 RENDERED = "rendered"

@@ -28,9 +28,6 @@ from qtune.values import (
     Value,
 )
 
-DERIVED = ("dataset_dir", "output_dir", "deepspeed")
-"""The arguments that rendering adds."""
-
 _SECTIONS = ("model", "method", "dataset", "output", "train", "eval")
 _SECTION_OF_GROUP = {
     "model": "model",

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from qtune import __version__
+from qtune.cli.complete import assignments, dataset_names, preset_names
 from qtune.config.project import Project, find_project
 from qtune.config.resolve import overrides
 from qtune.machine.hardware import Hardware, detect_hardware, parse_hardware
@@ -24,14 +25,23 @@ app = typer.Typer(
 )
 
 PresetArgument = Annotated[
-    str, typer.Argument(metavar="PRESET", help="A preset's name; `qtune presets` lists them.")
+    str,
+    typer.Argument(
+        metavar="PRESET", help="A preset's name; `qtune presets` lists them.", autocompletion=preset_names
+    ),
 ]
 ModelOption = Annotated[
     str | None,
     typer.Option("-m", "--model", help="The model: a hub's id or a directory (model_name_or_path)."),
 ]
 DatasetOption = Annotated[
-    str | None, typer.Option("-d", "--dataset", help="Registered dataset, or several with commas between.")
+    str | None,
+    typer.Option(
+        "-d",
+        "--dataset",
+        help="Registered dataset, or several with commas between.",
+        autocompletion=dataset_names,
+    ),
 ]
 SetOption = Annotated[
     list[str] | None,
@@ -40,6 +50,7 @@ SetOption = Annotated[
         "--set",
         metavar="KEY=VALUE",
         help="Set one argument; repeatable. VALUE is YAML, null removes; zero.KEY and launch.KEY work too.",
+        autocompletion=assignments,
     ),
 ]
 HardwareOption = Annotated[

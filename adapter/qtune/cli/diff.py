@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from qtune.cli.app import HardwareOption, JsonOption, app, hardware_from, here
+from qtune.cli.complete import sides
 from qtune.cli.output import note, print_json
 from qtune.compare import compare, read_side
 from qtune.files import dump_yaml
@@ -18,8 +19,8 @@ _SIDE = "A preset, a rendered directory, a run, or a LLaMA-Factory YAML file."
 
 @app.command("diff")
 def diff_command(
-    first: Annotated[str, typer.Argument(metavar="A", help=_SIDE)],
-    second: Annotated[str, typer.Argument(metavar="B", help=_SIDE)],
+    first: Annotated[str, typer.Argument(metavar="A", help=_SIDE, autocompletion=sides)],
+    second: Annotated[str, typer.Argument(metavar="B", help=_SIDE, autocompletion=sides)],
     exit_code: Annotated[bool, typer.Option("--exit-code", help="Exit with 1 where they differ.")] = False,
     hardware: HardwareOption = None,
     as_json: JsonOption = False,

@@ -19,6 +19,7 @@ from qtune.cli.app import (
     here,
     override_layers,
 )
+from qtune.cli.complete import preset_names
 from qtune.cli.output import markdown_table, note, print_json, print_table, report
 from qtune.config.presets import Preset
 from qtune.config.project import Project
@@ -61,7 +62,12 @@ def presets_command(
 @app.command("check")
 def check_command(
     presets: Annotated[
-        list[str] | None, typer.Argument(metavar="[PRESET]…", help="Presets; all of them when none is named.")
+        list[str] | None,
+        typer.Argument(
+            metavar="[PRESET]…",
+            help="Presets; all of them when none is named.",
+            autocompletion=preset_names,
+        ),
     ] = None,
     model: ModelOption = None,
     dataset: DatasetOption = None,

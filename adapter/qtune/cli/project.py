@@ -10,6 +10,7 @@ import typer
 from qtune import resources
 from qtune.cli.app import app
 from qtune.cli.output import note
+from qtune.cli.schema import schema_comment, write_schemas
 from qtune.config.project import FILE
 from qtune.errors import QtuneError
 from qtune.files import write_atomic
@@ -38,17 +39,20 @@ def init_command(
         Path, typer.Argument(metavar="DIR", help="The project's directory, made where missing.")
     ] = Path(),
 ) -> None:
-    """Make a project: qtune.yaml, data/ with a demo dataset and its registration, .gitignore.
+    """Make a project: qtune.yaml, data/ with a demo dataset and its registration, schemas for editors.
 
     An existing project is left as it is; so is every file that is already there.
     """
     if (directory / FILE).exists():
         raise QtuneError("is a project already", where=str(directory / FILE), fix="name another directory")
     texts = {f"data/{name}": (resources.root() / "data" / name).read_text(encoding="utf-8") for name in _DATA}
-    texts |= {".gitignore": _GITIGNORE, FILE: _PROJECT}  # qtune.yaml last: it makes the directory a project
+    texts["data/datasets.yaml"] = f"{schema_comment('datasets', 1)}\n{texts['data/datasets.yaml']}"
+    # qtune.yaml last: it makes the directory a project
+    texts |= {".gitignore": _GITIGNORE, FILE: f"{schema_comment('project', 0)}\n{_PROJECT}"}
     for name, text in texts.items():
         if not (directory / name).exists():
             write_atomic(directory / name, text)
             typer.echo(str(directory / name))
+    write_schemas(directory)
     enter = "" if directory.resolve() == Path.cwd() else f"cd {directory} && "
     note(f"next: set your model and dataset in {FILE}, then `{enter}qtune render lora && qtune train`")

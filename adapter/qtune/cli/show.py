@@ -19,10 +19,12 @@ from qtune.cli.app import (
     here,
     override_layers,
 )
+from qtune.cli.complete import argument_names
 from qtune.cli.output import note, print_json
+from qtune.cli.schema import schema_comment, write_schemas
 from qtune.config.aliases import ALIASES
 from qtune.config.names import did_you_mean
-from qtune.config.own import write_own_preset
+from qtune.config.own import own_preset_path, write_own_preset
 from qtune.config.presets import BLOCKS
 from qtune.config.resolve import merge
 from qtune.errors import QtuneError
@@ -37,7 +39,9 @@ def show_command(
     key: Annotated[
         str | None,
         typer.Argument(
-            metavar="[KEY]", help="Explain this one: learning_rate, zero.stage, launch.nproc_per_node, …"
+            metavar="[KEY]",
+            help="Explain this one: learning_rate, zero.stage, launch.nproc_per_node, …",
+            autocompletion=argument_names,
         ),
     ] = None,
     origin: Annotated[
@@ -92,7 +96,9 @@ def copy_command(
     project = here()
     chain = project.store.chain(preset)
     config = merge(preset, [item.layer for item in chain])
+    path = own_preset_path(project, name)
     lines = [
+        schema_comment("preset", len(path.relative_to(project.root).parents) - 1),
         f"about: {dump_yaml(f'our {preset}')}",
         f"extends: {preset}",
         f"# What {preset} sets. Take the # away from a line to change its value here; the rest is inherited.",
@@ -101,7 +107,8 @@ def copy_command(
         if config.block(block):
             lines.append(f"# {block}:" if block != "train" else "train:")
             lines += [f"  # {key}: {dump_yaml(value)}" for key, value in config.block(block).items()]
-    path = write_own_preset(project, name, "\n".join(lines) + "\n")
+    write_own_preset(project, name, "\n".join(lines) + "\n")
+    write_schemas(project.root)
     typer.echo(str(path.relative_to(project.root)))
     note(f"next: edit it, then `qtune render {name} && qtune train`")
 

@@ -18,6 +18,7 @@ from qtune.cli.app import (
     here,
     override_layers,
 )
+from qtune.cli.complete import preset_names
 from qtune.cli.output import complain, note
 from qtune.cli.presets import stop_on_errors
 from qtune.config.presets import DEFAULT
@@ -33,7 +34,9 @@ def train_command(
     preset: Annotated[
         str | None,
         typer.Argument(
-            metavar="[PRESET]", help="Render this preset first; else train the current rendered directory."
+            metavar="[PRESET]",
+            help="Render this preset first; else train the current rendered directory.",
+            autocompletion=preset_names,
         ),
     ] = None,
     name: Annotated[

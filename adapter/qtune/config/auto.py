@@ -98,6 +98,9 @@ _RESOLVERS: dict[KeyPath, _Resolver] = {
     ("train", "load_best_model_at_end"): ("data", lambda known: known.can_load_best or None),
 }
 
+AUTO_KEYS = frozenset(_RESOLVERS)
+"""The keys for which `auto` is qtune's to decide."""
+
 
 def auto_layer(known: Known) -> Layer:
     """A layer that puts a value in place of each `auto` of qtune's, for `merge` to apply.

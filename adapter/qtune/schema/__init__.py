@@ -17,6 +17,9 @@ from typing import Any
 SUPPORTED = "0.9.5"
 """The LLaMA-Factory version that the snapshot was taken from."""
 
+DERIVED = ("dataset_dir", "output_dir", "deepspeed")
+"""The arguments that rendering adds, since they follow from others; no layer sets them."""
+
 MOST_CHOICES_LISTED = 12
 
 TYPE_WORDS = {

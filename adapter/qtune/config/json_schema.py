@@ -1,0 +1,120 @@
+"""JSON Schema of presets, projects and registrations, for editors: help, choices, defaults, completion."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from qtune.config.auto import AUTO, AUTO_KEYS
+from qtune.config.presets import BLOCKS
+from qtune.config.presets import KEYS as PRESET_KEYS
+from qtune.config.project import KEYS as PROJECT_KEYS
+from qtune.schema import DERIVED, Argument, column_keys, dataset_keys, known_keys, tag_keys, template_names
+from qtune.values import KeyPath
+
+_DIALECT = "http://json-schema.org/draft-07/schema#"  # what YAML language servers speak
+_TYPES = {
+    "bool": "boolean",
+    "int": "integer",
+    "float": "number",
+    "str": "string",
+    "list": "array",
+    "dict": "object",
+}
+_NAMES = {"oneOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]}
+_WORDS: dict[str, dict[str, Any]] = {
+    "about": {"type": "string", "description": "The method in a few words, for the catalogue."},
+    "when": {"type": "string", "description": "When to take this preset, for the catalogue."},
+    "speed": {"type": "string", "description": "How fast it trains beside the others, for the catalogue."},
+    "fits": {"type": "string", "description": "GPU memory it needs: '>16 GB', 6-12 GB, <4 GB."},
+    "step_down": {"type": "string", "description": "The preset to go to when even this one does not fit."},
+    "extends": {**_NAMES, "description": "The preset or presets to inherit from; later ones win."},
+    "runs": {"type": "string", "description": "Where trainings write, from the project's directory."},
+    "presets": {
+        "type": "array",
+        "description": "Sources of presets, searched in order before the built-in ones.",
+    },
+}
+_BLOCK_WORDS = {
+    "train": "LLaMA-Factory's arguments, verbatim.",
+    "zero": "DeepSpeed's zero_optimization keys, verbatim; ZeRO is on where `stage` is 1, 2 or 3.",
+    "launch": "How the training is started.",
+}
+
+
+def preset_schema() -> dict[str, Any]:
+    """The schema of a preset file."""
+    return _document("qtune preset", PRESET_KEYS)
+
+
+def project_schema() -> dict[str, Any]:
+    """The schema of qtune.yaml."""
+    return _document("qtune project", PROJECT_KEYS)
+
+
+def datasets_schema() -> dict[str, Any]:
+    """The schema of data/datasets.yaml."""
+    entry = _object(dataset_keys(), ("datasets",))
+    for block, keys in (("columns", column_keys()), ("tags", tag_keys())):
+        described = {"description": entry["properties"][block].get("description", "")}
+        entry["properties"][block] = {**_object(keys, ("datasets", block)), **described}
+    return {
+        "$schema": _DIALECT,
+        "title": "qtune dataset registrations",
+        "type": ["object", "null"],
+        "additionalProperties": entry,
+    }
+
+
+SCHEMAS: Mapping[str, Callable[[], dict[str, Any]]] = {
+    "preset": preset_schema,
+    "project": project_schema,
+    "datasets": datasets_schema,
+}
+"""What `qtune schema` knows, by name."""
+
+
+def _document(title: str, keys: tuple[str, ...]) -> dict[str, Any]:
+    properties = {key: _WORDS[key] for key in keys if key in _WORDS}
+    for block in BLOCKS:
+        settable = {key: argument for key, argument in known_keys(block).items() if key not in DERIVED}
+        described = {"description": _BLOCK_WORDS[block], "type": ["object", "null"]}
+        properties[block] = {**_object(settable, (block,)), **described}
+    return {
+        "$schema": _DIALECT,
+        "title": title,
+        "type": ["object", "null"],
+        "properties": properties,
+        "additionalProperties": False,
+    }
+
+
+def _object(keys: Mapping[str, Argument], path: KeyPath) -> dict[str, Any]:
+    return {
+        "type": "object",
+        "properties": {name: _value(argument, (*path, name)) for name, argument in keys.items()},
+        "additionalProperties": False,
+    }
+
+
+def _value(argument: Argument, path: KeyPath) -> dict[str, Any]:
+    """The values of one argument, null, which removes what is inherited, and `auto` where it is one."""
+    accepted: list[dict[str, Any]] = []
+    bound = type(argument.choices[0]) if argument.choices else None
+    for name in argument.types:
+        if bound is not None and {"str": str, "int": int}.get(name) is bound:
+            accepted.append({"enum": list(argument.choices or ())})
+        elif name == "dict" and argument.keys:
+            accepted.append(_object(argument.keys, path))
+        else:
+            accepted.append({"type": _TYPES[name]})
+    if path == ("train", "template"):
+        accepted = [{"enum": list(template_names())}]
+    if argument.auto or path in AUTO_KEYS:
+        accepted.append({"const": AUTO})
+    schema: dict[str, Any] = {"anyOf": [*accepted, {"type": "null"}]}
+    if argument.help:
+        schema["description"] = argument.help
+    if argument.default is not None:
+        schema["default"] = argument.default
+    return schema
