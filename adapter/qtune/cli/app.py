@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from qtune import __version__
 from qtune.cli.complete import assignments, dataset_names, preset_names
@@ -15,8 +16,20 @@ from qtune.config.resolve import overrides
 from qtune.machine.hardware import Hardware, detect_hardware, parse_hardware
 from qtune.values import KeyPath, Layer, Origin, Value
 
+_STORY = ("init", "data", "presets", "import", "copy", "show", "diff", "schema", "check", "render", "train")
+
+
+class _InOrderOfUse(TyperGroup):
+    """Lists the commands as a user meets them."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        names = super().list_commands(ctx)
+        return sorted(names, key=lambda name: _STORY.index(name) if name in _STORY else len(_STORY))
+
+
 app = typer.Typer(
     name="qtune",
+    cls=_InOrderOfUse,
     help="Team-shared YAML presets in; checked LLaMA-Factory and DeepSpeed configs out; training run.",
     epilog="Start with `qtune init my-project`, or in a project with `qtune render stage3 && qtune train`.",
     no_args_is_help=True,
