@@ -69,7 +69,7 @@ def test_a_slip_is_told_its_right_name(project: Callable[..., Path], line: str, 
 @pytest.mark.parametrize(
     ("block", "key"),
     [
-        ("zero: {stage: 3, offload_param: {devise: cpu}}", "zero.offload_param.devise"),
+        ("zero: {stage: 2, offload_optimizer: {devise: cpu}}", "zero.offload_optimizer.devise"),
         ("zero: {stage: 4}", "zero.stage"),
         ("zero: {stage: 2, learning_rate: 1.0}", "zero.learning_rate"),
         ("zero: {stage: 2, overlap_comm: auto}", "zero.overlap_comm"),

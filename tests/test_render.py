@@ -5,15 +5,16 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
 import yaml
-from trees import REPOSITORY
+from trees import PRESET_NEEDS, REPOSITORY
 
 from qtune import pipeline, render, resources
 from qtune.config.project import find_project
+from qtune.config.resolve import overrides
 from qtune.errors import QtuneError
 from qtune.machine.hardware import parse_hardware
 from qtune.schema import arguments
@@ -21,10 +22,14 @@ from qtune.values import RenderedFile
 
 GOLDEN = Path(__file__).parent / "golden"
 PRESETS = sorted(path.stem for path in (REPOSITORY / "presets").glob("*.yaml") if path.stem != "base")
+TWO_GPUS = ("sft_small", "sft_fast", "sft_standard", "fsdp_qlora")
 
 
-def rendered(root: Path, preset: str = "lora", hardware: str = "1x24GB") -> dict[str, str]:
-    prepared = pipeline.prepare(preset, find_project(root), parse_hardware(hardware))
+def rendered(
+    root: Path, preset: str = "lora", hardware: str = "1x24GB", assignments: Sequence[str] = ()
+) -> dict[str, str]:
+    layers = [overrides(assignments)] if assignments else []
+    prepared = pipeline.prepare(preset, find_project(root), parse_hardware(hardware), layers)
     assert prepared.findings == ()
     return {file.name: file.text for file in prepared.files}
 
@@ -32,7 +37,8 @@ def rendered(root: Path, preset: str = "lora", hardware: str = "1x24GB") -> dict
 @pytest.mark.parametrize("preset", PRESETS)
 def test_each_preset_renders_as_reviewed(preset: str, request: pytest.FixtureRequest) -> None:
     """Regenerate with `pytest tests/test_render.py --regenerate`, and review the diff."""
-    files = rendered(REPOSITORY, preset)
+    hardware = "2x24GB" if preset in TWO_GPUS else "1x24GB"
+    files = rendered(REPOSITORY, preset, hardware, PRESET_NEEDS.get(preset, ()))
     directory = GOLDEN / preset
     if request.config.getoption("--regenerate"):
         shutil.rmtree(directory, ignore_errors=True)

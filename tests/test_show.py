@@ -23,8 +23,8 @@ def test_a_key_is_explained_with_every_layer_that_set_it(
     assert result.out.splitlines() == [
         "lora_rank: 2  # --set",
         "set by, the last one wins:",
-        "  64  # lora (qtune/presets/lora.yaml:8)",
-        "  8  # minimal (qtune/presets/minimal.yaml:10)",
+        "  64  # lora (qtune/presets/lora.yaml:9)",
+        "  8  # minimal (qtune/presets/minimal.yaml:11)",
         "  2  # --set",
         "help:    The intrinsic dimension for LoRA fine-tuning.",
         "type:    int",

@@ -12,6 +12,16 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 TINY_MODEL = REPOSITORY / "data" / "tiny-qwen2"
 ROWS = [{"instruction": f"say {number}", "input": "", "output": str(number)} for number in range(10)]
 
+# What built-in presets need beside the checkout's own project, as --set has it: other data, a disk.
+_PAIRS = ("dataset=demo_dpo", "eval_dataset=null")
+PRESET_NEEDS = {
+    "dpo": _PAIRS,
+    "reward": _PAIRS,
+    "kto": ("dataset=demo_kto", "eval_dataset=null"),
+    "pretrain": ("dataset=demo_text", "eval_dataset=null"),
+    "zero3_nvme": ("launch.nvme_path=nvme",),
+}
+
 
 @dataclass(frozen=True)
 class Result:

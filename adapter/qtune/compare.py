@@ -77,7 +77,7 @@ def read_side(named: str, project: Project, hardware: Hardware) -> Side:
     Raises QtuneError where it is none of these.
     """
     path = project.root / Path(named).expanduser()
-    if named in project.store.names():
+    if project.store.knows(named):
         prepared = pipeline.prepare(named, project, hardware)
         return Side(prepared.config, prepared.manifest.datasets)
     if path.is_file():

@@ -16,10 +16,12 @@ from qtune import manifest as manifests
 from qtune import resources, runs
 from qtune.checks import check
 from qtune.config.auto import Known, auto_layer
+from qtune.config.kl import kl_layer
 from qtune.config.model import model_type
 from qtune.config.names import valid_name
 from qtune.config.project import Project
 from qtune.config.resolve import merge
+from qtune.config.sources import pin_of_file
 from qtune.data.registrations import (
     Registration,
     complete_entry,
@@ -32,12 +34,25 @@ from qtune.files import leaves, read_yaml, write_atomic
 from qtune.launch import failures, process
 from qtune.launch.plan import CLI, into, plan_launch
 from qtune.machine.hardware import Hardware
+from qtune.machine.stack import Stack
 from qtune.manifest import Manifest
 from qtune.predict import Steps, predict_steps
 from qtune.render import render
 from qtune.runs import Run
 from qtune.schema import DERIVED
-from qtune.values import TRAIN, ZERO, Config, Finding, LaunchPlan, Layer, Origin, RenderedFile, Value
+from qtune.templates import Templates
+from qtune.values import (
+    ACCELERATE,
+    TRAIN,
+    ZERO,
+    Config,
+    Finding,
+    LaunchPlan,
+    Layer,
+    Origin,
+    RenderedFile,
+    Value,
+)
 
 RENDERED = "rendered"
 CURRENT = "current"
@@ -81,13 +96,18 @@ def resolve(
 ) -> Config:
     """Merge the layers of `preset`, lowest precedence first, and decide each `auto`.
 
-    name: of the config, where it is not the preset's. Raises QtuneError for presets that cannot be read.
+    name: of the config, where it is not the preset's; `team/lora` makes `team-lora`, which a directory can
+    be called. Raises QtuneError for presets that cannot be read.
     """
     layers = [item.layer for item in project.store.chain(preset)]
     if project.layer is not None:
         layers.append(project.layer)
     layers += overrides
-    merged = merge(name or preset, layers)
+    merged = merge(name or preset.replace("/", "-"), layers)
+    held = kl_layer(merged)
+    if held is not None:
+        layers.append(held)
+        merged = merge(merged.name, layers)
     return merge(
         merged.name, [*layers, auto_layer(Known(merged, hardware, model_type(merged, project.root)))]
     )
@@ -100,9 +120,11 @@ def examine(
     overrides: Sequence[Layer] = (),
     *,
     name: str | None = None,
+    stack: Stack | None = None,
 ) -> Prepared:
     """The config and everything that is wrong with it, nothing rendered.
 
+    stack: what is installed where it will train, None where that is not this machine.
     Raises QtuneError where presets, project or registrations cannot be read at all; what is wrong with the
     values in them is in `findings`, all of it at once.
     """
@@ -110,7 +132,7 @@ def examine(
         valid_name(name, "rendered directory")
     config = resolve(preset, project, hardware, overrides, name=name)
     registrations = read_registrations(project)
-    findings = tuple(check(config, registrations, project.root))
+    findings = tuple(check(config, registrations, project.root, hardware, stack))
     return Prepared(project, config, hardware, findings, (), registrations)
 
 
@@ -121,28 +143,32 @@ def prepare(
     overrides: Sequence[Layer] = (),
     *,
     name: str | None = None,
+    stack: Stack | None = None,
 ) -> Prepared:
     """Everything up to the rendered files' text: nothing is written and nothing started.
 
     Raises QtuneError as `examine` does, and where a template fails.
     """
-    prepared = examine(preset, project, hardware, overrides, name=name)
+    prepared = examine(preset, project, hardware, overrides, name=name, stack=stack)
     if prepared.errors:
         return prepared
     config, registrations = prepared.config, prepared.registrations
     directory = project.root / _rendered_name(config.name)
+    templates = Templates(project.sources, project.root)
     files = render(
         config,
         {name: complete_entry(registrations[name], directory) for name in _dataset_names(config)},
         hardware,
         prepared.plan,
-        templates=resources.root() / "templates",
+        templates=templates,
         directory=_rendered_name(config.name),
         # apart from qtune's own runs, which a second run by hand would otherwise continue and overwrite
         output_dir=f"{project.runs}/{config.name}-by-hand",
         about=project.store.load(preset).about,
     )
-    return replace(prepared, files=tuple(files))
+    # what the files were made from: the values' layers, and the templates
+    config = replace(config, layers=(*config.layers, *templates.used))
+    return replace(prepared, config=config, files=tuple(files))
 
 
 def write(prepared: Prepared) -> Path:
@@ -154,8 +180,8 @@ def write(prepared: Prepared) -> Path:
     directory = prepared.project.root / _rendered_name(prepared.config.name)
     for file in prepared.files:
         write_atomic(directory / file.name, file.text, executable=file.name.endswith(".sh"))
-    if not prepared.config.uses_zero:
-        (directory / ZERO).unlink(missing_ok=True)
+    for name in {ZERO, ACCELERATE} - {file.name for file in prepared.files}:
+        (directory / name).unlink(missing_ok=True)
     write_atomic(directory / manifests.FILE, manifests.to_text(prepared.manifest))
     write_atomic(directory.parent / CURRENT, prepared.config.name + "\n")
     return directory
@@ -167,9 +193,10 @@ def current(project: Project) -> str | None:
     return path.read_text(encoding="utf-8").strip() if path.is_file() else None
 
 
-def read_rendered(project: Project, name: str) -> Prepared:
+def read_rendered(project: Project, name: str, stack: Stack | None = None) -> Prepared:
     """The rendered directory `name` as it stands, edits by hand included, checked again.
 
+    stack: what is installed on this machine, where it will train on this one.
     Raises QtuneError where it is incomplete or unreadable.
     """
     relative = _rendered_name(valid_name(name, "rendered directory"))
@@ -190,20 +217,23 @@ def read_rendered(project: Project, name: str) -> Prepared:
         project,
         config,
         manifest.hardware,
-        tuple(check(config, registrations, project.root)),
+        tuple(check(config, registrations, project.root, manifest.hardware, stack)),
         tuple(RenderedFile(file, (directory / file).read_text(encoding="utf-8")) for file in manifest.files),
         registrations,
     )
 
 
 def stale_layers(prepared: Prepared) -> list[str]:
-    """The files among the layers of a rendered directory that have changed since it was rendered."""
+    """The files that a rendered directory was made from and that have changed since, or what is pinned."""
     stale = []
     for layer in prepared.config.layers:
         if layer.file is None or layer.sha256 is None:
             continue
+        present = pin_of_file(layer.file, prepared.project.pins)
         path = resources.find(layer.file, prepared.project.root)
-        if not path.is_file() or manifests.digest(path.read_bytes()) != layer.sha256:
+        if present is None and path.is_file():
+            present = manifests.digest(path.read_bytes())
+        if present != layer.sha256:
             stale.append(layer.file)
     return stale
 

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import json
-import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import jinja2
-import jinja2.sandbox
-
 from qtune.errors import QtuneError
-from qtune.files import dump_yaml, parse_yaml
+from qtune.files import parse_yaml
 from qtune.machine.hardware import Hardware
 from qtune.schema import arguments
+from qtune.templates import Templates
 from qtune.values import (
+    ACCELERATE,
     DATASETS,
     LAUNCH,
     TRAIN,
@@ -85,7 +83,7 @@ def render(
     hardware: Hardware,
     plan: LaunchPlan,
     *,
-    templates: Path,
+    templates: Templates,
     directory: str,
     output_dir: str,
     about: str = "",
@@ -120,22 +118,26 @@ def render(
         "datasets": datasets,
         "environment": plan.environment,
         "argv": plan.argv,
+        "accelerate": _accelerate_values(config, hardware),
     }
-    environment = _environment(templates)
-
-    def text_of(template: str) -> str:
-        return _text(environment, template, context)
-
     plain = {key: value.value for key, value in train.items()}
-    files = [RenderedFile(TRAIN, text_of("train.yaml.j2"))]
-    _compare("train.yaml.j2", plain, parse_yaml(files[-1].text, "templates/train.yaml.j2")[0])
+    files = [RenderedFile(TRAIN, templates.text("train.yaml.j2", context))]
+    place = templates.place("train.yaml.j2")
+    _compare(place, plain, parse_yaml(files[-1].text, place)[0])
     if config.uses_zero:
-        files.append(RenderedFile(ZERO, text_of("zero.json.j2")))
-        rendered = _json("zero.json.j2", files[-1].text)
-        _compare("zero.json.j2", context["zero"], rendered.get("zero_optimization"))
-    files.append(RenderedFile(DATASETS, text_of("dataset_info.json.j2")))
-    _compare("dataset_info.json.j2", datasets, _json("dataset_info.json.j2", files[-1].text))
-    files.append(RenderedFile(LAUNCH, text_of("launch/launch.sh.j2")))
+        files.append(RenderedFile(ZERO, templates.text("zero.json.j2", context)))
+        place = templates.place("zero.json.j2")
+        _compare(place, context["zero"], _json(place, files[-1].text).get("zero_optimization"))
+    files.append(RenderedFile(DATASETS, templates.text("dataset_info.json.j2", context)))
+    place = templates.place("dataset_info.json.j2")
+    _compare(place, datasets, _json(place, files[-1].text))
+    if ACCELERATE in plan.files:
+        files.append(RenderedFile(ACCELERATE, templates.text("accelerate.yaml.j2", context)))
+        place = templates.place("accelerate.yaml.j2")
+        parsed = parse_yaml(files[-1].text, place)[0]
+        kept = {key: parsed.get(key) for key in context["accelerate"]} if isinstance(parsed, dict) else parsed
+        _compare(place, context["accelerate"], kept)
+    files.append(RenderedFile(LAUNCH, templates.text("launch/launch.sh.j2", context)))
     return files
 
 
@@ -149,47 +151,29 @@ def _train_values(config: Config) -> dict[str, Value]:
     return values
 
 
-def _environment(templates: Path) -> jinja2.Environment:
-    # Templates may come from others: no attribute tricks, no undefined name passing as empty text.
-    environment = jinja2.sandbox.ImmutableSandboxedEnvironment(
-        loader=jinja2.FileSystemLoader(templates),
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-        autoescape=False,  # the files are YAML, JSON and shell; each value goes through a filter of theirs
-    )
-    environment.filters |= {
-        "to_yaml": dump_yaml,
-        "to_json": lambda value: json.dumps(value, indent=2, ensure_ascii=False),
-        "shell_quote": lambda value: shlex.quote(str(value)),
-        "one_line": lambda value: " ".join(str(value).split()),
+def _accelerate_values(config: Config, hardware: Hardware) -> dict[str, Any]:
+    """What accelerate's own file says of the processes, as train.yaml says it to the trainer."""
+    precision = next((name for name in ("bf16", "fp16") if config.get("train", name)), "no")
+    return {
+        "num_processes": config.get("launch", "nproc_per_node", default=1),
+        "mixed_precision": precision,
+        "use_cpu": hardware.is_cpu,
     }
-    return environment
 
 
-def _text(environment: jinja2.Environment, template: str, context: Mapping[str, Any]) -> str:
+def _json(place: str, text: str) -> dict[str, Any]:
     try:
-        return environment.get_template(template).render(context)
-    except jinja2.TemplateSyntaxError as error:
-        where = f"templates/{error.name}:{error.lineno}"
-        raise QtuneError(f"broken template: {error.message}", where=where, fix="mend that line") from None
-    except (jinja2.TemplateError, TypeError, ValueError, OverflowError) as error:
+        value = json.loads(text)
+    except (ValueError, RecursionError) as error:
         raise QtuneError(
-            f"the template fails: {error}", where=f"templates/{template}", fix="use only what qtune gives it"
+            f"the template makes no JSON: {error}", where=place, fix="mend the template"
         ) from None
+    if not isinstance(value, dict):
+        raise QtuneError("the template makes no JSON object", where=place, fix="mend the template")
+    return value
 
 
-def _json(template: str, text: str) -> Any:
-    try:
-        return json.loads(text)
-    except ValueError as error:
-        raise QtuneError(
-            f"the template makes no JSON: {error}", where=f"templates/{template}", fix="mend the template"
-        ) from None
-
-
-def _compare(template: str, wanted: Any, rendered: Any) -> None:
+def _compare(place: str, wanted: Any, rendered: Any) -> None:
     """A template may lay values out; it may not drop, add or retype one."""
     if rendered == wanted and _types(rendered) == _types(wanted):
         return
@@ -199,7 +183,7 @@ def _compare(template: str, wanted: Any, rendered: Any) -> None:
         changed = f" ({', '.join(dict.fromkeys(keys))})" if keys else ""
     raise QtuneError(
         f"the template changes what was to be written{changed}",
-        where=f"templates/{template}",
+        where=place,
         fix="write each value with its filter, to_yaml or to_json, and every one of them",
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from functools import cache
 from pathlib import Path
 
@@ -15,6 +16,12 @@ def root() -> Path:
     package = Path(__file__).resolve().parent
     share = package / "share"
     return share if share.is_dir() else package.parents[1]
+
+
+def cache_directory() -> Path:
+    """Where pulled presets lie: below XDG_CACHE_HOME where that is an absolute path, else ~/.cache."""
+    given = Path(os.environ.get("XDG_CACHE_HOME", ""))
+    return (given if given.is_absolute() else Path.home() / ".cache") / _BUILT_IN
 
 
 _BUILT_IN = "qtune"
@@ -38,4 +45,6 @@ def display(path: Path, project_root: Path) -> str:
 def find(displayed: str, project_root: Path) -> Path:
     """The path that `display` showed as `displayed`."""
     first, _, rest = displayed.partition("/")
-    return root() / rest if first == _BUILT_IN and root() != project_root else project_root / displayed
+    if first == _BUILT_IN and root() != project_root:
+        return root() / rest
+    return project_root / Path(displayed).expanduser()

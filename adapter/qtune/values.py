@@ -95,13 +95,18 @@ class Config:
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing a check says."""
+    """One thing a check says.
+
+    rule: the id of its row in the table of rules, and source: who fails on it; None for the other checks.
+    """
 
     severity: Literal["error", "warning"]
     key: str
     message: str
     fix: str
     origin: Origin | None = None
+    rule: str | None = None
+    source: str | None = None
 
     def __str__(self) -> str:
         where = " ".join(part for part in (self.origin.place if self.origin else "", self.key) if part)
@@ -109,7 +114,8 @@ class Finding:
 
 
 TRAIN, ZERO, DATASETS, LAUNCH = "train.yaml", "zero.json", "dataset_info.json", "launch.sh"
-"""The files of a rendered directory."""
+ACCELERATE = "accelerate.yaml"
+"""The files of a rendered directory; ZeRO's and accelerate's only where they are in use."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +128,11 @@ class RenderedFile:
 
 @dataclass(frozen=True, slots=True)
 class LaunchPlan:
-    """What starts a training: the argument list and the variables added to the environment."""
+    """What starts a training: the argument list and the variables added to the environment.
+
+    files: those of the rendered directory that the launcher alone needs.
+    """
 
     argv: tuple[str, ...]
     environment: Mapping[str, str]
+    files: tuple[str, ...] = ()

@@ -3,22 +3,48 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from qtune.checks.datasets import check_datasets
 from qtune.checks.model import check_model
+from qtune.checks.rules import check_rules
+from qtune.checks.rules.view import View
 from qtune.checks.schema import check_schema
 from qtune.data.registrations import Registration
+from qtune.machine.hardware import Hardware
+from qtune.machine.stack import Stack
 from qtune.values import Config, Finding
 
 
-def check(config: Config, registrations: Mapping[str, Registration], root: Path) -> list[Finding]:
-    """Every finding about `config`, in the order model, data, keys.
+def check(
+    config: Config,
+    registrations: Mapping[str, Registration],
+    root: Path,
+    hardware: Hardware,
+    stack: Stack | None = None,
+) -> list[Finding]:
+    """Every finding about `config`, in the order model, data, keys, combinations of keys.
 
-    root: the project's root, from which relative paths start.
+    root: the project's root, from which relative paths start; hardware: what it will train on; stack: what
+    is installed there, None where that is not this machine.
     """
     findings = [*check_model(config, root)]
     if config.find("train", "dataset") is None:
         fix = "set it under `train:` in qtune.yaml, or -d NAME"
         findings.append(Finding("error", "dataset", "no dataset is named", fix))
-    return [*findings, *check_datasets(config, registrations), *check_schema(config)]
+    mistakes = check_schema(config)
+    mistaken = frozenset(mistake.key for mistake in mistakes)
+    view = View(_without(config, mistaken), hardware, registrations, root, stack)
+    return [*findings, *check_datasets(config, registrations), *mistakes, *check_rules(view, mistaken)]
+
+
+def _without(config: Config, keys: frozenset[str]) -> Config:
+    if not keys:
+        return config
+    kept = {
+        path: value
+        for path, value in config.values.items()
+        if ".".join(path[1:] if path[0] == "train" else path) not in keys
+    }
+    return replace(config, values=kept)

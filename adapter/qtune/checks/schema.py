@@ -6,7 +6,9 @@ from collections.abc import Mapping
 
 from qtune.config.aliases import ALIASES
 from qtune.config.auto import AUTO
+from qtune.config.kl import KL_BETA, KL_BETA_HINT
 from qtune.config.names import did_you_mean
+from qtune.config.renamed import RENAMED, renamed_value
 from qtune.files import dump_yaml
 from qtune.schema import (
     SUPPORTED,
@@ -39,6 +41,11 @@ _COUNTS = (
 _SECRET_SUFFIXES = ("_token", "_api_key", "_secret")
 
 
+def is_secret(argument: str) -> bool:
+    """Whether an argument's value is for one person's eyes."""
+    return argument.endswith(_SECRET_SUFFIXES)
+
+
 def check_schema(config: Config) -> list[Finding]:
     """A finding for each unknown key, wrong type and wrong choice."""
     found = (_check(path, value) for path, value in config.values.items())
@@ -56,7 +63,7 @@ def _check(path: KeyPath, value: Value) -> Finding | None:
         parent = known_argument(path[:-1]) if len(keys) > 1 else None
         known, unknown = (parent.keys, keys[-1]) if parent and parent.keys else (known_keys(block), key)
         return Finding("error", shown, _unknown(block), _instead(block, unknown, known), value.origin)
-    if block == "train" and key.endswith(_SECRET_SUFFIXES):
+    if block == "train" and is_secret(key):
         fix = "take it out, and give it to the training through the hub's own login or environment variable"
         return Finding(
             "error", shown, "is a secret, which has no place in a rendered file", fix, value.origin
@@ -68,7 +75,9 @@ def _check(path: KeyPath, value: Value) -> Finding | None:
     wrong = problem(argument, whole)
     if not wrong and path in _COUNTS and value.value < 1:
         return Finding("error", shown, f"is {value.value}", "use 1 or more", value.origin)
-    return Finding("error", shown, wrong, _how_to_set(argument), value.origin) if wrong else None
+    change = renamed_value(key, value.value) if wrong and block == "train" else None
+    fix = str(change) if change else _how_to_set(argument)
+    return Finding("error", shown, wrong, fix, value.origin) if wrong else None
 
 
 def _unknown(block: str) -> str:
@@ -84,6 +93,10 @@ def _instead(block: str, key: str, known: Mapping[str, Argument]) -> str:
     if block == "train":
         if key in ALIASES:
             return f"`{key}` is `{ALIASES[key]}` in LLaMA-Factory"
+        if key in RENAMED:
+            return str(RENAMED[key])
+        if key == KL_BETA:
+            return KL_BETA_HINT
         if key in zero_keys():
             return f"`{key}` is DeepSpeed's: put it under `zero:`"
         if key in launch_keys():

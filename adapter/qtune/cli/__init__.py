@@ -4,7 +4,17 @@ from __future__ import annotations
 
 import sys
 
-from qtune.cli import data, diff, presets, project, schema, show, train  # noqa: F401  (each registers its commands)
+from qtune.cli import (  # noqa: F401  (each registers its commands)
+    data,
+    diff,
+    importing,
+    presets,
+    project,
+    schema,
+    sharing,
+    show,
+    train,
+)
 from qtune.cli.app import app
 from qtune.cli.output import complain
 from qtune.errors import QtuneError

@@ -14,6 +14,7 @@ from qtune.cli.complete import assignments, dataset_names, preset_names
 from qtune.config.project import Project, find_project
 from qtune.config.resolve import overrides
 from qtune.machine.hardware import Hardware, detect_hardware, parse_hardware
+from qtune.machine.stack import Stack, installed_stack
 from qtune.values import KeyPath, Layer, Origin, Value
 
 _STORY = ("init", "data", "presets", "import", "copy", "show", "diff", "schema", "check", "render", "train")
@@ -99,6 +100,11 @@ def here() -> Project:
 
 def hardware_from(option: str | None) -> Hardware:
     return detect_hardware() if option is None else parse_hardware(option)
+
+
+def stack_from(option: str | None) -> Stack | None:
+    """What is installed where it will train, None where --hardware names another machine."""
+    return installed_stack() if option is None else None
 
 
 def override_layers(model: str | None, dataset: str | None, assignments: list[str] | None) -> list[Layer]:

@@ -15,7 +15,8 @@ from qtune.config.project import FILE
 from qtune.errors import QtuneError
 from qtune.files import write_atomic
 
-_DATA = ("datasets.yaml", "demo.jsonl", "demo_eval.jsonl")
+_DEMOS = ("demo", "demo_eval", "demo_dpo", "demo_kto", "demo_text")
+_DATA = ("datasets.yaml", *(f"{name}.jsonl" for name in _DEMOS))
 _PROJECT = """\
 # A qtune project: which model, which data, and what is different here from the presets.
 # Under `train:` stand LLaMA-Factory's own arguments; `qtune show lora` lists what the presets set.

@@ -17,6 +17,7 @@ from qtune.cli.app import (
     hardware_from,
     here,
     override_layers,
+    stack_from,
 )
 from qtune.cli.complete import preset_names
 from qtune.cli.output import complain, note
@@ -69,7 +70,9 @@ def train_command(
     else:
         if preset is None:
             note(f"nothing is rendered yet, and no preset named: taking `{DEFAULT}`")
-        prepared = pipeline.prepare(preset or DEFAULT, project, hardware_from(hardware), layers)
+        prepared = pipeline.prepare(
+            preset or DEFAULT, project, hardware_from(hardware), layers, stack=stack_from(hardware)
+        )
         stop_on_errors(prepared)
         pipeline.write(prepared)
     run = pipeline.launch(prepared, name=name, begin=lambda run: _announce(run, prepared), show=_show)

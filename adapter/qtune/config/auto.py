@@ -13,6 +13,7 @@ from qtune.values import Config, KeyPath, Layer, Origin, Value
 AUTO = "auto"
 MAX_PREPROCESSING_WORKERS = 16
 MAX_LOADER_WORKERS = 4
+EVALUATION_SHARE = 0.1
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,39 @@ class Known:
     @property
     def evaluates(self) -> bool:
         strategy = self.config.get("train", "eval_strategy")
-        return self.has_evaluation_data if strategy == AUTO else strategy not in (None, "no", False)
+        if strategy == AUTO:
+            return self.has_evaluation_data and self.why_not_evaluate is None
+        return strategy not in (None, "no", False)
+
+    @property
+    def why_not_evaluate(self) -> str | None:
+        """What an evaluation would crash on, None where it would not.
+
+        The anchored loss returns no outputs, which the evaluation unpacks (llamafactory/train/sft/trainer.py,
+        compute_loss). On a CPU bitsandbytes packs 4-bit weights anew at the first evaluation, and then neither
+        ZeRO-3 nor FSDP knows its shards (bitsandbytes/nn/modules.py, Linear4bit.forward).
+        """
+        config = self.config
+        if config.get("train", "use_asft_loss") and config.get("train", "stage", default="sft") == "sft":
+            return "use_asft_loss, with which LLaMA-Factory cannot evaluate"
+        sharded = config.get("zero", "stage") == 3 or config.get("launch", "launcher") == "accelerate"
+        if self.hardware.is_cpu and sharded and config.get("train", "quantization_bit") == 4:
+            return "cpu, where 4-bit weights in shards cannot be evaluated"
+        return None
+
+    @property
+    def reference_model(self) -> str | None:
+        """The model that training is held near: the base model, where the loss asks for one and LoRA is on.
+
+        For other methods LLaMA-Factory loads it by itself, for LoRA it forgets it and crashes
+        (llamafactory/train/trainer_utils.py, create_ref_model).
+        """
+        train = self.config.block("train")
+        if train.get("ref_model") != AUTO:
+            return train.get("ref_model")
+        lora = train.get("finetuning_type", "lora") == "lora"
+        anchored = train.get("use_asft_loss") and train.get("stage", "sft") == "sft"
+        return train.get("model_name_or_path") if lora and anchored else None
 
     @property
     def can_load_best(self) -> bool:
@@ -60,6 +93,12 @@ def _use_cpu(known: Known) -> bool | None:
     return True if known.hardware.is_cpu and not sharded else None
 
 
+def _ddp_backend(known: Known) -> str | None:
+    # Without torchrun nobody starts the process group that accelerate looks for where a backend is named.
+    launched = known.config.uses_zero or known.processes > 1
+    return "gloo" if known.hardware.is_cpu and launched else None
+
+
 def _template(known: Known) -> str:
     model = known.config.get("train", "model_name_or_path")
     # An unknown model keeps `auto`, which the check reports with the line to change.
@@ -76,26 +115,69 @@ def _loader_workers(known: Known) -> int:
     return min(MAX_LOADER_WORKERS, known.hardware.cores // known.processes)
 
 
-# What each `auto` becomes (None removes the key), and what decided it. Any other `auto` is the library's own.
-_Resolver = tuple[str, Callable[[Known], Any]]
+def _val_size(known: Known) -> float | None:
+    # LLaMA-Factory refuses it beside evaluation data of one's own, and without evaluation it is data wasted.
+    return EVALUATION_SHARE if known.evaluates and not known.config.get("train", "eval_dataset") else None
+
+
+def _reference_bits(known: Known) -> int | None:
+    # The second copy as small as the first; of the two sizes the library knows, 4 bits is what presets use.
+    quantized = known.config.get("train", "quantization_bit") == 4
+    return 4 if quantized and known.reference_model is not None else None
+
+
+def _nvme_path(known: Known) -> str | None:
+    path = known.config.get("launch", "nvme_path")
+    return path if isinstance(path, str) else None
+
+
+def _optimizer_device(known: Known) -> str:
+    # DeepSpeed writes pinned memory alone to NVMe, and without a GPU nothing is pinned: it aborts there
+    # (deepspeed/runtime/swap_tensor/partitioned_optimizer_swapper.py, _swap_out_optimizer_state).
+    return "cpu" if known.hardware.is_cpu else "nvme"
+
+
+def _optimizer_path(known: Known) -> str | None:
+    return None if known.hardware.is_cpu else _nvme_path(known)
+
+
+def _from_hardware(known: Known) -> str:
+    return str(known.hardware)
+
+
+def _from_evaluation(known: Known) -> str:
+    return known.why_not_evaluate or "data"
+
+
+# What decided each `auto`, and what it becomes (None removes the key). Any other `auto` is the library's own.
+_Resolver = tuple[str | Callable[[Known], str], Callable[[Known], Any]]
 _RESOLVERS: dict[KeyPath, _Resolver] = {
-    ("launch", "nproc_per_node"): ("hardware", lambda known: known.processes),
-    ("train", "bf16"): ("hardware", lambda known: known.hardware.bf16 or None),
+    ("launch", "nproc_per_node"): (_from_hardware, lambda known: known.processes),
+    ("train", "bf16"): (_from_hardware, lambda known: known.hardware.bf16 or None),
     ("train", "fp16"): (
-        "hardware",
+        _from_hardware,
         lambda known: (not known.hardware.is_cpu and not known.hardware.bf16) or None,
     ),
-    ("train", "use_cpu"): ("hardware", _use_cpu),
-    ("train", "ddp_backend"): ("hardware", lambda known: "gloo" if known.hardware.is_cpu else None),
-    ("train", "preprocessing_num_workers"): ("hardware", _preprocessing_workers),
-    ("train", "dataloader_num_workers"): ("hardware", _loader_workers),
+    ("train", "use_cpu"): (_from_hardware, _use_cpu),
+    ("train", "ddp_backend"): (_from_hardware, _ddp_backend),
+    ("train", "preprocessing_num_workers"): (_from_hardware, _preprocessing_workers),
+    ("train", "dataloader_num_workers"): (_from_hardware, _loader_workers),
     ("train", "template"): ("model", _template),
-    ("train", "eval_strategy"): ("data", lambda known: "steps" if known.has_evaluation_data else "no"),
+    ("train", "ref_model"): ("model", lambda known: known.reference_model),
+    ("train", "ref_model_quantization_bit"): ("quantization_bit", _reference_bits),
+    ("train", "val_size"): (_from_evaluation, _val_size),
+    ("train", "eval_strategy"): (
+        _from_evaluation,
+        lambda known: "steps" if known.has_evaluation_data and known.why_not_evaluate is None else "no",
+    ),
     ("train", "eval_steps"): (
-        "data",
+        _from_evaluation,
         lambda known: known.config.get("train", "save_steps") if known.evaluates else None,
     ),
-    ("train", "load_best_model_at_end"): ("data", lambda known: known.can_load_best or None),
+    ("train", "load_best_model_at_end"): (_from_evaluation, lambda known: known.can_load_best or None),
+    ("zero", "offload_optimizer", "device"): (_from_hardware, _optimizer_device),
+    ("zero", "offload_optimizer", "nvme_path"): ("launch.nvme_path", _optimizer_path),
+    ("zero", "offload_param", "nvme_path"): ("launch.nvme_path", _nvme_path),
 }
 
 AUTO_KEYS = frozenset(_RESOLVERS)
@@ -105,14 +187,14 @@ AUTO_KEYS = frozenset(_RESOLVERS)
 def auto_layer(known: Known) -> Layer:
     """A layer that puts a value in place of each `auto` of qtune's, for `merge` to apply.
 
-    Each origin keeps the file and line of the `auto` and says what decided: the hardware, the model or
-    the data.
+    Each origin keeps the file and line of the `auto` and says what decided: the hardware, the model, the
+    data, or another key.
     """
     values: dict[KeyPath, Value] = {}
     for path, (decided_by, resolve) in _RESOLVERS.items():
         found = known.config.find(*path)
         if found is not None and found.value == AUTO:
-            name = str(known.hardware) if decided_by == "hardware" else decided_by
+            name = decided_by if isinstance(decided_by, str) else decided_by(known)
             origin = Origin(f"auto from {name}", found.origin.file, found.origin.line)
             values[path] = Value(resolve(known), origin)
     return Layer("auto", values)

@@ -24,6 +24,7 @@ _TYPES = {
 _NAMES = {"oneOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]}
 _WORDS: dict[str, dict[str, Any]] = {
     "about": {"type": "string", "description": "The method in a few words, for the catalogue."},
+    "group": {"type": "string", "description": "Beside which other presets the catalogue lists it."},
     "when": {"type": "string", "description": "When to take this preset, for the catalogue."},
     "speed": {"type": "string", "description": "How fast it trains beside the others, for the catalogue."},
     "fits": {"type": "string", "description": "GPU memory it needs: '>16 GB', 6-12 GB, <4 GB."},
@@ -32,7 +33,14 @@ _WORDS: dict[str, dict[str, Any]] = {
     "runs": {"type": "string", "description": "Where trainings write, from the project's directory."},
     "presets": {
         "type": "array",
-        "description": "Sources of presets, searched in order before the built-in ones.",
+        "description": "Sources of presets, searched in order before the built-in ones: a directory, or "
+        "git+URL@REF[#SUBDIR]; `NAME: …` gives one another name.",
+        "items": {
+            "anyOf": [
+                {"type": "string"},
+                {"type": "object", "maxProperties": 1, "additionalProperties": {"type": "string"}},
+            ]
+        },
     },
 }
 _BLOCK_WORDS = {

@@ -12,9 +12,14 @@ from qtune.errors import QtuneError
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 
+def is_name(text: str) -> bool:
+    """Whether `valid_name` takes `text`."""
+    return bool(_NAME.fullmatch(text))
+
+
 def valid_name(name: str, kind: str) -> str:
     """`name` itself; raises QtuneError where it could not be a file name and a command word everywhere."""
-    if not _NAME.fullmatch(name):
+    if not is_name(name):
         raise QtuneError(
             f"{name!r} is not a {kind} name",
             fix="use letters, digits, '.', '_' and '-', starting with a letter or digit",

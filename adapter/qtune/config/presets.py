@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from qtune import resources
 from qtune.config.names import did_you_mean, valid_name
+from qtune.config.sources import Source, built_in
 from qtune.errors import QtuneError
 from qtune.files import Document, leaves, read_yaml
 from qtune.values import Layer, Origin, Value
@@ -17,47 +17,82 @@ from qtune.values import Layer, Origin, Value
 BASE = "base"
 DEFAULT = "lora"
 BLOCKS = ("train", "zero", "launch")
-_TEXT_KEYS = ("about", "when", "speed", "fits", "step_down")
+_TEXT_KEYS = ("about", "group", "when", "speed", "fits", "step_down")
+# The groups of the built-in presets in the order in which they are listed; others' own come after them.
+_GROUPS = ("everyday", "style", "sft", "memory", "stages", "methods")
 KEYS = (*_TEXT_KEYS, "extends", *BLOCKS)
 
 
 @dataclass(frozen=True)
 class Preset:
-    """One preset file: its words for the catalogue, its parents and the layer of its own values."""
+    """One preset file: its words for the catalogue, its parents and the layer of its own values.
+
+    name: by which it is reached, `team/lora` where another source's `lora` comes first.
+    """
 
     name: str
+    source: Source
     extends: tuple[str, ...]
     extends_at: str
     layer: Layer
     about: str = ""
+    group: str = ""
     when: str = ""
     speed: str = ""
     fits: str = ""
     step_down: str | None = None
 
+    def fits_in(self, memory: float) -> bool:
+        """Whether `fits` is within `memory` GB of GPU memory: all of '6-12 GB', more than the 16 of '>16 GB'.
+
+        A preset that does not say is in none.
+        """
+        numbers = _gigabytes(self.fits)
+        if not numbers:
+            return False
+        return memory > numbers[-1] if self.fits.startswith(">") else memory >= numbers[-1]
+
 
 class PresetStore:
-    """The presets of an ordered list of directories; the first directory that has a name wins.
+    """The presets of an ordered list of sources; the first source that has a name wins.
 
-    sources: the project's preset directories, in order; the built-in ones come after them.
+    `team/lora` is the one of the source `team`, whichever wins.
+
+    sources: the project's, in order; the built-in ones come after them, as the source `qtune`.
     """
 
-    def __init__(self, sources: Sequence[Path], project_root: Path) -> None:
-        self._sources = [*sources, resources.root() / "presets"]
+    def __init__(self, sources: Sequence[Source], project_root: Path) -> None:
+        self._sources = {source.name: source for source in (*sources, built_in())}
         self._project_root = project_root
         self._read: dict[str, Preset] = {}
 
     def names(self) -> list[str]:
         """Every preset but `base`, which lies under all of them and is none itself."""
-        found = {path.stem for source in self._sources for path in source.iterdir() if path.suffix == ".yaml"}
-        return sorted(found - {BASE})
+        return sorted({name for source in self._sources.values() for name in _names_in(source)})
+
+    def shadowed(self) -> list[str]:
+        """The presets that only their source's name reaches: `team/lora`, in the order of the sources."""
+        first: set[str] = set()
+        found = []
+        for source in self._sources.values():
+            names = _names_in(source)
+            found += [f"{source.name}/{name}" for name in sorted(names & first)]
+            first |= names
+        return found
+
+    def knows(self, name: str) -> bool:
+        """Whether `name`, or `source/name`, is a preset's."""
+        source, slash, bare = name.rpartition("/")
+        if not slash:
+            return name in self.names()
+        return source in self._sources and bare in _names_in(self._sources[source])
 
     def catalogue(self) -> list[Preset]:
-        """All presets, those that need the most memory first, then those that do not say, by name."""
-        return sorted((self.load(name) for name in self.names()), key=lambda preset: _memory_order(preset))
+        """All presets by group; in each those that need the most memory first, those that do not say last."""
+        return sorted((self.load(name) for name in self.names()), key=_catalogue_order)
 
     def load(self, name: str, asked_by: str | None = None) -> Preset:
-        """The preset called `name`.
+        """The preset called `name`, or `source/name`.
 
         asked_by: the place (`file:line`) whose `extends` or `step_down` names it, for the error.
         Raises QtuneError for an unknown or broken preset.
@@ -78,32 +113,53 @@ class PresetStore:
 
     def _follow(self, preset: Preset, path: tuple[str, ...], ordered: dict[str, Preset]) -> None:
         path = (*path, preset.name)
-        for parent in preset.extends:
-            if parent in path:
-                circle = " → ".join((*path[path.index(parent) :], parent))
+        for named in preset.extends:
+            parent = self.load(named, preset.extends_at)
+            if parent.name in path:
+                circle = " → ".join((*path[path.index(parent.name) :], parent.name))
+                shadowed = [other for other in self.shadowed() if other.endswith(f"/{parent.name}")]
+                fix = f", or extend {' or '.join(f'`{other}`' for other in shadowed)}" if shadowed else ""
                 raise QtuneError(
                     f"`extends` runs in a circle: {circle}",
                     where=preset.extends_at,
-                    fix="take one of these `extends` out",
+                    fix=f"take one of these `extends` out{fix}",
                 )
-            if parent not in ordered:
-                self._follow(self.load(parent, preset.extends_at), path, ordered)
+            if parent.name not in ordered:
+                self._follow(parent, path, ordered)
         ordered.setdefault(preset.name, preset)
 
     def _load(self, name: str, asked_by: str | None) -> Preset:
-        valid_name(name, "preset")
-        for source in self._sources:
-            path = source / f"{name}.yaml"
-            if path.is_file():
-                return self._parse(name, read_yaml(path, resources.display(path, self._project_root)))
-        hint = did_you_mean(name, self.names())
+        asked, slash, bare = name.rpartition("/")
+        for part in (asked, bare) if slash else (bare,):
+            valid_name(part, "preset")
+        if slash and asked not in self._sources:
+            raise QtuneError(
+                f"there is no source `{asked}` of presets",
+                where=asked_by,
+                fix=did_you_mean(asked, self._sources) or f"there are {_listed(list(self._sources))}",
+            )
+        first = None
+        for source in self._sources.values():
+            path = source.directory / f"{bare}.yaml"
+            if not source.has(path, self._project_root):
+                continue
+            first = first or source
+            if not slash or source.name == asked:
+                reached = bare if source is first else name
+                if reached in self._read:
+                    return self._read[reached]
+                document = read_yaml(path, source.display(path, self._project_root))
+                preset = self._parse(reached, source, document)
+                return preset if source.own else _without_code(preset)
+        names = _names_in(self._sources[asked]) if slash else self.names()
+        hint = did_you_mean(bare, names)
         listing = "`qtune presets` lists them"
         raise QtuneError(
             f"there is no preset `{name}`", where=asked_by, fix=f"{hint} {listing}" if hint else listing
         )
 
     @staticmethod
-    def _parse(name: str, document: Document) -> Preset:
+    def _parse(name: str, source: Source, document: Document) -> Preset:
         data = mapping(document, KEYS, "preset")
         extends = data.get("extends") or []
         parents = [extends] if isinstance(extends, str) else extends
@@ -118,7 +174,8 @@ class PresetStore:
                 raise QtuneError(f"`{key}` takes text", where=document.where(key), fix="put it in quotes")
             if value is not None:
                 words[key] = " ".join(value.split())
-        return Preset(name, tuple(parents), document.where("extends"), layer_of(name, document), **words)
+        layer = layer_of(name, document)
+        return Preset(name, source, tuple(parents), document.where("extends"), layer, **words)
 
 
 def mapping(document: Document, keys: Sequence[str], kind: str) -> dict[str, Any]:
@@ -154,13 +211,38 @@ def layer_of(name: str, document: Document) -> Layer:
     return Layer(name, values, document.display, document.sha256)
 
 
+def _without_code(preset: Preset) -> Preset:
+    """The preset itself; raises QtuneError where it has a model's own code run (transformers' argument)."""
+    found = preset.layer.values.get(("train", "trust_remote_code"))
+    if found is not None and found.value:
+        raise QtuneError(
+            "`trust_remote_code` runs code that a model brings, which presets from others may not ask for",
+            where=found.origin.place,
+            fix="have it taken out, and set it in this project's qtune.yaml where you trust the model",
+        )
+    return preset
+
+
+def _names_in(source: Source) -> set[str]:
+    return {path.stem for path in source.directory.iterdir() if path.suffix == ".yaml"} - {BASE}
+
+
 def _listed(keys: Sequence[str]) -> str:
     return ", ".join(f"`{key}`" for key in keys)
 
 
+def _catalogue_order(preset: Preset) -> tuple[int, str, tuple[float, float, str]]:
+    known = _GROUPS.index(preset.group) if preset.group in _GROUPS else len(_GROUPS) + (not preset.group)
+    return known, preset.group, _memory_order(preset)
+
+
+def _gigabytes(fits: str) -> list[float]:
+    return [float(number) for number in re.findall(r"\d+(?:\.\d+)?", fits)]
+
+
 def _memory_order(preset: Preset) -> tuple[float, float, str]:
     """By `fits`: '>16 GB', '6-12 GB', '<4 GB'; the larger need first."""
-    numbers = [float(number) for number in re.findall(r"\d+(?:\.\d+)?", preset.fits)]
+    numbers = _gigabytes(preset.fits)
     if not numbers:
         return (1.0, 0.0, preset.name)
     high = float("inf") if preset.fits.startswith(">") else numbers[-1]

@@ -6,7 +6,10 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+from qtune.config.entries import DirectorySource, Entry, GitSource, read_entries
+from qtune.config.lock import Pin, read_lock
 from qtune.config.presets import BLOCKS, PresetStore, layer_of, mapping
+from qtune.config.sources import Source, open_source
 from qtune.errors import QtuneError
 from qtune.files import read_yaml
 from qtune.values import Layer
@@ -21,18 +24,38 @@ class Project:
 
     root: where relative paths start and children run; layer: None where there is no `qtune.yaml`.
 
-    presets: directories searched before the built-in presets; runs: where trainings write, relative to root.
+    entries: of `presets:`, searched in order before the built-in presets; runs: where trainings write,
+    relative to root.
     """
 
     root: Path
     layer: Layer | None = None
-    presets: tuple[Path, ...] = ()
+    entries: tuple[Entry, ...] = ()
     runs: str = "runs"
+
+    @property
+    def presets(self) -> tuple[Path, ...]:
+        """The directories among the sources of presets."""
+        return tuple(entry.directory for entry in self.entries if isinstance(entry, DirectorySource))
+
+    @cached_property
+    def pins(self) -> dict[str, Pin]:
+        """What qtune.lock pins; it is read only where a source needs it."""
+        wanted = any(isinstance(entry, GitSource) for entry in self.entries)
+        return read_lock(self.root) if wanted else {}
+
+    @cached_property
+    def sources(self) -> tuple[Source, ...]:
+        """The project's sources of presets and templates in order; the built-in ones come after them.
+
+        Raises QtuneError where a git source is not pinned, or the cache does not have what is.
+        """
+        return tuple(open_source(entry, self.root, self.pins) for entry in self.entries)
 
     @cached_property
     def store(self) -> PresetStore:
         """The presets that names mean here."""
-        return PresetStore(self.presets, self.root)
+        return PresetStore(self.sources, self.root)
 
     @property
     def registrations(self) -> Path:
@@ -55,21 +78,7 @@ def find_project(start: Path) -> Project:
 def _read(root: Path) -> Project:
     document = read_yaml(root / FILE, FILE)
     data = mapping(document, KEYS, "project")
-    sources = data.get("presets") or []
-    if not isinstance(sources, list) or not all(isinstance(source, str) for source in sources):
-        raise QtuneError(
-            "`presets` takes a list of directories", where=document.where("presets"), fix="presets: [presets]"
-        )
-    directories = []
-    for index, source in enumerate(sources):
-        directory = root / Path(source).expanduser()
-        if not directory.is_dir():
-            raise QtuneError(
-                f"there is no directory `{source}` of presets",
-                where=document.where("presets", str(index)),
-                fix="create it, or take it out of `presets:`",
-            )
-        directories.append(directory)
+    entries = read_entries(document, root)
     runs = data.get("runs", "runs")
     if not isinstance(runs, str) or not runs or len(runs.split()) != 1:
         raise QtuneError(
@@ -77,4 +86,4 @@ def _read(root: Path) -> Project:
             where=document.where("runs"),
             fix="runs: runs",
         )
-    return Project(root, layer_of("project", document), tuple(directories), runs)
+    return Project(root, layer_of("project", document), entries, runs)

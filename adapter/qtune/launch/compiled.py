@@ -8,7 +8,11 @@ from pathlib import Path
 from qtune.machine.hardware import Hardware
 from qtune.values import Config
 
-_NAMES = {"deepspeed_shm_comm": "its CPU communication", "cpu_adam": "its CPU Adam"}
+_NAMES = {
+    "deepspeed_shm_comm": "its CPU communication",
+    "cpu_adam": "its CPU Adam",
+    "async_io": "its NVMe access",
+}
 
 
 def missing_operations(config: Config, hardware: Hardware) -> list[str]:
@@ -19,12 +23,12 @@ def missing_operations(config: Config, hardware: Hardware) -> list[str]:
     """
     if not config.uses_zero:
         return []
+    devices = [config.get("zero", block, "device") for block in ("offload_optimizer", "offload_param")]
+    needed = ["async_io"] if "nvme" in devices else []
     if hardware.is_cpu:
-        needed = ["deepspeed_shm_comm"]
-    elif config.get("zero", "offload_optimizer", "device") in ("cpu", "nvme"):
-        needed = ["cpu_adam"]
-    else:
-        return []
+        needed.append("deepspeed_shm_comm")
+    elif devices[0] in ("cpu", "nvme"):
+        needed.append("cpu_adam")
     cache = Path(os.environ.get("TORCH_EXTENSIONS_DIR") or Path.home() / ".cache" / "torch_extensions")
     built = {path.stem for path in cache.glob("**/*.so")} if cache.is_dir() else set()
     return [_NAMES[name] for name in needed if name not in built]

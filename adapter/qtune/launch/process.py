@@ -1,15 +1,16 @@
-"""The only place that starts a process: run a plan, show its output, leave nothing of it behind."""
+"""The only place that starts a process: run a plan, or ask a program, and leave nothing of it behind."""
 
 from __future__ import annotations
 
 import os
+import resource
 import shutil
 import signal
 import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,19 +41,66 @@ class Outcome:
     interrupted: int | None = None
 
 
-def find_program(name: str) -> Path:
+@dataclass(frozen=True)
+class Answer:
+    """What a program printed, and its exit code; None where it was ended for taking too long."""
+
+    exit_code: int | None
+    out: bytes
+    error: bytes
+
+
+_TRAINING_STACK = "install the training stack: pip install 'qtune[train]' (rendering works without it)"
+
+
+def find_program(name: str, fix: str = _TRAINING_STACK) -> Path:
     """`name` beside the running Python, else on PATH.
 
-    Raises QtuneError where there is none.
+    Raises QtuneError with `fix` where there is none.
     """
     beside = Path(sys.executable).parent
     found = shutil.which(name, path=str(beside)) or shutil.which(name)
     if found is None:
-        raise QtuneError(
-            f"`{name}` is not installed here",
-            fix="install the training stack: pip install 'qtune[train]' (rendering works without it)",
-        )
+        raise QtuneError(f"`{name}` is not installed here", fix=fix)
     return Path(found)
+
+
+def ask(
+    argv: Sequence[str | Path],
+    environment: Mapping[str, str],
+    *,
+    given: bytes = b"",
+    seconds: float,
+    largest_file: int,
+) -> Answer:
+    """Run a program that asks nobody anything to its end, with `given` as its input.
+
+    environment: all of it; seconds: after which it is ended; largest_file: bytes, of any file it may write.
+    Its descendants end with it where it takes too long, or qtune is interrupted.
+    """
+
+    def bound() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (largest_file, largest_file))
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)  # so that it says "File too large" itself
+
+    with subprocess.Popen(
+        argv,
+        env=environment,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        start_new_session=True,  # away from the terminal, at which it could wait for an answer
+        preexec_fn=bound,
+    ) as child:
+        try:
+            out, error = child.communicate(given, timeout=seconds)
+            return Answer(child.returncode, out, error)
+        except BaseException as ended:
+            with suppress(ProcessLookupError):
+                os.killpg(child.pid, signal.SIGKILL)
+            if isinstance(ended, subprocess.TimeoutExpired):
+                return Answer(None, b"", b"")
+            raise
 
 
 def run(plan: LaunchPlan, directory: Path, log: Path, show: Callable[[bytes], None]) -> Outcome:

@@ -70,10 +70,36 @@ def zero_keys() -> Mapping[str, Argument]:
 @cache
 def launch_keys() -> Mapping[str, Argument]:
     """The keys of qtune's own `launch` block."""
-    processes = "Training processes on each machine; auto: one for each GPU."
-    return MappingProxyType(
-        {"nproc_per_node": Argument("nproc_per_node", "launch", ("int",), False, None, 1, processes)}
+    keys = (
+        Argument(
+            "nproc_per_node",
+            "launch",
+            ("int",),
+            False,
+            None,
+            1,
+            "Training processes on each machine; auto: one for each GPU.",
+        ),
+        Argument(
+            "launcher",
+            "launch",
+            ("str",),
+            False,
+            ("auto", "accelerate"),
+            "auto",
+            "What starts the processes; auto: LLaMA-Factory itself, by torchrun; accelerate: FSDP 2.",
+        ),
+        Argument(
+            "nvme_path",
+            "launch",
+            ("str",),
+            False,
+            None,
+            None,
+            "A directory on an NVMe disk, for presets that offload to one.",
+        ),
     )
+    return MappingProxyType({key.name: key for key in keys})
 
 
 def known_keys(block: str) -> Mapping[str, Argument]:

@@ -1,0 +1,129 @@
+"""Rules about the hardware that a training will run on."""
+
+from __future__ import annotations
+
+from qtune.checks.rules.view import Rule, View
+
+_ARGUMENTS = "transformers/training_args.py, TrainingArguments._validate_args"
+_ACCELERATOR = "accelerate/accelerator.py, Accelerator.__init__"
+
+_FEW = ("nccl", "gloo")
+
+
+RULES = (
+    Rule(
+        "bf16-on-hardware",
+        ("bf16", "bf16_full_eval"),
+        lambda view: (
+            (view["bf16"] or view["bf16_full_eval"]) and not view["use_cpu"] and not view.hardware.bf16
+        ),
+        "{hardware} does not compute in bf16",
+        "set bf16: auto and fp16: auto; on a CPU use_cpu: true allows bf16",
+        _ARGUMENTS,
+    ),
+    Rule(
+        "pure-bf16-on-hardware",
+        ("pure_bf16",),
+        lambda view: view["pure_bf16"] and not view.hardware.bf16,
+        "{hardware} does not compute in bf16",
+        "take it out",
+        "llamafactory/hparams/parser.py, get_train_args",
+    ),
+    Rule(
+        "tf32-on-hardware",
+        ("tf32",),
+        lambda view: view["tf32"] is True and not view.hardware.bf16,
+        "{hardware} has no TF32: NVIDIA GPUs have it from Ampere on",
+        "take it out",
+        "transformers/training_args.py, TrainingArguments.__post_init__",
+    ),
+    Rule(
+        "fp16-on-hardware",
+        ("fp16", "use_cpu"),
+        lambda view: (
+            view["fp16"] and not view["bf16"] and not view.zero and (view.hardware.is_cpu or view["use_cpu"])
+        ),
+        "training in fp16 needs a GPU",
+        "set fp16: auto",
+        _ACCELERATOR,
+    ),
+    Rule(
+        "processes-on-hardware",
+        ("launch.nproc_per_node",),
+        lambda view: 0 < view.hardware.gpus < view.processes,
+        "{processes} processes on {gpus} GPUs: each process needs one of its own",
+        "set launch.nproc_per_node: auto, or use gradient_accumulation_steps for a larger batch",
+        "llamafactory/extras/misc.py, get_current_device; torch.cuda.set_device",
+    ),
+    Rule(
+        "cpu-processes-need-gloo",
+        ("ddp_backend", "launch.nproc_per_node"),
+        lambda view: (
+            view.hardware.is_cpu
+            and view.distributed
+            and view["ddp_backend"] not in (("gloo",) if view.processes > 1 else ("gloo", None))
+        ),
+        "processes on a CPU talk over gloo only; several without it train on nothing under ZeRO-3, with loss 0",
+        "set ddp_backend: auto, or gloo",
+        "transformers/training_args.py, TrainingArguments._setup_devices",
+    ),
+    Rule(
+        "backend-needs-processes",
+        ("ddp_backend", "launch.nproc_per_node", "zero.stage"),
+        lambda view: view["ddp_backend"] is not None and not view.distributed,
+        "is {ddp_backend}, by which processes talk; with one process alone accelerate fails on it",
+        "set ddp_backend: auto, or take it out",
+        "accelerate/state.py, PartialState.__init__",
+    ),
+    Rule(
+        "gpu-processes-need-nccl",
+        ("ddp_backend",),
+        lambda view: (
+            not view.hardware.is_cpu
+            and view.distributed
+            and view["ddp_backend"] is not None
+            and view["ddp_backend"] not in _FEW
+        ),
+        "NVIDIA GPUs talk over nccl; {ddp_backend} is for others",
+        "set ddp_backend: auto",
+        "torch/distributed/distributed_c10d.py, init_process_group",
+    ),
+    Rule(
+        "cpu-zero3-processes-without-use-cpu",
+        ("use_cpu", "zero.stage", "launch.nproc_per_node"),
+        lambda view: view.hardware.is_cpu and view.processes > 1 and view.zero3 and view["use_cpu"],
+        "with it ZeRO-3 counts {processes} processes as one, and fails on the batch size",
+        "set use_cpu: auto",
+        "deepspeed/runtime/config.py, DeepSpeedConfig._batch_assertion",
+    ),
+    Rule(
+        "cpu-zero3-4bit-evaluation",
+        ("eval_strategy", "quantization_bit", "zero.stage", "launch.launcher"),
+        lambda view: (
+            view.hardware.is_cpu
+            and (view.zero3 or view.config.get("launch", "launcher") == "accelerate")
+            and view["quantization_bit"] == 4
+            and view.evaluates
+        ),
+        "on a CPU a 4-bit model trains in shards, by ZeRO-3 or FSDP, but cannot be evaluated there",
+        "set eval_strategy: auto and load_best_model_at_end: auto, which leave it out then",
+        "bitsandbytes/backends/cpu/ops.py (packed_weight.dtype == torch.uint8)",
+    ),
+    Rule(
+        "cpu-fsdp",
+        ("fsdp",),
+        lambda view: view.hardware.is_cpu and bool(view["fsdp"]),
+        "the FSDP of this argument, version 1, does not run on a CPU",
+        "take it out",
+        "torch/distributed/fsdp/_init_utils.py, _get_compute_device",
+    ),
+    Rule(
+        "flash-attention-on-hardware",
+        ("flash_attn",),
+        lambda view: view["flash_attn"] == "fa2" and (view.hardware.is_cpu or view.lacks("flash_attn")),
+        "flash attention 2 is not there: LLaMA-Factory goes on without it",
+        "set flash_attn: auto, or install flash-attn for this torch",
+        "llamafactory/model/model_utils/attention.py, configure_attn_implementation",
+        "warning",
+    ),
+)

@@ -1,0 +1,212 @@
+"""What a rule is, and what it looks at: one config with the library's defaults, and where it will train."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cache, cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+from qtune.config.model import local_model
+from qtune.data.registrations import Registration, names_in
+from qtune.files import dump_yaml
+from qtune.machine.hardware import Hardware
+from qtune.machine.stack import Stack
+from qtune.schema import arguments
+from qtune.values import Config, Finding, KeyPath
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """One row of the table: a combination that does not work, and what to do about it.
+
+    keys: the finding stands at one of them that the config sets, with `zero.` or `launch.` in front of keys
+    of those blocks; when: whether the rule applies, or in words what it applies to, which message and fix
+    then name as {found}; message and fix may name arguments, as {stage}, and {processes} and {hardware};
+    source: the library's file and function that fails, or says so.
+    """
+
+    id: str
+    keys: tuple[str, ...]
+    when: Callable[[View], bool | str]
+    message: str
+    fix: str
+    source: str
+    severity: Literal["error", "warning"] = "error"
+
+
+@dataclass(frozen=True)
+class View:
+    """A config as the rules see it.
+
+    config: without the values that the schema check refuses; registrations: all of the project's; root: the
+    project's, where the training will run; stack: None where the training will not run on this machine.
+    """
+
+    config: Config
+    hardware: Hardware
+    registrations: Mapping[str, Registration]
+    root: Path
+    stack: Stack | None = None
+
+    def __getitem__(self, argument: str) -> Any:
+        """A train argument's value, the library's default where the config sets none."""
+        return self.train[argument]
+
+    @cached_property
+    def train(self) -> Mapping[str, Any]:
+        return {**_defaults(), **self.config.block("train")}
+
+    @cached_property
+    def zero(self) -> Mapping[str, Any]:
+        """DeepSpeed's `zero_optimization`, empty where DeepSpeed is off."""
+        return self.config.block("zero") if self.config.uses_zero else {}
+
+    @cached_property
+    def zero3(self) -> bool:
+        return bool(self.zero.get("stage") == 3)
+
+    def offload(self, what: str) -> Mapping[str, Any]:
+        """`offload_optimizer` or `offload_param`, empty where nothing is offloaded."""
+        block = self.zero.get(what, {})
+        return block if block.get("device", "none") != "none" else {}
+
+    @cached_property
+    def processes(self) -> int:
+        value = self.config.get("launch", "nproc_per_node", default=1)
+        return value if isinstance(value, int) else 1
+
+    @cached_property
+    def fsdp(self) -> bool:
+        """Whether FSDP shards the model: accelerate's launcher starts version 2, the argument version 1."""
+        return bool(self["fsdp"]) or self.accelerate
+
+    @cached_property
+    def accelerate(self) -> bool:
+        return bool(self.config.get("launch", "launcher") == "accelerate")
+
+    @cached_property
+    def distributed(self) -> bool:
+        """Whether torchrun starts it: for DeepSpeed, several processes, or several GPUs in sight.
+
+        Source: llamafactory/launcher.py, launch.
+        """
+        return bool(self.zero) or self.processes > 1 or self.hardware.gpus > 1 or self.accelerate
+
+    @cached_property
+    def lora(self) -> bool:
+        return bool(self["finetuning_type"] == "lora")
+
+    @cached_property
+    def adapters(self) -> list[str]:
+        return names_in(self["adapter_name_or_path"])
+
+    @cached_property
+    def evaluates(self) -> bool:
+        return bool(self["eval_strategy"] != "no")
+
+    @cached_property
+    def evaluation_data(self) -> bool:
+        return self["eval_dataset"] is not None or self["val_size"] >= 1e-6
+
+    @cached_property
+    def evaluation_steps(self) -> float:
+        """`eval_steps` as the trainer fills it in (transformers/training_args.py, __post_init__)."""
+        return float(self["eval_steps"] or self["logging_steps"])
+
+    @cached_property
+    def loggers(self) -> list[str]:
+        return names_in(self["report_to"])
+
+    @cached_property
+    def datasets(self) -> list[Registration]:
+        """The registered ones of those in use."""
+        names = [*names_in(self["dataset"]), *names_in(self["eval_dataset"])]
+        return [self.registrations[name] for name in dict.fromkeys(names) if name in self.registrations]
+
+    @cached_property
+    def model(self) -> Mapping[str, Any]:
+        """A local model's config.json, empty where there is none to read."""
+        name = self["model_name_or_path"]
+        directory = local_model(name, self.root) if name else None
+        if directory is None:
+            return {}
+        try:
+            content = json.loads((directory / "config.json").read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return {}
+        return content if isinstance(content, dict) else {}
+
+    @cached_property
+    def model_quantization(self) -> str | None:
+        """How a local model's weights are quantised, such as gptq; None where they are not.
+
+        Not for mxfp4 and fp8, which LLaMA-Factory turns back (model/model_utils/quantization.py).
+        """
+        block = self.model.get("quantization_config")
+        method = str(block.get("quant_method", "")) if isinstance(block, dict) else None
+        return None if method in ("mxfp4", "fp8") else method
+
+    def lacks(self, module: str) -> bool:
+        """Whether the training will run here, and here is no such module."""
+        return self.stack is not None and not self.stack.has_module(module)
+
+
+def apply(rule: Rule, view: View) -> Finding | None:
+    """The rule's finding, None where the rule does not apply."""
+    found = rule.when(view)
+    if not found:
+        return None
+    key = _key_to_change(rule.keys, view.config)
+    words = _Words(view, found)
+    return Finding(
+        rule.severity,
+        key,
+        rule.message.format_map(words),
+        rule.fix.format_map(words),
+        view.config.origin(*_path(key)),
+        rule.id,
+        rule.source,
+    )
+
+
+def _key_to_change(keys: tuple[str, ...], config: Config) -> str:
+    """Of the keys that the config sets the one whose layer is highest: what was there before it worked."""
+    ranks = {layer.name: rank for rank, layer in enumerate(config.layers)}
+    origins = {key: origin for key in keys if (origin := config.origin(*_path(key)))}
+    # max takes the first of equals; a layer that the config does not list is an edit of what was rendered
+    return max(
+        origins,
+        key=lambda key: (
+            -1 if origins[key].layer.startswith("auto ") else ranks.get(origins[key].layer, len(ranks))
+        ),
+        default=keys[0],
+    )
+
+
+def _path(key: str) -> KeyPath:
+    parts = tuple(key.split("."))
+    return parts if parts[0] in ("zero", "launch") else ("train", *parts)
+
+
+class _Words(dict[str, str]):
+    """What a message may name, as YAML would write it."""
+
+    def __init__(self, view: View, found: bool | str) -> None:
+        super().__init__(
+            found=str(found),
+            processes=str(view.processes),
+            gpus=str(view.hardware.gpus),
+            hardware=str(view.hardware),
+        )
+        self.view = view
+
+    def __missing__(self, argument: str) -> str:
+        return dump_yaml(self.view[argument])
+
+
+@cache
+def _defaults() -> Mapping[str, Any]:
+    return {name: argument.default for name, argument in arguments().items()}

@@ -1,0 +1,69 @@
+"""`import`: a config of another shape becomes a preset."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from qtune.cli.app import app, here
+from qtune.cli.output import note, report
+from qtune.cli.schema import schema_comment, write_schemas
+from qtune.config.own import own_preset_path, write_own_preset
+from qtune.config.project import Project
+from qtune.files import write_atomic
+from qtune.importing import Imported, read_import
+from qtune.importing.preset import registrations_text, with_registrations
+
+
+@app.command("import")
+def import_command(
+    file: Annotated[
+        Path,
+        typer.Argument(
+            metavar="FILE",
+            help="LLaMA-Factory YAML or JSON, a script that starts it, DeepSpeed JSON, another toolkit's.",
+        ),
+    ],
+    name: Annotated[
+        str | None, typer.Option("-n", "--name", help="Write it as the preset NAME; printed without it.")
+    ] = None,
+) -> None:
+    """Turn a config of another shape into a preset: what it says beyond base, in today's names.
+
+    Scripts are read, never run. What was translated is named; a key that a preset cannot hold is an error,
+    and then nothing is written.
+    """
+    project = here()
+    if name is not None:
+        own_preset_path(project, name)  # refuses before anything is read
+    imported = read_import(file, Path.cwd(), project)
+    for item in imported.notes:
+        note(str(item))
+    report(imported.findings)
+    if imported.errors:
+        raise typer.Exit(2)
+    if name is None:
+        typer.echo(imported.text, nl=False)
+        if imported.datasets:
+            typer.echo("# data/datasets.yaml needs:")
+            for line in registrations_text(imported.datasets).splitlines():
+                typer.echo(f"# {line}")
+        note(f"read as {imported.kind}; next: `qtune import {file} -n NAME` writes it")
+    else:
+        _write(project, name, imported)
+        note(f"read as {imported.kind}; next: `qtune check {name}`, then `qtune train {name}`")
+
+
+def _write(project: Project, name: str, imported: Imported) -> None:
+    path, registrations = own_preset_path(project, name), project.registrations
+    if imported.datasets:
+        before = registrations.read_text(encoding="utf-8") if registrations.is_file() else ""
+        display = registrations.relative_to(project.root).as_posix()
+        write_atomic(registrations, with_registrations(before, imported.datasets, display))
+        typer.echo(display)
+    comment = schema_comment("preset", len(path.relative_to(project.root).parents) - 1)
+    write_own_preset(project, name, f"{comment}\n{imported.text}")
+    write_schemas(project.root)
+    typer.echo(path.relative_to(project.root).as_posix())

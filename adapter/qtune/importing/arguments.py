@@ -1,0 +1,118 @@
+"""LLaMA-Factory's arguments, of this release or an older one, to those of this release."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from qtune.checks.schema import is_secret
+from qtune.config.aliases import ALIASES
+from qtune.config.names import did_you_mean
+from qtune.config.renamed import RENAMED, renamed_value
+from qtune.files import dump_yaml
+from qtune.importing.parts import Part, noted, refused, warned
+from qtune.importing.retype import retyped
+from qtune.schema import SUPPORTED, arguments, problem
+from qtune.values import Origin, Value
+
+ELSEWHERE = ("dataset_dir", "deepspeed")
+"""Arguments that become registrations and the `zero` block: `datasets` and `zero` beside this module."""
+
+QTUNES_OWN = {
+    "output_dir": "left out: qtune gives each run its own directory under `runs:`",
+    "overwrite_output_dir": "left out: each run has its own directory, so that none is overwritten",
+}
+"""Arguments that a preset does not hold, and why that loses nothing."""
+
+
+def translate(keys: Mapping[str, Value]) -> Part:
+    """The arguments as they are now called and written, each with the place where the original has it.
+
+    keys: a train config's arguments. What nobody knows, and what cannot be said any more, is an error in
+    `findings`; every value that changed its name, place or spelling is in `notes`.
+    """
+    old = {key: value.value for key, value in keys.items()}
+    part = Part()
+    # what keeps its name first: a successor is compared with it
+    for key, value in keys.items():
+        if key not in ELSEWHERE and not _goes_by_another_name(key, value.value):
+            part += _as_it_is(key, value)
+    for key, value in keys.items():
+        if key not in ELSEWHERE and _goes_by_another_name(key, value.value):
+            part += _by_its_new_name(key, value, old, part)
+    return part
+
+
+def _goes_by_another_name(key: str, value: Any) -> bool:
+    return (
+        key in RENAMED or renamed_value(key, value) is not None or (key in ALIASES and key not in arguments())
+    )
+
+
+def _as_it_is(key: str, value: Value) -> Part:
+    if key in QTUNES_OWN:
+        return noted(key, QTUNES_OWN[key], value.origin)
+    if is_secret(key):
+        if not value.value:
+            return Part()
+        fix = "give it to the training through the hub's own login or environment variable"
+        message = "is a secret, which has no place in a preset: it is not copied"
+        return warned(key, message, fix, value.origin)
+    if key not in arguments():
+        near = did_you_mean(key, [*arguments(), *ALIASES, *RENAMED])
+        message = f"neither LLaMA-Factory {SUPPORTED} nor an older release has such an argument"
+        fix = "take it out of the original, if the training does without what it does in a fork"
+        return refused(key, message, f"{near} Else {fix}" if near else fix, value.origin)
+    return _typed(key, value.value, value.origin)
+
+
+def _typed(key: str, value: Any, origin: Origin) -> Part:
+    argument = arguments()[key]
+    if value is None:
+        return Part({("train", key): Value(None, origin)})
+    new = retyped(argument, value)
+    wrong = problem(argument, new)
+    if wrong:
+        return refused(key, wrong, "correct it in the original", origin)
+    part = Part({("train", key): Value(new, origin)})
+    if type(new) is not type(value):
+        part += noted(key, f"written as {dump_yaml(new)}, which is what is meant", origin)
+    return part
+
+
+def _by_its_new_name(key: str, value: Value, old: Mapping[str, Any], sofar: Part) -> Part:
+    """The arguments that replace `key`, or its value; sofar: what the original sets beside it."""
+    origin = value.origin
+    if value.value is None:
+        return noted(key, "left out: it is null, and the argument is gone", origin)
+    change = renamed_value(key, value.value)
+    if change is not None:
+        becomes, what, note = change.becomes, str(change), change.note
+    elif key in RENAMED:
+        row = RENAMED[key]
+        becomes, what, note = row.translate(value.value, old), str(row), row.note
+    else:
+        becomes, what, note = {ALIASES[key]: value.value}, f"`{ALIASES[key]}` in LLaMA-Factory", ""
+    if becomes is None:
+        return refused(key, f"{dump_yaml(value.value)} cannot be said any more: {what}", note or what, origin)
+    if not becomes:
+        what = f"left out: {what}"
+    elif change is None:
+        for name, new in becomes.items():
+            again = renamed_value(name, new)  # an old name with an old value
+            if again is not None and again.becomes is not None:
+                becomes, what = {**becomes, **again.becomes}, f"{what}; {again}"
+    part = noted(key, what, origin)
+    for name, new in becomes.items():
+        there = sofar.values.get(("train", name))
+        typed = _typed(name, new, origin)
+        if there is not None and there.value is not None and there.value != typed.train(name):
+            if key != "warmup_ratio":
+                fix = f"keep one of `{key}` and `{name}` in the original"
+                part += refused(key, f"`{name}` ({there.origin.place}) says something else", fix, origin)
+                continue
+            # transformers training_args.py, __post_init__: the ratio wins
+            message = f"wins over warmup_steps: {dump_yaml(there.value)} ({there.origin.place})"
+            part += warned(key, message, "set warmup_steps in the preset, where that is not meant", origin)
+        part += typed
+    return part

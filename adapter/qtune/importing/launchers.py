@@ -1,0 +1,138 @@
+"""How a command starts its processes: what torchrun, deepspeed, accelerate and the environment are told."""
+
+from __future__ import annotations
+
+import re
+from pathlib import PurePath
+
+from qtune.importing.parts import Part, noted, refused
+from qtune.importing.shell import Command, Word
+from qtune.importing.source import LAYER, Source
+from qtune.values import Origin, Value
+
+CLI = ("llamafactory-cli", "lmf")
+STARTERS = ("python", "python3", "torchrun", "deepspeed", "accelerate")
+_FLAG = re.compile(r"--?[A-Za-z_][\w-]*(?:=.*)?", re.DOTALL)
+_PROCESSES = ("nproc_per_node", "nproc-per-node", "num_gpus", "num_processes")
+_NODES = ("nnodes", "num_nodes", "num_machines")
+# Where the processes of several nodes meet: of no consequence on one.
+_RENDEZVOUS = (
+    *("node_rank", "master_addr", "master_port", "standalone", "rdzv_id", "rdzv_backend", "rdzv_endpoint"),
+    *("max_restarts", "machine_rank", "main_process_ip", "main_process_port", "rdzv_conf", "tee", "log_dir"),
+)
+_BARE = ("standalone", "m", "u", "multi_gpu", "module", "no_python", "no_local_rank")
+_LAUNCHER_VARIABLES = {"NPROC_PER_NODE": "nproc_per_node", "NNODES": "nnodes"}
+_RENDEZVOUS_VARIABLES = ("NODE_RANK", "RANK", "MASTER_ADDR", "MASTER_PORT", "MAX_RESTARTS", "RDZV_ID")
+
+
+def launcher(command: Command, start: int, source: Source) -> Part:
+    """What torchrun, deepspeed or accelerate is told before the script's name."""
+    words = list(command.words[:start])
+    names = [PurePath(word.text).name for word in words]
+    starter = next((name for name in names if name in STARTERS), None)
+    part = Part()
+    if starter is None:
+        return part
+    if starter.startswith("python") and "torch.distributed.launch" not in names:
+        if names[-1] == "train":
+            return part  # python -m llamafactory.cli: the command line's own count
+        return part + _processes("1", source, words[0], "one process, without a launcher")
+    index = names.index(starter) + 1
+    while index < len(words) - 1:
+        word = words[index]
+        index += 1
+        if not is_flag(word):
+            part += holes([word], source)
+            continue
+        name, equals, text = word.text.lstrip("-").partition("=")
+        key = name.replace("-", "_")
+        if not equals and key not in _BARE and index < len(words) - 1 and not is_flag(words[index]):
+            text = words[index].text
+            index += 1
+        hole = word.hole or (words[index - 1].hole if not equals else None)
+        if hole and key not in _RENDEZVOUS:
+            part += holes([Word(text, word.line, hole)], source, key)
+        else:
+            part += _launcher_option(key, text, source, word, starter)
+    return part
+
+
+def environment(command: Command, source: Source) -> Part:
+    """The variables before the command and those exported above it; values are not repeated, for secrets."""
+    part = Part()
+    variables = {**command.exported, **command.assigned}
+    for name, word in variables.items():
+        origin = place(source, word)
+        counts = name == "CUDA_VISIBLE_DEVICES" and "NPROC_PER_NODE" not in variables
+        if name in _LAUNCHER_VARIABLES or counts:
+            part += holes([word], source, name)
+        if word.hole and (name in _LAUNCHER_VARIABLES or counts):
+            continue
+        if name == "NPROC_PER_NODE":
+            part += _processes(word.text, source, word, name)
+        elif name == "NNODES":
+            part += _nodes(name, word.text, origin)
+        elif name == "FORCE_TORCHRUN":
+            part += noted(name, "left out: qtune sets it where it is needed", origin)
+        elif name in _RENDEZVOUS_VARIABLES:
+            part += noted(name, "left out: one node needs none", origin)
+        else:
+            if counts and PurePath(command.words[0].text).name in CLI and word.text:
+                devices = len([device for device in word.text.split(",") if device.strip()])
+                part += _processes(str(devices), source, word, "one for each device it names")
+            message = "is no part of a preset: set it where you start `qtune train`, which passes it on"
+            part += noted(name, message, origin)
+    return part
+
+
+def _launcher_option(key: str, text: str, source: Source, word: Word, starter: str) -> Part:
+    origin = place(source, word)
+    if key in _PROCESSES:
+        return _processes(text, source, word, f"{key} of {starter}")
+    if key in _NODES:
+        return _nodes(key, text, origin)
+    if key == "include" and starter == "deepspeed":
+        hosts = [host.partition(":")[2] for host in text.split("@")]
+        if len(hosts) == 1 and hosts[0]:
+            return _processes(str(len(hosts[0].split(","))), source, word, "--include of deepspeed")
+    if key in _RENDEZVOUS:
+        return noted(key, f"left out: on one node {starter} needs none", origin)
+    if key in _BARE:
+        return Part()
+    fix = "take it out of the script, if the training does without it"
+    return refused(key, f"qtune starts LLaMA-Factory itself, without this option of {starter}", fix, origin)
+
+
+def _processes(text: str, source: Source, word: Word, why: str) -> Part:
+    origin = place(source, word)
+    if text in ("auto", "gpu"):
+        return noted("nproc_per_node", f"left out: {text} is what qtune does", origin)
+    if not text.isdigit() or int(text) < 1:
+        fix = "write a number there"
+        return refused("nproc_per_node", f"`{text}` is no number of processes", fix, origin)
+    return Part({("launch", "nproc_per_node"): Value(int(text), origin)}) + noted(
+        "nproc_per_node", f"launch.nproc_per_node: {text} ({why})", origin
+    )
+
+
+def _nodes(key: str, text: str, origin: Origin) -> Part:
+    if text == "1":
+        return noted(key, "left out: one node is what qtune starts", origin)
+    return refused(key, f"is {text}; qtune starts one node", "make it 1 in the original", origin)
+
+
+def holes(words: list[Word], source: Source, key: str = "") -> Part:
+    part = Part()
+    for word in words:
+        if word.hole:
+            fix = "write the value there, or set the variable above the command"
+            part += refused(key, word.hole, fix, place(source, word))
+    return part
+
+
+def is_flag(word: Word) -> bool:
+    return _FLAG.fullmatch(word.text) is not None
+
+
+def place(source: Source, word: Word) -> Origin:
+    return Origin(LAYER, source.display, word.line)

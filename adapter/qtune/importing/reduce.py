@@ -1,0 +1,57 @@
+"""What a preset has to say over `base`, so that it comes to the same as the original."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from qtune.importing.parts import Part, refused
+from qtune.schema import arguments
+from qtune.values import KeyPath, Value
+
+
+def reduce(part: Part, base: Mapping[KeyPath, Value], *, complete: bool, unset: Value) -> Part:
+    """`part` without what holds anyway, and with null for what `base` sets and the original does not.
+
+    complete: whether the original is a whole LLaMA-Factory config, in which what it leaves out has the
+    library's default; else `base` keeps its say. unset: a null with the origin of such a value.
+    """
+    values: dict[KeyPath, Value] = {}
+    problems = Part()
+    for path, value in part.values.items():
+        if value.value is None:
+            problems += _lost_null(path, value)
+            if path in base and not _is_default(path, base[path].value):
+                values[path] = value
+        elif not _holds_anyway(path, value.value, base):
+            values[path] = value
+    if complete:
+        for path, value in base.items():
+            if path[0] == "train" and path not in part.values and not _is_default(path, value.value):
+                values[path] = unset
+    return Part(values, part.datasets, part.notes, (*part.findings, *problems.findings))
+
+
+def _holds_anyway(path: KeyPath, value: Any, base: Mapping[KeyPath, Value]) -> bool:
+    if path in base:
+        return _same(base[path].value, value)
+    return _is_default(path, value)
+
+
+def _is_default(path: KeyPath, value: Any) -> bool:
+    return path[0] == "train" and _same(arguments()[path[1]].default, value)
+
+
+def _same(one: Any, other: Any) -> bool:
+    """Equal, and not merely as 1 and true are."""
+    return one == other and isinstance(one, bool) == isinstance(other, bool)
+
+
+def _lost_null(path: KeyPath, value: Value) -> Part:
+    """A null that says something else than leaving the argument out, which is what null is in a preset."""
+    argument = arguments()[path[1]]
+    if argument.default is None:
+        return Part()
+    fix = "take the line out of the original, or write the value"
+    message = "is null; in a preset that leaves it out, and the library's default is "
+    return refused(path[1], f"{message}{argument.default!r}", fix, value.origin)

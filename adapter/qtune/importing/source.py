@@ -1,0 +1,133 @@
+"""Reading a file of an unknown shape: its text, its keys with their lines, and the files it names."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from qtune.errors import QtuneError
+from qtune.files import MAX_BYTES, parse_yaml
+from qtune.values import KeyPath, Origin, Value
+
+LAYER = "original"
+_KEY = re.compile(r"[A-Za-z_][\w.-]*")
+_SHAPES = (
+    "name a LLaMA-Factory train YAML or JSON, a script that starts it, a DeepSpeed JSON, or another "
+    "toolkit's training config"
+)
+
+
+@dataclass(frozen=True)
+class Source:
+    """A file as it was read.
+
+    keys: its content where it is a mapping, else None; lines: the line of each key, by path.
+    roots: the directories from which paths in it may start, the likeliest first.
+    """
+
+    path: Path
+    display: str
+    text: str
+    keys: Mapping[str, Any] | None
+    lines: Mapping[KeyPath, int]
+    roots: tuple[Path, ...]
+
+    def origin(self, *path: str) -> Origin:
+        return Origin(LAYER, self.display, self.lines.get(path))
+
+    def values(self) -> dict[str, Value]:
+        """The top-level keys, each with its place."""
+        return {key: Value(value, self.origin(key)) for key, value in (self.keys or {}).items()}
+
+    def find(self, name: str) -> Path | None:
+        """The file or directory that a path in this file means, None where there is none."""
+        return next(self._existing(name), None)
+
+    def _existing(self, name: str) -> Iterator[Path]:
+        for root in self.roots:
+            path = root / Path(name).expanduser()
+            if path.exists():
+                yield path
+
+
+def read_source(path: Path, working_directory: Path, roots: tuple[Path, ...] = ()) -> Source:
+    """Read any text file; a mapping in YAML or JSON is parsed, everything else is text.
+
+    roots: further directories from which paths may start. Raises QtuneError for what is no text, empty, too
+    large, or meant as YAML or JSON and broken.
+    """
+    display = _display(path, working_directory)
+    text = _text(path, display)
+    file = path.resolve()
+    # a config is written for the directory in which the training starts, which mostly lies above it
+    around = (working_directory, *roots, *file.parents)
+    keys, lines = _mapping(text, display)
+    return Source(file, display, text, keys, lines, tuple(dict.fromkeys(around)))
+
+
+def not_a_config(source: Source) -> QtuneError:
+    return QtuneError("is not a training config that qtune can read", where=source.display, fix=_SHAPES)
+
+
+def _display(path: Path, working_directory: Path) -> str:
+    file = path.resolve()
+    inside = file.is_relative_to(working_directory)
+    return file.relative_to(working_directory).as_posix() if inside else str(path)
+
+
+def _text(path: Path, display: str) -> str:
+    if not path.exists():
+        raise QtuneError("there is no such file", where=display, fix="correct the path")
+    if not path.is_file():
+        raise QtuneError("is not a file", where=display, fix=_SHAPES)
+    with path.open("rb") as stream:
+        raw = stream.read(MAX_BYTES + 1)
+    if len(raw) > MAX_BYTES:
+        raise QtuneError(
+            f"is larger than {MAX_BYTES:,} bytes, so it is no config", where=display, fix=_SHAPES
+        )
+    if b"\0" in raw:
+        raise QtuneError("is not a text file", where=display, fix=_SHAPES)
+    try:
+        text = raw.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = raw.count(b"\n", 0, error.start) + 1
+        raise QtuneError("is not UTF-8 text", where=f"{display}:{line}", fix="save it as UTF-8") from None
+    if not text.strip():
+        raise QtuneError("is empty", where=display, fix=_SHAPES)
+    return text
+
+
+def _mapping(text: str, display: str) -> tuple[Mapping[str, Any] | None, Mapping[KeyPath, int]]:
+    """The text as YAML or JSON; (None, {}) where it is neither and not meant to be."""
+    try:
+        json.loads(text)
+        # JSON may be indented with tabs, YAML may not; inside its strings there are none
+        text = text.replace("\t", " ")
+    except (ValueError, RecursionError):
+        pass
+    try:
+        data, lines = parse_yaml(text, display)
+    except QtuneError:
+        if looks_like_commands(text):
+            return None, {}
+        raise
+    if not isinstance(data, dict) or not data:
+        return None, {}
+    if looks_like_commands(text) and not all(_KEY.fullmatch(key) for key in data):
+        return None, {}
+    return data, lines
+
+
+_STARTERS = re.compile(
+    r"(?m)^(?!\s*#).*(?:\b(?:llamafactory-cli|lmf)\s+\w|\w+\.py\b|-m\s+llamafactory|\b(?:torchrun|deepspeed)\s)"
+)
+
+
+def looks_like_commands(text: str) -> bool:
+    """Whether a line that is no comment could start a training."""
+    return _STARTERS.search(text) is not None

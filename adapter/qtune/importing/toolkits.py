@@ -1,0 +1,127 @@
+"""Other toolkits' training configs, flat or with `model`, `training` and `data` blocks, to arguments."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from qtune.config.aliases import ALIASES
+from qtune.config.kl import KL_BETA, kl_arguments
+from qtune.config.project import Project
+from qtune.files import dump_yaml
+from qtune.importing.datasets import register_file
+from qtune.importing.parts import Part, noted, refused
+from qtune.importing.source import Source
+from qtune.values import KeyPath, Value
+
+BLOCKS = ("model", "training", "data", "lora", "train", "dataset", "optimizer")
+"""The blocks that a nested config may have."""
+
+_DATA = {
+    "data_path": "dataset",
+    "train_file": "dataset",
+    "train_path": "dataset",
+    "eval_data_path": "eval_dataset",
+    "validation_file": "eval_dataset",
+    "eval_file": "eval_dataset",
+}
+_LORA = ("use_lora", "use_peft")
+_FOUR_BIT = {"load_in_4bit": 4, "load_in_8bit": 8}
+_ZERO = ("use_deepspeed", "deepspeed_stage")
+_OWN = (*_DATA, *_LORA, *_FOUR_BIT, *_ZERO, KL_BETA)
+# The same in both, but known to LLaMA-Factory under another name.
+_RENAMED = {"validation_split": "val_size", "deepspeed_config": "deepspeed"}
+
+
+def has_its_own(keys: Mapping[str, Any]) -> bool:
+    """Whether one of these keys or blocks is another toolkit's, and none of LLaMA-Factory's."""
+    nested = any(isinstance(keys.get(block), dict) for block in ("model", "training"))
+    return nested or any(key in keys for key in _OWN)
+
+
+def flatten(source: Source) -> dict[str, Value]:
+    """The keys of every block side by side, each with its place."""
+    keys: dict[str, Value] = {}
+    for block, value in (source.keys or {}).items():
+        if block in BLOCKS and isinstance(value, dict):
+            keys |= {key: Value(item, source.origin(block, key)) for key, item in value.items()}
+        else:
+            keys[block] = Value(value, source.origin(block))
+    return keys
+
+
+def translate(keys: Mapping[str, Value], source: Source, project: Project) -> tuple[dict[str, Value], Part]:
+    """(what is LLaMA-Factory's argument under its own name or an alias, the part for everything else).
+
+    `kl_beta` is in neither: it depends on both, see `hold_near_base`.
+    """
+    left: dict[str, Value] = {}
+    part = Part()
+    for key, value in keys.items():
+        given, origin = value.value, value.origin
+        if given is None:
+            part += noted(key, "left out: it is null", origin)
+        elif key in _DATA:
+            part += register_file(key, value, source, project, _DATA[key])
+        elif key in _LORA and isinstance(given, bool):
+            left["finetuning_type"] = Value("lora" if given else "full", origin)
+            part += noted(key, f"`finetuning_type: {left['finetuning_type'].value}`", origin)
+        elif key in _FOUR_BIT and isinstance(given, bool):
+            part += _quantized(key, given, value)
+        elif key in _RENAMED:
+            left[_RENAMED[key]] = value
+            part += noted(key, f"`{_RENAMED[key]}` in LLaMA-Factory", origin)
+        elif key in ALIASES:
+            # even where LLaMA-Factory has an argument of that name: its max_length is for generating
+            left[ALIASES[key]] = value
+            part += noted(key, f"`{ALIASES[key]}` in LLaMA-Factory", origin)
+        elif key not in (*_ZERO, KL_BETA):
+            left[key] = value
+    return left, part + _zero(keys)
+
+
+def _quantized(key: str, given: bool, value: Value) -> Part:
+    if not given:
+        return noted(key, "left out: it is off", value.origin)
+    bits = _FOUR_BIT[key]
+    return Part({("train", "quantization_bit"): Value(bits, value.origin)}) + noted(
+        key, f"`quantization_bit: {bits}`", value.origin
+    )
+
+
+def _zero(keys: Mapping[str, Value]) -> Part:
+    use, stage = (keys.get(key) for key in _ZERO)
+    if use is not None and use.value is False:
+        notes = [noted(key, "left out: DeepSpeed is off", keys[key].origin) for key in _ZERO if key in keys]
+        return sum(notes, Part())
+    if stage is not None and stage.value in (0, 1, 2, 3):
+        part = Part({("zero", "stage"): Value(stage.value, stage.origin)})
+        part += noted("deepspeed_stage", f"`stage: {stage.value}` under `zero:`", stage.origin)
+        return (
+            part + noted("use_deepspeed", "DeepSpeed is on where `zero:` has a stage", use.origin)
+            if use
+            else part
+        )
+    given = stage or use
+    if given is None:
+        return Part()
+    message = f"DeepSpeed is on, but with no stage of 1, 2 or 3: {dump_yaml(given.value)}"
+    return refused("deepspeed_stage", message, "set deepspeed_stage in the original", given.origin)
+
+
+def hold_near_base(value: Value, part: Part) -> Part:
+    """`kl_beta` in the arguments of the stage; part: what the config says beside it."""
+    if not isinstance(value.value, int | float) or isinstance(value.value, bool):
+        message = f"{dump_yaml(value.value)} is no number"
+        return refused(KL_BETA, message, "correct it in the original", value.origin)
+    train = {path[1]: item.value for path, item in part.values.items() if path[0] == "train"}
+    arguments = kl_arguments(train, value.value) if value.value else {}
+    if value.value and not arguments:
+        message = f"stage {train.get('stage', 'sft')} has no term that holds the model near its base"
+        return refused(KL_BETA, message, "take it out of the original", value.origin)
+    words = ", ".join(f"`{name}: {dump_yaml(item)}`" for name, item in arguments.items())
+    note = f"{words}: larger stays closer to the base model" if words else "left out: 0 holds nothing"
+    values: dict[KeyPath, Value] = {
+        ("train", name): Value(item, value.origin) for name, item in arguments.items()
+    }
+    return Part(values) + noted(KL_BETA, note, value.origin)

@@ -1,0 +1,61 @@
+"""What is installed on this machine that a training may need; each thing is looked for when a rule asks."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+
+_INCLUDE_VARIABLES = ("CPATH", "C_INCLUDE_PATH", "CPLUS_INCLUDE_PATH")
+_INCLUDES = ("/usr/include", "/usr/local/include")
+
+
+@dataclass(frozen=True)
+class Stack:
+    """The Python packages and build tools of one machine, as functions that look when they are called.
+
+    has_module: whether a top-level module can be imported; version: of a distribution, None where it is not
+    installed; has_compiler: whether there is a C++ compiler; has_header: whether a C header is where
+    compilers look.
+    """
+
+    has_module: Callable[[str], bool]
+    version: Callable[[str], str | None]
+    has_compiler: Callable[[], bool]
+    has_header: Callable[[str], bool]
+
+
+def installed_stack() -> Stack | None:
+    """This machine's, None where LLaMA-Factory is not installed: nothing will train here then."""
+    if not _has_module("llamafactory"):
+        return None
+    return Stack(_has_module, _version, _has_compiler, _has_header)
+
+
+def _has_module(name: str) -> bool:
+    return find_spec(name) is not None
+
+
+def _version(distribution: str) -> str | None:
+    # slower than all other imports of a check together
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version(distribution)
+    except PackageNotFoundError:
+        return None
+
+
+def _has_compiler() -> bool:
+    """As torch looks for one (torch/utils/cpp_extension.py, get_cxx_compiler)."""
+    return shutil.which(os.environ.get("CXX", "c++")) is not None
+
+
+def _has_header(name: str) -> bool:
+    named = [os.environ.get(variable, "").split(os.pathsep) for variable in _INCLUDE_VARIABLES]
+    directories = [*_INCLUDES, f"{sys.prefix}/include", *(path for paths in named for path in paths if path)]
+    return any((Path(directory) / name).is_file() for directory in directories)

@@ -1,0 +1,210 @@
+"""Templates: which file a name means among the sources, and its text, made within bounds.
+
+A template may come from others. It lays values out; it reaches no attribute of theirs that could do more, no
+file outside its source, and neither the machine's memory nor its time.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import resource
+import shlex
+import signal
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import jinja2
+import jinja2.sandbox
+from jinja2.exceptions import SecurityError
+
+from qtune.config.sources import TEMPLATES, Source, built_in
+from qtune.errors import QtuneError
+from qtune.files import MAX_BYTES, dump_yaml
+from qtune.values import Layer
+
+LAYER = "template"
+SCRIPTS = "launch/"
+_CPU_SECONDS = 3.0
+_MEMORY = 256 << 20
+_INTEGER_BITS = 256
+
+
+class Templates:
+    """The templates of an ordered list of sources; the first source that has a name wins.
+
+    sources: the project's, in order; the built-in ones come after them.
+    """
+
+    def __init__(self, sources: Sequence[Source], project_root: Path) -> None:
+        self._sources = (*sources, built_in())
+        self._project_root = project_root
+        self._used: dict[str, str] = {}
+        self._environments = {
+            # an included file is part of the script
+            SCRIPTS: _environment(lambda name: self._read(name, own=True)),
+            "": _environment(lambda name: self._read(name, own=False)),
+        }
+
+    @property
+    def used(self) -> tuple[Layer, ...]:
+        """The files that texts were made from so far, with their hashes and no values."""
+        return tuple(Layer(LAYER, {}, place, hashed) for place, hashed in sorted(self._used.items()))
+
+    def text(self, name: str, values: Mapping[str, Any]) -> str:
+        """The text that the template makes of `values`.
+
+        Raises QtuneError for a template that is broken, fails, or goes beyond its bounds.
+        """
+        environment = self._environments[SCRIPTS if name.startswith(SCRIPTS) else ""]
+        where = self.place(name)
+        try:
+            with _bounded():
+                return _joined(environment.get_template(name).generate(values))
+        except jinja2.TemplateSyntaxError as error:
+            place = f"{self.place(error.name or name)}:{error.lineno}"
+            raise QtuneError(f"broken template: {error.message}", where=place, fix="mend that line") from None
+        except _TooMuch as error:
+            raise QtuneError(
+                f"the template {error}", where=where, fix="make it smaller: it only has to lay values out"
+            ) from None
+        except MemoryError:
+            what = f"the template takes more than {_MEMORY >> 20} MB of memory"
+            raise QtuneError(
+                what, where=where, fix="make it smaller: it only has to lay values out"
+            ) from None
+        except QtuneError:
+            raise
+        except Exception as error:  # a template may call any filter with any value
+            missing = isinstance(error, jinja2.TemplateNotFound)
+            reason = f"there is no template `{error}`" if missing else " ".join(str(error).split())
+            raise QtuneError(
+                f"the template fails: {reason}",
+                where=where,
+                fix="use only what qtune gives it",
+            ) from None
+
+    def place(self, name: str) -> str:
+        """The file that `name` means, as messages show it; `templates/NAME` where there is none."""
+        for source, path in self._candidates(name):
+            if path.is_file():
+                return source.display(path, self._project_root)
+        return f"{TEMPLATES}/{name}"
+
+    def _candidates(self, name: str) -> Iterator[tuple[Source, Path]]:
+        if ".." not in name.split("/") and not name.startswith("/"):
+            for source in self._sources:
+                if source.templates is not None:
+                    yield source, source.templates / name
+
+    def _read(self, name: str, *, own: bool) -> str | None:
+        for source, path in self._candidates(name):
+            if not source.has(path, self._project_root):
+                continue
+            place = source.display(path, self._project_root)
+            if not source.own and name.startswith(SCRIPTS):
+                raise script_from_others(place)
+            if own and not source.own:
+                continue
+            with path.open("rb") as stream:
+                raw = stream.read(MAX_BYTES + 1)
+            if len(raw) > MAX_BYTES:
+                raise QtuneError(
+                    f"is larger than {MAX_BYTES:,} bytes", where=place, fix="this is no template"
+                )
+            self._used[place] = hashlib.sha256(raw).hexdigest()
+            try:
+                return raw.decode("utf-8")
+            except UnicodeDecodeError:
+                raise QtuneError("is not UTF-8 text", where=place, fix="save the file as UTF-8") from None
+        return None
+
+
+def script_from_others(place: str) -> QtuneError:
+    """The error for a template of a shell script that is neither the project's nor qtune's own."""
+    return QtuneError(
+        "is the template of a script, and presets from others bring no code",
+        where=place,
+        fix=f"read it, then put it into {TEMPLATES}/{SCRIPTS} of this project, beside its own presets",
+    )
+
+
+class _TooMuch(BaseException):
+    """No Exception, so that nothing on the way takes it for one of its own."""
+
+
+class _Sandbox(jinja2.sandbox.ImmutableSandboxedEnvironment):
+    """No attribute tricks, and no number that takes minutes to compute."""
+
+    intercepted_binops = frozenset({"*", "**", "/", "//", "%"})
+
+    def call_binop(self, context: jinja2.runtime.Context, operator: str, left: Any, right: Any) -> Any:
+        if operator == "**":
+            raise SecurityError("a template has no use for powers")
+        integers = [side for side in (left, right) if isinstance(side, int)]
+        if sum(side.bit_length() for side in integers) > _INTEGER_BITS:
+            raise SecurityError("too large a number")
+        return super().call_binop(context, operator, left, right)
+
+
+def _environment(read: Callable[[str], str | None]) -> jinja2.Environment:
+    environment = _Sandbox(
+        loader=jinja2.FunctionLoader(read),
+        undefined=jinja2.StrictUndefined,  # no undefined name passes as empty text
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        autoescape=False,  # the files are YAML, JSON and shell; each value goes through a filter of theirs
+    )
+    environment.filters |= {
+        "to_yaml": dump_yaml,
+        "to_json": lambda value: json.dumps(value, indent=2, ensure_ascii=False),
+        "shell_quote": lambda value: shlex.quote(str(value)),
+        "one_line": lambda value: " ".join(str(value).split()),
+    }
+    # two that give other bytes each time, and one that computes powers
+    del environment.filters["random"], environment.globals["lipsum"], environment.filters["round"]
+    return environment
+
+
+def _joined(pieces: Iterator[str]) -> str:
+    text, size = [], 0
+    for piece in pieces:
+        size += len(piece)
+        if size > MAX_BYTES:
+            raise _TooMuch(f"makes more than {MAX_BYTES:,} characters")
+        text.append(piece)
+    return "".join(text)
+
+
+@contextmanager
+def _bounded() -> Iterator[None]:
+    """Bounds on the processor's time and, on Linux, on memory while inside."""
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        raise _TooMuch(f"takes more than {_CPU_SECONDS:g} seconds")
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_AS)
+    before = signal.signal(signal.SIGVTALRM, stop)
+    try:
+        # again and again: one exception may fall where Python ignores it
+        signal.setitimer(signal.ITIMER_VIRTUAL, _CPU_SECONDS, 0.1)
+        resource.setrlimit(resource.RLIMIT_AS, (_memory_limit(soft), hard))
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_VIRTUAL, 0)
+        signal.signal(signal.SIGVTALRM, before)
+        resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
+
+
+def _memory_limit(present: int) -> int:
+    """`_MEMORY` bytes more than the process has now, never more than `present` allows."""
+    try:
+        pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0])
+    except OSError:
+        return present
+    wanted = pages * resource.getpagesize() + _MEMORY
+    return wanted if present == resource.RLIM_INFINITY else min(wanted, present)

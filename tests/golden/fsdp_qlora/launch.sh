@@ -1,0 +1,7 @@
+#!/usr/bin/env bash
+# What `qtune train` starts, by hand, in the environment that has llamafactory-cli; from any directory.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+export NPROC_PER_NODE=2
+export RECORD_VRAM=1
+exec accelerate launch --config_file rendered/fsdp_qlora/accelerate.yaml --module llamafactory.launcher rendered/fsdp_qlora/train.yaml "$@"

@@ -1,0 +1,7 @@
+#!/usr/bin/env bash
+# What `qtune train` starts, by hand, in the environment that has llamafactory-cli; from any directory.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+export NPROC_PER_NODE=1
+export RECORD_VRAM=1
+exec llamafactory-cli train rendered/reward/train.yaml "$@"
