@@ -617,9 +617,9 @@ _MACHINE = [
     Case("backend-needs-processes", {"ddp_backend": "nccl"}, {"ddp_backend": None}),
     Case("gpu-processes-need-nccl", {"ddp_backend": "hccl"}, {"ddp_backend": "nccl"}, hardware="2x24GB"),
     Case(
-        "cpu-zero3-processes-without-use-cpu",
-        {**_ZERO3, "launch.nproc_per_node": 2, "use_cpu": True},
+        "cpu-zero3-processes",
         {**_ZERO3, "launch.nproc_per_node": 2},
+        {**_ZERO2, "launch.nproc_per_node": 2},
         hardware="cpu",
     ),
     Case(

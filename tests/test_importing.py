@@ -331,6 +331,8 @@ def test_a_script_is_not_run(root: Path) -> None:
         ("lmf train --stage sft\nlmf train --stage dpo", "starts LLaMA-Factory 2 times (lines 1, 2)"),
         ("llamafactory-cli export --export_dir x", "is not a training config"),
         ("torchrun $ARGS src/train.py --stage sft", "`ARGS` is not set"),
+        ("lmf train --stage sft \\ # which\n  --lora_rank 8", "run.sh:2: `--lora_rank` starts a command"),
+        ("lmf train --stage sft --dataset $1", "dataset: `$1` is known only when the script runs"),
     ],
 )
 def test_what_a_script_leaves_open_is_named(qtune: Qtune, root: Path, script: str, says: str) -> None:
@@ -346,6 +348,8 @@ def test_what_a_script_leaves_open_is_named(qtune: Qtune, root: Path, script: st
         ("CUDA_VISIBLE_DEVICES=3 llamafactory-cli train", 1),
         ("torchrun --nproc_per_node gpu src/train.py", None),
         ("nohup llamafactory-cli train", None),
+        ("CUDA_VISIBLE_DEVICES=$(seq -s, 0 3) accelerate launch src/train_bash.py", None),
+        ("uv run accelerate launch --multi_gpu --num_processes 2 \\\n src/train_bash.py", 2),
     ],
 )
 def test_process_counts_become_the_launch_block(root: Path, script: str, processes: int | None) -> None:

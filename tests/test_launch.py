@@ -225,6 +225,12 @@ def test_a_missing_program_says_what_to_install(monkeypatch: pytest.MonkeyPatch)
         ),
         ("\x1b[31mRuntimeError: red\x1b[0m\n", 1, "RuntimeError: red"),
         ("AssertionError\n", 1, "AssertionError"),
+        (
+            "pyarrow.lib.ArrowInvalid: JSON parse error: in row 49\n"
+            "datasets.exceptions.DatasetGenerationError: An error occurred while generating the dataset\n",
+            1,
+            "pyarrow.lib.ArrowInvalid: JSON parse error: in row 49",
+        ),
         ("all fine\n", 7, "exit code 7"),
         ("", -9, "ended by SIGKILL (the kernel ends so what needs more memory than there is)"),
         ("", -11, "ended by SIGSEGV"),

@@ -126,7 +126,7 @@ def table() -> str:
     lines = [
         "# Rules",
         "",
-        "What `qtune check` refuses or warns of, before LLaMA-Factory, transformers or DeepSpeed fails on it.",
+        "What `qtune check` refuses or warns of, before LLaMA-Factory, transformers or DeepSpeed fails.",
         "Unknown keys, values of a wrong type and the data files are checked apart from these.",
         "",
         "| rule | stands at | says | source |",

@@ -4,32 +4,48 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import rules_library
+from llamafactory.data.template import TEMPLATES
 from rule_cases import CASES, examine, rules_project
+from rules_shown import SHOWN
+from transformers.integrations.integration_utils import INTEGRATION_TO_CALLBACK
 
 from qtune.machine.stack import installed_stack
 
 
 def main() -> None:
-    project = rules_project(Path(sys.argv[1]))
-    here = installed_stack()
-    answers = {}
+    project, here = rules_project(Path(sys.argv[1])), installed_stack()
+    asked = []
     for case in CASES:
-        fires = examine(project, case.fires, case.hardware)
+        fires = examine(project, case.fires, case.hardware, here)
         near = examine(project, case.near, case.other_hardware or case.hardware, here)
-        answers[case.rule] = {
-            "fires": _words(rules_library.refusal(fires)),
-            "near": _words(rules_library.refusal(near)),
-            # a package that is not installed here is refused for that
-            "near_errors": [str(finding) for finding in near.errors],
+        asked += [(case.rule, "fires", fires), (case.rule, "near", near)]
+    answers: dict[str, dict[str, Any]] = {case.rule: {} for case in CASES}
+    for rule, which, prepared in sorted(asked, key=lambda item: rules_library.distributed(item[2])):
+        error = rules_library.refusal(prepared)
+        answers[rule][which] = {
+            "library": None if error is None else f"{type(error).__name__}: {error}",
+            "qtune": [finding.rule for finding in prepared.errors],
         }
-    Path(sys.argv[2]).write_text(json.dumps(answers), encoding="utf-8")
+    result = {
+        "cases": answers,
+        "shown": {rule: _raised(call) for rule, call in SHOWN.items()},
+        "efficient_eos": sorted(name for name, template in TEMPLATES.items() if template.efficient_eos),
+        "loggers": sorted(INTEGRATION_TO_CALLBACK),
+    }
+    Path(sys.argv[2]).write_text(json.dumps(result), encoding="utf-8")
 
 
-def _words(error: BaseException | None) -> str | None:
-    return None if error is None else f"{type(error).__name__}: {error}"
+def _raised(call: Callable[[], Any]) -> str | None:
+    try:
+        call()
+    except Exception as error:
+        return f"{type(error).__name__}: {error}"
+    return None
 
 
 if __name__ == "__main__":

@@ -88,9 +88,15 @@ def _in_its_directories(source: Source, script: list[Command]) -> Source:
 
 
 def _others(script: list[Command], command: Command, source: Source) -> Part:
+    part = Part()
+    for other in script:
+        if is_flag(other.words[0]):
+            fix = "end the line before it with a backslash, and nothing after that"
+            message = f"`{other.words[0].text}` starts a command of its own"
+            part += refused("", message, fix, place(source, other.words[0]))
     others = dict.fromkeys(PurePath(other.words[0].text).name for other in script if other is not command)
-    if not others:
-        return Part()
+    if not others or part.findings:
+        return part
     message = f"only the command on line {command.line} is read; left out: {', '.join(others)}"
     return noted("", message, Origin(LAYER, source.display))
 

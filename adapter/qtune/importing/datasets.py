@@ -12,9 +12,8 @@ from qtune.config.project import Project
 from qtune.data.readers import JSON_SUFFIXES, first_row
 from qtune.data.registrations import names_in, read_registrations
 from qtune.errors import QtuneError
-from qtune.files import read_yaml
 from qtune.importing.parts import Note, Part, noted, warned
-from qtune.importing.source import Source
+from qtune.importing.source import Source, read_source
 from qtune.values import DATASETS, Origin, Value
 
 _ONLINE = "ONLINE"  # llamafactory/data/parser.py, get_dataset_list
@@ -95,9 +94,8 @@ def _read_info(directory: str, source: Source) -> _Info | None:
     path = source.find(f"{directory}/{DATASETS}")
     if path is None:
         return None
-    display = f"{directory}/{DATASETS}"
-    data = read_yaml(path, display).data  # JSON is YAML
-    return _Info(data, path.parent, display) if isinstance(data, dict) else None
+    file = read_source(path, source.roots[0])
+    return None if file.keys is None else _Info(file.keys, path.parent, f"{directory}/{DATASETS}")
 
 
 def _entry(name: str, info: _Info | None, project: Project) -> dict[str, Any] | None:

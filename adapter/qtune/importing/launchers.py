@@ -61,9 +61,13 @@ def environment(command: Command, source: Source) -> Part:
     """The variables before the command and those exported above it; values are not repeated, for secrets."""
     part = Part()
     variables = {**command.exported, **command.assigned}
+    # one process for each device that it sees is the command line's way (llamafactory/launcher.py)
+    by_devices = "NPROC_PER_NODE" not in variables and any(
+        PurePath(word.text).name in CLI for word in command.words
+    )
     for name, word in variables.items():
         origin = place(source, word)
-        counts = name == "CUDA_VISIBLE_DEVICES" and "NPROC_PER_NODE" not in variables
+        counts = name == "CUDA_VISIBLE_DEVICES" and by_devices
         if name in _LAUNCHER_VARIABLES or counts:
             part += holes([word], source, name)
         if word.hole and (name in _LAUNCHER_VARIABLES or counts):
@@ -77,7 +81,7 @@ def environment(command: Command, source: Source) -> Part:
         elif name in _RENDEZVOUS_VARIABLES:
             part += noted(name, "left out: one node needs none", origin)
         else:
-            if counts and PurePath(command.words[0].text).name in CLI and word.text:
+            if counts and word.text:
                 devices = len([device for device in word.text.split(",") if device.strip()])
                 part += _processes(str(devices), source, word, "one for each device it names")
             message = "is no part of a preset: set it where you start `qtune train`, which passes it on"

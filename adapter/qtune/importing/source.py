@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -45,13 +45,11 @@ class Source:
 
     def find(self, name: str) -> Path | None:
         """The file or directory that a path in this file means, None where there is none."""
-        return next(self._existing(name), None)
-
-    def _existing(self, name: str) -> Iterator[Path]:
-        for root in self.roots:
-            path = root / Path(name).expanduser()
-            if path.exists():
-                yield path
+        try:
+            path = Path(name).expanduser()
+            return next((root / path for root in self.roots if (root / path).exists()), None)
+        except (OSError, RuntimeError, ValueError):  # too long, no such user, a null byte: nothing lies there
+            return None
 
 
 def read_source(path: Path, working_directory: Path, roots: tuple[Path, ...] = ()) -> Source:

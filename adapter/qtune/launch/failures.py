@@ -9,9 +9,15 @@ from pathlib import Path
 _TAIL_BYTES = 200_000
 _ANSI = re.compile(r"\x1b\[[0-9;]*m")
 # `ValueError: …`, `torch.OutOfMemoryError: …`, with torchrun's `[rank0]: ` before it
-_ERROR = re.compile(r"^(?:\[rank\d+\]:\s*)?((?:\w+\.)*\w*(?:Error|Exception|Interrupt|Exit)\b(?::.*)?)$")
-# What launchers say when their child has failed: true, and no reason.
-_LAUNCHERS = ("ChildFailedError", "CalledProcessError", "SystemExit", "ProcessRaisedException")
+_ERROR = re.compile(r"^(?:\[rank\d+\]:\s*)?((?:\w+\.)*\w*(?:Error|Exception|Interrupt|Exit|Invalid)\b(?::.*)?)$")
+# What launchers, and the datasets library over pyarrow, say of a failure below them: true, and no reason.
+_WRAPPERS = (
+    "ChildFailedError",
+    "CalledProcessError",
+    "SystemExit",
+    "ProcessRaisedException",
+    "DatasetGenerationError",
+)
 
 
 def tail(log: Path) -> list[str]:
@@ -25,10 +31,10 @@ def tail(log: Path) -> list[str]:
 
 
 def reason_of(log: Path, exit_code: int) -> str:
-    """Why a child failed: its last error line that is no launcher's, else how it ended."""
+    """Why a child failed: its last error line that has a reason in it, else how it ended."""
     for line in reversed(tail(log)):
         match = _ERROR.match(line)
-        if match and not any(launcher in match[1] for launcher in _LAUNCHERS):
+        if match and not any(wrapper in match[1] for wrapper in _WRAPPERS):
             return match[1]
     if exit_code < 0:
         name = signal.Signals(-exit_code).name

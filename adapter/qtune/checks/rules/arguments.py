@@ -195,10 +195,10 @@ RULES = (
     ),
     Rule(
         "fsdp-or-deepspeed",
-        ("fsdp", "zero.stage"),
-        lambda view: bool(view["fsdp"]) and bool(view.zero),
+        ("fsdp", "launch.launcher", "zero.stage"),
+        lambda view: view.fsdp and bool(view.zero),
         "FSDP and DeepSpeed both shard the model",
-        "take `fsdp` out, or `zero:` (zero.stage: null)",
+        "take out `fsdp` and launch.launcher: accelerate, or `zero:` (zero.stage: null)",
         "transformers/trainer.py, Trainer.__init__",
     ),
     Rule(

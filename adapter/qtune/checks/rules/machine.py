@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from qtune.checks.rules.view import Rule, View
+from qtune.checks.rules.view import Rule
 
 _ARGUMENTS = "transformers/training_args.py, TrainingArguments._validate_args"
 _ACCELERATOR = "accelerate/accelerator.py, Accelerator.__init__"
@@ -63,9 +63,9 @@ RULES = (
             and view.distributed
             and view["ddp_backend"] not in (("gloo",) if view.processes > 1 else ("gloo", None))
         ),
-        "processes on a CPU talk over gloo only; several without it train on nothing under ZeRO-3, with loss 0",
+        "processes on a CPU talk over gloo only; several without it train on nothing, with loss 0",
         "set ddp_backend: auto, or gloo",
-        "transformers/training_args.py, TrainingArguments._setup_devices",
+        "accelerate/state.py, PartialState._prepare_backend",
     ),
     Rule(
         "backend-needs-processes",
@@ -89,12 +89,12 @@ RULES = (
         "torch/distributed/distributed_c10d.py, init_process_group",
     ),
     Rule(
-        "cpu-zero3-processes-without-use-cpu",
-        ("use_cpu", "zero.stage", "launch.nproc_per_node"),
-        lambda view: view.hardware.is_cpu and view.processes > 1 and view.zero3 and view["use_cpu"],
-        "with it ZeRO-3 counts {processes} processes as one, and fails on the batch size",
-        "set use_cpu: auto",
-        "deepspeed/runtime/config.py, DeepSpeedConfig._batch_assertion",
+        "cpu-zero3-processes",
+        ("launch.nproc_per_node", "zero.stage"),
+        lambda view: view.hardware.is_cpu and view.processes > 1 and view.zero3,
+        "ZeRO-3 over {processes} processes on a CPU now and then trains on garbage, and says nothing of it",
+        "set launch.nproc_per_node: 1, or zero.stage: 2",
+        "deepspeed/runtime/zero/partition_parameters.py, _allgather_params_coalesced; DeepSpeed issue 8539",
     ),
     Rule(
         "cpu-zero3-4bit-evaluation",

@@ -21,8 +21,6 @@ def _layerwise(view: View) -> str:
     return "".join(names)
 
 
-
-
 RULES = (
     Rule(
         "low-memory-optimizer-without-lora",

@@ -8,11 +8,10 @@ _PARSER = "llamafactory/hparams/parser.py, get_train_args"
 _METHOD_PARSER = "llamafactory/hparams/finetuning_args.py, FinetuningArguments.__post_init__"
 _PPO_LOGGERS = ("wandb", "tensorboard", "trackio", "none")
 
+
 def _ppo_logger(view: View) -> str:
     other = [name for name in view.loggers if name not in _PPO_LOGGERS]
     return ", ".join(other) if view["stage"] == "ppo" else ""
-
-
 
 
 RULES = (

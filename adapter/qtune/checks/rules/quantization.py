@@ -48,14 +48,14 @@ RULES = (
     ),
     Rule(
         "quantized-model-without-zero3",
-        ("zero.stage", "fsdp", "model_name_or_path"),
+        ("zero.stage", "fsdp", "launch.launcher", "model_name_or_path"),
         lambda view: (
             f"{_sharded(view)} cannot shard {view.model_quantization} weights"
             if view.model_quantization and _sharded(view)
             else ""
         ),
         "the model's weights are quantised, and {found}",
-        "use zero.stage 2, or name the model that is not quantised, with quantization_bit: 4",
+        "use zero.stage 2 instead, or name the model that is not quantised, with quantization_bit: 4",
         _QUANTIZATION,
     ),
     Rule(
@@ -86,7 +86,7 @@ RULES = (
     ),
     Rule(
         "sharded-quantization-is-bnb-4",
-        ("quantization_bit", "quantization_method", "zero.stage", "fsdp"),
+        ("quantization_bit", "quantization_method", "zero.stage", "fsdp", "launch.launcher"),
         lambda view: (
             _sharded(view)
             if _quantises(view)

@@ -6,6 +6,7 @@ from qtune.checks.rules.view import Rule, View
 
 _PARSER = "llamafactory/hparams/parser.py, get_train_args"
 _DATA_PARSER = "llamafactory/hparams/data_args.py, DataArguments.__post_init__"
+
 # Templates that end an answer without the end-of-text token, by a stop word instead.
 EFFICIENT_EOS = (
     *("aeva", "bailing", "bailing_v2", "breeze", "chatglm3", "default", "dots_ocr", "exaone", "falcon"),
@@ -21,8 +22,6 @@ def _only_sft(view: View) -> str:
 
 def _losses(view: View) -> list[str]:
     return [name for name in ("use_dft_loss", "use_eaft_loss", "use_asft_loss") if view[name]]
-
-
 
 
 RULES = (

@@ -85,7 +85,7 @@ RULES = (
     ),
     Rule(
         "best-model-needs-whole-checkpoints",
-        ("save_only_model", "load_best_model_at_end", "zero.stage", "fsdp"),
+        ("save_only_model", "load_best_model_at_end", "zero.stage", "fsdp", "launch.launcher"),
         lambda view: (
             view["save_only_model"]
             and view["load_best_model_at_end"]

@@ -8,6 +8,8 @@ _PARSER = "llamafactory/hparams/parser.py, get_train_args"
 _MODEL_PARSER = "llamafactory/hparams/parser.py, _verify_model_args"
 _METHOD_PARSER = "llamafactory/hparams/finetuning_args.py, FinetuningArguments.__post_init__"
 _ADAPTER = "llamafactory/model/adapter.py, _setup_lora_tuning"
+
+
 def _layers_not_divisible(view: View) -> str:
     layers, trained = view.model.get("num_hidden_layers"), view["freeze_trainable_layers"]
     if not view["use_llama_pro"] or not isinstance(layers, int) or trained == 0 or layers % trained == 0:
@@ -18,8 +20,6 @@ def _layers_not_divisible(view: View) -> str:
 def _gpt_oss(view: View) -> bool:
     name = str(view.model.get("model_type") or view["model_name_or_path"])
     return "gpt_oss" in name.lower().replace("-", "_")
-
-
 
 
 RULES = (

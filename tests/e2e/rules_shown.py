@@ -1,0 +1,106 @@
+"""What fails after the parser, shown on the function that a rule names: each call here raises."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from accelerate.state import AcceleratorState, PartialState
+from datasets import Dataset, interleave_datasets
+from deepspeed.runtime.zero.config import DeepSpeedZeroConfig
+from llamafactory.extras.constants import AttentionFunction
+from llamafactory.model.model_utils.attention import configure_attn_implementation
+from llamafactory.model.model_utils.quantization import configure_quantization
+from peft import LoraConfig, OFTConfig, get_peft_model
+from torch.utils.data import DataLoader
+from transformers import EarlyStoppingCallback
+from transformers.integrations import get_reporting_integration_callbacks
+from transformers.integrations.deepspeed import HfDeepSpeedConfig
+from transformers.trainer_optimizer import _parse_optim_args
+
+ROWS = Dataset.from_list([{"a": number} for number in range(10)])
+WEIGHTS = [torch.nn.Parameter(torch.zeros(2))]
+
+
+def _loader(**settings: Any) -> DataLoader[Any]:
+    return DataLoader([1, 2, 3], **settings)
+
+
+def _quantise(model: dict[str, Any] | None = None, stage: int = 0, **settings: Any) -> None:
+    """Load a model in a process in which DeepSpeed is on at this stage."""
+    zero = HfDeepSpeedConfig({"zero_optimization": {"stage": stage}})
+    wanted = {"quantization_method": "bnb", "quantization_bit": 4, "export_quantization_bit": None}
+    arguments = SimpleNamespace(
+        **{**wanted, "quantization_device_map": None, "compute_dtype": None, **settings}
+    )
+    configure_quantization(SimpleNamespace(quantization_config=model), None, arguments, True, {})
+    assert zero
+
+
+def _streams_nothing() -> None:
+    if not list(ROWS.to_iterable_dataset(num_shards=0)):
+        raise ValueError("no rows")
+
+
+def _backend_alone() -> None:
+    AcceleratorState._reset_state(reset_partial_state=True)
+    try:
+        PartialState(cpu=True, backend="gloo")
+    finally:
+        AcceleratorState._reset_state(reset_partial_state=True)
+
+
+def _lora(**settings: Any) -> None:
+    model = torch.nn.Sequential(torch.nn.Linear(2, 2))
+    get_peft_model(model, LoraConfig(target_modules=["0"], **settings))
+
+
+def _early_stopping() -> None:
+    arguments = SimpleNamespace(load_best_model_at_end=True, metric_for_best_model="loss", eval_strategy="no")
+    EarlyStoppingCallback().on_train_begin(arguments, None, None)
+
+
+def _flash_attention_3() -> None:
+    configure_attn_implementation(
+        SimpleNamespace(model_type="qwen2"), SimpleNamespace(flash_attn=AttentionFunction.FA3)
+    )
+
+
+SHOWN: dict[str, Callable[[], Any]] = {
+    "quantized-model-without-zero3": lambda: _quantise({"quant_method": "gptq"}, stage=3),
+    "sharded-quantization-is-bnb-4": lambda: _quantise(stage=3, quantization_bit=8),
+    "quantization-bits": lambda: _quantise(quantization_bit=3),
+    "oft-rank-or-block-size": lambda: OFTConfig(r=8, oft_block_size=32),
+    "fa3-for-gpt-oss": _flash_attention_3,
+    "val-size": lambda: ROWS.train_test_split(test_size=1.0),
+    "streaming-files-need-workers": _streams_nothing,
+    "interleave-probs-sum-to-one": lambda: interleave_datasets([ROWS, ROWS], probabilities=[0.5, 0.6]),
+    "early-stopping-needs-evaluation": _early_stopping,
+    "persistent-workers-need-workers": lambda: _loader(persistent_workers=True, num_workers=0),
+    "report-to-known": lambda: get_reporting_integration_callbacks(["tensorbord"]),
+    "optim-args-are-pairs": lambda: _parse_optim_args("rank:64"),
+    "learning-rate-range": lambda: torch.optim.AdamW(WEIGHTS, lr=-1e-5),
+    "weight-decay-range": lambda: torch.optim.AdamW(WEIGHTS, weight_decay=-0.01),
+    "adam-beta1-range": lambda: torch.optim.AdamW(WEIGHTS, betas=(1.0, 0.999)),
+    "adam-beta2-range": lambda: torch.optim.AdamW(WEIGHTS, betas=(0.9, -0.1)),
+    "adam-epsilon-range": lambda: torch.optim.AdamW(WEIGHTS, eps=-1e-8),
+    "lora-rank-range": lambda: _lora(r=0),
+    "lora-dropout-range": lambda: _lora(lora_dropout=1.1),
+    "module-dropout-range": lambda: torch.nn.Dropout(-0.1),
+    "per-device-eval-batch-size-range": lambda: _loader(batch_size=0),
+    "dataloader-num-workers-range": lambda: _loader(num_workers=-1),
+    "dataloader-prefetch-factor-range": lambda: next(iter(_loader(num_workers=1, prefetch_factor=0))),
+    "preprocessing-num-workers-range": lambda: ROWS.map(lambda row: row, num_proc=0),
+    "buffer-size-range": lambda: list(ROWS.to_iterable_dataset().shuffle(buffer_size=0)),
+    "zero-key-twice": lambda: DeepSpeedZeroConfig(stage3_prefetch_bucket_size=1, prefetch_bucket_size=2),
+    "zero-not-negative": lambda: DeepSpeedZeroConfig(reduce_bucket_size=-1),
+    "zero-offload-share": lambda: DeepSpeedZeroConfig(offload_optimizer={"device": "cpu", "ratio": 1.5}),
+    "offload-ratio-needs-stage-3": lambda: DeepSpeedZeroConfig(
+        stage=2, offload_optimizer={"device": "cpu", "ratio": 0.5}
+    ),
+    "fp16-on-hardware": lambda: Accelerator(mixed_precision="fp16", cpu=True),
+    "backend-needs-processes": _backend_alone,
+}
