@@ -147,9 +147,7 @@ def test_auto_precision_and_backend_follow_the_hardware() -> None:
             for key in ("bf16", "fp16", "use_cpu", "ddp_backend", "dataloader_num_workers")
         }
 
-    assert values(CPU) == dict(
-        bf16=None, fp16=None, use_cpu=True, ddp_backend=None, dataloader_num_workers=0
-    )
+    assert values(CPU) == dict(bf16=None, fp16=None, use_cpu=True, ddp_backend=None, dataloader_num_workers=0)
     assert resolved("stage3", CPU).get("train", "ddp_backend") == "gloo"
     assert values(ONE) == dict(bf16=True, fp16=None, use_cpu=None, ddp_backend=None, dataloader_num_workers=4)
     turing = Hardware(gpus=1, gpu_memory_gb=16, bf16=False, cores=2)

@@ -18,6 +18,8 @@ from qtune.machine.stack import installed_stack
 
 
 def main() -> None:
+    # before any process group is there
+    shown = {rule: _raised(call) for rule, call in SHOWN.items()}
     project, here = rules_project(Path(sys.argv[1])), installed_stack()
     asked = []
     for case in CASES:
@@ -33,7 +35,7 @@ def main() -> None:
         }
     result = {
         "cases": answers,
-        "shown": {rule: _raised(call) for rule, call in SHOWN.items()},
+        "shown": shown,
         "efficient_eos": sorted(name for name, template in TEMPLATES.items() if template.efficient_eos),
         "loggers": sorted(INTEGRATION_TO_CALLBACK),
     }

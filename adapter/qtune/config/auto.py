@@ -45,8 +45,8 @@ class Known:
         """What an evaluation would crash on, None where it would not.
 
         The anchored loss returns no outputs, which the evaluation unpacks (llamafactory/train/sft/trainer.py,
-        compute_loss). On a CPU bitsandbytes packs 4-bit weights anew at the first evaluation, and then neither
-        ZeRO-3 nor FSDP knows its shards (bitsandbytes/nn/modules.py, Linear4bit.forward).
+        compute_loss). On a CPU bitsandbytes packs 4-bit weights anew at the first evaluation, and neither
+        ZeRO-3 nor FSDP knows its shards then (bitsandbytes/nn/modules.py, Linear4bit.forward).
         """
         config = self.config
         if config.get("train", "use_asft_loss") and config.get("train", "stage", default="sft") == "sft":

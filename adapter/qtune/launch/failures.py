@@ -9,7 +9,9 @@ from pathlib import Path
 _TAIL_BYTES = 200_000
 _ANSI = re.compile(r"\x1b\[[0-9;]*m")
 # `ValueError: …`, `torch.OutOfMemoryError: …`, with torchrun's `[rank0]: ` before it
-_ERROR = re.compile(r"^(?:\[rank\d+\]:\s*)?((?:\w+\.)*\w*(?:Error|Exception|Interrupt|Exit|Invalid)\b(?::.*)?)$")
+_ERROR = re.compile(
+    r"^(?:\[rank\d+\]:\s*)?((?:\w+\.)*\w*(?:Error|Exception|Interrupt|Exit|Invalid)\b(?::.*)?)$"
+)
 # What launchers, and the datasets library over pyarrow, say of a failure below them: true, and no reason.
 _WRAPPERS = (
     "ChildFailedError",
