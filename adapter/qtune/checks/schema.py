@@ -75,9 +75,10 @@ def _check(path: KeyPath, value: Value) -> Finding | None:
     wrong = problem(argument, whole)
     if not wrong and path in _COUNTS and value.value < 1:
         return Finding("error", shown, f"is {value.value}", "use 1 or more", value.origin)
-    change = renamed_value(key, value.value) if wrong and block == "train" else None
-    fix = str(change) if change else _how_to_set(argument)
-    return Finding("error", shown, wrong, fix, value.origin) if wrong else None
+    if not wrong:
+        return None
+    change = renamed_value(key, value.value) if block == "train" else None
+    return Finding("error", shown, wrong, str(change) if change else _how_to_set(argument), value.origin)
 
 
 def _unknown(block: str) -> str:

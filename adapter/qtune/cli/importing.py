@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -13,8 +13,9 @@ from qtune.cli.schema import schema_comment, write_schemas
 from qtune.config.own import own_preset_path, write_own_preset
 from qtune.config.project import Project
 from qtune.files import write_atomic
-from qtune.importing import Imported, read_import
-from qtune.importing.preset import registrations_text, with_registrations
+
+if TYPE_CHECKING:  # read by this command alone, and by no other's start
+    from qtune.importing import Imported
 
 
 @app.command("import")
@@ -35,6 +36,9 @@ def import_command(
     Scripts are read, never run. What was translated is named; a key that a preset cannot hold is an error,
     and then nothing is written.
     """
+    from qtune.importing import read_import
+    from qtune.importing.preset import registrations_text
+
     project = here()
     if name is not None:
         own_preset_path(project, name)  # refuses before anything is read
@@ -57,6 +61,8 @@ def import_command(
 
 
 def _write(project: Project, name: str, imported: Imported) -> None:
+    from qtune.importing.preset import with_registrations
+
     path, registrations = own_preset_path(project, name), project.registrations
     if imported.datasets:
         before = registrations.read_text(encoding="utf-8") if registrations.is_file() else ""

@@ -6,7 +6,6 @@ from typing import Annotated
 
 import typer
 
-from qtune import sharing
 from qtune.cli.app import here
 from qtune.cli.output import note
 from qtune.cli.presets import presets_app
@@ -28,6 +27,8 @@ def pull_command(
 
     Everything else works offline on what is pinned. Where one source fails, qtune.lock stays as it was.
     """
+    from qtune import sharing
+
     pulled = sharing.pull(here(), locked=locked)
     for item in pulled:
         name, ref = item.source.name, item.source.ref

@@ -9,9 +9,9 @@ _DATA_PARSER = "llamafactory/hparams/data_args.py, DataArguments.__post_init__"
 
 # Templates that end an answer without the end-of-text token, by a stop word instead.
 EFFICIENT_EOS = (
-    *("aeva", "bailing", "bailing_v2", "breeze", "chatglm3", "default", "dots_ocr", "exaone", "falcon"),
-    *("falcon_h1", "fewshot", "gemma2", "glm4", "glm4_5v", "glm4_7", "glm4_moe", "glm4v", "glm_ocr", "glmz1"),
-    *("gpt_oss", "index", "smollm2", "solar", "yi_vl"),
+    *("aeva", "bailing", "bailing_v2", "breeze", "chatglm3", "dots_ocr", "falcon", "fewshot", "gemma2"),
+    *("glm4", "glm4_5v", "glm4_7", "glm4_moe", "glm4v", "glm_ocr", "glmz1", "gpt_oss", "index", "solar"),
+    "yi_vl",
 )
 
 
