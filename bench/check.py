@@ -43,7 +43,8 @@ def write_project(root: Path) -> None:
     for index, (parent, batch, cutoff_len, epochs) in enumerate(itertools.islice(numbers, PRESETS)):
         text = (
             f"about: preset {index}\nextends: {parent}\ntrain:\n  per_device_train_batch_size: {batch}\n"
-            f"  cutoff_len: {cutoff_len}\n  num_train_epochs: {epochs}\n  learning_rate: {1 + index % 9}.0e-5\n"
+            f"  cutoff_len: {cutoff_len}\n  num_train_epochs: {epochs}\n"
+            f"  learning_rate: {1 + index % 9}.0e-5\n"
         )
         (root / "presets" / f"p{index}.yaml").write_text(text, encoding="utf-8")
 
