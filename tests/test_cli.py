@@ -93,6 +93,10 @@ def test_check_reports_all_presets_at_once(
     assert {"deepspeed", "full", "lora", "minimal", "qlora", "stage2_offload", "stage3"} <= {*good}
     found = json.loads(qtune("check", "--json", "bad", "lora", directory=root).out)
     assert (found["lora"], found["bad"][0]["where"]) == ([], "presets/bad.yaml:2")
+    refused_by_rule = json.loads(
+        qtune("check", "--json", "lora", "-s", "fp16=true", "-s", "bf16=true", directory=root).out
+    )
+    assert all(finding["rule"] and finding["source"] for finding in refused_by_rule["lora"])
     assert "rendered" not in {path.split("/")[0] for path in files_below(root)}
 
 

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from rule_cases import CASES, EVERYTHING, Case, examine, rules_project
+from rule_cases import CASES, EVERYTHING, Case, examine, rules_project, settings_layer
 from trees import REPOSITORY
 
 from qtune import pipeline
@@ -87,10 +87,10 @@ def test_all_broken_rules_are_reported_at_once(rules: Project) -> None:
 
 
 def test_a_warning_does_not_stop_a_rendering(rules: Project) -> None:
-    prepared = pipeline.prepare("stage3", rules, Hardware())
-    assert prepared.findings == () and prepared.files
-    warned = examine(rules, {"flash_attn": "fa2"}, "cpu")
-    assert [finding.severity for finding in warned.findings] == ["warning"] and not warned.errors
+    settings = settings_layer({"flash_attn": "fa2"})
+    prepared = pipeline.prepare("lora", rules, Hardware(), [settings])
+    assert [finding.severity for finding in prepared.findings] == ["warning"]
+    assert not prepared.errors and prepared.files
 
 
 def test_where_llamafactory_is_not_installed_there_is_no_stack(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -78,6 +78,15 @@ def test_a_copy_means_the_same_until_it_is_edited(qtune: Callable[..., Result], 
     assert pipeline.resolve("ours", find_project(tmp_path), Hardware()).get("train", "cutoff_len") == 99
 
 
+def test_a_copy_of_the_same_name_extends_the_one_it_hides(
+    qtune: Callable[..., Result], tmp_path: Path
+) -> None:
+    qtune("init", ".", directory=tmp_path)
+    assert qtune("copy", "lora", "lora", directory=tmp_path).code == 0
+    assert "extends: qtune/lora\n" in (tmp_path / "presets" / "lora.yaml").read_text()
+    assert qtune("check", "lora", directory=tmp_path).out == "ok: lora\n"
+
+
 def test_every_line_of_a_copy_can_be_taken(qtune: Callable[..., Result], tmp_path: Path) -> None:
     qtune("init", ".", directory=tmp_path)
     qtune("copy", "stage3", "ours", directory=tmp_path)

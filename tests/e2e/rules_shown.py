@@ -7,7 +7,6 @@ from types import SimpleNamespace
 from typing import Any
 
 import torch
-from accelerate import Accelerator
 from accelerate.state import AcceleratorState, PartialState
 from datasets import Dataset, interleave_datasets
 from deepspeed.runtime.zero.config import DeepSpeedZeroConfig
@@ -101,6 +100,5 @@ SHOWN: dict[str, Callable[[], Any]] = {
     "offload-ratio-needs-stage-3": lambda: DeepSpeedZeroConfig(
         stage=2, offload_optimizer={"device": "cpu", "ratio": 0.5}
     ),
-    "fp16-on-hardware": lambda: Accelerator(mixed_precision="fp16", cpu=True),
     "backend-needs-processes": _backend_alone,
 }

@@ -133,6 +133,8 @@ def check_command(
                         "where": finding.origin.place if finding.origin else None,
                         "message": finding.message,
                         "fix": finding.fix,
+                        "rule": finding.rule,
+                        "source": finding.source,
                     }
                     for finding in found
                 ]

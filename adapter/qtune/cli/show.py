@@ -97,10 +97,12 @@ def copy_command(
     chain = project.store.chain(preset)
     config = merge(preset, [item.layer for item in chain])
     path = own_preset_path(project, name)
+    # of the same name the copy would come first, and extend itself
+    parent = f"{chain[-1].source.name}/{preset}" if name == preset else preset
     lines = [
         schema_comment("preset", len(path.relative_to(project.root).parents) - 1),
         f"about: {dump_yaml(f'our {preset}')}",
-        f"extends: {preset}",
+        f"extends: {parent}",
         f"# What {preset} sets. Take the # away from a line to change its value here; the rest is inherited.",
     ]
     for block in BLOCKS:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from qtune.checks.rules.view import Rule
 
 _ARGUMENTS = "transformers/training_args.py, TrainingArguments._validate_args"
-_ACCELERATOR = "accelerate/accelerator.py, Accelerator.__init__"
 
 _FEW = ("nccl", "gloo")
 
@@ -40,12 +39,11 @@ RULES = (
     Rule(
         "fp16-on-hardware",
         ("fp16", "use_cpu"),
-        lambda view: (
-            view["fp16"] and not view["bf16"] and not view.zero and (view.hardware.is_cpu or view["use_cpu"])
-        ),
-        "training in fp16 needs a GPU",
+        lambda view: view["fp16"] and not view["bf16"] and (view.hardware.is_cpu or view["use_cpu"]),
+        "has no effect on a CPU, which trains in float32; DeepSpeed refuses it on most",
         "set fp16: auto",
-        _ACCELERATOR,
+        "accelerate/accelerator.py, Accelerator.__init__; deepspeed/runtime/engine.py, _do_sanity_check",
+        "warning",
     ),
     Rule(
         "processes-on-hardware",
