@@ -62,7 +62,7 @@ def test_style_presets_have_their_numbers(preset: str, numbers: tuple[float, ...
 )
 def test_sft_presets_are_full_tuning_on_two_gpus(preset: str, effective: int) -> None:
     prepared = examined(preset)
-    steps = pipeline.steps(prepared)
+    steps = prepared.steps
     assert steps is not None and steps.effective_batch == effective
     assert prepared.config.get("train", "finetuning_type") == "full"
 

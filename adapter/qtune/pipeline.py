@@ -10,6 +10,7 @@ from __future__ import annotations
 import signal
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 from qtune import manifest as manifests
@@ -80,6 +81,17 @@ class Prepared:
     def plan(self) -> LaunchPlan:
         """What starts it; only for a config without errors."""
         return plan_launch(self.config, self.hardware, f"{_rendered_name(self.config.name)}/{TRAIN}")
+
+    @cached_property
+    def steps(self) -> Steps | None:
+        """The optimizer steps that the training will take, None where they depend on more than row counts.
+
+        Counting reads the data files, so it happens once.
+        """
+        train = self.config.block("train")
+        rows = count_training_rows(train, self.registrations)
+        processes = self.config.get("launch", "nproc_per_node", default=1)
+        return predict_steps(train, rows, processes) if rows is not None else None
 
     @property
     def manifest(self) -> Manifest:
@@ -238,14 +250,6 @@ def stale_layers(prepared: Prepared) -> list[str]:
     return stale
 
 
-def steps(prepared: Prepared) -> Steps | None:
-    """The optimizer steps that the training will take, None where they depend on more than row counts."""
-    train = prepared.config.block("train")
-    rows = count_training_rows(train, prepared.registrations)
-    processes = prepared.config.get("launch", "nproc_per_node", default=1)
-    return predict_steps(train, rows, processes) if rows is not None else None
-
-
 def require_launcher(name: str | None = None) -> None:
     """Raises QtuneError, before anything is written, where no training can start here or under this name."""
     if name is not None:
@@ -269,7 +273,7 @@ def launch(
     runs_directory = prepared.project.root / Path(prepared.project.runs).expanduser()
     directory = runs.claim(runs_directory, name or prepared.config.name)
     plan = into(prepared.plan, f"{prepared.project.runs}/{directory.name}")
-    predicted = steps(prepared)
+    predicted = prepared.steps
     run = runs.start(directory, prepared.manifest, plan, predicted.total if predicted else None)
     try:
         begin(run)

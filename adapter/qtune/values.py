@@ -51,6 +51,19 @@ class Layer:
     sha256: str | None = None
 
 
+def nested(values: Mapping[KeyPath, Value], block: str) -> dict[str, Any]:
+    """The leaves of one top-level block as a nested plain mapping."""
+    tree: dict[str, Any] = {}
+    for path, value in values.items():
+        if path[0] != block:
+            continue
+        node = tree
+        for key in path[1:-1]:
+            node = node.setdefault(key, {})
+        node[path[-1]] = value.value
+    return tree
+
+
 @dataclass(frozen=True)
 class Config:
     """The merged result: each leaf's value and origin, in the order in which the layers first set them."""
@@ -70,15 +83,7 @@ class Config:
 
     def block(self, name: str) -> dict[str, Any]:
         """One top-level block as a nested plain mapping: `train`, `zero` or `launch`."""
-        tree: dict[str, Any] = {}
-        for path, value in self.values.items():
-            if path[0] != name:
-                continue
-            node = tree
-            for key in path[1:-1]:
-                node = node.setdefault(key, {})
-            node[path[-1]] = value.value
-        return tree
+        return nested(self.values, name)
 
     def origin(self, *path: str) -> Origin | None:
         """Where the leaf at `path`, or the first leaf below it, was set."""

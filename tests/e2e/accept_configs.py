@@ -13,6 +13,7 @@ import os
 import socket
 import sys
 import traceback
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -24,23 +25,24 @@ from llamafactory.hparams.parser import get_train_args
 from transformers import AutoConfig
 
 
-def main() -> None:
+def answer_all(answer: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
+    """Answer each request of the first file named, in a fork of its own, into the second."""
     requests, answers = map(Path, sys.argv[1:])
-    results = [in_a_fork(request) for request in json.loads(requests.read_text(encoding="utf-8"))]
+    results = [in_a_fork(answer, request) for request in json.loads(requests.read_text(encoding="utf-8"))]
     answers.write_text(json.dumps(results), encoding="utf-8")
 
 
-def in_a_fork(request: dict[str, Any]) -> dict[str, Any]:
+def in_a_fork(answer: Callable[[dict[str, Any]], dict[str, Any]], request: dict[str, Any]) -> dict[str, Any]:
     reading, writing = os.pipe()
     child = os.fork()
     if child == 0:
         os.close(reading)
-        with os.fdopen(writing, "w", encoding="utf-8") as answer:
-            json.dump(accept(request), answer)
+        with os.fdopen(writing, "w", encoding="utf-8") as pipe:
+            json.dump(answer(request), pipe)
         os._exit(0)
     os.close(writing)
-    with os.fdopen(reading, encoding="utf-8") as answer:
-        text = answer.read()
+    with os.fdopen(reading, encoding="utf-8") as pipe:
+        text = pipe.read()
     os.waitpid(child, 0)
     return json.loads(text) if text else {"error": "the parser's process died", "parsed": {}, "zero": {}}
 
@@ -112,4 +114,4 @@ def plain(value: Any) -> Any:
 
 
 if __name__ == "__main__":
-    main()
+    answer_all(accept)

@@ -7,37 +7,14 @@ parsed in a fork, since the parser leaves process groups and singletons behind.
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 import traceback
-from pathlib import Path
 from typing import Any
 
-from accept_configs import answer_the_hardware_probe, one_worker_of_torchrun, plain
+from accept_configs import answer_all, answer_the_hardware_probe, one_worker_of_torchrun, plain
 from llamafactory.hparams import parser
 from llamafactory.hparams.parser import get_train_args
-
-
-def main() -> None:
-    requests, answers = map(Path, sys.argv[1:])
-    results = [in_a_fork(request) for request in json.loads(requests.read_text(encoding="utf-8"))]
-    answers.write_text(json.dumps(results), encoding="utf-8")
-
-
-def in_a_fork(request: dict[str, Any]) -> dict[str, Any]:
-    reading, writing = os.pipe()
-    child = os.fork()
-    if child == 0:
-        os.close(reading)
-        with os.fdopen(writing, "w", encoding="utf-8") as answer:
-            json.dump(parse(request), answer)
-        os._exit(0)
-    os.close(writing)
-    with os.fdopen(reading, encoding="utf-8") as answer:
-        text = answer.read()
-    os.waitpid(child, 0)
-    return json.loads(text) if text else {"error": "the parser's process died", "parsed": {}}
 
 
 def parse(request: dict[str, Any]) -> dict[str, Any]:
@@ -56,4 +33,4 @@ def parse(request: dict[str, Any]) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    main()
+    answer_all(parse)

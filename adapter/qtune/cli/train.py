@@ -90,7 +90,7 @@ def _rendered(project: Project, name: str) -> Prepared:
 
 def _announce(run: Run, prepared: Prepared) -> None:
     note(f"training {prepared.config.name} for {prepared.hardware} into {run.directory}")
-    steps = pipeline.steps(prepared)
+    steps = prepared.steps
     if steps is not None:
         note(f"{steps.total} steps of {steps.effective_batch} rows (batch x processes x accumulation)")
     missing = missing_operations(prepared.config, prepared.hardware)

@@ -9,7 +9,7 @@ from qtune.errors import QtuneError
 from qtune.files import dump_yaml, parse_yaml
 from qtune.importing.parts import Part, Registered
 from qtune.render import section_of
-from qtune.values import KeyPath, Value
+from qtune.values import nested
 
 _SECTIONS = ("model", "method", "dataset", "output", "train", "eval")
 
@@ -32,7 +32,7 @@ def preset_text(part: Part, kind: str, display: str) -> str:
         lines.append("  # base sets these; the original leaves them to LLaMA-Factory")
         lines += [f"  {key}: null" for key in nulls]
     for block in ("zero", "launch"):
-        tree = _tree(part.values, block)
+        tree = nested(part.values, block)
         if tree:
             lines += [f"{block}:", *_lines(tree, 1)]
     return "\n".join(lines) + "\n"
@@ -41,18 +41,6 @@ def preset_text(part: Part, kind: str, display: str) -> str:
 def registrations_text(datasets: Registered) -> str:
     """Entries of data/datasets.yaml."""
     return "".join(f"{line}\n" for line in _lines(datasets, 0))
-
-
-def _tree(values: Mapping[KeyPath, Value], block: str) -> dict[str, Any]:
-    tree: dict[str, Any] = {}
-    for path, value in values.items():
-        if path[0] != block:
-            continue
-        node = tree
-        for key in path[1:-1]:
-            node = node.setdefault(key, {})
-        node[path[-1]] = value.value
-    return tree
 
 
 def _lines(tree: Mapping[str, Any], depth: int) -> Iterator[str]:
