@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from qtune.config.project import find_project
-from qtune.data.readers import count_rows, first_row, has_key
+from qtune.data.peek import count_rows, first_row, has_key
 from qtune.data.registrations import complete_entry, count_training_rows, read_registrations
 from qtune.errors import QtuneError
 

@@ -7,7 +7,7 @@ from pathlib import PurePath
 from typing import Any
 
 from qtune.config.names import did_you_mean
-from qtune.data.readers import first_row, has_key
+from qtune.data.peek import first_row, has_key
 from qtune.data.registrations import CONVERSATIONS, Registration, names_in
 from qtune.errors import QtuneError
 from qtune.schema import column_keys, dataset_keys, problem, tag_keys

@@ -7,7 +7,7 @@ import typer
 from qtune.checks.datasets import check_registration
 from qtune.cli.app import JsonOption, app, here
 from qtune.cli.output import note, print_json, print_table, report
-from qtune.data.readers import count_rows
+from qtune.data.peek import count_rows
 from qtune.data.registrations import Registration, read_registrations
 
 data_app = typer.Typer(no_args_is_help=True)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from qtune.config.project import Project
-from qtune.data.readers import JSON_SUFFIXES, count_rows, has_key
+from qtune.data.peek import JSON_SUFFIXES, count_rows, has_key
 from qtune.errors import QtuneError
 from qtune.files import Document, read_yaml
 from qtune.schema import column_keys, tag_keys

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from qtune.config.project import Project
-from qtune.data.readers import JSON_SUFFIXES, first_row
+from qtune.data.peek import JSON_SUFFIXES, first_row
 from qtune.data.registrations import names_in, read_registrations
 from qtune.errors import QtuneError
 from qtune.importing.parts import Note, Part, noted, warned
