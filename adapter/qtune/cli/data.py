@@ -50,8 +50,7 @@ def registered(project: Project, name: str) -> Registration:
     registrations = read_registrations(project)
     if name not in registrations:
         fix = (
-            did_you_mean(name, registrations)
-            or "`qtune data list` shows the names, `qtune data add` adds one"
+            did_you_mean(name, registrations) or "`qtune data list` shows what is, `qtune data add` adds one"
         )
         raise QtuneError(f"dataset `{name}` is not registered", fix=fix)
     return registrations[name]
