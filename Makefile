@@ -51,6 +51,7 @@ test-all: setup ## the slow suites that `make test` leaves out
 bench: setup ## the ratios that README quotes
 	@$(BIN)/python bench/startup.py
 	@$(BIN)/python bench/check.py
+	@$(BIN)/python bench/data_check.py
 
 snapshot: setup ## regenerate the schema snapshot from the installed LLaMA-Factory
 	@$(BIN)/python adapter/tools/schema_snapshot.py

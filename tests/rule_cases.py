@@ -308,6 +308,37 @@ _STAGES = [
     ),
     Case("streaming-files-need-workers", {**_STREAM, "dataloader_num_workers": 0}, _STREAM),
     Case("tokens-are-there", {"tokenized_path": "tokens"}, {"tokenized_path": "tokens-to-be"}),
+    Case("tokens-are-whole", {"tokenized_path": "half"}, {"tokenized_path": "tokens-to-be"}),
+    Case(
+        "tokenized-path-auto-follows-files",
+        {"tokenized_path": "auto", "dataset": "pictures"},
+        {"tokenized_path": "auto"},
+        also_near={"tokenized_path": "tokens-to-be", "dataset": "pictures"},
+    ),
+    Case("dataset-named-twice", {"dataset": "rows,texts,rows"}, {"dataset": "rows,texts"}),
+    Case(
+        "interleave-probs-for-different-datasets",
+        {
+            "dataset": "rows,texts,rows",
+            "interleave_probs": "0.5,0.3,0.2",
+            "mix_strategy": "interleave_under",
+        },
+        {
+            "dataset": "rows,texts,chats",
+            "interleave_probs": "0.5,0.3,0.2",
+            "mix_strategy": "interleave_under",
+        },
+    ),
+    Case(
+        "interleave-once-is-missing",
+        {"dataset": "rows,texts", "mix_strategy": "interleave_once"},
+        {"dataset": "rows", "mix_strategy": "interleave_once"},
+    ),
+    Case(
+        "interleave-over-draws-all",
+        {"dataset": "rows,texts", "interleave_probs": "1.0,0", "mix_strategy": "interleave_over"},
+        {"dataset": "rows,texts", "interleave_probs": "1.0,0", "mix_strategy": "interleave_under"},
+    ),
     Case(
         "interleave-probs-need-mixing",
         {"dataset": "rows,texts", "interleave_probs": "0.5,0.5"},
@@ -609,6 +640,19 @@ _MACHINE = [
         hardware="2x24GB",
     ),
     Case(
+        "preprocessing-workers-on-hardware",
+        {"preprocessing_num_workers": 9},
+        {"preprocessing_num_workers": 8},
+        also_near={"preprocessing_num_workers": "auto"},
+    ),
+    Case(
+        "loader-workers-on-hardware",
+        {"dataloader_num_workers": 9},
+        {"dataloader_num_workers": 8},
+        hardware="2x24GB",
+        also_near={"dataloader_num_workers": "auto"},
+    ),
+    Case(
         "cpu-processes-need-gloo",
         {"launch.nproc_per_node": 2, "ddp_backend": None},
         {"launch.nproc_per_node": 2},
@@ -680,6 +724,7 @@ pairs:
   columns: {prompt: instruction, chosen: chosen, rejected: rejected}
 chats: {file_name: chats.jsonl, formatting: sharegpt}
 judged: {file_name: chats.jsonl, formatting: sharegpt, columns: {messages: conversations, kto_tag: good}}
+pictures: {file_name: pictures.jsonl, columns: {prompt: instruction, response: output, images: images}}
 """
 _MODELS = {"gptq": {"quant_method": "gptq", "bits": 4}, "fp8": {"quant_method": "fp8"}}
 _MODELS["bitsandbytes"] = {"quant_method": "bitsandbytes", "load_in_4bit": True}
@@ -698,7 +743,10 @@ def rules_project(root: Path) -> Project:
         "data/texts.jsonl": [{"text": "a", "output": ""}] * 10,
         "data/pairs.jsonl": _PAIR,
         "data/chats.jsonl": _CHAT,
+        "data/pictures.jsonl": [{**row, "images": []} for row in ROWS],
         "tokens/dataset_info.json": {},
+        "tokens/state.json": {"_data_files": []},
+        "half/dataset_dict.json": {"splits": ["train"]},
         "accelerator.json": {"split_batches": False},
         **models,
     }

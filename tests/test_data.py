@@ -99,13 +99,15 @@ def test_paths_hold_from_the_rendered_directory(project: Callable[..., Path]) ->
     ("train", "rows"),
     [
         ({"dataset": "rows"}, 10),
-        ({"dataset": "rows, rows"}, 20),
+        ({"dataset": "rows, rows"}, 10),
         ({"dataset": ["rows"]}, 10),
         ({"dataset": "rows", "max_samples": 4}, 4),
         ({"dataset": "many"}, 50),
         ({"dataset": "many,rows", "max_samples": 7}, 14),
         ({"dataset": "hub"}, None),
-        ({"dataset": "rows", "mix_strategy": "interleave_under"}, None),
+        ({"dataset": "rows", "mix_strategy": "interleave_under"}, 10),
+        ({"dataset": "many,rows", "mix_strategy": "interleave_under"}, 20),
+        ({"dataset": "many,rows", "mix_strategy": "interleave_over"}, 100),
     ],
 )
 def test_rows_are_counted_as_the_library_loads_them(

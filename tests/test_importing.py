@@ -544,7 +544,9 @@ def test_nested_yaml_with_data_and_its_deepspeed_json(root: Path) -> None:
         "fp16": False,
         "val_size": 0.1,
     }
-    assert result.datasets == {"style": {"file_name": "style.jsonl"}} and result.findings == ()
+    columns = {"prompt": "instruction", "response": "output"}
+    assert result.datasets == {"style": {"file_name": "style.jsonl", "columns": columns}}
+    assert result.findings == ()
 
 
 @pytest.mark.parametrize(

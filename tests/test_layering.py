@@ -20,12 +20,13 @@ FLOORS = [
     {"config"},
     {"data", "templates"},
     {"checks", "predict", "render", "manifest", "launch"},
-    {"runs", "sharing", "importing"},
+    {"runs", "sharing", "importing", "preview"},
     {"pipeline"},
     {"compare"},
     {"cli"},
     {"__main__"},
 ]
+LIBRARY = {"llamafactory", "torch", "transformers", "datasets", "peft", "trl"}
 HEAVY = {"torch", "transformers", "datasets", "pydantic", "psutil", "rich", "numpy", "importlib.metadata"}
 
 
@@ -67,6 +68,22 @@ def test_only_one_module_starts_processes() -> None:
         if "subprocess" in path.read_text(encoding="utf-8")
     ]
     assert users == ["launch/process.py"]
+
+
+def test_only_scripts_of_child_processes_import_the_library() -> None:
+    """They stand in a room of their own, which nobody imports and which imports nobody."""
+    users = {
+        path.relative_to(PACKAGE).parts[0]
+        for path in PACKAGE.rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Import | ast.ImportFrom)
+        for name in (
+            [node.module or ""] if isinstance(node, ast.ImportFrom) else [a.name for a in node.names]
+        )
+        if name.split(".")[0] in LIBRARY
+    }
+    assert users == {"library"}
+    assert [item for item in imports() if "library" in item[1:]] == []
 
 
 @pytest.mark.parametrize("command", [["--help"], ["render", "stage3", "--hardware", "cpu"], ["check"]])

@@ -7,10 +7,11 @@ import math
 import os
 import re
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import yaml
 
@@ -205,6 +206,16 @@ def dump_yaml(value: Any) -> str:
     return text.removesuffix("\n").removesuffix("\n...")
 
 
+def block_lines(tree: Mapping[str, Any], depth: int = 0) -> Iterator[str]:
+    """A mapping as lines of YAML, `depth` levels in; blocks below the third level stay on one line."""
+    for key, value in tree.items():
+        if isinstance(value, Mapping) and value and depth < 2:
+            yield f"{'  ' * depth}{dump_yaml(key)}:"
+            yield from block_lines(value, depth + 1)
+        else:
+            yield f"{'  ' * depth}{dump_yaml(key)}: {dump_yaml(value)}"
+
+
 def write_atomic(path: Path, text: str, *, executable: bool = False) -> None:
     """Write `text` to `path` whole or not at all, as UTF-8 with the permissions a new file would have."""
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -221,4 +232,33 @@ def write_atomic(path: Path, text: str, *, executable: bool = False) -> None:
         Path(temporary).replace(path)
     except BaseException:
         Path(temporary).unlink()
+        raise
+
+
+@contextmanager
+def write_together(*paths: Path) -> Iterator[Sequence[IO[bytes]]]:
+    """A stream for each path; the files stand there once the block ends, and none of them where it raises.
+
+    Raises OSError, with the first path where it has none: a full disk is met by any write.
+    """
+    try:
+        with ExitStack() as stack:
+            streams, temporaries = [], []
+            for path in paths:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+                temporaries.append(Path(name))
+                stack.callback(temporaries[-1].unlink, missing_ok=True)
+                streams.append(stack.enter_context(os.fdopen(handle, "wb")))
+            yield streams
+            mask = os.umask(0)
+            os.umask(mask)
+            for stream in streams:
+                stream.flush()
+                os.fsync(stream.fileno())
+                os.fchmod(stream.fileno(), 0o666 & ~mask)
+            for temporary, path in zip(temporaries, paths, strict=True):
+                temporary.replace(path)
+    except OSError as error:
+        error.filename = error.filename or str(paths[0])
         raise

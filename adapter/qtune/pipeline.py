@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from qtune import manifest as manifests
 from qtune import resources, runs
@@ -23,6 +24,7 @@ from qtune.config.names import valid_name
 from qtune.config.project import Project
 from qtune.config.resolve import merge
 from qtune.config.sources import pin_of_file
+from qtune.data import tokenized
 from qtune.data.registrations import (
     Registration,
     complete_entry,
@@ -30,10 +32,11 @@ from qtune.data.registrations import (
     names_in,
     read_registrations,
 )
+from qtune.data.sources import Source, sources_of
 from qtune.errors import QtuneError
 from qtune.files import leaves, read_yaml, write_atomic
 from qtune.launch import failures, process
-from qtune.launch.plan import CLI, into, plan_launch
+from qtune.launch.plan import CLI, into, plan_launch, with_tokens
 from qtune.machine.hardware import Hardware
 from qtune.machine.stack import Stack
 from qtune.manifest import Manifest
@@ -54,6 +57,9 @@ from qtune.values import (
     RenderedFile,
     Value,
 )
+
+if TYPE_CHECKING:
+    from qtune.data.scan import Report
 
 RENDERED = "rendered"
 CURRENT = "current"
@@ -89,9 +95,16 @@ class Prepared:
         Counting reads the data files, so it happens once.
         """
         train = self.config.block("train")
+        if tokenized.is_automatic(self.config):
+            train.pop("tokenized_path", None)  # made from this data, so of as many rows
         rows = count_training_rows(train, self.registrations)
         processes = self.config.get("launch", "nproc_per_node", default=1)
         return predict_steps(train, rows, processes) if rows is not None else None
+
+    @property
+    def sources(self) -> list[Source]:
+        """The datasets of local files that it reads."""
+        return sources_of(self.config, self.registrations, self.project.root)
 
     @property
     def manifest(self) -> Manifest:
@@ -120,9 +133,10 @@ def resolve(
     if held is not None:
         layers.append(held)
         merged = merge(merged.name, layers)
-    return merge(
-        merged.name, [*layers, auto_layer(Known(merged, hardware, model_type(merged, project.root)))]
-    )
+    layers.append(auto_layer(Known(merged, hardware, model_type(merged, project.root))))
+    decided = merge(merged.name, layers)
+    tokens = tokenized.tokens_layer(decided, project)
+    return decided if tokens is None else merge(merged.name, [*layers, tokens])
 
 
 def examine(
@@ -181,6 +195,17 @@ def prepare(
     # what the files were made from: the values' layers, and the templates
     config = replace(config, layers=(*config.layers, *templates.used))
     return replace(prepared, config=config, files=tuple(files))
+
+
+def check_rows(prepared: Prepared, progress: Callable[[int], None] = lambda size: None) -> list[Report]:
+    """What is wrong with the rows of each dataset that it reads; those that passed before are not read again.
+
+    progress: called with the bytes of each part that was read. Raises QtuneError where a file's library is
+    not installed.
+    """
+    from qtune.data import passed  # the readers with it, which other commands start without
+
+    return passed.check(prepared.sources, prepared.project.root, progress)
 
 
 def write(prepared: Prepared) -> Path:
@@ -270,9 +295,13 @@ def launch(
     begin: called once the run is recorded, before the child starts; show: called with the child's output.
     """
     require_launcher(name)
-    runs_directory = prepared.project.root / Path(prepared.project.runs).expanduser()
-    directory = runs.claim(runs_directory, name or prepared.config.name)
+    root, runs_directory = prepared.project.root, Path(prepared.project.runs).expanduser()
+    tokens = _tokens(prepared)
+    directory = runs.claim(root / runs_directory, name or prepared.config.name)
     plan = into(prepared.plan, f"{prepared.project.runs}/{directory.name}")
+    made = runs_directory / directory.name / "tokenized"
+    if tokens is not None:
+        plan = with_tokens(plan, tokens if tokenized.is_complete(root / tokens) else made.as_posix())
     predicted = prepared.steps
     run = runs.start(directory, prepared.manifest, plan, predicted.total if predicted else None)
     try:
@@ -281,6 +310,9 @@ def launch(
     except BaseException as error:
         run.end("failed", 1, str(error) or type(error).__name__)
         raise
+    finally:
+        if tokens is not None:
+            tokenized.keep(root / made, root / tokens)
     if outcome.interrupted is not None:
         run.end("interrupted", outcome.exit_code, f"ended by {signal.Signals(outcome.interrupted).name}")
     elif outcome.exit_code != 0:
@@ -294,6 +326,17 @@ def launch(
 
 def _rendered_name(name: str) -> str:
     return f"{RENDERED}/{name}"
+
+
+def _tokens(prepared: Prepared) -> str | None:
+    """Where its tokens belong, by the data and values as they are now; None where that is not qtune's."""
+    if not tokenized.is_automatic(prepared.config):
+        return None
+    directory = tokenized.tokens_directory(prepared.config, prepared.project)
+    if directory is None:
+        fix = f"render it again: `qtune render {prepared.config.name}`"
+        raise QtuneError("its data is no longer what tokenized_path: auto can follow", fix=fix)
+    return directory
 
 
 def _dataset_names(config: Config) -> list[str]:

@@ -169,6 +169,33 @@ MODEL_TYPES = {
     "seed_oss": "seed_oss",
 }
 
+# Where llamafactory/data/tool_utils.py keeps the prompt of each tool format; gemma4 and mistral have none.
+TOOL_PROMPTS = {
+    "default": "DEFAULT_TOOL_PROMPT",
+    "glm4": "GLM4_TOOL_PROMPT",
+    "glm4_moe": "GLM4_MOE_TOOL_PROMPT",
+    "lfm2": "LFM2_TOOL_PROMPT",
+    "ling": "LING_TOOL_PROMPT",
+    "llama3": "LLAMA3_TOOL_PROMPT",
+    "minimax1": "MINIMAX_M1_TOOL_PROMPT",
+    "minimax2": "MINIMAX_M2_TOOL_PROMPT",
+    "qwen": "QWEN_TOOL_PROMPT",
+    "qwen3_5": "QWEN35_TOOL_PROMPT",
+    "seed_oss": "SEED_TOOL_PROMPT",
+}
+
+CHAT_FORMATS = ("prefix", "system", "user", "assistant", "observation", "function")
+CHAT_FIELDS = (
+    "default_system",
+    "stop_words",
+    "thought_words",
+    "tool_call_words",
+    "efficient_eos",
+    "replace_eos",
+    "enable_thinking",
+    "preserve_thinking",
+)
+
 Entry = dict[str, Any]
 
 
@@ -345,6 +372,35 @@ def template_names() -> list[str]:
     return sorted(TEMPLATES)
 
 
+def chat_templates() -> dict[str, Entry]:
+    """What each chat template puts around a conversation, under the names of its own fields."""
+    from llamafactory.data.template import TEMPLATES
+
+    return {
+        name: {
+            "class": type(template).__name__,
+            **{f"format_{part}": slots(getattr(template, f"format_{part}").slots) for part in CHAT_FORMATS},
+            **{field: getattr(template, field) for field in CHAT_FIELDS},
+            "function_format": template.format_function.tool_format,
+            "tool_format": template.format_tools.tool_format,
+            "multimodal": type(template.mm_plugin).__name__ != "BasePlugin",
+        }
+        for name, template in TEMPLATES.items()
+    }
+
+
+def slots(given: list[Any]) -> list[Any]:
+    """A formatter's slots; the set that names one of the tokenizer's own tokens becomes {"special": name}."""
+    return [{"special": min(slot)} if isinstance(slot, set) else slot for slot in given]
+
+
+def tool_prompts() -> dict[str, str]:
+    """The text around the descriptions of tools, by tool format; formats that have one of a fixed wording."""
+    from llamafactory.data import tool_utils
+
+    return {name: getattr(tool_utils, constant) for name, constant in TOOL_PROMPTS.items()}
+
+
 def registered_models() -> Iterator[tuple[str, set[str], str]]:
     """Each registered model's display name, identifiers, and its group's template.
 
@@ -400,7 +456,11 @@ def snapshot() -> dict[str, Any]:
         "dataset": dataset(),
         "templates": names,
     }
-    return {f"llamafactory-{llamafactory}.json": schema, f"templates-{llamafactory}.json": templates}
+    return {
+        f"llamafactory-{llamafactory}.json": schema,
+        f"templates-{llamafactory}.json": templates,
+        f"chat-{llamafactory}.json": {"templates": plain(chat_templates()), "tool_prompts": tool_prompts()},
+    }
 
 
 def differences(old: Any, new: Any, where: str) -> Iterator[str]:

@@ -77,6 +77,12 @@ SHOWN: dict[str, Callable[[], Any]] = {
     "val-size": lambda: ROWS.train_test_split(test_size=1.0),
     "streaming-files-need-workers": _streams_nothing,
     "interleave-probs-sum-to-one": lambda: interleave_datasets([ROWS, ROWS], probabilities=[0.5, 0.6]),
+    "interleave-once-is-missing": lambda: interleave_datasets(
+        [ROWS, ROWS], stopping_strategy="all_exhausted_without_replacement"
+    ),
+    "interleave-probs-for-different-datasets": lambda: interleave_datasets(
+        [ROWS, ROWS], probabilities=[0.5, 0.3, 0.2]
+    ),
     "early-stopping-needs-evaluation": _early_stopping,
     "persistent-workers-need-workers": lambda: _loader(persistent_workers=True, num_workers=0),
     "report-to-known": lambda: get_reporting_integration_callbacks(["tensorbord"]),

@@ -27,8 +27,8 @@ from trees import write_tree
 
 from qtune import pipeline
 from qtune.config.project import find_project
+from qtune.data.register import with_entries
 from qtune.importing import read_import
-from qtune.importing.preset import with_registrations
 from qtune.machine.hardware import parse_hardware
 
 PARSER = Path(__file__).with_name("parse_arguments.py")
@@ -54,7 +54,7 @@ class Imports:
         registrations = self.root / "data/datasets.yaml"
         if imported.datasets:
             before = registrations.read_text() if registrations.is_file() else ""
-            registrations.write_text(with_registrations(before, imported.datasets, registrations.name))
+            registrations.write_text(with_entries(before, imported.datasets, registrations.name))
         (self.root / f"presets/{name}.yaml").write_text(imported.text, encoding="utf-8")
         project = find_project(self.root)
         prepared = pipeline.prepare(name, project, parse_hardware("8x80GB"))

@@ -11,7 +11,9 @@ from qtune.data.peek import first_row, has_key
 from qtune.data.registrations import CONVERSATIONS, Registration, names_in
 from qtune.errors import QtuneError
 from qtune.schema import column_keys, dataset_keys, problem, tag_keys
-from qtune.values import Config, Finding
+from qtune.values import Config, Finding, KeyPath, Value
+
+_USES = ("dataset", "eval_dataset")
 
 # One of these says where the data lies. Hub keys may stand together: the environment picks the hub.
 _HUBS = ("hf_hub_url", "ms_hub_url", "om_hub_url")
@@ -27,19 +29,30 @@ _RANKING_STAGES = ("rm", "dpo")
 
 def check_datasets(config: Config, registrations: Mapping[str, Registration]) -> list[Finding]:
     """Findings for the datasets that `config` uses."""
-    findings = []
+    findings = check_names(config.values, registrations)
     stage = config.get("train", "stage", default="sft")
-    for key in ("dataset", "eval_dataset"):
-        value = config.find("train", key)
-        if value is None:
-            continue
-        for name in names_in(value.value):
+    for key in _USES:
+        for name in names_in(config.get("train", key)):
             if name in registrations:
                 findings += check_registration(registrations[name], stage)
-                continue
-            fix = _how_to_register(name, registrations)
-            findings.append(Finding("error", key, f"dataset `{name}` is not registered", fix, value.origin))
     return list(dict.fromkeys(findings))
+
+
+def check_names(values: Mapping[KeyPath, Value], registrations: Mapping[str, Registration]) -> list[Finding]:
+    """The datasets that a config or one of its layers names, but nobody registered."""
+    return [
+        Finding(
+            "error",
+            key,
+            f"dataset `{name}` is not registered",
+            _how_to_register(name, registrations),
+            values["train", key].origin,
+        )
+        for key in _USES
+        if ("train", key) in values
+        for name in names_in(values["train", key].value)
+        if name not in registrations
+    ]
 
 
 def check_registration(registration: Registration, stage: str | None = None) -> list[Finding]:
@@ -56,9 +69,7 @@ def check_registration(registration: Registration, stage: str | None = None) -> 
 
 
 def _how_to_register(name: str, registrations: Mapping[str, Registration]) -> str:
-    path = PurePath(name)
-    file_name = name if path.suffix else f"{name}.jsonl"
-    register = f"register it in data/datasets.yaml: `{path.stem}: {{file_name: {file_name}}}`"
+    register = f"register it: `qtune data add {name if PurePath(name).suffix else 'FILE'}`"
     hint = did_you_mean(name, registrations)
     return f"{hint} Or {register}" if hint else register
 

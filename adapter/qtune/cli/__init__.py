@@ -6,6 +6,11 @@ import sys
 
 from qtune.cli import (  # noqa: F401  (each registers its commands)
     data,
+    data_add,
+    data_check,
+    data_preview,
+    data_split,
+    data_stats,
     diff,
     importing,
     presets,

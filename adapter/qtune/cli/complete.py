@@ -30,7 +30,8 @@ def preset_names(project: Project) -> Iterable[str]:
 
 @_completer
 def run_names(project: Project) -> Iterable[str]:
-    return sorted(path.name for path in (project.root / project.runs).iterdir() if path.is_dir())
+    runs = (path for path in (project.root / project.runs).iterdir() if path.is_dir())
+    return sorted(path.name for path in runs if not path.name.startswith("."))
 
 
 @_completer

@@ -82,7 +82,7 @@ def list_command(as_json: JsonOption = False) -> None:
         )
         return
     if not registrations:
-        note("no dataset is registered: add to data/datasets.yaml e.g. `my_data: {file_name: my_data.jsonl}`")
+        note("no dataset is registered: `qtune data add FILE` adds one")
         return
     print_table(
         ("dataset", "formatting", "source", "rows", "state"),

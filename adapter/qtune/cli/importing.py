@@ -12,7 +12,6 @@ from qtune.cli.output import note, report
 from qtune.cli.schema import schema_comment, write_schemas
 from qtune.config.own import own_preset_path, write_own_preset
 from qtune.config.project import Project
-from qtune.files import write_atomic
 
 if TYPE_CHECKING:  # read by this command alone, and by no other's start
     from qtune.importing import Imported
@@ -36,8 +35,8 @@ def import_command(
     Scripts are read, never run. What was translated is named; a key that a preset cannot hold is an error,
     and then nothing is written.
     """
+    from qtune.files import block_lines
     from qtune.importing import read_import
-    from qtune.importing.preset import registrations_text
 
     project = here()
     if name is not None:
@@ -52,7 +51,7 @@ def import_command(
         typer.echo(imported.text, nl=False)
         if imported.datasets:
             typer.echo("# data/datasets.yaml needs:")
-            for line in registrations_text(imported.datasets).splitlines():
+            for line in block_lines(imported.datasets):
                 typer.echo(f"# {line}")
         note(f"read as {imported.kind}; next: `qtune import {file} -n NAME` writes it")
     else:
@@ -61,14 +60,11 @@ def import_command(
 
 
 def _write(project: Project, name: str, imported: Imported) -> None:
-    from qtune.importing.preset import with_registrations
+    from qtune.data.register import add_entries
 
-    path, registrations = own_preset_path(project, name), project.registrations
+    path = own_preset_path(project, name)
     if imported.datasets:
-        before = registrations.read_text(encoding="utf-8") if registrations.is_file() else ""
-        display = registrations.relative_to(project.root).as_posix()
-        write_atomic(registrations, with_registrations(before, imported.datasets, display))
-        typer.echo(display)
+        typer.echo(add_entries(project, imported.datasets).relative_to(project.root).as_posix())
     comment = schema_comment("preset", len(path.relative_to(project.root).parents) - 1)
     write_own_preset(project, name, f"{comment}\n{imported.text}")
     write_schemas(project.root)

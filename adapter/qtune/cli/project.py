@@ -22,7 +22,7 @@ _PROJECT = """\
 # Under `train:` stand LLaMA-Factory's own arguments; `qtune show lora` lists what the presets set.
 train:
   model_name_or_path: Qwen/Qwen2.5-0.5B-Instruct   # a hub's id, or a directory
-  dataset: demo                                    # your own: register it in data/datasets.yaml
+  dataset: demo                                    # your own: `qtune data add FILE`
   eval_dataset: demo_eval                          # or take the line out, or set val_size: 0.1 instead
 
 # presets: [presets]    # directories of your own presets, searched before the built-in ones

@@ -20,6 +20,7 @@ from qtune.cli.app import (
     stack_from,
 )
 from qtune.cli.complete import preset_names
+from qtune.cli.data_check import reading, show_reports
 from qtune.cli.output import complain, note
 from qtune.cli.presets import stop_on_errors
 from qtune.config.presets import DEFAULT
@@ -28,6 +29,8 @@ from qtune.errors import QtuneError
 from qtune.launch.compiled import missing_operations
 from qtune.pipeline import Prepared
 from qtune.runs import Run
+
+_MOST_GROUPS = 4
 
 
 @app.command("train")
@@ -74,6 +77,7 @@ def train_command(
             preset or DEFAULT, project, hardware_from(hardware), layers, stack=stack_from(hardware)
         )
         stop_on_errors(prepared)
+        _check_rows(prepared)
         pipeline.write(prepared)
     run = pipeline.launch(prepared, name=name, begin=lambda run: _announce(run, prepared), show=_show)
     _tell(run)
@@ -85,7 +89,17 @@ def _rendered(project: Project, name: str) -> Prepared:
     changed = pipeline.stale_layers(prepared)
     if changed:
         note(f"note: {', '.join(changed)} changed since this was rendered; `qtune render` takes that in")
+    _check_rows(prepared)
     return prepared
+
+
+def _check_rows(prepared: Prepared) -> None:
+    """Report what is wrong with the data's rows; leave with exit code 2 where one is an error."""
+    with reading(prepared.sources) as progress:
+        reports = pipeline.check_rows(prepared, progress)
+    show_reports([item for item in reports if item.groups], _MOST_GROUPS, err=True)
+    if any(item.errors for item in reports):
+        raise typer.Exit(2)
 
 
 def _announce(run: Run, prepared: Prepared) -> None:

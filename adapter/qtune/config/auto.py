@@ -180,8 +180,8 @@ _RESOLVERS: dict[KeyPath, _Resolver] = {
     ("zero", "offload_param", "nvme_path"): ("launch.nvme_path", _nvme_path),
 }
 
-AUTO_KEYS = frozenset(_RESOLVERS)
-"""The keys for which `auto` is qtune's to decide."""
+AUTO_KEYS = frozenset(_RESOLVERS) | {("train", "tokenized_path")}
+"""The keys for which `auto` is qtune's to decide; for tokenized_path, qtune.data.tokenized does."""
 
 
 def auto_layer(known: Known) -> Layer:

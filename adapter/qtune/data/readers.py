@@ -1,210 +1,117 @@
-"""Reading data files row by row, in constant memory, with the place of each row."""
+"""Reading data files row by row, in constant memory, with the place of each row.
+
+What is read, and what is said to be refused, agrees with the `datasets` builders that LLaMA-Factory reads
+files with (llamafactory/data/loader.py, _load_single_dataset; datasets/packaged_modules).
+"""
 
 from __future__ import annotations
 
-import csv
-import json
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import orjson
-
+from qtune.data.block import Block
+from qtune.data.columnar_rows import arrow_blocks, parquet_blocks
+from qtune.data.csv_rows import csv_blocks
+from qtune.data.encodings import packed, wide
 from qtune.data.flaws import Flaw
+from qtune.data.json_rows import json_blocks
+from qtune.data.text_rows import text_blocks
 from qtune.errors import QtuneError
+
+__all__ = [
+    "COLUMNAR_SUFFIXES",
+    "JSON_SUFFIXES",
+    "SUFFIXES",
+    "Block",
+    "blocks",
+    "data_files",
+    "rows",
+    "unreadable",
+]
 
 JSON_SUFFIXES = (".json", ".jsonl")
 COLUMNAR_SUFFIXES = (".parquet", ".arrow")
 SUFFIXES = (*JSON_SUFFIXES, ".csv", *COLUMNAR_SUFFIXES, ".txt")
 """llamafactory/extras/constants.py, FILEEXT2TYPE"""
 
-_BLOCK_BYTES = 1 << 20
-_BLOCK_ROWS = 1024
-_BOM = b"\xef\xbb\xbf"
+_READERS = {
+    ".json": json_blocks,
+    ".jsonl": json_blocks,
+    ".csv": csv_blocks,
+    ".parquet": parquet_blocks,
+    ".arrow": arrow_blocks,
+    ".txt": text_blocks,
+}
+_HEAD_BYTES = 64
 
-
-@dataclass(frozen=True, slots=True)
-class Block:
-    """Some consecutive rows of one file.
-
-    rows: as the file has them, of any type; lines: where each begins, from 1 (in Parquet and Arrow files
-    the row's number); flaws: the places that hold no readable row; text: the bytes that the rows were
-    decoded from, empty for columnar files.
-    """
-
-    rows: list[Any]
-    lines: Sequence[int]
-    flaws: Sequence[tuple[int, Flaw]] = ()
-    text: bytes = b""
+_NESTED = Flaw("folder", "refused", "is a folder within the folder of data", "move it elsewhere")
 
 
 def data_files(path: Path) -> list[Path]:
-    """The file itself, or the files of a folder of shards in the order of their names."""
+    """The file itself, or all that is in a folder of shards, in the order of the names."""
     return sorted(path.iterdir()) if path.is_dir() else [path]
+
+
+def unreadable(path: Path) -> list[tuple[Path, Flaw]]:
+    """What keeps LLaMA-Factory from reading a file or a folder of shards before it looks into any.
+
+    It takes everything in a folder, hidden files and folders too, and wants one type of all.
+    """
+    found = data_files(path)
+    if not found:
+        return [(path, Flaw("folder", "refused", "is an empty folder", "put the data files in it"))]
+    types = Counter(_type(file) for file in found if file.suffix in SUFFIXES)
+    usual = types.most_common(1)[0][0] if types else ""
+    return [(file, flaw) for file in found for flaw in _unfit(file, usual)]
+
+
+def _unfit(file: Path, usual: str) -> Iterator[Flaw]:
+    if file.is_dir():
+        yield _NESTED
+    elif file.suffix not in SUFFIXES:
+        message = f"is none of {', '.join(SUFFIXES)}"
+        yield Flaw("suffix", "refused", message, "convert it, or move it elsewhere")
+    elif _type(file) != usual:
+        message = f"is {_type(file)} where most are {usual}: the files of a folder must be of one type"
+        yield Flaw("suffix", "refused", message, "put it in a folder of its own")
+    if any(sign in str(file.absolute()) for sign in "*?["):
+        # datasets/data_files.py, resolve_pattern
+        message = "has a * ? or [ in its path, which is read as a pattern for names"
+        yield Flaw("name", "refused", message, "rename it")
+
+
+def _type(file: Path) -> str:
+    return "JSON" if file.suffix in JSON_SUFFIXES else file.suffix
 
 
 def blocks(path: Path) -> Iterator[Block]:
     """The rows of one data file, a bounded number at a time.
 
     Raises QtuneError where the file's kind is unknown or its library is not installed, OSError where it
-    cannot be read.
+    cannot be opened.
     """
-    if path.suffix in JSON_SUFFIXES:
-        return _json_blocks(path)
-    if path.suffix in COLUMNAR_SUFFIXES:
-        return _columnar_blocks(path)
-    if path.suffix == ".csv":
-        return _csv_blocks(path)
-    if path.suffix == ".txt":
-        return _text_blocks(path)
-    raise QtuneError(
-        f"LLaMA-Factory does not read `{path.suffix or path.name}` files",
-        where=str(path),
-        fix=f"convert it to one of {', '.join(SUFFIXES)}",
-    )
+    if path.is_dir():
+        raise QtuneError(_NESTED.message, where=str(path), fix=_NESTED.fix)
+    reader = _READERS.get(path.suffix)
+    if reader is None:
+        raise QtuneError(
+            f"LLaMA-Factory does not read `{path.suffix or path.name}` files",
+            where=str(path),
+            fix=f"convert it to one of {', '.join(SUFFIXES)}",
+        )
+    with path.open("rb") as stream:
+        head = stream.read(_HEAD_BYTES)
+    flaw = None if path.suffix in COLUMNAR_SUFFIXES else packed(head) or wide(head)
+    read = reader(path) if flaw is None else [Block([], [], [(1, flaw)])]
+    return (replace(block, file=path) for block in read)
 
 
 def rows(path: Path) -> Iterator[tuple[Path, int, dict[str, Any]]]:
-    """(file, line, row) of each row of a file or folder that is an object; others are passed over."""
+    """(file, line, row) of each row of a file or folder; what cannot be read is passed over."""
     for file in data_files(path):
         for block in blocks(file):
             for line, row in zip(block.lines, block.rows, strict=True):
-                if isinstance(row, dict):
-                    yield file, line, row
-
-
-def _json_blocks(path: Path) -> Iterator[Block]:
-    with path.open("rb") as stream:
-        head = stream.read(4096).removeprefix(_BOM).lstrip()
-        is_array = head.startswith(b"[")
-    return _json_values(path) if is_array else _json_lines(path)
-
-
-def _json_lines(path: Path) -> Iterator[Block]:
-    loads = orjson.loads
-    with path.open("rb") as stream:
-        number = 1
-        while lines := stream.readlines(_BLOCK_BYTES):
-            text = b"".join(lines)
-            try:
-                decoded = [loads(line) for line in lines]
-                yield Block(decoded, range(number, number + len(lines)), (), text)
-            except ValueError:
-                yield _careful(lines, number, text)
-            number += len(lines)
-
-
-def _careful(lines: Sequence[bytes], number: int, text: bytes) -> Block:
-    """The block of `lines` where at least one of them is blank or broken."""
-    decoded, places, flaws = [], [], []
-    for place, line in enumerate(lines, number):
-        line = line.removeprefix(_BOM) if place == 1 else line
-        if line.isspace() or not line:
-            continue
-        try:
-            decoded.append(orjson.loads(line))
-            places.append(place)
-        except ValueError as error:
-            flaws.append((place, _broken(error)))
-    return Block(decoded, places, flaws, text)
-
-
-def _broken(error: ValueError) -> Flaw:
-    said = error.msg if isinstance(error, json.JSONDecodeError) else str(error)
-    return Flaw("json", "refused", f"is not JSON: {said}", "mend or delete the line")
-
-
-def _json_values(path: Path) -> Iterator[Block]:
-    """The elements of one array, however large, decoded one by one."""
-    decoder = json.JSONDecoder()
-    with path.open(encoding="utf-8-sig", errors="replace") as stream:
-        buffer, at, line = stream.read(_BLOCK_BYTES), 0, 1
-        at = buffer.index("[") + 1
-        line += buffer.count("\n", 0, at)
-        decoded: list[Any] = []
-        places: list[int] = []
-        begin = at
-        while True:
-            start = at
-            while start < len(buffer) and buffer[start] in " \t\r\n,":
-                start += 1
-            try:
-                if start == len(buffer):
-                    raise json.JSONDecodeError("the array does not end", buffer, start)
-                if buffer[start] == "]":
-                    break
-                row, end = decoder.raw_decode(buffer, start)
-            except json.JSONDecodeError as error:
-                more = stream.read(max(_BLOCK_BYTES, len(buffer) - at))
-                if more:  # perhaps only cut off where the last read ended
-                    yield Block(decoded, places, (), buffer[begin:at].encode())
-                    decoded, places = [], []
-                    buffer, at, begin = buffer[at:] + more, 0, 0
-                    continue
-                place = line + buffer.count("\n", at, error.pos)
-                yield Block(decoded, places, [(place, _broken(error))], buffer[begin:].encode())
-                return
-            line += buffer.count("\n", at, start)
-            decoded.append(row)
-            places.append(line)
-            line += buffer.count("\n", start, end)
-            at = end
-        yield Block(decoded, places, (), buffer[begin:].encode())
-
-
-def _csv_blocks(path: Path) -> Iterator[Block]:
-    with path.open(encoding="utf-8-sig", newline="") as stream:
-        reader = csv.DictReader(stream)
-        decoded: list[Any] = []
-        places: list[int] = []
-        line = 2
-        for row in reader:
-            decoded.append({name: value or None for name, value in row.items()})
-            places.append(line)
-            line = reader.line_num + 1
-            if len(decoded) == _BLOCK_ROWS:
-                yield Block(decoded, places)
-                decoded, places = [], []
-        yield Block(decoded, places)
-
-
-def _text_blocks(path: Path) -> Iterator[Block]:
-    with path.open(encoding="utf-8", newline="") as stream:
-        number = 1
-        while lines := stream.readlines(_BLOCK_BYTES):
-            yield Block([{"text": line.rstrip("\r\n")} for line in lines], range(number, number + len(lines)))
-            number += len(lines)
-
-
-def _columnar_blocks(path: Path) -> Iterator[Block]:
-    try:
-        import pyarrow
-        import pyarrow.parquet
-    except ImportError:
-        raise QtuneError(
-            f"reading {path.suffix} files needs pyarrow", where=str(path), fix="pip install 'qtune[data]'"
-        ) from None
-    number = 1
-    if path.suffix == ".parquet":
-        with pyarrow.parquet.ParquetFile(path) as file:
-            for batch in file.iter_batches(_BLOCK_ROWS):
-                yield Block(batch.to_pylist(), range(number, number + batch.num_rows))
-                number += batch.num_rows
-        return
-    with pyarrow.memory_map(str(path)) as source:
-        for batch in _arrow_batches(source):
-            yield Block(batch.to_pylist(), range(number, number + batch.num_rows))
-            number += batch.num_rows
-
-
-def _arrow_batches(source: Any) -> Iterator[Any]:
-    """Both of Arrow's file formats: the one that `datasets` writes (a stream), and the one with an index."""
-    import pyarrow
-
-    try:
-        yield from pyarrow.ipc.open_stream(source)
-    except pyarrow.ArrowInvalid:
-        file = pyarrow.ipc.open_file(source)
-        for index in range(file.num_record_batches):
-            yield file.get_batch(index)
+                yield file, line, row

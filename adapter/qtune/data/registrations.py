@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from qtune.config.project import Project
+from qtune.data.mixing import mixed_rows
 from qtune.data.peek import JSON_SUFFIXES, count_rows, has_key
 from qtune.errors import QtuneError
 from qtune.files import Document, read_yaml
@@ -135,17 +136,21 @@ def complete_entry(registration: Registration, directory: Path) -> dict[str, Any
 def count_training_rows(train: Mapping[str, Any], registrations: Mapping[str, Registration]) -> int | None:
     """The rows that the library loads for `dataset`, None where that cannot be told from local JSON files.
 
-    train: LLaMA-Factory arguments. Source: llamafactory/data/loader.py, _load_single_dataset.
+    train: LLaMA-Factory arguments. Source: llamafactory/data/loader.py, _load_single_dataset and
+    _get_merged_dataset.
     """
-    if train.get("mix_strategy", "concat") != "concat" or train.get("tokenized_path"):
+    if train.get("tokenized_path"):
         return None
-    total = 0
-    for name in names_in(train.get("dataset")):
+    lengths = []
+    for name in dict.fromkeys(names_in(train.get("dataset"))):  # a name given twice is loaded once
         registration = registrations.get(name)
         path = registration.json_path if registration else None
         rows = count_rows(path) if path is not None else None
         if registration is None or rows is None:
             return None
         rows = registration.entry.get("num_samples") or rows
-        total += min(rows, train.get("max_samples") or rows)
-    return total
+        lengths.append(min(rows, train.get("max_samples") or rows))
+    shares = train.get("interleave_probs")
+    parts = shares.split(",") if isinstance(shares, str) else shares
+    probabilities = None if parts is None else [float(part) for part in parts]
+    return mixed_rows(lengths, train.get("mix_strategy", "concat"), probabilities, train.get("seed", 42))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,21 +10,19 @@ from pathlib import Path
 from typing import Any
 
 from qtune.config.project import Project
-from qtune.data.peek import JSON_SUFFIXES, first_row
+from qtune.data.detect import propose
+from qtune.data.head import read_head
+from qtune.data.register import file_name
 from qtune.data.registrations import names_in, read_registrations
 from qtune.errors import QtuneError
-from qtune.importing.parts import Note, Part, noted, warned
+from qtune.files import MAX_BYTES, leaves
+from qtune.importing.parts import Note, Part, Registered, noted, warned
 from qtune.importing.source import Source, read_source
+from qtune.schema import column_keys, dataset_keys, tag_keys
 from qtune.values import DATASETS, Origin, Value
 
 _ONLINE = "ONLINE"  # llamafactory/data/parser.py, get_dataset_list
-_OPENAI_TAGS = {
-    "role_tag": "role",
-    "content_tag": "content",
-    "user_tag": "user",
-    "assistant_tag": "assistant",
-    "system_tag": "system",
-}
+_SOURCES = ("file_name", "hf_hub_url", "ms_hub_url", "om_hub_url", "script_url", "cloud_file_name")
 
 
 @dataclass(frozen=True)
@@ -78,7 +77,7 @@ def register_file(key: str, value: Value, source: Source, project: Project, targ
     found = source.find(text)
     path = found or source.roots[0] / text
     name = re.sub(r"[^\w.-]+", "_", path.stem)
-    entry = {"file_name": _file_name(path, project), **(_shape(found) if found else {})}
+    entry = {"file_name": file_name(path, project), **(_shape(found) if found else {})}
     part = Part(
         {("train", target): Value(name, value.origin)},
         {} if name in read_registrations(project) else {name: entry},
@@ -88,6 +87,72 @@ def register_file(key: str, value: Value, source: Source, project: Project, targ
         fix = "put it there, or correct file_name in data/datasets.yaml"
         part += warned(key, f"there is no file {text}", fix, value.origin)
     return part
+
+
+@dataclass(frozen=True)
+class Registry:
+    """A whole dataset_info.json as registrations of a project.
+
+    missing: names whose file is not there; ignored: keys of entries that LLaMA-Factory does not have, as
+    `name.key`, left out.
+    """
+
+    datasets: Registered
+    missing: tuple[str, ...]
+    ignored: tuple[str, ...]
+
+
+def is_registry(path: Path) -> bool:
+    """Whether a file is a dataset_info.json, by its name or, whatever its name, by what its entries say."""
+    if path.name == DATASETS:
+        return True
+    if path.suffix != ".json" or not path.is_file() or path.stat().st_size > MAX_BYTES:
+        return False
+    try:
+        data = json.loads(path.read_bytes())
+    except ValueError:
+        return False
+    entries = list(data.values()) if isinstance(data, dict) else []
+    return bool(entries) and all(isinstance(entry, dict) and _names_data(entry) for entry in entries)
+
+
+def read_registry(path: Path, project: Project) -> Registry:
+    """Raises QtuneError where the file is no registry, or an entry of it names no data."""
+    source = read_source(path, Path.cwd())
+    fix = f"name LLaMA-Factory's own {DATASETS}, or a data file"
+    if source.keys is None:
+        raise QtuneError("is not a mapping of names", where=source.display, fix=fix)
+    info = _Info(source.keys, source.path.parent, source.display)
+    entries: dict[str, Mapping[str, Any]] = {}
+    missing, ignored = [], []
+    for name in info.entries:
+        entry = _entry(name, info, project)
+        if entry is None or not _names_data(entry):
+            place = source.origin(name).place
+            raise QtuneError(f"`{name}` is no dataset: it names no data", where=place, fix=fix)
+        entries[name] = _known(entry)
+        ignored += [f"{name}.{key}" for key in _paths(entry) if key not in _paths(entries[name])]
+        file = info.entries[name].get("file_name")
+        if isinstance(file, str) and not (info.directory / file).exists():
+            missing.append(name)
+    return Registry(entries, tuple(missing), tuple(ignored))
+
+
+def _names_data(entry: Mapping[str, Any]) -> bool:
+    return any(isinstance(entry.get(key), str) for key in _SOURCES)
+
+
+def _known(entry: Mapping[str, Any]) -> dict[str, Any]:
+    """The keys that LLaMA-Factory reads, those of the blocks too."""
+    known = {key: value for key, value in entry.items() if key in dataset_keys()}
+    for block, keys in (("columns", column_keys()), ("tags", tag_keys())):
+        if isinstance(known.get(block), dict):
+            known[block] = {key: value for key, value in known[block].items() if key in keys}
+    return known
+
+
+def _paths(entry: Mapping[str, Any]) -> list[str]:
+    return [".".join(path) for path, _ in leaves(dict(entry))]
 
 
 def _read_info(directory: str, source: Source) -> _Info | None:
@@ -104,18 +169,8 @@ def _entry(name: str, info: _Info | None, project: Project) -> dict[str, Any] | 
         return None
     entry = dict(entry)
     if isinstance(entry.get("file_name"), str):
-        entry["file_name"] = _file_name(info.directory / entry["file_name"], project)
+        entry["file_name"] = file_name(info.directory / entry["file_name"], project)
     return entry
-
-
-def _file_name(path: Path, project: Project) -> str:
-    """`path` as data/datasets.yaml names it: from data/ where it lies in the project, else in full."""
-    path, directory = path.resolve(), project.registrations.parent.resolve()
-    if path.is_relative_to(directory):
-        return path.relative_to(directory).as_posix()
-    if path.is_relative_to(project.root):
-        return f"../{path.relative_to(project.root).as_posix()}"
-    return str(path)
 
 
 def _differ(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> bool:
@@ -123,18 +178,8 @@ def _differ(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> bool:
 
 
 def _shape(path: Path) -> dict[str, Any]:
-    """What a registration has to say of the file's first row; {} for alpaca rows and unknown ones."""
-    if path.suffix not in JSON_SUFFIXES or not path.is_file():
-        return {}
+    """What a registration has to say of the file's rows; {} where it cannot be told."""
     try:
-        row = first_row(path)
+        return propose(read_head(path).rows, str(path)).entry
     except QtuneError:
         return {}  # `qtune check` says what is wrong with it
-    for column in ("messages", "conversations"):
-        turns = row.get(column)
-        if not (isinstance(turns, list) and turns and isinstance(turns[0], dict)):
-            continue
-        columns = {"columns": {"messages": column}}
-        tags = {"tags": _OPENAI_TAGS} if {"role", "content"} <= turns[0].keys() else {}
-        return {"formatting": "sharegpt", **columns, **tags}
-    return {}

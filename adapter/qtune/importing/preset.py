@@ -1,13 +1,9 @@
-"""An import as the text of a preset, and of the registrations that it needs."""
+"""An import as the text of a preset."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Any
-
-from qtune.errors import QtuneError
-from qtune.files import dump_yaml, parse_yaml
-from qtune.importing.parts import Part, Registered
+from qtune.files import block_lines, dump_yaml
+from qtune.importing.parts import Part
 from qtune.render import section_of
 from qtune.values import nested
 
@@ -34,36 +30,5 @@ def preset_text(part: Part, kind: str, display: str) -> str:
     for block in ("zero", "launch"):
         tree = nested(part.values, block)
         if tree:
-            lines += [f"{block}:", *_lines(tree, 1)]
+            lines += [f"{block}:", *block_lines(tree, 1)]
     return "\n".join(lines) + "\n"
-
-
-def registrations_text(datasets: Registered) -> str:
-    """Entries of data/datasets.yaml."""
-    return "".join(f"{line}\n" for line in _lines(datasets, 0))
-
-
-def _lines(tree: Mapping[str, Any], depth: int) -> Iterator[str]:
-    for key, value in tree.items():
-        if isinstance(value, Mapping) and value and depth < 2:
-            yield f"{'  ' * depth}{dump_yaml(key)}:"
-            yield from _lines(value, depth + 1)
-        else:
-            yield f"{'  ' * depth}{dump_yaml(key)}: {dump_yaml(value)}"
-
-
-def with_registrations(text: str, datasets: Registered, display: str) -> str:
-    """The text of a data/datasets.yaml with these entries at its end.
-
-    Raises QtuneError where they cannot simply be added to what is there.
-    """
-    new = f"{text.rstrip()}\n\n{registrations_text(datasets)}".lstrip()
-    try:
-        data = parse_yaml(new, display)[0]
-    except QtuneError:
-        data = None
-    if not isinstance(data, dict) or not datasets.keys() <= data.keys():
-        names = ", ".join(f"`{name}`" for name in datasets)
-        fix = "write its entries one below the other, each starting at the left margin"
-        raise QtuneError(f"has no room at its end for {names}", where=display, fix=fix)
-    return new

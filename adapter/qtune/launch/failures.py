@@ -27,14 +27,23 @@ def tail(log: Path) -> list[str]:
     with log.open("rb") as stream:
         stream.seek(0, 2)
         stream.seek(max(0, stream.tell() - _TAIL_BYTES))
-        text = stream.read().decode("utf-8", errors="replace")
-    lines = _ANSI.sub("", text).split("\n")
+        return lines_of(stream.read())
+
+
+def lines_of(output: bytes) -> list[str]:
+    """The lines of a program's output, as `tail` has them."""
+    lines = _ANSI.sub("", output.decode("utf-8", errors="replace")).split("\n")
     return [line.rstrip("\r").rsplit("\r", 1)[-1].rstrip() for line in lines]
 
 
 def reason_of(log: Path, exit_code: int) -> str:
+    """Why a child with this log failed; see `reason_in`."""
+    return reason_in(tail(log), exit_code)
+
+
+def reason_in(lines: list[str], exit_code: int) -> str:
     """Why a child failed: its last error line that has a reason in it, else how it ended."""
-    for line in reversed(tail(log)):
+    for line in reversed(lines):
         match = _ERROR.match(line)
         if match and not any(wrapper in match[1] for wrapper in _WRAPPERS):
             return match[1]

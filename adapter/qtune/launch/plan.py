@@ -37,6 +37,11 @@ def into(plan: LaunchPlan, output_dir: str) -> LaunchPlan:
     return replace(plan, argv=(*plan.argv, f"output_dir={output_dir}"))
 
 
+def with_tokens(plan: LaunchPlan, tokenized_path: str) -> LaunchPlan:
+    """The same plan, reading its tokens from there, or writing them (relative to the project's root)."""
+    return replace(plan, argv=(*plan.argv, f"tokenized_path={tokenized_path}"))
+
+
 def _llamafactory(config: Config, train_yaml: str) -> LaunchPlan:
     """LLaMA-Factory's own launcher, which starts torchrun by itself."""
     # DeepSpeed takes its process group from torchrun (llamafactory/launcher.py).

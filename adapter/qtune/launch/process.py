@@ -65,26 +65,40 @@ def find_program(name: str, fix: str = _TRAINING_STACK) -> Path:
     return Path(found)
 
 
+def find_python() -> Path:
+    """The Python that LLaMA-Factory is installed for.
+
+    Raises QtuneError where it is not installed.
+    """
+    beside = find_program("llamafactory-cli").with_name("python3")
+    return beside if beside.exists() else Path(sys.executable)
+
+
 def ask(
     argv: Sequence[str | Path],
     environment: Mapping[str, str],
     *,
     given: bytes = b"",
-    seconds: float,
-    largest_file: int,
+    directory: Path | None = None,
+    seconds: float | None = None,
+    largest_file: int | None = None,
 ) -> Answer:
     """Run a program that asks nobody anything to its end, with `given` as its input.
 
-    environment: all of it; seconds: after which it is ended; largest_file: bytes, of any file it may write.
+    environment: all of it; directory: where it runs, if not here; seconds: after which it is ended;
+    largest_file: bytes, of any file it may write.
     Its descendants end with it where it takes too long, or qtune is interrupted.
     """
 
     def bound() -> None:
+        if largest_file is None:
+            return
         resource.setrlimit(resource.RLIMIT_FSIZE, (largest_file, largest_file))
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)  # so that it says "File too large" itself
 
     with subprocess.Popen(
         argv,
+        cwd=directory,
         env=environment,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
@@ -98,6 +112,7 @@ def ask(
         except BaseException as ended:
             with suppress(ProcessLookupError):
                 os.killpg(child.pid, signal.SIGKILL)
+            child.wait()
             if isinstance(ended, subprocess.TimeoutExpired):
                 return Answer(None, b"", b"")
             raise

@@ -56,11 +56,11 @@ def detect_hardware() -> Hardware:
     try:
         pynvml.nvmlInit()
     except pynvml.NVMLError:  # no driver here
-        return Hardware()
+        return Hardware(cores=_usable_cores())
     try:
         devices = _visible_devices(pynvml)
         if not devices:
-            return Hardware()
+            return Hardware(cores=_usable_cores())
         memory = min(pynvml.nvmlDeviceGetMemoryInfo(device).total for device in devices)
         capability = min(pynvml.nvmlDeviceGetCudaComputeCapability(device)[0] for device in devices)
         return Hardware(len(devices), round(memory / 2**30), capability >= _AMPERE, _usable_cores())

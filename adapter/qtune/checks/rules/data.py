@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from qtune.checks.rules.view import Rule, View
+from qtune.config.auto import AUTO
 from qtune.data.registrations import CONVERSATIONS, names_in
+from qtune.data.tokenized import is_automatic, is_complete, unfollowed
 
 _PARSER = "llamafactory/hparams/parser.py, get_train_args"
 _DATA_PARSER = "llamafactory/hparams/data_args.py, DataArguments.__post_init__"
@@ -69,9 +71,59 @@ def _other_lengths(view: View) -> str:
     return f"{len(_parts(given))} given, {' and '.join(wrong)}" if wrong else ""
 
 
+def _mixed(view: View) -> dict[str, list[str]]:
+    """The different datasets of each argument that mixes several."""
+    merged = ("dataset",) if view["eval_on_each_dataset"] else ("dataset", "eval_dataset")
+    named = {key: list(dict.fromkeys(names_in(view[key]))) for key in merged}
+    return {key: names for key, names in named.items() if len(names) > 1}
+
+
+def _other_numbers(view: View) -> str:
+    """Probabilities for a name that stands twice, of which the library loads the data once."""
+    given = view["interleave_probs"]
+    if given is None or view["mix_strategy"] == "concat" or _other_lengths(view):
+        return ""
+    wrong = [
+        f"`{key}` names {len(names)} different ones"
+        for key, names in _mixed(view).items()
+        if len(names) != len(_parts(given))
+    ]
+    return f"{len(_parts(given))} given, {' and '.join(wrong)}" if wrong else ""
+
+
+def _named_twice(view: View) -> str:
+    if _other_numbers(view):
+        return ""
+    named = [name for key in ("dataset", "eval_dataset") for name in _repeated(names_in(view[key]))]
+    return ", ".join(f"`{name}`" for name in dict.fromkeys(named))
+
+
+def _repeated(names: list[str]) -> list[str]:
+    return [name for name in names if names.count(name) > 1]
+
+
+def _never_drawn(view: View) -> bool:
+    return (
+        view["mix_strategy"] == "interleave_over"
+        and bool(_mixed(view))
+        and not _other_lengths(view)
+        and 0 in (_probabilities(view) or ())
+    )
+
+
+def _not_followed(view: View) -> str:
+    if view["tokenized_path"] != AUTO:
+        return ""
+    return ", ".join(filter(None, map(unfollowed, view.datasets)))
+
+
 def _tokenized(view: View) -> bool:
     path = view.root / view["tokenized_path"] if view["tokenized_path"] else None
     return path is not None and path.is_dir() and any(path.iterdir())
+
+
+def _is_whole(view: View) -> bool:
+    return is_complete(view.root / view["tokenized_path"])
 
 
 RULES = (
@@ -195,11 +247,60 @@ RULES = (
     Rule(
         "tokens-are-there",
         ("tokenized_path",),
-        _tokenized,
+        lambda view: _tokenized(view) and not is_automatic(view.config) and _is_whole(view),
         "{tokenized_path} holds tokens, which are used whatever data, template and cutoff_len say",
-        "delete the directory after any change of these, or name another",
+        "set tokenized_path: auto, which makes them anew after any change, or name another directory",
         "llamafactory/data/loader.py, get_dataset",
         "warning",
+    ),
+    Rule(
+        "tokens-are-whole",
+        ("tokenized_path",),
+        lambda view: _tokenized(view) and not is_automatic(view.config) and not _is_whole(view),
+        "{tokenized_path} holds no whole set of tokens: its writing was interrupted, or it is something else",
+        "delete the directory, or set tokenized_path: auto, which keeps whole ones only",
+        "llamafactory/data/loader.py, get_dataset; datasets, load_from_disk",
+    ),
+    Rule(
+        "tokenized-path-auto-follows-files",
+        ("tokenized_path",),
+        _not_followed,
+        "auto makes tokens anew after any change, which it sees in local files of text alone: {found}",
+        "name a directory, and delete it after any change; or take `tokenized_path` out",
+        "llamafactory/data/loader.py, get_dataset",
+    ),
+    Rule(
+        "dataset-named-twice",
+        ("dataset", "eval_dataset"),
+        _named_twice,
+        "names {found} more than once, and LLaMA-Factory loads it once",
+        "name it once; for more of it set `num_samples` in its registration, or interleave_probs",
+        _LOADER,
+        "warning",
+    ),
+    Rule(
+        "interleave-once-is-missing",
+        ("mix_strategy",),
+        lambda view: view["mix_strategy"] == "interleave_once" and bool(_mixed(view)),
+        "is {mix_strategy}, which `datasets` up to 4.0.0 does not have, and LLaMA-Factory takes no later one",
+        "set mix_strategy: concat, which takes every row once too; or interleave_under, interleave_over",
+        "llamafactory/data/data_utils.py, merge_dataset; datasets/combine.py, interleave_datasets",
+    ),
+    Rule(
+        "interleave-over-draws-all",
+        ("interleave_probs", "mix_strategy"),
+        _never_drawn,
+        "is {interleave_probs}: interleave_over never ends, as it waits for the dataset whose share is 0",
+        "take the dataset out, or give it a share",
+        "datasets/arrow_dataset.py, _interleave_map_style_datasets",
+    ),
+    Rule(
+        "interleave-probs-for-different-datasets",
+        ("interleave_probs", "dataset", "eval_dataset"),
+        _other_numbers,
+        "takes one number for each different dataset: {found}",
+        "name each dataset once",
+        f"{_LOADER}; numpy, Generator.choice",
     ),
     Rule(
         "interleave-probs-need-mixing",

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
-from qtune.checks.rules.view import Rule
+from qtune.checks.rules.view import Rule, View
 
 _ARGUMENTS = "transformers/training_args.py, TrainingArguments._validate_args"
 
 _FEW = ("nccl", "gloo")
+
+
+def _more_than_cores(view: View, workers: int | None) -> str:
+    """The workers against the machine's cores, where these are known: `cpu` names a machine of any size."""
+    known = not view.hardware.is_cpu or view.stack is not None
+    many = known and workers is not None and workers > view.hardware.cores
+    return f"{workers} workers on {view.hardware.cores} cores" if many else ""
 
 
 RULES = (
@@ -106,6 +113,24 @@ RULES = (
         "on a CPU a 4-bit model trains in shards, by ZeRO-3 or FSDP, but cannot be evaluated there",
         "set eval_strategy: auto and load_best_model_at_end: auto, which leave it out then",
         "bitsandbytes/backends/cpu/ops.py (packed_weight.dtype == torch.uint8)",
+    ),
+    Rule(
+        "preprocessing-workers-on-hardware",
+        ("preprocessing_num_workers",),
+        lambda view: _more_than_cores(view, view["preprocessing_num_workers"]),
+        "makes {found}: they wait for each other, and each takes memory of its own",
+        "set preprocessing_num_workers: auto",
+        "datasets/arrow_dataset.py, Dataset.map",
+        "warning",
+    ),
+    Rule(
+        "loader-workers-on-hardware",
+        ("dataloader_num_workers", "launch.nproc_per_node"),
+        lambda view: _more_than_cores(view, view["dataloader_num_workers"] * view.processes),
+        "makes {found}, {dataloader_num_workers} in each of {processes} processes: they wait for each other",
+        "set dataloader_num_workers: auto",
+        "torch/utils/data/dataloader.py, DataLoader.check_worker_number_rationality",
+        "warning",
     ),
     Rule(
         "cpu-fsdp",

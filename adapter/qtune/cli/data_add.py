@@ -1,0 +1,230 @@
+"""`data add`: look at data and register it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from qtune.cli.app import JsonOption, here
+from qtune.cli.data import config_for, data_app
+from qtune.cli.marked import legend, marked
+from qtune.cli.output import note, print_json
+from qtune.config.names import is_name, valid_name
+from qtune.config.project import Project
+from qtune.errors import QtuneError
+from qtune.machine.hardware import Hardware
+from qtune.values import DATASETS
+
+if TYPE_CHECKING:  # read by this command alone, and by no other's start
+    from qtune.data.adding import Examined, Found
+    from qtune.data.samples import Sample
+
+_PRESETS = {"sft": "lora", "dpo": "dpo", "kto": "kto", "pt": "pretrain"}
+_MOST_SHOWN = 300
+_MOST_FLAWS = 3
+_DONE = {
+    "refused": "LLaMA-Factory refuses the file",
+    "crash": "the training stops there",
+    "dropped": "left out of the training",
+    "kept": "trained on as it is",
+}
+
+
+@data_app.command("add")
+def add_command(
+    source: Annotated[
+        str,
+        typer.Argument(
+            metavar="DATA",
+            help="A file, a folder of shards, a hub's id (owner/name), or LLaMA-Factory's dataset_info.json.",
+        ),
+    ],
+    name: Annotated[
+        str | None, typer.Option("-n", "--name", help="The dataset's name; else that of the file.")
+    ] = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="Replace the registration that has the name already.")
+    ] = False,
+    hub: Annotated[
+        Literal["huggingface", "modelscope"] | None,
+        typer.Option("--hub", help="Where a hub's id is from; else what USE_MODELSCOPE_HUB says."),
+    ] = None,
+    subset: Annotated[str | None, typer.Option("--subset", help="Of a hub's data set.")] = None,
+    split: Annotated[str | None, typer.Option("--split", help="Of a hub's data set; else train.")] = None,
+    folder: Annotated[str | None, typer.Option("--folder", help="Of a hub's data set.")] = None,
+    num_samples: Annotated[
+        int | None, typer.Option("--num-samples", min=1, help="Train on so many rows, drawn at random.")
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show it, write nothing.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Look at data and register it in data/datasets.yaml: format, columns and roles are recognised.
+
+    JSON, JSONL, CSV, Parquet, Arrow and text files, folders of one kind of them, data sets of Hugging Face
+    and ModelScope. A dataset_info.json is taken over whole.
+    """
+    from qtune.data.adding import examine, find_local, find_on_hub
+    from qtune.data.hub import HubData, default_hub, is_hub_id
+    from qtune.data.register import add_entries, refuse_taken
+    from qtune.importing.datasets import is_registry
+
+    project = here()
+    path = Path(source).expanduser()
+    if (path / DATASETS).is_file():
+        path /= DATASETS  # LLaMA-Factory's own data directory
+    of_hub = {"--hub": hub, "--subset": subset, "--split": split, "--folder": folder}
+    given = [option for option, value in of_hub.items() if value is not None]
+    if path.exists() and given:
+        raise QtuneError(f"{given[0]} is for a hub's data set", where=source, fix=f"leave {given[0]} out")
+    if path.exists() and is_registry(path):
+        if name is not None or num_samples is not None:
+            fix = "leave out -n and --num-samples"
+            raise QtuneError("has many datasets, with names of their own", where=source, fix=fix)
+        _add_registry(project, path, force=force, dry_run=dry_run, as_json=as_json)
+        return
+    if not path.exists() and hub is None and not is_hub_id(source):
+        fix = "correct the path; a hub's id is owner/name"
+        raise QtuneError("there is no such file", where=source, fix=fix)
+    name = _name(source) if name is None else valid_name(name, "dataset")
+    refuse_taken(project, [name], force=force)  # before a long look
+    if path.exists():
+        found = find_local(path, project)
+    else:
+        found = find_on_hub(HubData(source, hub or default_hub(), subset, split, folder))
+    entry = {**found.entry} if num_samples is None else {**found.entry, "num_samples": num_samples}
+    examined = examine(found, project)
+    if not dry_run:
+        add_entries(project, {name: entry}, force=force)
+    if as_json:
+        _tell_json(name, entry, found, examined)
+    else:
+        _tell(project, name, entry, found, examined)
+    if dry_run:
+        note("nothing was written (--dry-run)")
+    elif found.proposal:
+        preset = _PRESETS[found.proposal.stage]
+        note(f"next: `qtune data check {name}`, then `qtune train {preset} -d {name}`")
+
+
+def _name(source: str) -> str:
+    """The dataset's name where none is given: the source's own, without what no name may hold."""
+    path = Path(source).expanduser()
+    stem = path.stem if path.is_file() else path.resolve().name
+    name = re.sub(r"[^A-Za-z0-9._-]+", "_", stem).strip("._-")
+    if not is_name(name):
+        raise QtuneError(
+            f"`{stem}` is no name for a dataset", where=source, fix="give one with -n, e.g. -n my_data"
+        )
+    return name
+
+
+def _tell(project: Project, name: str, entry: Mapping[str, Any], found: Found, examined: Examined) -> None:
+    from qtune.data.register import entries_text
+
+    if found.proposal and found.head:
+        count = f"{len(found.head.rows):,} row{'s' if len(found.head.rows) > 1 else ''}"
+        typer.echo(f"{found.proposal}; {count if found.head.whole else f'the first {count} were looked at'}")
+        if found.proposal.unused:
+            typer.echo(f"not used: {', '.join(found.proposal.unused)}")
+        typer.echo()
+    typer.echo(entries_text({name: entry}))
+    if pieces := _as_the_model_sees_it(project, found, examined.sample):
+        typer.echo(f"the first sample as the model sees it ({legend()}):")
+        whole = "".join(marked(_shortened(text), trained) for text, trained in pieces)
+        typer.echo("  " + whole.strip("\n").replace("\n", "\n  ") + "\n")
+    elif examined.sample:
+        typer.echo("the first sample:")
+        for role, text in _said(examined.sample, bool(entry.get("ranking"))):
+            typer.echo(f"  {role}: " + _shortened(text).replace("\n", "\n    "))
+        typer.echo()
+    for line in found.notes:
+        note(line)
+    for flaw, times in examined.flaws[:_MOST_FLAWS]:
+        note(f"{times:,} of these rows: {flaw.message} ({_DONE[flaw.effect]})")
+
+
+def _tell_json(name: str, entry: Mapping[str, Any], found: Found, examined: Examined) -> None:
+    said = _said(examined.sample, bool(entry.get("ranking"))) if examined.sample else ()
+    print_json(
+        {
+            "name": name,
+            "entry": entry,
+            "recognised": found.proposal and str(found.proposal),
+            "stage": found.proposal and found.proposal.stage,
+            "unused": found.proposal and found.proposal.unused,
+            "rows": len(found.head.rows) if found.head and found.head.whole else None,
+            "notes": found.notes,
+            "flaws": [{**asdict(flaw), "rows": count} for flaw, count in examined.flaws],
+            "sample": [{"role": role, "content": text} for role, text in said],
+        }
+    )
+
+
+def _as_the_model_sees_it(
+    project: Project, found: Found, sample: Sample | None
+) -> list[tuple[str, bool]] | None:
+    """The sample's text with what is trained on, None where roles tell more, or the template is not known."""
+    from qtune.data.chat import as_text, chat_for
+    from qtune.data.tokens import load_tokenizer
+
+    if sample is None or found.proposal is None or found.proposal.stage != "sft":
+        return None
+    try:
+        train = config_for(project, None, Hardware(), []).block("train")
+        chat = chat_for(train)
+        tokenizer = load_tokenizer(train, chat.template, project.root)
+    except QtuneError:
+        return None  # no model is named yet, or `tokenizers` is not installed
+    return as_text(sample, chat, tokenizer.bos, tokenizer.eos) if chat.is_exact(sample) else None
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= _MOST_SHOWN else f"{text[:_MOST_SHOWN]}… ({len(text):,} characters)"
+
+
+def _said(sample: Sample, ranked: bool) -> Iterator[tuple[str, str]]:
+    """(role, text) in the order in which the model sees them."""
+    for role, text in (("system", sample.system), ("tools", sample.tools)):
+        if text:
+            yield role, text
+    for message in sample.prompt:
+        yield message.role if sample.response else "text", message.content
+    judged = ("chosen", "rejected") if ranked else ("good", "bad")
+    for message, word in zip(sample.response, judged, strict=False):
+        if len(sample.response) == 1:
+            yield message.role, message.content
+        elif message.content or ranked:
+            yield f"{message.role} ({word})", message.content
+    for kind, media in (("images", sample.images), ("videos", sample.videos), ("audios", sample.audios)):
+        if media:
+            yield kind, ", ".join(map(str, media))
+
+
+def _add_registry(project: Project, path: Path, *, force: bool, dry_run: bool, as_json: bool) -> None:
+    from qtune.data.register import add_entries, entries_text, refuse_taken
+    from qtune.importing.datasets import read_registry
+
+    registry = read_registry(path, project)
+    refuse_taken(project, list(registry.datasets), force=force)
+    if not dry_run:
+        add_entries(project, registry.datasets, force=force)
+    if as_json:
+        print_json({"entries": registry.datasets, "missing": registry.missing, "ignored": registry.ignored})
+    elif dry_run:
+        typer.echo(entries_text(registry.datasets), nl=False)
+    else:
+        typer.echo(f"{len(registry.datasets)} datasets registered in data/datasets.yaml")
+    if registry.missing:
+        note(f"{len(registry.missing)} of them have no file here: {_few(registry.missing)}")
+    if registry.ignored:
+        note(f"left out, as LLaMA-Factory has no such keys: {_few(registry.ignored)}")
+    note("nothing was written (--dry-run)" if dry_run else "next: `qtune data list`")
+
+
+def _few(names: tuple[str, ...]) -> str:
+    return ", ".join(names[:10]) + (f" and {len(names) - 10} more" if len(names) > 10 else "")

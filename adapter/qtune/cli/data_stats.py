@@ -1,0 +1,257 @@
+"""`data stats`: how long a dataset's rows are in tokens, and what follows from it for a training."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from qtune import pipeline
+from qtune.cli.app import (
+    HardwareOption,
+    JsonOption,
+    ModelOption,
+    SetOption,
+    hardware_from,
+    here,
+    override_layers,
+)
+from qtune.cli.data import ForPresetOption, NameArgument, data_app, registered
+from qtune.cli.output import note, print_json, print_table, report
+from qtune.config.presets import DEFAULT
+from qtune.files import write_atomic
+from qtune.predict import Steps, predict_steps
+from qtune.values import Config
+
+if TYPE_CHECKING:
+    from qtune.data.registrations import Registration
+    from qtune.data.statistics import Distribution, Statistics
+
+# The rows of one dataset are measured alone, whatever a training does with others.
+_ALONE = (
+    "eval_dataset=null",
+    "interleave_probs=null",
+    "mix_strategy=null",
+    "streaming=null",
+    "tokenized_path=null",
+)
+_SCHEDULE = ("per_device_train_batch_size", "gradient_accumulation_steps", "num_train_epochs", "max_steps")
+_BINS = 16
+_BAR_WIDTH = 48
+_PROGRESS_FROM_BYTES = 20_000_000
+
+
+@data_app.command("stats")
+def stats_command(
+    name: NameArgument,
+    preset: ForPresetOption = None,
+    model: ModelOption = None,
+    assignments: SetOption = None,
+    hardware: HardwareOption = None,
+    html: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write the picture to FILE too, as one web page.")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Count the tokens of every row as LLaMA-Factory would, and say what follows for cutoff_len and packing.
+
+    Needs no torch: the model's own tokenizer.json counts where it is on this machine (a directory, or a
+    download of either hub); else tokens are estimated from characters, and the output says so.
+    """
+    from qtune.data.statistics import measure
+    from qtune.data.tokenized import token_arguments
+
+    project = here()
+    registration = registered(project, name)
+    prepared = pipeline.examine(
+        preset or pipeline.current(project) or DEFAULT,
+        project,
+        hardware_from(hardware),
+        override_layers(model, name, [*(assignments or []), *_ALONE]),
+    )
+    keys = {*token_arguments(), *_SCHEDULE} - {"dataset"}  # what is wrong with the data is said below
+    errors = [finding for finding in prepared.errors if finding.key in keys]
+    if errors:
+        report(errors)
+        raise typer.Exit(2)
+    config = prepared.config
+    with _progress(registration) as advance:
+        found = measure(registration, config.block("train"), project.root, advance)
+    steps = _steps(config, registration, found)
+    if html is not None:
+        from qtune.data.stats_page import page
+
+        write_atomic(html, page(found))
+    if as_json:
+        print_json({**found.to_plain(), "preset": config.name, "steps": _plain(steps)})
+        return
+    _print(found)
+    _print_meaning(found, config, steps)
+    if html is not None:
+        note(f"wrote {html}")
+
+
+def _steps(config: Config, registration: Registration, found: Statistics) -> dict[bool, Steps | None]:
+    """The steps of a training on this data alone, without packing (False) and with it (True)."""
+    train = config.block("train")
+    drawn = registration.entry.get("num_samples") or found.rows
+    rows = min(drawn, train.get("max_samples") or drawn)
+    processes = config.get("launch", "nproc_per_node", default=1)
+    # whatever shares sequences is counted here in sequences
+    plain = {**train, "packing": False, "neat_packing": False, "stage": "sft"}
+    packed = found.padding.sequences
+    return {
+        False: predict_steps(plain, rows, processes),
+        True: None
+        if packed is None
+        else predict_steps(plain, max(round(packed * rows / found.rows), 1), processes),
+    }
+
+
+def _plain(steps: dict[bool, Steps | None]) -> dict[str, Any]:
+    named = {"without_packing": steps[False], "with_packing": steps[True]}
+    return {
+        name: None if found is None else {"total": found.total, "effective_batch": found.effective_batch}
+        for name, found in named.items()
+    }
+
+
+def _print(found: Statistics) -> None:
+    typer.echo(f"{found.name}: {found.rows:,} rows, stage {found.stage}, template {found.template}")
+    typer.echo(f"tokens: {found.tokenizer}")
+    if found.left_out:
+        note(f"{found.left_out:,} rows are left out or unreadable: `qtune data check {found.name}` says why")
+    if found.estimated and found.estimated != found.rows:
+        note(f"{found.estimated:,} rows have tools, images, videos or audios: their tokens are estimated")
+    names = list(found.tokens.percentiles)
+    print_table(
+        ("a row has", "in all", "mean", *names),
+        [
+            _line("turns", found.turns),
+            _line("characters", found.characters),
+            _line("tokens", found.tokens),
+        ],
+    )
+    typer.echo("rows by tokens")
+    bins = found.histogram(_BINS)
+    most = max(rows for _, _, rows in bins)
+    labels = [f"{first:,}-{last:,}" for first, last, _ in bins]
+    width = max(map(len, labels))
+    for label, (_, _, rows) in zip(labels, bins, strict=True):
+        bar = "█" * round(_BAR_WIDTH * rows / most) or ("▏" if rows else "")
+        typer.echo(f"  {label:>{width}}  {bar} {rows:,}" if rows else f"  {label:>{width}}")
+    if len(found.rows_by_turns) > 1:
+        turns = ", ".join(f"{turns}: {rows:,}" for turns, rows in list(found.rows_by_turns.items())[:12])
+        more = ", …" if len(found.rows_by_turns) > 12 else ""
+        typer.echo(f"rows by turns  {turns}{more}")
+
+
+def _line(name: str, spread: Distribution) -> list[str]:
+    mean = f"{spread.mean:,.1f}"
+    return [name, f"{spread.total:,}", mean, *(f"{value:,}" for value in spread.percentiles.values())]
+
+
+def _print_meaning(found: Statistics, config: Config, steps: dict[bool, Steps | None]) -> None:
+    lines = [("cut", _cut(found)), ("padding", _padding(found)), ("cutoff_len", _cutoff_len(found))]
+    if found.stage != "ppo":  # which trains on what the model itself generates
+        lines.insert(
+            0, ("trained on", f"{found.labels:,} of {found.kept:,} tokens an epoch ({found.label_share:.1%})")
+        )
+    if found.stage == "sft":
+        lines.append(("packing", _packing(found)))
+    if (planned := steps[found.packing]) is not None:
+        lines.append(("steps", _planned(planned, config, found.packing)))
+        if found.recommends_packing and not found.packing and (packed := steps[True]) is not None:
+            lines.append(("", f"about {packed.total:,} with packing, and each on more tokens"))
+    typer.echo()
+    for label, text in lines:
+        typer.echo(f"{label:<10}  {text}")
+
+
+def _cut(found: Statistics) -> str:
+    if found.stage == "pt" and found.packing:
+        return f"no rows: texts follow one another in sequences of {found.cutoff_len:,} tokens"
+    rows = (
+        f"{found.cut:,} rows ({found.cut / found.rows:.1%}) are longer than cutoff_len {found.cutoff_len:,}"
+    )
+    return f"{rows}; {found.answers_cut:,} lose tokens to train on" if found.cut else rows
+
+
+def _padding(found: Statistics) -> str:
+    shares = found.padding
+    packed = None if shares.with_packing is None else f"{shares.with_packing:.1%}"
+    if found.packing and packed is not None:
+        return f"{packed} of what is computed, with packing"
+    without = f"{shares.without_packing:.1%} of what is computed, in batches of {found.batch_size}"
+    return without if packed is None else f"{without}; {packed} with packing"
+
+
+def _cutoff_len(found: Statistics) -> str:
+    wanted, given = found.recommended_cutoff_len, found.cutoff_len
+    if found.stage == "pt" and found.packing:
+        return f"{given:,}: as long as memory allows, since nothing is cut"
+    cut = found.share_cut(wanted)
+    whole = f"leaves {1 - cut:.1%} of the rows whole" if cut else "leaves every row whole"
+    if wanted == found.longest_position:
+        whole += ", and is the most that the model's positions allow"
+    if wanted > given:
+        return f"-s cutoff_len={wanted} {whole}, {given} only {1 - found.share_cut(given):.1%}"
+    return f"{given} {whole}" if wanted == given else f"-s cutoff_len={wanted} is enough: it {whole}"
+
+
+def _packing(found: Statistics) -> str:
+    if found.recommends_packing:
+        return (
+            "on, as it should be" if found.packing else "-s packing=true -s neat_packing=true saves padding"
+        )
+    return "on, though it saves little here" if found.packing else "would save little here"
+
+
+def _planned(planned: Steps, config: Config, packing: bool) -> str:
+    train = config.block("train")
+    processes = config.get("launch", "nproc_per_node", default=1)
+    unit = "packed sequences" if packing else "rows"
+    length = (
+        f"max_steps {planned.total:,}"
+        if train.get("max_steps", -1) > 0
+        else f"{train.get('num_train_epochs', 3.0):g} epochs"
+    )
+    batch = (
+        f"{planned.effective_batch} {unit} a step ({train.get('per_device_train_batch_size', 8)} × "
+        f"{train.get('gradient_accumulation_steps', 1)} accumulated × "
+        f"{processes} {'process' if processes == 1 else 'processes'})"
+    )
+    return f"{planned.total:,} in {length}, {batch}, with preset {config.name}"
+
+
+@contextmanager
+def _progress(registration: Registration) -> Iterator[Callable[[int, int], None]]:
+    """A bar on a terminal while a large file is read, else nothing."""
+    from qtune.data.readers import COLUMNAR_SUFFIXES, data_files
+
+    path = registration.path
+    files = data_files(path) if path is not None and path.exists() else []
+    size = sum(file.stat().st_size for file in files)
+    if size < _PROGRESS_FROM_BYTES or not sys.stderr.isatty():
+        yield lambda size, rows: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+    known = not any(file.suffix in (*COLUMNAR_SUFFIXES, ".csv", ".txt") for file in files)
+    columns = (TextColumn("{task.completed:,} rows"), BarColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("", total=None)
+        done = rows_done = 0
+
+        def advance(read: int, rows: int) -> None:
+            nonlocal done, rows_done
+            done, rows_done = done + read, rows_done + rows
+            total = rows_done * size / done if known and done else None
+            bar.update(task, completed=rows_done, total=total)
+
+        yield advance

@@ -1,0 +1,54 @@
+"""What a file's bytes say about how it was written."""
+
+from __future__ import annotations
+
+import codecs
+from contextlib import suppress
+
+from qtune.data.flaws import Effect, Flaw
+
+BOM = codecs.BOM_UTF8
+_PACKED = {
+    b"\x1f\x8b": "gzip",
+    b"PK\x03\x04": "zip",
+    b"BZh": "bzip2",
+    b"\xfd7zXZ": "xz",
+    b"\x28\xb5\x2f\xfd": "zstd",
+}
+
+
+def packed(head: bytes) -> Flaw | None:
+    """Whether the file is compressed, whatever its name says.
+
+    `datasets` would unpack it (utils/extract.py); nothing else that reads the file does.
+    """
+    for magic, name in _PACKED.items():
+        if head.startswith(magic):
+            return Flaw("packed", "refused", f"is compressed with {name}", "unpack it")
+    return None
+
+
+def wide(head: bytes) -> Flaw | None:
+    """Whether the text is UTF-16 or UTF-32: by its byte-order mark, or a zero in its first character."""
+    if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) or b"\0" in head[:4]:
+        return Flaw("encoding", "refused", "is UTF-16 or UTF-32, not UTF-8", "save the file as UTF-8")
+    return None
+
+
+def as_utf8(text: str) -> tuple[str, Flaw | None]:
+    """Text that was decoded with `surrogateescape`, without what is not UTF-8, and the flaw that this is."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        line = text.encode(errors="surrogateescape")
+        return line.decode(errors="replace"), misencoded(line, "refused")
+    return text, None
+
+
+def misencoded(line: bytes, effect: Effect) -> Flaw:
+    """For a line that is not UTF-8."""
+    fix = "save the file as UTF-8"
+    with suppress(UnicodeDecodeError):
+        line.decode("gb18030")
+        fix += ": it reads as GBK (iconv -f GB18030 -t UTF-8)"
+    return Flaw("encoding", effect, "is not UTF-8", fix)

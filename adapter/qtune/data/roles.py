@@ -1,0 +1,124 @@
+"""Who speaks in lists of messages: the tags under which LLaMA-Factory finds role and text."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+from qtune.errors import QtuneError
+from qtune.schema import tag_keys
+
+Messages = Sequence[Mapping[str, Any]]
+"""The messages of one row."""
+
+_ROLE_KEYS = ("from", "role", "speaker", "author", "sender")
+_CONTENT_KEYS = ("value", "content", "text", "message", "utterance")
+
+_NAMES: Mapping[str, tuple[str, ...]] = {
+    "user_tag": ("human", "user", "prompter", "customer", "用户", "客户"),
+    "assistant_tag": ("gpt", "assistant", "bot", "chatgpt", "model", "ai", "agent", "助手", "客服"),
+    "observation_tag": (
+        "observation",
+        "tool",
+        "tool_response",
+        "function_response",
+        "tool_result",
+        "ipython",
+    ),
+    "function_tag": ("function_call", "tool_call", "function-call", "tool-call"),
+    "system_tag": ("system", "developer"),
+}
+_RESULT_OR_CALL = "function"  # a result in OpenAI's older messages, a call elsewhere
+
+
+@dataclass(frozen=True)
+class Speakers:
+    """What was seen of a column of messages.
+
+    tags: as in dataset_info.json; unused: the messages' keys that no tag reads; needs_openai: whether only
+    `formatting: openai` reads tool calls and results as they stand here (llamafactory/data/converter.py,
+    OpenAIDatasetConverter).
+    """
+
+    tags: Mapping[str, str]
+    unused: tuple[str, ...]
+    needs_openai: bool
+
+
+def message_keys(column: Sequence[Messages]) -> tuple[str, str] | None:
+    """(role_tag, content_tag) by the usual names, None where the items are no messages."""
+    messages = [message for row in column for message in row]
+    roles = (key for key in _ROLE_KEYS if _mostly_text(messages, key))
+    contents = (key for key in _CONTENT_KEYS if any(message.get(key) is not None for message in messages))
+    role, content = next(roles, None), next(contents, None)
+    return (role, content) if role and content else None
+
+
+def speakers(column: Sequence[Messages], keys: tuple[str, str], where: str) -> Speakers:
+    """Raises QtuneError where the texts are no texts, or where no role is the user's or the assistant's."""
+    role_key, content_key = keys
+    messages = [message for row in column for message in row]
+    if any(isinstance(message.get(content_key), list) for message in messages):
+        raise QtuneError(
+            f"`{content_key}` is a list of parts; LLaMA-Factory takes text, with <image>, <video> or <audio> "
+            "where a file of the columns images, videos or audios belongs",
+            where=where,
+            fix="write the parts so to a new file",
+        )
+    rows = [[str(message[role_key]) for message in row if message.get(role_key)] for row in column]
+    tags = _role_tags(rows)
+    counts = Counter(role for row in rows for role in row)
+    if missing := [tag for tag in ("user_tag", "assistant_tag") if tag not in tags]:
+        listed = ", ".join(f"`{role}`" for role in counts)
+        raise QtuneError(
+            f"cannot tell which role is the {missing[0].removesuffix('_tag')}'s; there are {listed}",
+            where=where,
+            fix=f"register it in data/datasets.yaml by hand, with tags: {{{missing[0]}: …}}",
+        )
+    called = any(message.get("tool_calls") for message in messages)
+    repeated = (tags.get("observation_tag"),) * 2
+    return Speakers(
+        {"role_tag": role_key, "content_tag": content_key} | _filled(tags),
+        tuple({key: None for message in messages for key in message if key not in (*keys, "tool_calls")}),
+        called or any(pair == repeated for row in rows for pair in pairwise(row)),
+    )
+
+
+def _mostly_text(messages: Messages, key: str) -> bool:
+    return 2 * sum(isinstance(message.get(key), str) for message in messages) > len(messages)
+
+
+def _role_tags(rows: Sequence[Sequence[str]]) -> dict[str, str]:
+    """The most frequent role for each tag, by its name, else by whose turn it is where it speaks."""
+    counts = Counter(role for row in rows for role in row)
+    tags: dict[str, str] = {}
+    for role, _ in counts.most_common():
+        tag = next((tag for tag, names in _NAMES.items() if role.lower() in names), None)
+        if role.lower() == _RESULT_OR_CALL:
+            tag = "observation_tag" if _turns(rows, role, tags.get("system_tag")) == {0} else "function_tag"
+        if tag:
+            tags.setdefault(tag, role)
+    for turn, tag in enumerate(("user_tag", "assistant_tag")):
+        strangers = [role for role in counts if role not in tags.values()]
+        taking = [role for role in strangers if _turns(rows, role, tags.get("system_tag")) == {turn}]
+        if tag not in tags and len(taking) == 1:
+            tags[tag] = taking[0]
+    return tags
+
+
+def _turns(rows: Sequence[Sequence[str]], role: str, system: str | None) -> set[int]:
+    """0 where `role` speaks in the user's turns, 1 where in the assistant's."""
+    found = set()
+    for row in rows:
+        after_system = row[1:] if row and row[0] == system else row
+        found |= {turn % 2 for turn, name in enumerate(after_system) if name == role}
+    return found
+
+
+def _filled(tags: Mapping[str, str]) -> dict[str, str]:
+    """Tags that no message has keep the library's default; a role under two tags would lose one of them."""
+    usual = ("user_tag", "assistant_tag", "system_tag")
+    return {tag: tags.get(tag, str(tag_keys()[tag].default)) for tag in _NAMES if tag in tags or tag in usual}

@@ -1,0 +1,199 @@
+"""`tokenized_path: auto`: tokens kept from run to run, below a name that changes with whatever makes them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Mapping
+from contextlib import suppress
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from qtune.config.auto import AUTO
+from qtune.config.model import local_model
+from qtune.config.project import Project
+from qtune.data.registrations import Registration, complete_entry, names_in, read_registrations
+from qtune.schema import SUPPORTED, arguments
+from qtune.values import Config, Layer, Origin, Value
+
+KEY = ("train", "tokenized_path")
+DIRECTORY = ".tokenized"
+"""Below the project's runs."""
+_LAYER = "auto from the data"
+_MEDIA = ("images", "videos", "audios")
+_DATASETS = ("dataset", "eval_dataset")
+
+# Of the arguments about data those that change no token: where files lie, and what the trainer does later.
+_WITHOUT_EFFECT = {
+    "buffer_size",
+    "data_shared_file_system",
+    "dataset_dir",
+    "eval_num_beams",
+    "ignore_pad_token_for_loss",
+    "media_dir",
+    "overwrite_cache",
+    "streaming",
+    "tokenized_path",
+}
+# What the tokenizer and the processor read (llamafactory/model/loader.py, load_tokenizer, patch_tokenizer,
+# patch_processor), and what get_dataset takes from the others (llamafactory/data/loader.py).
+_OF_THE_MODEL = (
+    "model_name_or_path",
+    "model_revision",
+    "trust_remote_code",
+    "use_fast_tokenizer",
+    "split_special_tokens",
+    "add_tokens",
+    "add_special_tokens",
+    "new_special_tokens_config",
+    "image_max_pixels",
+    "image_min_pixels",
+    "image_do_pan_and_scan",
+    "crop_to_patches",
+    "video_max_pixels",
+    "video_min_pixels",
+    "video_fps",
+    "video_maxlen",
+    "use_audio_in_video",
+    "audio_sampling_rate",
+)
+_OF_THE_TRAINING = ("stage", "seed", "predict_with_generate")
+# Of a model's files those that hold no weights may concern its tokenizer.
+_WEIGHTS = (".safetensors", ".bin", ".pt", ".pth", ".gguf", ".h5", ".msgpack", ".onnx")
+
+
+@cache
+def token_arguments() -> tuple[str, ...]:
+    """The arguments on which the tokens of a dataset depend."""
+    of_data = [name for name, known in arguments().items() if known.group == "data"]
+    return (*(name for name in of_data if name not in _WITHOUT_EFFECT), *_OF_THE_MODEL, *_OF_THE_TRAINING)
+
+
+def tokens_layer(config: Config, project: Project) -> Layer | None:
+    """A layer that puts a directory in place of `tokenized_path: auto`, None where there is nothing to put.
+
+    `auto` stays where data is missing or cannot be followed, which the checks report.
+    """
+    found = config.find(*KEY)
+    if found is None or found.value != AUTO:
+        return None
+    directory = tokens_directory(config, project)
+    if directory is None:
+        return None
+    return Layer(_LAYER, {KEY: Value(directory, Origin(_LAYER, found.origin.file, found.origin.line))})
+
+
+def is_automatic(config: Config) -> bool:
+    """Whether `tokenized_path` is qtune's own, from `auto`, also where train.yaml was edited by hand."""
+    path = config.get(*KEY)
+    return isinstance(path, str) and Path(path).parent.name == DIRECTORY
+
+
+def unfollowed(registration: Registration) -> str | None:
+    """Why a change of this data could go unnoticed, None where it could not."""
+    if registration.path is None:
+        return f"`{registration.name}` lies elsewhere"
+    if any(registration.columns().get(column) for column in _MEDIA):
+        return f"`{registration.name}` names images, videos or audios, whose sizes make tokens too"
+    return None
+
+
+def tokens_directory(config: Config, project: Project) -> str | None:
+    """Where the tokens of this config belong, relative to the project's root.
+
+    Its name is a hash of everything that makes them: the arguments, the registrations, the contents of all
+    data files, the tokenizer's files, the library's version. None where one of the datasets is not here, or
+    `unfollowed`. Reads every data file, once for each process.
+    """
+    registrations = read_registrations(project)
+    train = config.block("train")
+    sets: dict[str, list[Any]] = {}
+    for key in _DATASETS:
+        sets[key] = []
+        for name in names_in(train.get(key)):
+            registration = registrations.get(name)
+            if registration is None or unfollowed(registration) or not _is_here(registration):
+                return None
+            sets[key].append(_dataset(registration, project.root))
+    made_from = {
+        "llamafactory": SUPPORTED,
+        "arguments": {name: train.get(name, arguments()[name].default) for name in token_arguments()}
+        | {key: names_in(train.get(key)) for key in _DATASETS},
+        "datasets": sets,
+        "model": _model(train, project.root),
+    }
+    text = json.dumps(made_from, sort_keys=True, default=str)
+    fingerprint = hashlib.blake2b(text.encode(), digest_size=10).hexdigest()
+    return (Path(project.runs).expanduser() / DIRECTORY / fingerprint).as_posix()
+
+
+def is_complete(directory: Path) -> bool:
+    """Whether everything is there that the library wrote: its JSON comes after the rows it describes.
+
+    Source: datasets, DatasetDict.save_to_disk and Dataset.save_to_disk.
+    """
+    try:
+        top = json.loads((directory / "dataset_dict.json").read_bytes())
+        parts = [directory / split for split in top["splits"]]
+    except FileNotFoundError:
+        parts = [directory]  # a dataset saved by other means, without splits
+    except (OSError, ValueError, TypeError, KeyError):
+        return False
+    return all(map(_is_saved, parts))
+
+
+def keep(made: Path, directory: Path) -> None:
+    """Move tokens that a run made to where the next one looks; away with them where they are half-written.
+
+    A rename puts them there whole or not at all; those of another run that was quicker stay.
+    """
+    if made.is_dir() and is_complete(made) and not is_complete(directory):
+        directory.parent.mkdir(parents=True, exist_ok=True)
+        shutil.rmtree(directory, ignore_errors=True)
+        with suppress(OSError):
+            made.rename(directory)
+    shutil.rmtree(made, ignore_errors=True)
+
+
+def _is_saved(part: Path) -> bool:
+    try:
+        json.loads((part / "dataset_info.json").read_bytes())
+        state = json.loads((part / "state.json").read_bytes())
+        return all((part / file["filename"]).is_file() for file in state["_data_files"])
+    except (OSError, ValueError, TypeError, KeyError):
+        return False
+
+
+def _is_here(registration: Registration) -> bool:
+    return registration.path is not None and registration.path.exists()
+
+
+def _dataset(registration: Registration, root: Path) -> list[Any]:
+    from qtune.data.readers import data_files  # with its JSON library, for those who need one
+
+    assert registration.path is not None
+    entry = {key: value for key, value in complete_entry(registration, root).items() if key != "file_name"}
+    return [entry, [[file.name, _content(file)] for file in data_files(registration.path) if file.is_file()]]
+
+
+def _model(train: Mapping[str, Any], root: Path) -> list[Any]:
+    """The contents of the files that the tokenizer may be read from; nothing for a hub's model but its id."""
+    name, config = train.get("model_name_or_path"), train.get("new_special_tokens_config")
+    directory = local_model(name, root) if isinstance(name, str) else None
+    files = sorted(directory.iterdir()) if directory is not None and directory.is_dir() else []
+    if isinstance(config, str):
+        files.append(root / config)
+    return [[file.name, _content(file)] for file in files if file.is_file() and file.suffix not in _WEIGHTS]
+
+
+def _content(file: Path) -> str:
+    stat = file.stat()
+    return _digest(file, stat.st_size, stat.st_mtime_ns)
+
+
+@cache
+def _digest(file: Path, size: int, changed: int) -> str:
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "blake2b").hexdigest()

@@ -1,0 +1,135 @@
+"""A few rows of a dataset as LLaMA-Factory trains on them: the library itself says, in a child process."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+import qtune
+from qtune.data.records import OnFlaw, Record, pick
+from qtune.data.registrations import Registration, complete_entry
+from qtune.data.tokenized import token_arguments
+from qtune.errors import ChildFailed, QtuneError
+from qtune.launch import failures, process
+from qtune.values import DATASETS, Config
+
+_SCRIPT = Path(qtune.__file__).parent / "library" / "preview.py"
+_MORE_ARGUMENTS = ("cache_dir", "media_dir", "reward_model", "reward_model_type")
+# What mixes, holds back or leaves out rows, or asks for a machine: here are a few rows of one dataset.
+_OF_A_TRAINING = {
+    "eval_dataset": None,
+    "eval_on_each_dataset": False,
+    "interleave_probs": None,
+    "mix_strategy": "concat",
+    "predict_with_generate": False,
+    "preprocessing_num_workers": None,
+    "val_size": 0.0,
+}
+_ON_A_CPU = {"do_train": True, "use_cpu": True, "report_to": "none"}
+_TAIL_LINES = 10
+
+
+@dataclass(frozen=True)
+class TokenSequence:
+    """Tokens that a row becomes.
+
+    name: `chosen` or `rejected`, None where it is the only one; tokens, trained: how many; whole: how many
+    it would be without cutoff_len; pieces: the text in order, each with whether it is trained on.
+    """
+
+    name: str | None
+    tokens: int
+    trained: int
+    whole: int
+    pieces: Sequence[tuple[str, bool]]
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One row: where it stands, and what the library makes of it.
+
+    sequences: none where the library leaves the row out; good: kto's judgement; error: what the library
+    fails with on this row, which would end the training.
+    """
+
+    file: str
+    line: int
+    sequences: Sequence[TokenSequence] = ()
+    good: bool | None = None
+    error: str | None = None
+
+
+def preview(
+    registration: Registration, config: Config, root: Path, count: int, seed: int | None, on_flaw: OnFlaw
+) -> list[Sample]:
+    """The first `count` rows, with a seed as many random ones, as a training by `config` would see them.
+
+    root: the project's. Only these rows are given to the library; of data that lies elsewhere it loads what
+    a training loads, and the lines count its rows. Packing, which joins rows, is left out.
+    Raises QtuneError where there is no row or no LLaMA-Factory, and for random rows of data that lies
+    elsewhere; ChildFailed where the library fails.
+    """
+    source = registration.path
+    if source is None and seed is not None:
+        elsewhere = f"does not go with `{registration.name}`, which lies elsewhere"
+        raise QtuneError(elsewhere, where="--seed", fix="leave it out for the first rows")
+    python = process.find_python()
+    train = config.block("train")
+    wanted = (*token_arguments(), *_MORE_ARGUMENTS)
+    arguments = {name: train[name] for name in wanted if train.get(name) is not None}
+    environment = {**os.environ, "CUDA_VISIBLE_DEVICES": ""}
+    with tempfile.TemporaryDirectory(prefix="qtune-") as name:
+        directory = Path(name)
+        entry = complete_entry(registration, directory)
+        entry.pop("num_samples", None)
+        if source is None:
+            places = [(registration.name, number) for number in range(1, count + 1)]
+        else:
+            picked = pick(source, count, seed, on_flaw)
+            if not picked:
+                raise QtuneError("holds no rows", where=str(source), fix="name a file with data")
+            entry["file_name"] = "rows.jsonl"
+            (directory / "rows.jsonl").write_bytes(_lines(picked, entry))
+            environment["HF_DATASETS_CACHE"] = str(directory / "cache")
+            places = [(str(record.file), record.line) for record in picked]
+        (directory / DATASETS).write_text(json.dumps({registration.name: entry}), encoding="utf-8")
+        request = {
+            **arguments,
+            **_OF_A_TRAINING,
+            **_ON_A_CPU,
+            "dataset": registration.name,
+            "max_samples": count,
+            "dataset_dir": str(directory),
+            "output_dir": str(directory / "output"),
+        }
+        answer = process.ask(
+            [python, _SCRIPT], environment, given=json.dumps(request).encode(), directory=root
+        )
+    if answer.exit_code != 0:
+        lines = failures.lines_of(answer.error)
+        reason = failures.reason_in(lines, answer.exit_code or 0)
+        tail = "\n".join(f"  | {line}" for line in lines[-_TAIL_LINES:] if line)
+        raise ChildFailed(f"LLaMA-Factory fails on this: {reason}\n{tail}")
+    made = json.loads(answer.out)
+    return [_sample(file, line, plain) for (file, line), plain in zip(places, made, strict=False)]
+
+
+def _lines(picked: Sequence[Record], entry: Mapping[str, Any]) -> bytes:
+    """The rows as a data file; a column that only other rows have is null, as the library makes it there."""
+    absent = {column: None for column in entry.get("columns", {}).values() if isinstance(column, str)}
+    return b"".join(orjson.dumps({**absent, **record.row}) + b"\n" for record in picked)
+
+
+def _sample(file: str, line: int, plain: Mapping[str, Any]) -> Sample:
+    sequences = [
+        TokenSequence(**{**sequence, "pieces": [(text, trained) for text, trained in sequence["pieces"]]})
+        for sequence in plain.get("sequences", ())
+    ]
+    return Sample(file, line, sequences, plain.get("good"), plain.get("error"))

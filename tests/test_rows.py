@@ -1,0 +1,261 @@
+"""The verdict on each row, and what rows are told apart by."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from row_cases import CALL, CASES, ENTRIES, PICTURE, Case, registration
+
+from qtune.data.attributes import attributes
+from qtune.data.block import Block
+from qtune.data.plain_rows import recognizer
+from qtune.data.rows import RowCheck
+from qtune.data.samples import Message, Sample, converter
+
+
+@pytest.fixture
+def media(tmp_path: Path) -> Path:
+    (tmp_path / PICTURE).touch()
+    return tmp_path
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case.registration}-{case.stage}")
+def test_each_row_gets_its_verdict(case: Case, media: Path) -> None:
+    found = RowCheck(registration(case.registration), case.stage, media).flaws(case.row)
+    assert {flaw.kind: flaw.effect for flaw in found} == case.flaws
+    assert len(set(found)) == len(found)
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case.registration}-{case.stage}")
+def test_the_fast_look_passes_no_row_that_the_close_look_does_not(case: Case) -> None:
+    is_plain = recognizer(attributes(registration(case.registration)), case.stage)
+    assert not (is_plain(case.row) and case.flaws)
+
+
+@pytest.mark.parametrize("name", ["alpaca", "alpaca_full", "sharegpt", "sharegpt_full", "openai", "text"])
+def test_the_fast_look_knows_most_good_rows(name: str) -> None:
+    good = [case for case in CASES if case.registration == name and not case.flaws]
+    known = [recognizer(attributes(registration(name)), case.stage)(case.row) for case in good]
+    assert sum(known) > len(known) / 2
+
+
+def test_every_message_is_the_same_for_all_rows_that_fail_alike(media: Path) -> None:
+    """Nothing of a row is quoted but a short role, so that rows can be grouped by it."""
+    for case in CASES:
+        for flaw in RowCheck(registration(case.registration), case.stage, media).flaws(case.row):
+            assert len(flaw.message) < 120 and "None" not in flaw.message, flaw
+            assert flaw.fix and "None" not in flaw.fix, flaw
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        ("human:hi|human:hi|gpt:a", "two `human` messages in a row"),
+        ("human:hi|observation:4|gpt:a", "a `observation` message follows a `human` message"),
+        ("gpt:a", "the conversation begins with a `gpt` message"),
+        ("human:hi|system:a|gpt:b", "a `system` message stands after the first message"),
+        ("human:hi|gpt:a|human:bye", "the conversation ends with a `human` message, without an answer"),
+        (
+            "user:hi|gpt:a",
+            "role `user` is unknown; the tags know `human`, `gpt`, `observation`, `function_call`, `system`",
+        ),
+    ],
+)
+def test_a_wrong_order_is_told_plainly(first: str, second: str) -> None:
+    turns = [dict(zip(("from", "value"), turn.split(":"), strict=True)) for turn in first.split("|")]
+    [flaw] = RowCheck(registration("sharegpt"), "sft").flaws({"conversations": turns})
+    assert flaw.message == second
+
+
+def test_media_are_looked_for_in_their_directory_and_from_here(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    row = {"instruction": "<image>?", "output": "red", "images": [PICTURE]}
+    check = RowCheck(registration("alpaca_images"), "sft", tmp_path / "media")
+    assert [flaw.kind for flaw in check.flaws(row)] == ["media-missing"]
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / PICTURE).touch()
+    assert check.flaws(row) == ()
+    (tmp_path / "media").mkdir()
+    (tmp_path / PICTURE).rename(tmp_path / "media" / PICTURE)
+    assert check.flaws(row) == ()
+    absolute = {**row, "images": [str(tmp_path / "media" / PICTURE)]}
+    assert RowCheck(registration("alpaca_images"), "sft").flaws(absolute) == ()
+
+
+def content(name: str, row: Any) -> int:
+    return RowCheck(registration(name), "sft").content(row)
+
+
+@pytest.mark.parametrize(
+    ("name", "row", "same"),
+    [
+        (
+            "alpaca",
+            {"instruction": "q", "input": "", "output": "a"},
+            {"output": "a", "instruction": "q", "id": 1},
+        ),
+        (
+            "alpaca_full",
+            {"instruction": "q", "output": "a"},
+            {"instruction": "q", "output": "a", "history": []},
+        ),
+        (
+            "sharegpt",
+            {"conversations": [{"from": "human", "value": "q", "id": 3}]},
+            {"conversations": [{"value": "q", "from": "human"}], "source": "x"},
+        ),
+        ("sharegpt", {"conversations": [None]}, {"conversations": [None], "id": 7}),
+    ],
+)
+def test_unused_columns_and_the_order_of_keys_do_not_count(name: str, row: Any, same: Any) -> None:
+    assert content(name, row) == content(name, same)
+
+
+def test_content_does_not_depend_on_the_columns_names() -> None:
+    plain = {"columns": {"prompt": "q", "response": "a"}}
+    renamed = replace(registration("alpaca"), entry={"file_name": "x.parquet", **plain})
+    assert content("alpaca", {"instruction": "1", "output": "2"}) == RowCheck(renamed, "sft").content(
+        {"q": "1", "a": "2"}
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "row", "other"),
+    [
+        ("alpaca", {"instruction": "q", "output": "a"}, {"instruction": "q", "output": "b"}),
+        ("alpaca", {"instruction": "q", "input": "r"}, {"instruction": "q", "output": "r"}),
+        ("alpaca_kto", {"instruction": "q", "label": True}, {"instruction": "q", "label": False}),
+        ("alpaca_images", {"instruction": "q", "images": ["a"]}, {"instruction": "q", "images": ["b"]}),
+        (
+            "sharegpt",
+            {"conversations": [{"from": "human", "value": "q"}]},
+            {"conversations": [{"from": "gpt", "value": "q"}]},
+        ),
+        (
+            "openai",
+            {"messages": [{"role": "assistant", "content": None, "tool_calls": [{"id": "1"}]}]},
+            {"messages": [{"role": "assistant", "content": None, "tool_calls": [{"id": "2"}]}]},
+        ),
+        ("sharegpt", {"conversations": ["q"]}, {"conversations": ["r"]}),
+        ("sharegpt", {"conversations": {"a": 1}}, {"conversations": {"a": 2}}),
+    ],
+)
+def test_what_is_trained_on_counts(name: str, row: Any, other: Any) -> None:
+    assert content(name, row) != content(name, other)
+
+
+def test_any_row_at_all_has_a_positive_content_that_fits_64_bits() -> None:
+    checks = {name: RowCheck(registration(name), "sft") for name in ENTRIES}
+    numbers = [checks[case.registration].content(case.row) for case in CASES]
+    numbers += [checks["alpaca"].content(row) for row in (None, 5, "text", [], [{}], {})]
+    assert all(0 < number < 1 << 63 for number in numbers)
+
+
+TEXTS = [
+    ("a form feed: \\frac", "the text: \frac{1}{2}", {"control-character"}),
+    ("a backspace", "\beta", {"control-character"}),
+    ("a null character", "a\x00b", {"control-character"}),
+    ("delete", "a\x7fb", {"control-character"}),
+    ("a lost character", "a\ufffdb", {"replacement-character"}),
+    ("a placeholder", "<image>What?", {"placeholder-alone"}),
+    ("white space", "a\tb\r\nc", set()),
+    ("LaTeX, written rightly", "\\frac{1}{2} \\beta \\u00", set()),
+    ("Chinese", "你好，世界。", set()),
+]
+
+
+@pytest.mark.parametrize(("text", "kinds"), [case[1:] for case in TEXTS], ids=[case[0] for case in TEXTS])
+@pytest.mark.parametrize("ensure_ascii", [True, False])
+def test_odd_characters_are_found_and_suspected(text: str, kinds: set[str], ensure_ascii: bool) -> None:
+    row = {"instruction": "q", "output": text}
+    check = RowCheck(registration("alpaca"), "sft")
+    assert {flaw.kind for flaw in check.text_flaws(row)} == kinds
+    written = json.dumps(row, ensure_ascii=ensure_ascii)
+    for line in (written, written.replace("<", "\\u003c").replace("ufffd", "uFFFD")):
+        assert check.suspects(Block([row], [1], (), line.encode())) or not kinds
+
+
+def test_clean_text_is_not_suspected_and_text_that_is_unknown_is() -> None:
+    check = RowCheck(registration("alpaca"), "sft")
+    assert not check.suspects(Block([], [], (), r'{"output": "你好\n<b> \\frac \\beta \u4f60"}'.encode()))
+    assert check.suspects(Block([{"output": "from a columnar file"}], [1]))
+
+
+def test_odd_characters_in_unused_columns_do_not_count() -> None:
+    check = RowCheck(registration("sharegpt"), "sft")
+    assert check.text_flaws({"id": "\x00", "conversations": [{"from": "human", "value": "hi"}]}) == []
+    nested = {"conversations": [{"from": "human", "value": "hi\x00"}]}
+    assert [flaw.kind for flaw in check.text_flaws(nested)] == ["control-character"]
+
+
+def test_placeholders_with_a_column_are_counted_instead() -> None:
+    row = {"instruction": "<image>?", "output": "a", "images": ["x"]}
+    assert RowCheck(registration("alpaca_images"), "sft").text_flaws(row) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "row", "sample"),
+    [
+        (
+            "alpaca_full",
+            {"instruction": "a", "input": "b", "output": "c", "history": [["q", "r"]], "system": "s"},
+            Sample(
+                [Message("user", "q"), Message("assistant", "r"), Message("user", "a\nb")],
+                [Message("assistant", "c")],
+                "s",
+            ),
+        ),
+        (
+            "alpaca_kto",
+            {"instruction": "a", "output": "c", "label": False},
+            Sample([Message("user", "a")], [Message("assistant", ""), Message("assistant", "c")]),
+        ),
+        ("alpaca", {"instruction": "a"}, Sample([Message("user", "a")], [])),
+        (
+            "sharegpt_pair",
+            {
+                "conversations": [{"from": "human", "value": "a"}],
+                "chosen": {"from": "gpt", "value": "b"},
+                "rejected": {"from": "gpt", "value": "c"},
+            },
+            Sample([Message("user", "a")], [Message("assistant", "b"), Message("assistant", "c")]),
+        ),
+        ("sharegpt", {"conversations": [{"from": "human", "value": "a"}]}, Sample([], [])),
+        (
+            "openai",
+            {
+                "messages": [
+                    {"role": "system", "content": "s"},
+                    {"role": "user", "content": "a"},
+                    {"role": "assistant", "tool_calls": [{"function": json.loads(CALL)}]},
+                    {"role": "tool", "content": "1"},
+                    {"role": "tool", "content": "2"},
+                    {"role": "assistant", "content": "c"},
+                ]
+            },
+            Sample(
+                [
+                    Message("user", "a"),
+                    Message("function", f"[{CALL}]"),
+                    Message("observation", "1\n</tool_response>\n<tool_response>\n2"),
+                ],
+                [Message("assistant", "c")],
+                "s\ndetailed thinking off",
+            ),
+        ),
+        (
+            "alpaca_images",
+            {"instruction": "<image>", "output": "b", "images": "x.png"},
+            Sample([Message("user", "<image>")], [Message("assistant", "b")], images=["x.png"]),
+        ),
+    ],
+)
+def test_rows_convert_as_the_librarys_converters_do(name: str, row: Any, sample: Sample) -> None:
+    made = converter(registration(name))(row)
+    assert (list(made.prompt), list(made.response)) == (sample.prompt, sample.response)
+    assert (made.system, made.tools, list(made.images)) == (sample.system, sample.tools, list(sample.images))
