@@ -257,8 +257,13 @@ def write_together(*paths: Path) -> Iterator[Sequence[IO[bytes]]]:
                 stream.flush()
                 os.fsync(stream.fileno())
                 os.fchmod(stream.fileno(), 0o666 & ~mask)
-            for temporary, path in zip(temporaries, paths, strict=True):
-                temporary.replace(path)
+            with ExitStack() as placed:
+                for temporary, path in zip(temporaries, paths, strict=True):
+                    new = not path.exists()
+                    temporary.replace(path)
+                    if new:
+                        placed.callback(path.unlink)
+                placed.pop_all()
     except OSError as error:
         error.filename = error.filename or str(paths[0])
         raise

@@ -59,7 +59,7 @@ from qtune.values import (
 )
 
 if TYPE_CHECKING:
-    from qtune.data.scan import Report
+    from qtune.data.scanning.scan import Report
 
 RENDERED = "rendered"
 CURRENT = "current"
@@ -203,7 +203,7 @@ def check_rows(prepared: Prepared, progress: Callable[[int], None] = lambda size
     progress: called with the bytes of each part that was read. Raises QtuneError where a file's library is
     not installed.
     """
-    from qtune.data import passed  # the readers with it, which other commands start without
+    from qtune.data.scanning import passed  # the readers with it, which other commands start without
 
     return passed.check(prepared.sources, prepared.project.root, progress)
 

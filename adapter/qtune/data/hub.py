@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from qtune.data.readers import SUFFIXES
+from qtune.data.file_types import SUFFIXES
 from qtune.errors import QtuneError
 
 Hub = Literal["huggingface", "modelscope"]
