@@ -210,7 +210,7 @@ def _add_registry(project: Project, path: Path, *, force: bool, dry_run: bool, a
     from qtune.importing.datasets import read_registry
 
     registry = read_registry(path, project)
-    refuse_taken(project, list(registry.datasets), force=force)
+    refuse_taken(project, list(registry.datasets), force=force, fix="--force replaces what is there")
     if not dry_run:
         add_entries(project, registry.datasets, force=force)
     if as_json:

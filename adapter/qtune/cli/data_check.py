@@ -125,6 +125,7 @@ def check_command(
         if cleaned is not None:
             typer.echo(f"{_count(cleaned.kept, 'row')} written to {cleaned.out}")
             typer.echo(f"{_count(cleaned.left_out, 'row')} left out, with reasons in {cleaned.rejected}")
+            note(f"next: `qtune data add {cleaned.out}`")
     # what is wrong with the whole dataset is wrong with the clean rows too
     errors = [group for item in reports for group in item.groups if group.severity == "error"]
     if stopped or any(cleaned is None or not group.count for group in errors):

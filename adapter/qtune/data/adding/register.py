@@ -37,7 +37,10 @@ def add_entries(project: Project, entries: Entries, *, force: bool = False) -> P
     return path
 
 
-def refuse_taken(project: Project, names: Sequence[str], *, force: bool) -> None:
+_OTHERWISE = "give another name with -n, or replace what is there with --force"
+
+
+def refuse_taken(project: Project, names: Sequence[str], *, force: bool, fix: str = _OTHERWISE) -> None:
     """Raises QtuneError where names are registered already, unless `force`."""
     registered = read_registrations(project)
     taken = [registered[name] for name in names if name in registered]
@@ -48,9 +51,7 @@ def refuse_taken(project: Project, names: Sequence[str], *, force: bool) -> None
     raise QtuneError(
         f"{shown} {are} registered already",
         where=", ".join(registration.origin().place for registration in taken),
-        fix="give another name with -n, or replace what is there with --force"
-        if len(names) == 1
-        else "--force replaces what is there",
+        fix=fix,
     )
 
 
