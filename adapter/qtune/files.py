@@ -244,19 +244,19 @@ def write_together(*paths: Path) -> Iterator[Sequence[IO[bytes]]]:
     try:
         with ExitStack() as stack:
             streams, temporaries = [], []
+            mask = os.umask(0)
+            os.umask(mask)
             for path in paths:
                 path.parent.mkdir(parents=True, exist_ok=True)
                 handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
                 temporaries.append(Path(name))
                 stack.callback(temporaries[-1].unlink, missing_ok=True)
                 streams.append(stack.enter_context(os.fdopen(handle, "wb")))
+                os.fchmod(handle, 0o666 & ~mask)
             yield streams
-            mask = os.umask(0)
-            os.umask(mask)
             for stream in streams:
                 stream.flush()
                 os.fsync(stream.fileno())
-                os.fchmod(stream.fileno(), 0o666 & ~mask)
             with ExitStack() as placed:
                 for temporary, path in zip(temporaries, paths, strict=True):
                     new = not path.exists()

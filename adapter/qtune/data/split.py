@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -76,6 +77,9 @@ def split(
                 where=str(source),
                 fix="use another --eval share, or another --seed",
             )
+        for stream in streams.values():  # what comes now may count on them: only their names are missing
+            stream.flush()
+            os.fsync(stream.fileno())
         yield Split(
             targets[TRAIN],
             targets[EVAL],
