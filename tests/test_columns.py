@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 
 from qtune.data.file_types import data_files
 from qtune.data.reading import array_rows, line_rows
+from qtune.data.reading.block import Block
 from qtune.data.reading.columns import ColumnTypes
 from qtune.data.reading.readers import blocks
 from qtune.data.registrations import Registration
@@ -50,6 +52,40 @@ def test_each_row_of_another_type_is_named_with_both_types(data: Path) -> None:
     message = "`a` is {} here and text in line 2"
     expected = [(3, "a number"), (5, "a list"), (7, "a number")]
     assert flaws(data)[0] == [(line, message.format(kind)) for line, kind in expected]
+
+
+def test_rows_are_judged_alike_however_they_come_in_blocks(data: Path) -> None:
+    chance = random.Random(3)
+    some: list[Any] = [
+        "a",
+        "2024-01-05",
+        None,
+        1,
+        2.5,
+        True,
+        [],
+        ["b"],
+        [1],
+        {},
+        {"k": "c"},
+        {"k": 1, "l": None},
+    ]
+    for _ in range(1000):
+        values = {key: chance.choices(some, k=chance.choice([1, 1, 2])) for key in "ab"}
+        rows = [
+            {key: chance.choice(values[key]) for key in chance.choice(["ab", "ab", "ab", "ba", "a"])}
+            for _ in range(chance.randrange(2, 7))
+        ]
+        lines = range(1, len(rows) + 1)
+        apart = [Block([row], [line], form="lines") for row, line in zip(rows, lines, strict=True)]
+        found = []
+        for blocks_of_it in (apart, [Block(rows, lines, form="lines")]):
+            types = types_of(data)
+            found.append(
+                [(block.lines[index], flaw) for block in blocks_of_it for index, flaw in types.flaws(block)]
+                + types.conclusions()
+            )
+        assert found[0] == found[1], rows
 
 
 def test_types_within_lists_and_objects_are_compared(data: Path) -> None:

@@ -134,6 +134,13 @@ def test_what_stops_the_library_is_an_error_with_its_line(project: Make, qtune: 
     assert "data/rows.jsonl:11: is not JSON" in done.out
 
 
+def test_a_row_that_lies_too_deep_for_a_hash_hides_no_repetition(project: Make, qtune: Qtune) -> None:
+    good, bad = json.dumps(row(1)), json.dumps(row(2)).replace('"answer 2"', "[" * 900 + "]" * 900)
+    done = qtune("data", "check", "rows", directory=with_bad(project, f"{good}\n{bad}\n{good}\n"))
+    assert "data/rows.jsonl:2: `output` is a list here" in done.out
+    assert "data/rows.jsonl:3: says the same as an earlier row" in done.out
+
+
 def test_a_broken_first_row_hides_none_of_the_others(project: Make, qtune: Qtune) -> None:
     text = json.dumps(GOOD[0])
     done = qtune("data", "check", "rows", directory=with_bad(project, f"{text[:9]}\n{text}\n{text[:9]}\n"))

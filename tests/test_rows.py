@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,8 +11,10 @@ from typing import Any
 import pytest
 from row_cases import CALL, CASES, ENTRIES, PICTURE, Case, registration
 
-from qtune.data.attributes import attributes
+from qtune.data.attributes import Attributes, attributes
 from qtune.data.reading.block import Block
+from qtune.data.reading.values import Values
+from qtune.data.registrations import Registration
 from qtune.data.rows.check import RowCheck
 from qtune.data.rows.plain import recognizer
 from qtune.data.rows.samples import Message, Sample, converter
@@ -87,8 +90,10 @@ def test_media_are_looked_for_in_their_directory_and_from_here(
     assert RowCheck(registration("alpaca_images"), "sft").flaws(absolute) == ()
 
 
-def content(name: str, row: Any) -> int:
-    return RowCheck(registration(name), "sft").content(row)
+def content(name: str | Registration, row: Any) -> int:
+    of = registration(name) if isinstance(name, str) else name
+    [number] = RowCheck(of, "sft").contents(Values([row]))
+    return number
 
 
 @pytest.mark.parametrize(
@@ -119,9 +124,7 @@ def test_unused_columns_and_the_order_of_keys_do_not_count(name: str, row: Any, 
 def test_content_does_not_depend_on_the_columns_names() -> None:
     plain = {"columns": {"prompt": "q", "response": "a"}}
     renamed = replace(registration("alpaca"), entry={"file_name": "x.parquet", **plain})
-    assert content("alpaca", {"instruction": "1", "output": "2"}) == RowCheck(renamed, "sft").content(
-        {"q": "1", "a": "2"}
-    )
+    assert content("alpaca", {"instruction": "1", "output": "2"}) == content(renamed, {"q": "1", "a": "2"})
 
 
 @pytest.mark.parametrize(
@@ -150,10 +153,81 @@ def test_what_is_trained_on_counts(name: str, row: Any, other: Any) -> None:
 
 
 def test_any_row_at_all_has_a_positive_content_that_fits_64_bits() -> None:
-    checks = {name: RowCheck(registration(name), "sft") for name in ENTRIES}
-    numbers = [checks[case.registration].content(case.row) for case in CASES]
-    numbers += [checks["alpaca"].content(row) for row in (None, 5, "text", [], [{}], {})]
+    numbers = [content(case.registration, case.row) for case in CASES]
+    numbers += [content("alpaca", row) for row in (None, 5, "text", [], [{}], {})]
     assert all(0 < number < 1 << 63 for number in numbers)
+
+
+# --- blocks, looked at column by column
+
+STAGES = ("pt", "sft", "rm", "dpo", "kto", "ppo")
+ONE_BY_ONE: dict[str, Any] = {"no other row has this": 1}
+"""Beside it rows have not all the same keys, and are looked at one by one."""
+
+
+def drawn_block(names: Attributes, chance: random.Random) -> list[Any]:
+    """Rows with the same keys, mostly good ones, and mostly such that some are equal."""
+    keys = [column for column in names.columns if chance.random() < 0.9]
+    if chance.random() < 0.3:
+        keys.append("unused")
+    values = {key: drawn_values(names if key == names.messages else None, chance) for key in keys}
+    return [
+        {key: chance.choice(values[key]) for key in chance.sample(keys, len(keys))}
+        for _ in range(chance.randrange(1, 5))
+    ]
+
+
+def drawn_values(names: Attributes | None, chance: random.Random) -> list[Any]:
+    """What a column is drawn from; names: of a column of conversations."""
+    odd = [["hi", "", " ", None], [True, False], [None], [None, []], [5, 0, "hi"], [["a", "b"], []], [{}]]
+    if names is None:
+        return chance.choice([["hi", "there"]] * 4 + [["", "hi"]] * 2 + odd)
+    if chance.random() < 0.1:
+        return chance.choice(odd)
+    contents = chance.choice([["hi", "there"]] * 6 + odd)
+    order = [names.user_tag, names.assistant_tag] * 3
+    conversations = []
+    for _ in range(2):
+        roles = [names.system_tag] * chance.randrange(2) + order[: chance.choice([0, 1, 2, 2, 2, 3, 4, 4, 6])]
+        if chance.random() < 0.2:
+            roles = chance.choices([*names.role_tags, "else", None, 5, []], k=3)
+        more = {"tool_calls": chance.choice([None, [], [{"id": "1"}]])} if chance.random() < 0.2 else {}
+        conversations.append(
+            [{names.role_tag: role, names.content_tag: chance.choice(contents), **more} for role in roles]
+        )
+    return conversations
+
+
+@pytest.mark.parametrize("name", ENTRIES)
+def test_a_block_is_judged_as_its_rows_are_one_by_one(name: str) -> None:
+    names, chance = attributes(registration(name)), random.Random(name)
+    checks = {stage: RowCheck(registration(name), stage) for stage in STAGES}
+    blocks = [[case.row] for case in CASES if case.registration == name]
+    blocks += [drawn_block(names, chance) for _ in range(600)]
+    for block in blocks:
+        rows = Values(block)
+        for stage, check in checks.items():
+            if check.passes(rows):
+                assert not any(map(check.flaws, block)), (stage, block)
+        assert check.contents(rows) == check.contents(Values([*block, ONE_BY_ONE]))[:-1], block
+
+
+@pytest.mark.parametrize("name", ["alpaca", "alpaca_kto", "sharegpt", "sharegpt_kto", "openai", "text"])
+def test_blocks_of_ordinary_rows_pass(name: str) -> None:
+    names = attributes(registration(name))
+    turns = [
+        {names.role_tag: role, names.content_tag: f"{role}!"}
+        for role in (names.user_tag, names.assistant_tag)
+    ]
+    row: dict[str, Any] = dict.fromkeys(names.columns, "hi")
+    if names.messages:
+        row[names.messages] = turns
+    if names.kto_tag:
+        row[names.kto_tag] = True
+    stage = "kto" if names.kto_tag else "pt" if name == "text" else "sft"
+    check = RowCheck(registration(name), stage)
+    assert check.passes(Values([row, {**row}]))
+    assert not check.passes(Values([row, {**row, "unused": 1}]))  # of two shapes
 
 
 TEXTS = [

@@ -17,6 +17,7 @@ from row_cases import CASES, PICTURE, Case, registration
 from rows_drawn import drawn
 from rows_verdicts import Library
 
+from qtune.data.reading.values import Values
 from qtune.data.rows.check import RowCheck
 from qtune.data.rows.samples import converter
 
@@ -40,7 +41,7 @@ def disagreements(library: Library, cases: Iterable[Case], media: Path, counts: 
         counts[verdict.split()[0]] += 1
         judge = check(case.registration, case.stage)
         flaws = judge.flaws(case.row)
-        judge.content(case.row), judge.text_flaws(case.row)
+        judge.contents(Values([case.row])), judge.text_flaws(case.row)
         effects = {flaw.effect for flaw in flaws}
         worst = next((effect for effect in _EFFECTS if effect in effects), "accepted")
         if isinstance(case.row, dict) and verdict.startswith("refused"):

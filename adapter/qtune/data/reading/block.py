@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
 from qtune.data.flaws import Flaw
+from qtune.data.reading.values import Values
 
 Form = Literal["lines", "array", "csv", "declared"]
 """Where LLaMA-Factory takes the types of a file's columns from: pyarrow's reading of JSON lines, pandas' of a
 JSON array, pandas' of CSV, or the file itself (Parquet, Arrow; text has one column)."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Block:
     """Some consecutive rows of one file.
 
@@ -33,3 +35,8 @@ class Block:
     batch: int = 0
     form: Form = "declared"
     file: Path = Path()
+
+    @cached_property
+    def values(self) -> Values:
+        """The rows, to be looked at all at once."""
+        return Values(self.rows)

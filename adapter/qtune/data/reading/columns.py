@@ -10,9 +10,7 @@ from __future__ import annotations
 import re
 from calendar import monthrange
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
-from itertools import chain
-from operator import itemgetter
+from collections.abc import Iterator
 from typing import Any
 
 from qtune.data.attributes import attributes
@@ -20,6 +18,7 @@ from qtune.data.flaws import Flaw
 from qtune.data.reading.block import Block, Form
 from qtune.data.reading.line_rows import TOO_DEEP
 from qtune.data.reading.repeated_keys import repeated_keys
+from qtune.data.reading.values import Values
 from qtune.data.registrations import Registration
 
 _NAMES: dict[type, str] = {
@@ -68,7 +67,7 @@ class ColumnTypes:
         if reading.goes_on_with(block) and reading.batch == 1:
             self._root.settle()
         reading.keys = 0
-        if not self._root.knows(block.rows, reading):
+        if not self._root.knows(block.values, reading):
             reading.keys = 0
             for index, row in enumerate(block.rows):
                 reading.row = index
@@ -183,33 +182,28 @@ class _Column:
         self.times: bool | None = None
         self.dated = self.whole = self.new = False
 
-    def knows(self, values: Sequence[Any], reading: _Reading) -> bool:
+    def knows(self, values: Values, reading: _Reading) -> bool:
         """Whether nothing is new or wrong; counts the keys of objects."""
-        types = set(map(type, values))
-        if not types <= self.types:
-            return False
-        if dict in types and not self._knows_members(
-            values if len(types) == 1 else [value for value in values if type(value) is dict], reading
-        ):
-            return False
-        if self.items is not None and list in types:
-            elements = chain.from_iterable(value for value in values if type(value) is list)
-            if not self.items.knows(list(elements), reading):
-                return False
-        return not (self.times and str in types and not all(map(_is_time, values)))
+        types = values.types
+        return (
+            types <= self.types
+            and (dict not in types or self._knows_members(values, reading))
+            and (self.items is None or list not in types or self.items.knows(values.elements, reading))
+            and not (self.times and str in types and not all(map(_is_time, values.all)))
+        )
 
-    def _knows_members(self, objects: Sequence[dict[str, Any]], reading: _Reading) -> bool:
-        shapes = set(map(tuple, objects))
-        members: dict[str, list[Any]]
-        if len(shapes) == 1:
-            members = {key: list(map(itemgetter(key), objects)) for key in shapes.pop()}
-            reading.keys += len(members) * len(objects)
+    def _knows_members(self, values: Values, reading: _Reading) -> bool:
+        members = values.members
+        if members is not None:
+            reading.keys += len(members) * len(values.all)
         else:
-            members = defaultdict(list)
-            for value in objects:
-                for key, inner in value.items():
-                    members[key].append(inner)
-            reading.keys += sum(map(len, objects))
+            various: defaultdict[str, list[Any]] = defaultdict(list)
+            for value in values.all:
+                if type(value) is dict:
+                    reading.keys += len(value)
+                    for key, inner in value.items():
+                        various[key].append(inner)
+            members = {key: Values(inner) for key, inner in various.items()}
         for key, inner in members.items():
             field = self.fields.get(key)
             if field is None or not field.knows(inner, reading):

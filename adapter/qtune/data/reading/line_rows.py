@@ -17,7 +17,7 @@ from qtune.data.flaws import Flaw
 from qtune.data.reading.block import Block
 from qtune.data.reading.encodings import BOM, misencoded
 
-_BLOCK_BYTES = 1 << 20
+_BLOCK_BYTES = 1 << 19
 _BATCH_BYTES = 10 << 20
 _PARSED_BYTES = _BATCH_BYTES // 32
 _SPREAD_LINES = (1, 16, 256, 4096)

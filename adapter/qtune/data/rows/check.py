@@ -13,12 +13,14 @@ from typing import Any
 from qtune.data.attributes import attributes
 from qtune.data.flaws import Flaw
 from qtune.data.reading.block import Block
+from qtune.data.reading.values import Values
 from qtune.data.registrations import Registration
 from qtune.data.rows.alpaca import AlpacaRows
 from qtune.data.rows.conversations import ConversationRows
-from qtune.data.rows.hashes import row_hasher
+from qtune.data.rows.hashes import block_hasher
 from qtune.data.rows.media import MediaCheck
 from qtune.data.rows.plain import recognizer
+from qtune.data.rows.plain_blocks import block_recognizer
 from qtune.data.rows.samples import Message, converter_for
 from qtune.data.rows.stages import processor_check
 from qtune.data.rows.text import TextCheck
@@ -37,16 +39,21 @@ class RowCheck:
     def __init__(self, registration: Registration, stage: str, media_directory: Path | None = None) -> None:
         names = attributes(registration)
         self._is_plain = recognizer(names, stage)
+        self._are_plain = block_recognizer(names, self._is_plain)
         self._media = MediaCheck(names, media_directory)
         self._format = ConversationRows(names) if names.conversation else AlpacaRows(names)
         self._convert = converter_for(names)
         self._processor = processor_check(names, stage, self._media)
         self._text = TextCheck(names)
-        self._hash = row_hasher(names)
+        self._hashes = block_hasher(names)
 
     def flaws(self, row: Any) -> Sequence[Flaw]:
         """Empty for a row that is trained on as it stands; else what is wrong, each thing once."""
         return () if self._is_plain(row) else self._look_closer(row)
+
+    def passes(self, rows: Values) -> bool:
+        """Whether surely `flaws` finds nothing in any of the rows; cheaper than to ask it about each."""
+        return self._are_plain(rows)
 
     def suspects(self, block: Block) -> bool:
         """Whether `text_flaws` may find something in the block; cheap, from the bytes it comes from."""
@@ -59,12 +66,13 @@ class RowCheck:
         """
         return self._text.flaws(row) if isinstance(row, dict) else ()
 
-    def content(self, row: Any) -> int:
-        """What is trained on as a number from 1 to 2**63 - 1, the same for rows whose used columns are equal.
+    def contents(self, rows: Values) -> list[int]:
+        """What is trained on of each row, as a number from 1 to 2**63 - 1 that rows with equal used columns
+        share.
 
         Holds within one process, and among registrations of one formatting (qtune.data.rows.hashes).
         """
-        return self._hash(row)
+        return self._hashes(rows)
 
     def _look_closer(self, row: Any) -> Sequence[Flaw]:
         if not isinstance(row, dict):

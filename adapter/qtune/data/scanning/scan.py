@@ -19,6 +19,7 @@ from qtune.data.flaws import Effect, Flaw
 from qtune.data.reading.block import Block
 from qtune.data.reading.columns import ColumnTypes
 from qtune.data.reading.readers import blocks, unreadable
+from qtune.data.reading.values import Values
 from qtune.data.rows.check import RowCheck
 from qtune.data.scanning.duplicates import ELSEWHERE, REPEATED, Duplicates, Place
 from qtune.data.sources import Source
@@ -154,9 +155,11 @@ class Examined:
     wanted: int
 
     @property
-    def left(self) -> list[int]:
+    def left(self) -> Sequence[int]:
         """The indexes of the rows that are trained on: LLaMA-Factory neither stops at them nor drops them."""
         lost = {index for index, found in self.flaws.items() if any(flaw.effect != "kept" for flaw in found)}
+        if not lost:
+            return range(self.wanted)
         return [index for index in range(self.wanted) if index not in lost]
 
 
@@ -184,7 +187,9 @@ class Examiner:
         if self._unread is not None:  # the library reads the whole file, and then converts max_samples rows
             rows = rows[: self._unread]
             self._unread -= len(rows)
-        flaws = {index: [*found] for index, found in enumerate(map(self.check.flaws, rows)) if found}
+        flaws: dict[int, list[Flaw]] = {}
+        if not self.check.passes(block.values):
+            flaws = {index: [*found] for index, found in enumerate(map(self.check.flaws, rows)) if found}
         if self.check.suspects(block):
             for index, row in enumerate(rows):
                 if found := self.check.text_flaws(row):
@@ -286,7 +291,6 @@ def _read(
     for path, flaw in unreadable(source.path):
         tallies.add(flaw, shown(path, root), WHOLE_FILE)
     examiner = Examiner(source)
-    content = examiner.check.content
     for part in examiner:
         file, block, left = shown(part.file, root), part.block, part.left
         for line, flaw in block.flaws:
@@ -294,12 +298,12 @@ def _read(
         for index, found in part.flaws.items():
             for flaw in found:
                 tallies.add(flaw, file, block.lines[index])
-        kept, lines = block.rows, block.lines
-        if len(left) < len(kept):
-            kept, lines = [kept[index] for index in left], [lines[index] for index in left]
-        known.add(file, lines, [content(row) for row in kept])
+        kept, lines = block.values, block.lines
+        if len(left) < len(lines):
+            kept, lines = Values([block.rows[index] for index in left]), [lines[index] for index in left]
+        known.add(file, lines, examiner.check.contents(kept))
         if extra is not None:
-            for line, flaw in extra(kept, lines):
+            for line, flaw in extra(kept.all, lines):
                 tallies.add(flaw, file, line)
         rows += len(block.rows)
         good += len(left)
