@@ -40,7 +40,7 @@ from qtune.launch.plan import CLI, into, plan_launch, with_tokens
 from qtune.machine.hardware import Hardware
 from qtune.machine.stack import Stack
 from qtune.manifest import Manifest
-from qtune.predict import Steps, predict_steps
+from qtune.predict.steps import Steps, predict_steps
 from qtune.render import render
 from qtune.runs import Run
 from qtune.schema import DERIVED
