@@ -20,13 +20,13 @@ FLOORS = [
     {"config"},
     {"data", "templates"},
     {"checks", "predict", "render", "manifest", "launch"},
-    {"runs", "sharing", "importing", "preview"},
+    {"runs", "sharing", "importing", "preview", "doctor"},
     {"pipeline"},
     {"compare"},
     {"cli"},
     {"__main__"},
 ]
-LIBRARY = {"llamafactory", "torch", "transformers", "datasets", "peft", "trl"}
+LIBRARY = {"llamafactory", "torch", "transformers", "datasets", "peft", "trl", "deepspeed", "bitsandbytes"}
 HEAVY = {"torch", "transformers", "datasets", "pydantic", "psutil", "rich", "numpy", "importlib.metadata"}
 
 

@@ -69,9 +69,10 @@ def add_command(
     and ModelScope. A dataset_info.json is taken over whole.
     """
     from qtune.data.adding import examine, find_local, find_on_hub
-    from qtune.data.hub import HubData, default_hub, is_hub_id
+    from qtune.data.hub import HubData, is_hub_id
     from qtune.data.register import add_entries, refuse_taken
     from qtune.importing.datasets import is_registry
+    from qtune.machine.hub import default_hub
 
     project = here()
     path = Path(source).expanduser()
