@@ -1,10 +1,12 @@
-"""The modules of a decoder: blocks from which the families in families.py are put together."""
+"""The modules of a decoder: blocks from which the families of models are put together."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
+from qtune.predict.fields import Fields
 from qtune.predict.shapes import Module, ModuleKind
 
 
@@ -41,6 +43,34 @@ class Sizes:
     def key_value(self) -> int:
         """Width of all key heads together, and of all value heads."""
         return self.key_value_heads * self.head_dim
+
+
+def usual_sizes(config: Fields) -> Sizes:
+    """The widths under the names that nearly every config.json uses."""
+    heads = config.count("num_attention_heads")
+    hidden = config.count("hidden_size")
+    return Sizes(
+        hidden,
+        config.count("intermediate_size"),
+        config.count("num_hidden_layers"),
+        heads,
+        config.count("num_key_value_heads", heads),
+        config.count("head_dim", hidden // heads),
+        config.count("vocab_size"),
+        config.flag("tie_word_embeddings"),
+    )
+
+
+@dataclass(frozen=True)
+class Family:
+    """How the modules of one model_type follow from its config.json.
+
+    defaults: what the library puts in where the file leaves it out, as far as it bears on shapes.
+    """
+
+    modules: Callable[[Fields, Sizes], tuple[Module, ...]]
+    defaults: Mapping[str, Any] = field(default_factory=dict)
+    sizes: Callable[[Fields], Sizes] = usual_sizes
 
 
 Block = Callable[[str, int], Iterator[Module]]
