@@ -8,6 +8,7 @@
 from __future__ import annotations
 
 import signal
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -38,7 +39,8 @@ from qtune.files import leaves, read_yaml, write_atomic
 from qtune.launch import failures, process
 from qtune.launch.plan import CLI, into, plan_launch, with_tokens
 from qtune.machine.hardware import Hardware
-from qtune.machine.stack import Stack
+from qtune.machine.hub import why_unreachable
+from qtune.machine.stack import Stack, installed_stack, version
 from qtune.manifest import Manifest
 from qtune.predict.steps import Steps, predict_steps
 from qtune.render import render
@@ -60,9 +62,13 @@ from qtune.values import (
 
 if TYPE_CHECKING:
     from qtune.data.scan import Report
+    from qtune.doctor.facts import Facts
+    from qtune.doctor.host import Demand
+    from qtune.doctor.line import Line
 
 RENDERED = "rendered"
 CURRENT = "current"
+_HUB_SECONDS = 3.0
 
 
 @dataclass(frozen=True)
@@ -208,6 +214,23 @@ def check_rows(prepared: Prepared, progress: Callable[[int], None] = lambda size
     return passed.check(prepared.sources, prepared.project.root, progress)
 
 
+def doctor(prepared: Prepared) -> list[Line]:
+    """Whether this machine can train it: every verdict, some of which take a child process seconds."""
+    from qtune.doctor import examine, probe
+
+    facts = _facts(prepared)
+    hub = facts.hub
+    unreachable = None if hub.offline else why_unreachable(hub.endpoint, _HUB_SECONDS)
+    return examine(facts, probe.ask(_python()), unreachable, prepared.findings, prepared.config.name)
+
+
+def preflight(prepared: Prepared) -> list[Line]:
+    """The verdicts that are no `ok`, of those that take no import of torch; none where nothing can train."""
+    from qtune.doctor import preflight
+
+    return preflight(_facts(prepared), version) if installed_stack() is not None else []
+
+
 def write(prepared: Prepared) -> Path:
     """Write the rendered directory and make it the current one; the directory.
 
@@ -322,6 +345,29 @@ def launch(
     else:
         run.end("finished", outcome.exit_code, None)
     return run
+
+
+def _facts(prepared: Prepared) -> Facts:
+    from qtune.doctor.facts import gather
+    from qtune.doctor.needs import needs_of
+
+    project, config = prepared.project, prepared.config
+    needs = needs_of(config, prepared.hardware, prepared.registrations, project.root)
+    return gather(needs, prepared.findings, project.root, project.runs, _python(), _demand(prepared))
+
+
+def _python() -> Path:
+    """The training's; where there is none, the one that it would be installed for."""
+    try:
+        return process.find_python()
+    except QtuneError:
+        return Path(sys.executable)
+
+
+def _demand(prepared: Prepared) -> Demand:
+    from qtune.doctor.host import Demand
+
+    return Demand()
 
 
 def _rendered_name(name: str) -> str:

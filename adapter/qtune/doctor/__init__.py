@@ -83,7 +83,7 @@ def preflight(facts: Facts, version: Callable[[str], str | None]) -> list[Line]:
 def config_line(config: str, findings: Sequence[Finding]) -> Line:
     errors = [item for item in findings if item.severity == "error" and item.rule not in _SHOWN_RULES]
     if not errors:
-        return Line("preset", "ok", f"{config} passes `qtune check`")
+        return Line("preset", "ok", f"`qtune check` finds nothing else that {config} would fail on")
     first = f"{errors[0].key}: {errors[0].message}"
     more = f", and {len(errors) - 1} more" if len(errors) > 1 else ""
     return Line(
