@@ -22,7 +22,7 @@ FLOORS = [
     {"checks", "predict", "render", "manifest", "launch"},
     {"runs", "sharing", "importing", "preview", "doctor"},
     {"pipeline"},
-    {"compare"},
+    {"compare", "candidates"},
     {"cli"},
     {"__main__"},
 ]
