@@ -10,6 +10,7 @@ _AS_FAST = 0.98  # of the first one's speed
 _SLOWER = {
     "computing": "more to compute",
     "starting operations": "smaller batches",
+    "DeepSpeed's bookkeeping": "DeepSpeed's own work for each batch",
     "unpacking weights": "its weights are unpacked for each batch",
     "gathering weights": "its weights are gathered for each batch",
     "weights from host memory": "its weights come from host memory for each batch",
@@ -47,12 +48,11 @@ def _lack(what: str, need: int, have: int) -> str:
 
 
 def _smallest(choice: Choice) -> list[str]:
-    next_one = choice.candidate.step_down
+    """Where it was tried at a smaller batch, and to what its author would have one step down."""
     if not choice.is_adjusted:
         return []
-    return [
-        f"even at batch {choice.batch}, {f'below which {next_one} is meant' if next_one else ''}".rstrip(", ")
-    ]
+    instead = choice.candidate.step_down if choice.batch > 1 else None
+    return [f"even at batch {choice.batch}" + (f", below which {instead} is meant" if instead else "")]
 
 
 def _slower(choice: Choice, first: Choice) -> str:

@@ -41,8 +41,8 @@ class Room:
 class Candidate:
     """A preset as it would train here.
 
-    step_down: the preset that it names as such; adjustable: whether its batch may be changed, which it may not
-    where the project or the command line says what it is.
+    step_down: the preset that it names as such.
+    adjustable: whether its batch may be changed, which neither qtune.yaml nor --set then says.
     """
 
     name: str

@@ -6,6 +6,7 @@ compared, not to be believed: what is said of a preset is its speed relative to 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -78,8 +79,10 @@ def predict_speed(setting: Setting, yardstick: Yardstick, cores: int) -> Speed:
     """The time of one optimizer step on micro-batches of batch × cutoff_len tokens.
 
     cores: of the machine, where it trains on the CPU.
-    Units: seconds, FLOPs and bytes. Nothing is taken to overlap, so that every cost counts and a larger batch
-    is never slower: it shares what each micro-batch costs. Padding, which grows with the batch, is left out.
+    Units: seconds, FLOPs and bytes. A GPU computes while Python starts its next operations, so the longer of
+    the two counts, and a part of the shorter: their hypotenuse (assumed). Nothing else is taken to overlap.
+    A larger batch is never slower: it shares what each micro-batch costs. Padding, which grows with the
+    batch, is left out.
 
     Sources: 2 FLOPs a weight and token forward, 2 for the gradient of the activations, 2 for that of trained
     weights (Kaplan et al. 2020, section 2.1), a second forward under gradient checkpointing; ZeRO's volumes
@@ -94,8 +97,11 @@ def predict_speed(setting: Setting, yardstick: Yardstick, cores: int) -> Speed:
     to_host = 0.0 if setting.on_cpu else work.gradients_to_host / GRADIENT_OFFLOAD
     accumulation = int(setting.train.get("gradient_accumulation_steps", 1))
     tokens = setting.tokens * accumulation
+    computed = setting.tokens * work.flops_per_token / computing
     micro = {
-        "starting operations": work.operations * KERNEL + work.tensors_under_zero * ENGINE,
+        "computing": computed,
+        "starting operations": math.hypot(computed, work.operations * KERNEL) - computed,
+        "DeepSpeed's bookkeeping": work.tensors_under_zero * ENGINE,
         "unpacking weights": work.unpacked / (DEQUANTIZING * memory / DEVICE_MEMORY),
         "gathering weights": work.gathered_layers * GATHER + work.gathered_bytes / from_peers,
         "weights from host memory": work.fetched("cpu") / from_host,
@@ -105,7 +111,6 @@ def predict_speed(setting: Setting, yardstick: Yardstick, cores: int) -> Speed:
     }
     seconds = {
         **{name: value * accumulation for name, value in micro.items()},
-        "computing": tokens * work.flops_per_token / computing,
         "exchanging gradients": work.exchanged_each_step / PEER_LINK,
         "the optimizer": (
             work.trainable / CPU_ADAM + 2 * work.share / HOST_LINK
