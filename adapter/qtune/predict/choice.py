@@ -161,7 +161,7 @@ def _spread_layers(model: Model, arguments: Arguments) -> Sequence[int]:
 
 
 def _freezable(model: Model) -> tuple[set[str], set[str]]:
-    """The names that freeze tuning knows inside the layers, and outside (adapter.py, _setup_freeze_tuning)."""
+    """The names that freeze tuning knows inside layers and outside (adapter.py, _setup_freeze_tuning)."""
     inner, outer = set(), set()
     for tensor in model.tensors:
         for first in (".0.", ".1."):  # where the first layer differs from the rest, it starts at 1

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Composite:
-    """Parts of module names: of the projector, of the tower, of the language model, and of what LoRA avoids."""
+    """Parts of names: of the projector, the tower, the language model, and what LoRA keeps away from."""
 
     projector: tuple[str, ...] = ("multi_modal_projector",)
     vision: tuple[str, ...] = ("vision_tower",)

@@ -65,7 +65,12 @@ def trainable(model: Model, train: Mapping[str, Any]) -> Trainable:
     """
     arguments = Arguments(train)
     tensors: list[Trained] = []
-    if arguments.text("finetuning_type", "lora") in ("lora", "oft"):
+    method = arguments.text("finetuning_type", "lora")
+    if method in ("lora", "oft"):
+        # PEFT freezes what has not the method's prefix in its name (tuners_utils.py,
+        # _mark_only_adapters_as_trainable), which Gemma 3's `mm_soft_emb_norm` has by chance
+        named_so = (tensor for tensor in model.tensors if f"{method}_" in tensor.name)
+        tensors += (Trained(tensor.name, tensor.shape, "weight") for tensor in named_so)
         for module in lora_modules(model, arguments):
             tensors += (Trained(name, shape, "adapter") for name, shape in adapter_tensors(module, arguments))
         for module in copied_modules(model, arguments):

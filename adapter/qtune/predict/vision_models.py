@@ -37,6 +37,7 @@ _SIGLIP = {
     "num_channels": 3,
     "image_size": 224,
     "patch_size": 16,
+    "vision_use_head": True,
 }
 
 
@@ -146,6 +147,14 @@ def _siglip(vision: Fields, width: int) -> Iterator[Module]:
         yield linear(f"{name}mlp.fc1", width, inner, True)
         yield linear(f"{name}mlp.fc2", inner, width, True)
     yield _layer_norm(f"{prefix}post_layernorm", width)
+    if vision.flag("vision_use_head"):
+        joined = (("in_proj_weight", (3 * width, width)), ("in_proj_bias", (3 * width,)))
+        yield Module(f"{prefix}head", "other", (("probe", (1, 1, width)),))
+        yield Module(f"{prefix}head.attention", "other", joined)
+        yield linear(f"{prefix}head.attention.out_proj", width, width, True)
+        yield _layer_norm(f"{prefix}head.layernorm", width)
+        yield linear(f"{prefix}head.mlp.fc1", width, inner, True)
+        yield linear(f"{prefix}head.mlp.fc2", inner, width, True)
 
 
 VISION: Mapping[str, Family] = {
