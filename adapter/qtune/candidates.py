@@ -59,7 +59,7 @@ def gather(
             broken[name] = error.what
             continue
         configs[name] = prepared.config
-        errors[name] = [item for item in prepared.errors if not _is_no_data(item, prepared.config)]
+        errors[name] = [item for item in prepared.errors if _matters(item, prepared.config)]
     reasons = {
         name: errors[name][0].message if errors[name] else _why_not_quantized(configs[name], model)
         for name in configs
@@ -97,9 +97,10 @@ def _stage(configs: Mapping[str, Config], reasons: Mapping[str, str]) -> str:
     return next((stage for stage in _STAGES if stage in good), _STAGES[0])
 
 
-def _is_no_data(finding: Finding, config: Config) -> bool:
-    """That no data is named yet, without which memory is as well known."""
-    return finding.key == "dataset" and config.find("train", "dataset") is None
+def _matters(finding: Finding, config: Config) -> bool:
+    """Memory and speed are as well known where no data is named yet, and whatever the chat template is."""
+    no_data = finding.key == "dataset" and config.find("train", "dataset") is None
+    return not no_data and finding.key != "template"
 
 
 def _why_not_quantized(config: Config, model: Model) -> str:

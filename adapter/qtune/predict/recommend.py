@@ -181,8 +181,8 @@ def _best(
     tried = []
     for size in sizes:
         config = with_batch(candidate.config, size)
-        found = estimate(config, hardware)
-        speed = predict_speed(Setting.of(config, model, hardware), yardstick, hardware.cores)
+        found, setting = estimate(config, hardware), Setting.of(config, model, hardware)
+        speed = predict_speed(setting, found.trainable, yardstick, hardware.cores)
         tried.append(Choice(candidate, config, found, speed, *judge(found, hardware, room)))
     for verdict in ("fits", "tight"):
         good = [choice for choice in tried if choice.verdict == verdict]

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from qtune.predict.setting import Setting
 from qtune.predict.shapes import Linear
+from qtune.predict.trainable import Trainable
 
 # The reference machine. Each figure with its source; "assumed" where none was found.
 COMPUTING = 35e12
@@ -75,10 +76,10 @@ class Yardstick:
     rank: int
 
 
-def predict_speed(setting: Setting, yardstick: Yardstick, cores: int) -> Speed:
+def predict_speed(setting: Setting, trained: Trainable, yardstick: Yardstick, cores: int) -> Speed:
     """The time of one optimizer step on micro-batches of batch × cutoff_len tokens.
 
-    cores: of the machine, where it trains on the CPU.
+    trained: what it trains; cores: of the machine, where it trains on the CPU.
     Units: seconds, FLOPs and bytes. A GPU computes while Python starts its next operations, so the longer of
     the two counts, and a part of the shorter: their hypotenuse (assumed). Nothing else is taken to overlap.
     A larger batch is never slower: it shares what each micro-batch costs. Padding, which grows with the
@@ -89,7 +90,7 @@ def predict_speed(setting: Setting, yardstick: Yardstick, cores: int) -> Speed:
     of communication (Rajbhandari et al. 2020, section 7), each pass over the weights gathering them anew;
     offloading as in ZeRO-Offload and ZeRO-Infinity (Ren et al. 2021; Rajbhandari et al. 2021, section 4).
     """
-    work = _Work(setting, yardstick)
+    work = _Work(setting, trained, yardstick)
     computing = CPU_CORE * cores if setting.on_cpu else COMPUTING
     memory = CPU_MEMORY if setting.on_cpu else DEVICE_MEMORY
     # on a CPU weights are copied within its memory, and gradients lie in it already
@@ -129,13 +130,14 @@ class _Work:
     """What a micro-batch and a step have to do: counts and bytes, of one process where not said otherwise."""
 
     setting: Setting
+    trained: Trainable
     yardstick: Yardstick
 
     @property
     def trainable(self) -> float:
         """Parameters; adapters as at the yardstick's rank."""
         setting = self.setting
-        given = setting.trainable.parameters
+        given = self.trained.parameters
         if setting.method != "lora":
             return given
         return given * self.yardstick.rank / int(setting.train.get("lora_rank", 8))
@@ -204,7 +206,7 @@ class _Work:
 
     @property
     def tensors_under_zero(self) -> int:
-        return len(self.setting.trainable.tensors) if self.setting.stage else 0
+        return len(self.trained.tensors) if self.setting.stage else 0
 
     @property
     def _weight_bytes(self) -> float:
