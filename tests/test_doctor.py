@@ -219,7 +219,7 @@ def test_what_a_gpu_does_not_tell_is_unknown(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     found = read_gpus()
     assert found.devices == (Gpu(), Gpu()) and found.devices[0].bf16 is None
-    assert [line.level for line in accelerators.gpu_lines(found, hidden=None)] == ["ok", "ok"]
+    assert [line.level for line in accelerators.gpu_lines(found, NEEDS, hidden=None)] == ["ok", "ok"]
 
 
 def test_no_driver_means_no_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -246,11 +246,19 @@ def test_the_driver_has_to_run_torchs_cuda(
 
 def test_a_gpu_line_tells_memory_precision_and_who_is_on_it() -> None:
     busy = Gpu("T4", 16 * GIB, 10 * GIB, (7, 5), (Occupant(7, 6 * GIB, "/usr/bin/python3"),))
-    free, taken = accelerators.gpu_lines(Gpus("570.1", (12, 8), (A100, busy), 2), hidden=None)
+    free, taken = accelerators.gpu_lines(Gpus("570.1", (12, 8), (A100, busy), 2), NEEDS, hidden=None)
     assert free.level == "ok" and free.says == "A100, 80 GiB, 79 GiB free, capability 8.0, bf16"
     assert taken.level == "warning" and "no bf16" in taken.says and "pid 7 python3 (6 GiB)" in taken.says
-    [hidden] = accelerators.gpu_lines(Gpus("570.1", (12, 8), (), 2), hidden="")
+    [hidden] = accelerators.gpu_lines(Gpus("570.1", (12, 8), (), 2), NEEDS, hidden="")
     assert hidden.level == "warning" and "hides all 2" in hidden.says
+
+
+def test_a_config_for_another_machines_gpus_is_told() -> None:
+    eight = Needs("deepspeed", gpu=True, processes=8)
+    one, processes = accelerators.gpu_lines(Gpus("570.1", (12, 8), (A100,), 1), eight, hidden=None)
+    assert (one.level, processes.level) == ("ok", "failure")
+    [none] = accelerators.gpu_lines(Gpus(), eight, hidden=None)
+    assert none.level == "warning" and "one for GPUs" in none.says
 
 
 def test_a_gpu_that_does_not_compute_fails_and_others_are_told_of_by_torch_alone() -> None:
@@ -265,6 +273,15 @@ def test_a_gpu_that_does_not_compute_fails_and_others_are_told_of_by_torch_alone
     assert levels((), gpus) == ["failure"]
     assert levels((), Gpus()) == []
     assert levels((Device("MI300X", 192 * GIB, True),), Gpus(), hip="6.4") == ["warning"]
+
+
+def test_gpu_memory_is_held_against_the_estimate() -> None:
+    gpus = Gpus("570.1", (12, 8), (A100, Gpu("A100", 80 * GIB, 20 * GIB, (8, 0))), 2)
+    assert accelerators.gpu_memory_line(gpus, None) is None
+    assert accelerators.gpu_memory_line(Gpus(devices=(Gpu(),)), GIB) is None
+    fits, does_not = (accelerators.gpu_memory_line(gpus, size * GIB) for size in (19, 24))
+    assert fits and fits.level == "ok"
+    assert does_not and does_not.level == "warning" and "qtune recommend" in str(does_not.fix)
 
 
 # Tools
@@ -371,7 +388,7 @@ def test_a_directory_that_is_not_there_yet_is_on_its_parents_volume(tmp_path: Pa
 def test_memory_disk_and_limits() -> None:
     roomy = Host(64 * GIB, 60 * GIB, None, 32 * GIB, (65536, 65536))
     tight = Host(64 * GIB, 6 * GIB, 8 * GIB, 64 << 20, (256, 65536))
-    demand = Demand(host_expected=10 * GIB, checkpoint=2 * GIB, disk=6 * GIB)
+    demand = Demand(host=10 * GIB, checkpoint=2 * GIB, disk=6 * GIB)
     workers = Needs("lora", workers=4)
     assert host.memory_line(roomy, demand).level == "ok"
     assert host.memory_line(tight, demand).level == "warning"

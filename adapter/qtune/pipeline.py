@@ -365,9 +365,25 @@ def _python() -> Path:
 
 
 def _demand(prepared: Prepared) -> Demand:
+    """What the estimate says; nothing where the config is wrong, or nothing tells of the model's shapes."""
     from qtune.doctor.host import Demand
+    from qtune.predict.memory import estimate
+    from qtune.predict.models import load
 
-    return Demand()
+    train = prepared.config.block("train")
+    if prepared.errors:
+        return Demand()
+    try:
+        model = load(
+            train["model_name_or_path"],
+            prepared.project.root,
+            revision=train.get("model_revision", "main"),
+            cache_dir=train.get("cache_dir"),
+        )
+    except QtuneError:
+        return Demand()
+    found = estimate(prepared.config, model, prepared.hardware)
+    return Demand(found.gpu.expected, found.host.expected, found.checkpoint, found.disk)
 
 
 def _rendered_name(name: str) -> str:

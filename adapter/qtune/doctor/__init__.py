@@ -25,13 +25,15 @@ def examine(
 ) -> list[Line]:
     """Every line. unreachable: why the hub does not answer; findings: about the config, which is named so."""
     needs, gpus, torch = facts.needs, facts.gpus, probe.part("torch")
+    memory = accelerators.gpu_memory_line(gpus, facts.demand.gpu) if needs.gpu else None
     return [
         stack.python_line(probe.python, probe.executable),
         *stack.package_lines(probe.versions, gates_off=facts.gates_off),
         stack.builds_line({name: probe.part(name) for name in stack.BUILDS}, imported=True),
         accelerators.driver_line(gpus, probe.cuda, torch.version, needed=needs.gpu),
-        *accelerators.gpu_lines(gpus, hidden=facts.hidden),
+        *accelerators.gpu_lines(gpus, needs, hidden=facts.hidden),
         *accelerators.torch_device_lines(probe.kind, probe.hip, probe.devices, gpus, needed=needs.gpu),
+        *([memory] if memory else []),
         tools.bitsandbytes_line(probe.part("bitsandbytes"), needs),
         tools.deepspeed_line(probe.part("deepspeed"), probe.problems, needs),
         tools.compiler_line(facts.tools, facts.rules),
@@ -65,11 +67,13 @@ def preflight(facts: Facts, version: Callable[[str], str | None]) -> list[Line]:
         host.memory_line(facts.host, facts.demand),
     ]
     if needs.gpu:
+        memory = accelerators.gpu_memory_line(facts.gpus, facts.demand.gpu)
         build = read_build("torch")
         cuda = build.cuda if build else None
         lines += [
             accelerators.driver_line(facts.gpus, cuda, torch.version, needed=True),
-            *accelerators.gpu_lines(facts.gpus, hidden=facts.hidden),
+            *accelerators.gpu_lines(facts.gpus, needs, hidden=facts.hidden),
+            *([memory] if memory else []),
             host.shared_memory_line(facts.host, needs),
         ]
     if needs.zero:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from qtune.doctor.line import Line, gib, severity
+from qtune.doctor.needs import Needs
 from qtune.doctor.probe import Device
 from qtune.machine.gpus import Gpu, Gpus
 
@@ -35,14 +36,22 @@ def driver_line(gpus: Gpus, torch_cuda: str | None, torch_version: str | None, *
     return Line(subject, "ok", f"{says}; torch is built for {torch_cuda}")
 
 
-def gpu_lines(gpus: Gpus, *, hidden: str | None) -> list[Line]:
+def gpu_lines(gpus: Gpus, needs: Needs, *, hidden: str | None) -> list[Line]:
     """One for each GPU in sight; hidden: CUDA_VISIBLE_DEVICES, where it is set."""
     if not gpus.devices:
         if gpus.installed:
             says = f"CUDA_VISIBLE_DEVICES={hidden} hides all {gpus.installed}: trainings run on the CPU"
             return [Line("GPUs", "warning", says, "unset it, or name some: CUDA_VISIBLE_DEVICES=0")]
+        if needs.gpu:  # which may be another maker's: the config was made for some by --hardware
+            says = "no NVIDIA GPU here, and the config is one for GPUs"
+            return [Line("GPUs", "warning", says, "render it without --hardware, for this machine")]
         return [Line("GPUs", "ok", "no NVIDIA GPU: trainings run on the CPU")]
-    return [_gpu_line(number, gpu) for number, gpu in enumerate(gpus.devices)]
+    lines = [_gpu_line(number, gpu) for number, gpu in enumerate(gpus.devices)]
+    if needs.gpu and needs.processes > len(gpus.devices):
+        says = f"{needs.processes} processes, and {len(gpus.devices)} GPUs in sight: each takes one"
+        fix = "render it without --hardware, for this machine, or set launch.nproc_per_node: auto"
+        lines.append(Line("processes", "failure", says, fix))
+    return lines
 
 
 def _gpu_line(number: int, gpu: Gpu) -> Line:
@@ -60,6 +69,22 @@ def _gpu_line(number: int, gpu: Gpu) -> Line:
     who = ", ".join(_occupants(gpu)) or "processes that cannot be seen from here"
     fix = "end them or wait for them, or choose other GPUs by CUDA_VISIBLE_DEVICES"
     return Line(subject, "warning", f"{says}; occupied by {who}", fix)
+
+
+def gpu_memory_line(gpus: Gpus, expected: int | None) -> Line | None:
+    """Whether what the estimate expects of each GPU is free; None where either is not known.
+
+    Never a failure: the estimate takes every row to be as long as cutoff_len.
+    """
+    free = min((gpu.memory_free for gpu in gpus.devices if gpu.memory_free is not None), default=None)
+    if free is None or not expected:
+        return None
+    says = f"about {gib(expected)} of {gib(free)} free on each GPU"
+    if expected <= free:
+        return Line("GPU memory", "ok", says)
+    return Line(
+        "GPU memory", "warning", says, "`qtune estimate` shows what takes it, `qtune recommend` what fits"
+    )
 
 
 def _occupants(gpu: Gpu) -> Iterator[str]:

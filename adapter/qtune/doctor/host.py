@@ -16,12 +16,11 @@ _LEAST_FILES = 1024
 class Demand:
     """What the estimate says that the training takes, in bytes; None where nothing tells.
 
-    host: of memory at the least, and as expected; checkpoint: one; disk: all that are kept at a time, and
-    what is saved at the end.
+    gpu: of each GPU; host: of all processes; checkpoint: one; disk: all that is kept at a time.
     """
 
-    host_least: int | None = None
-    host_expected: int | None = None
+    gpu: int | None = None
+    host: int | None = None
     checkpoint: int | None = None
     disk: int | None = None
 
@@ -31,8 +30,8 @@ def memory_line(host: Host, demand: Demand) -> Line:
     limit = host.limit if host.limit is not None else host.memory_total + 1
     limited = ", which the control group sets" if limit <= host.memory_total else ""
     says = f"{gib(host.memory_available)} free of {gib(host.memory_total)}{limited}"
-    if demand.host_expected is not None and demand.host_expected > host.memory_available:
-        says += f"; the training takes about {gib(demand.host_expected)}"
+    if demand.host is not None and demand.host > host.memory_available:
+        says += f"; the training takes about {gib(demand.host)}"
         fix = "end other programs, use fewer workers or processes, or a preset that offloads less"
         return Line(subject, "warning", says, fix)
     return Line(subject, "ok", says)
@@ -68,10 +67,20 @@ def disk_line(volume: Volume, demand: Demand, runs: str) -> Line:
     if volume.free is None:
         return Line(subject, "warning", f"the free space of {runs} cannot be told", None)
     says = f"{gib(volume.free)} free for {runs}"
-    fix = "make room, name another directory as `runs:` in qtune.yaml, or set save_total_limit: 1"
+    room = "make room, name another directory as `runs:` in qtune.yaml"
     if demand.checkpoint is not None and volume.free < demand.checkpoint:
-        return Line(subject, "failure", f"{says}, but one checkpoint takes {gib(demand.checkpoint)}", fix)
+        return Line(
+            subject,
+            "failure",
+            f"{says}, but one checkpoint takes {gib(demand.checkpoint)}",
+            f"{room}, or set save_only_model: true",
+        )
     if demand.disk is not None and volume.free < demand.disk:
-        return Line(subject, "failure", f"{says}, but its checkpoints take {gib(demand.disk)}", fix)
+        return Line(
+            subject,
+            "failure",
+            f"{says}, but its checkpoints take {gib(demand.disk)}",
+            f"{room}, or set save_total_limit: 1",
+        )
     taken = f"; its checkpoints take {gib(demand.disk)}" if demand.disk is not None else ""
     return Line(subject, "ok", f"{says}{taken}")
