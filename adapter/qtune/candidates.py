@@ -61,7 +61,7 @@ def gather(
         configs[name] = prepared.config
         errors[name] = [item for item in prepared.errors if _matters(item, prepared.config)]
     reasons = {
-        name: errors[name][0].message if errors[name] else _why_not_quantized(configs[name], model)
+        name: errors[name][0].message if errors[name] else why_not_quantized(configs[name], model)
         for name in configs
     }
     stage = _stage(configs, reasons)
@@ -103,7 +103,7 @@ def _matters(finding: Finding, config: Config) -> bool:
     return not no_data and finding.key != "template"
 
 
-def _why_not_quantized(config: Config, model: Model) -> str:
+def why_not_quantized(config: Config, model: Model) -> str:
     """What does not go with weights that are quantised already, also where only a hub's cache tells of it.
 
     Sources: the rules quantized-model-needs-adapter, quantized-model-without-zero3 and

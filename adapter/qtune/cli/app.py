@@ -28,6 +28,7 @@ _STORY = (
     "schema",
     "check",
     "doctor",
+    "estimate",
     "recommend",
     "render",
     "train",

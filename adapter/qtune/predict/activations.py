@@ -29,9 +29,9 @@ class Layer(NamedTuple):
 
 # By method (adapters, or the weights themselves) and precision: `autocast` is bf16 or fp16 by torch's
 # autocast over float32 trained weights; `half` one 16-bit dtype for all; `single` float32 for all; `mixed` 16-bit
-# frozen weights under float32 adapters without autocast (a CPU). Found by tracing every allocation of a
-# Qwen2 layer through transformers, PEFT and torch over eight shapes, and reading the multiples off;
-# tests/e2e/test_memory_traced.py repeats it. `kept` is exact, `at_work` within 6%.
+# frozen weights under float32 adapters without autocast (a CPU). Found by tracing every allocation of a Qwen2 layer
+# through transformers, PEFT and torch over eight shapes, and reading the multiples off;
+# tests/e2e/test_memory_traced.py compares them. `kept` is exact, `at_work` within 6%.
 _LAYERS: dict[tuple[str, str], Layer] = {
     ("adapter", "autocast"): Layer(PerToken(18, 6, 4, 8), PerToken(30, 6, 4, 14)),
     ("adapter", "half"): Layer(PerToken(12, 4, 4, 8), PerToken(21, 4, 4, 12)),

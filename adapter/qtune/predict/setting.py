@@ -94,7 +94,7 @@ class Setting:
 
     @property
     def has_mask(self) -> bool:
-        """Whether attention gets a mask: where rows of unlike length are padded, or packed ones stay apart."""
+        """Whether attention gets a mask: where rows are padded to one length, or packed ones kept apart."""
         return self.batch > 1 or bool(self.train.get("neat_packing"))
 
     @property

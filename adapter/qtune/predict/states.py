@@ -165,9 +165,9 @@ def _live(setting: Setting) -> Iterable[Part]:
     """Whole weights that ZeRO-3 or FSDP has gathered at one time, and those it never parts.
 
     ZeRO-3: the output layer and the layer at work with what is fetched ahead; and between forward and
-    backward those layers whose next use comes within stage3_max_reuse_distance elements, each counted three times on
-    the way (forward, again, backward). Source: deepspeed/runtime/zero/partitioned_param_coordinator.py,
-    __params_to_release. FSDP 2: embeddings and output layer, and two layers (torch/distributed/fsdp,
+    backward those layers whose next use comes within stage3_max_reuse_distance elements, each counted three
+    times on the way: forward, again, backward (deepspeed/runtime/zero/partitioned_param_coordinator.py,
+    __params_to_release). FSDP 2: embeddings and output layer, and two layers (torch/distributed/fsdp,
     fully_shard: one at work, one fetched ahead).
     """
     if not setting.shares_weights:
