@@ -27,8 +27,8 @@ class Layer(NamedTuple):
     at_work: PerToken
 
 
-# By method (adapters, or the weights themselves) and precision: `autocast` is bf16 or fp16 by torch's
-# autocast over float32 trained weights; `half` one 16-bit dtype for all; `single` float32 for all; `mixed` 16-bit
+# By method (adapters, or the weights themselves) and precision: `autocast` is 16 bits by torch's autocast
+# over float32 trained weights; `half` one 16-bit dtype for all; `single` float32 for all; `mixed` 16-bit
 # frozen weights under float32 adapters without autocast (a CPU). Found by tracing every allocation of a Qwen2 layer
 # through transformers, PEFT and torch over eight shapes, and reading the multiples off;
 # tests/e2e/test_memory_traced.py compares them. `kept` is exact, `at_work` within 6%.
@@ -163,7 +163,9 @@ def logits(setting: Setting) -> list[Part]:
     inside = setting.loss == "cross entropy"
     in_forward = forward * words + (casts if inside else 0)
     note = f"{setting.batch} x {setting.length} tokens x {setting.model.vocab_size:,} words"
-    in_backward = back * words + (0 if setting.checkpointing else casts)
+    head = setting.model.vocab_size * setting.model.hidden_size
+    copies = min(casts, 2 * head) if setting.method == "full" else 0  # which the output layer keeps
+    in_backward = back * words + (copies if setting.checkpointing else casts)
     return [_part("logits and loss", int(max(in_forward, in_backward)), note)]
 
 

@@ -9,8 +9,9 @@ CUDA_CONTEXT = 500 * MIB
 torch.cuda.memory_reserved on Ampere and Hopper cards: 400 to 600 MiB. Not measured here."""
 NCCL_BUFFERS = 250 * MIB
 """Bytes of a GPU for NCCL's channels under DeepSpeed and wherever several processes train. Assumed: 4 MiB
-for each of two buffers of some tens of channels (NCCL_BUFFSIZE in NVIDIA's documentation of NCCL). One process
-under DeepSpeed takes less; it is charged the same, so that a second GPU never seems to cost memory."""
+for each of two buffers of some tens of channels (NCCL_BUFFSIZE in NVIDIA's documentation of NCCL). One
+process under DeepSpeed takes less; it is charged the same, so that a second GPU never seems to cost memory.
+"""
 SLACK = 0.03
 """Share of what is allocated that the allocator holds beside it, as expected: its blocks are rounded up to
 2 MiB from 1 MiB on (pytorch, c10/cuda/CUDACachingAllocator.h). Assumed."""

@@ -79,12 +79,27 @@ def _moments(setting: Setting) -> dict[str, list[Part]]:
         "computing the loss": [*at_loss, *logits(setting)],
         "going back through the last layer": last,
         "going back through the first layer": first,
+        "going back to the embeddings": [*standing, *whole, *_of_embeddings(setting)],
         "the optimizer's step": [*standing, *whole, *states.step(setting)],
     }
 
 
 def _first_layer(setting: Setting) -> list[Part]:
     return [part for part in activations(setting, going_back=True) if part.name != "activations"]
+
+
+def _of_embeddings(setting: Setting) -> list[Part]:
+    """The gradient of the embeddings, whole, before it is added to what is there already.
+
+    That of the output layer where it shares them: the sum is a third tensor (pytorch,
+    torch/csrc/autograd/input_buffer.cpp, accumulate).
+    """
+    model = setting.model
+    if setting.method != "full" or setting.zero or setting.fsdp:
+        return []
+    size = model.vocab_size * model.hidden_size * setting.trained_bytes
+    copies = 2 if model.tie_word_embeddings else int(setting.accumulates)
+    return [Part("gradient of the embeddings", copies * size, "gpu", "to be added")]
 
 
 def _of_output(setting: Setting) -> float:
