@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from qtune import pipeline
+from qtune.config.presets import catalogue_order
 from qtune.config.project import Project
 from qtune.config.sources import built_in
 from qtune.errors import QtuneError
@@ -49,8 +50,8 @@ def gather(
     given = {path for layer in (*layers, *filter(None, [project.layer])) for path in layer.values}
     configs: dict[str, Config] = {}
     errors: dict[str, list[Finding]] = {}
-    broken: dict[str, str] = {}
-    for name in names or _comparable(project):
+    wanted, broken = (list(names), {}) if names else _comparable(project)
+    for name in wanted:
         try:
             prepared = pipeline.examine(name, project, hardware, layers, stack=stack)
         except QtuneError as error:
@@ -79,13 +80,19 @@ def gather(
     return Field(stage, tuple(candidates), {**unsuitable, **broken}, tuple(shared))
 
 
-def _comparable(project: Project) -> list[str]:
-    """In the order of the catalogue."""
+def _comparable(project: Project) -> tuple[list[str], dict[str, str]]:
+    """The presets to weigh, in the order of the catalogue; and those that cannot be read, with the reason."""
+    presets, broken = [], {}
+    for name in project.store.names():
+        try:
+            presets.append(project.store.load(name))
+        except QtuneError as error:
+            broken[name] = error.what
     return [
         preset.name
-        for preset in project.store.catalogue()
+        for preset in sorted(presets, key=catalogue_order)
         if preset.source != built_in() or preset.group in _GROUPS
-    ]
+    ], broken
 
 
 def _stage_of(config: Config) -> str:

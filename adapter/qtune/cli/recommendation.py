@@ -13,7 +13,7 @@ from qtune.candidates import Field
 from qtune.cli.output import note, print_table
 from qtune.machine.hardware import Hardware
 from qtune.predict.reasons import gigabytes, reason
-from qtune.predict.recommend import Choice, Room
+from qtune.predict.recommend import Choice, Room, relative_speed
 from qtune.predict.remedies import Remedy
 from qtune.predict.shapes import Model
 
@@ -32,10 +32,6 @@ class Recommendation:
     @property
     def first(self) -> Choice | None:
         return self.choices[0] if self.choices and self.choices[0].verdict == "fits" else None
-
-    def speed(self, choice: Choice) -> float:
-        """Relative to the first one."""
-        return self.choices[0].speed.per_token / choice.speed.per_token
 
 
 def command_for(
@@ -64,11 +60,14 @@ def command_for(
 def show(found: Recommendation, command: str) -> None:
     """The table and what to do, on the terminal."""
     model, machine, room = found.model, found.hardware, found.room
-    size = f"{model.parameters / 1e9:.2f}B parameters"
     free = "" if room.host is None else f", {gigabytes(room.host)} of host memory free"
-    typer.echo(f"{model.name}, {size}, stage {found.field.stage}, on {machine}{free}")
+    typer.echo(f"{model.name}, {_size(model)} parameters, stage {found.field.stage}, on {machine}{free}")
     if found.choices:
         print_table(*_table(found))
+        width = max(len(choice.name) for choice in found.choices)
+        for choice in found.choices:
+            typer.echo(f"{choice.name:<{width}}  {reason(choice, found.choices)}")
+        typer.echo()
     for name, why in found.field.unsuitable.items():
         typer.echo(f"not for this: {name} ({why})")
     if found.first is not None:
@@ -90,10 +89,8 @@ def _table(found: Recommendation) -> tuple[list[str], list[list[str]]]:
         "verdict": [choice.verdict for choice in found.choices],
         "speed": [_speed(found, choice) for choice in found.choices],
         "batch": [f"{choice.batch} × {choice.accumulation}" for choice in found.choices],
-        "cutoff_len": [str(choice.config.get("train", "cutoff_len")) for choice in found.choices],
         "GPU memory": [gigabytes(choice.estimate.gpu.high) for choice in found.choices],
         "host memory": [gigabytes(choice.estimate.host.high) for choice in found.choices],
-        "why": [reason(choice, found.choices) for choice in found.choices],
     }
     if found.hardware.is_cpu:
         del columns["GPU memory"]
@@ -101,7 +98,12 @@ def _table(found: Recommendation) -> tuple[list[str], list[list[str]]]:
 
 
 def _speed(found: Recommendation, choice: Choice) -> str:
-    return "" if choice.verdict == "does not fit" else f"{found.speed(choice):.2f}"
+    return "" if choice.verdict == "does not fit" else f"{relative_speed(choice, found.choices):.2f}"
+
+
+def _size(model: Model) -> str:
+    count = model.parameters
+    return f"{count / 1e9:.2f}B" if count >= 1e8 else f"{count / 1e6:.2f}M"
 
 
 def _show_remedies(found: Recommendation) -> None:
@@ -116,7 +118,7 @@ def _show_remedies(found: Recommendation) -> None:
 
 
 def plain(found: Recommendation, command: str) -> dict[str, Any]:
-    """For programs; memory in bytes, `speed` relative to the first one."""
+    """For programs; memory in bytes, `speed` relative to the fastest that fits."""
     return {
         "model": found.model.name,
         "parameters": found.model.parameters,
@@ -129,7 +131,7 @@ def plain(found: Recommendation, command: str) -> dict[str, Any]:
             {
                 "preset": choice.name,
                 "verdict": choice.verdict,
-                "speed": round(found.speed(choice), 4),
+                "speed": round(relative_speed(choice, found.choices), 4),
                 "per_device_train_batch_size": choice.batch,
                 "gradient_accumulation_steps": choice.accumulation,
                 "effective_batch": choice.effective_batch,

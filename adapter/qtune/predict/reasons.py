@@ -57,7 +57,7 @@ def _smallest(choice: Choice) -> list[str]:
 
 def _slower(choice: Choice, first: Choice) -> str:
     """By what it loses the most time on the first one."""
-    if first.speed.per_token / choice.speed.per_token > _AS_FAST:
+    if first.speed.per_token / choice.speed.per_token >= _AS_FAST:
         return "about as fast"
     lost = {name: choice.speed.of(name) - first.speed.of(name) for name in choice.speed.seconds}
     return _SLOWER[max(lost, key=lost.__getitem__)]

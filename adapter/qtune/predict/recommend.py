@@ -10,7 +10,6 @@ its users take it for Qwen2.5-0.5B on one GPU: over 12 GB, 6 to 12, 4 to 6, unde
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -118,30 +117,32 @@ def rank(
     """The candidates, best first: those that fit by speed, then the tight ones by speed, then the others.
 
     Those that do not fit come by how much they lack, the nearest first. More memory never makes the first
-    one slower, as long as it fits: whatever fitted before still does. Speeds within about 1% count as equal;
-    of equal ones the first of `candidates` goes first, on a CPU one without DeepSpeed, which compiles there
-    for minutes before it starts and saves nothing.
+    one slower, as long as it fits: whatever fitted before still does. Speeds alike to two digits count as
+    equal; of equal ones the first of `candidates` goes first, but on a CPU the one without DeepSpeed, which
+    compiles there for minutes before it starts, and saves nothing.
     """
     trains = [candidate.config.block("train") for candidate in candidates]
     yardstick = Yardstick(
         min((int(train.get("cutoff_len", 2048)) for train in trains), default=2048),
         max((int(train.get("lora_rank", 8)) for train in trains), default=8),
     )
+    choices = [_best(candidate, model, hardware, room, estimate, yardstick) for candidate in candidates]
     places = {candidate.name: place for place, candidate in enumerate(candidates)}
 
-    def order(choice: Choice) -> tuple[int, int, bool, int]:
-        amount = choice.speed.per_token if choice.verdict != "does not fit" else choice.shortfall
+    def order(choice: Choice) -> tuple[int, float, bool, int]:
+        fits = choice.verdict != "does not fit"
         compiles = hardware.is_cpu and choice.config.uses_zero
-        return (
-            _VERDICTS.index(choice.verdict),
-            round(math.log(amount) / _EQUAL),
-            compiles,
-            places[choice.name],
-        )
+        amount = -round(relative_speed(choice, choices), 2) if fits else choice.shortfall
+        return _VERDICTS.index(choice.verdict), amount, compiles, places[choice.name]
 
-    return sorted(
-        (_best(candidate, model, hardware, room, estimate, yardstick) for candidate in candidates), key=order
-    )
+    return sorted(choices, key=order)
+
+
+def relative_speed(choice: Choice, choices: Sequence[Choice]) -> float:
+    """To the fastest of those with the best verdict, which is 1; more for what is faster and may not fit."""
+    best = min((item.verdict for item in choices), key=_VERDICTS.index)
+    fastest = min(item.speed.per_token for item in choices if item.verdict == best)
+    return fastest / choice.speed.per_token
 
 
 def batches(config: Config, gives_way: bool) -> list[int]:
