@@ -288,7 +288,9 @@ def test_gpu_memory_is_held_against_the_estimate() -> None:
 
 
 def test_tools_fail_only_the_presets_that_need_them() -> None:
-    offload = Needs("stage3", gpu=True, zero=True, compiles=("its CPU Adam",), cuda_home=True)
+    offload = Needs(
+        "stage3", gpu=True, zero=True, operations=True, compiles=("its CPU Adam",), cuda_home=True
+    )
     assert tools.ninja_line(Tools(), NEEDS).level == "warning"
     assert tools.ninja_line(Tools(), offload).level == "failure"
     assert tools.cuda_home_line(Tools(), NEEDS, None, gpus=False).level == "ok"
@@ -554,6 +556,20 @@ def test_needs_follow_from_the_config(tmp_path: Path, monkeypatch: pytest.Monkey
     assert needs_of(config(train__optim="paged_adamw_8bit"), gpu, {}, tmp_path).quantizes
     wrong = config(train__model_name_or_path=7, train__dataloader_num_workers="many", train__optim=None)
     assert needs_of(wrong, gpu, {}, tmp_path).model is None
+
+
+def test_what_deepspeed_was_installed_with_needs_no_toolkit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gpu = parse_hardware("1x24GB")
+    offload = config(zero__stage=2, zero__offload_optimizer__device="cpu")
+    write_tree(tmp_path, {"deepspeed/__init__.py": ""})
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "deepspeed", raising=False)
+    assert needs_of(offload, gpu, {}, tmp_path).cuda_home
+    write_tree(tmp_path, {"deepspeed/ops/adam/cpu_adam_op.cpython-311-x86_64-linux-gnu.so": ""})
+    found = needs_of(offload, gpu, {}, tmp_path)
+    assert (found.operations, found.cuda_home, found.compiles) == (False, False, ())
 
 
 def test_errors_in_the_config_are_a_failure_that_says_where_to_look() -> None:

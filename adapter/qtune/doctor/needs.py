@@ -9,7 +9,7 @@ from typing import Any
 
 from qtune.config.model import local_model
 from qtune.data.registrations import Registration, names_in
-from qtune.launch.compiled import missing_operations
+from qtune.launch.compiled import missing_operations, needed_operations
 from qtune.machine.hardware import Hardware
 from qtune.values import Config
 
@@ -18,8 +18,8 @@ _HUB_DATA = ("hf_hub_url", "ms_hub_url", "om_hub_url")
 
 @dataclass(frozen=True)
 class Needs:
-    """config: its name; gpu: whether it trains on GPUs; compiles: DeepSpeed's operations that it needs and
-    that are not compiled yet, in words; cuda_home: whether these, compiled or not, need CUDA's headers;
+    """config: its name; gpu: whether it trains on GPUs; operations: of DeepSpeed, to be compiled at their
+    first use, and compiles: those that are not compiled yet, in words; cuda_home: whether they need CUDA's;
     quantizes: by bitsandbytes, or an optimizer of it; workers: loader processes, of all training processes;
     model: a hub's, None where it is a directory; hub_data: whether data is loaded from a hub.
     """
@@ -27,6 +27,7 @@ class Needs:
     config: str
     gpu: bool = False
     zero: bool = False
+    operations: bool = False
     compiles: tuple[str, ...] = ()
     cuda_home: bool = False
     nvme: bool = False
@@ -46,9 +47,8 @@ def needs_of(
     """root: the project's. Values of a wrong type, which the schema check tells of, ask for nothing."""
     train = config.block("train")
     gpu = not hardware.is_cpu and train.get("use_cpu") is not True
-    devices = [
-        config.get("zero", block, "device") for block in ("offload_optimizer", "offload_param")
-    ] * config.uses_zero
+    offloaded = [config.get("zero", block, "device") for block in ("offload_optimizer", "offload_param")]
+    operations = needed_operations(config, hardware)
     processes = _count(config.get("launch", "nproc_per_node"), 1)
     name = _text(train.get("model_name_or_path"))
     model = name if name and local_model(name, root) is None else None
@@ -61,10 +61,11 @@ def needs_of(
         config.name,
         gpu,
         config.uses_zero,
+        bool(operations),
         tuple(missing_operations(config, hardware)),
         # without a GPU DeepSpeed compiles for the CPU (deepspeed/ops/op_builder/builder.py, jit_load)
-        gpu and ("nvme" in devices or devices[:1] == ["cpu"]),
-        "nvme" in devices,
+        gpu and bool(operations),
+        config.uses_zero and "nvme" in offloaded,
         quantization or any(part in optimizer for part in ("bnb", "paged", "8bit")),
         train.get("flash_attn") == "fa2",
         _count(train.get("dataloader_num_workers"), 0) * processes,

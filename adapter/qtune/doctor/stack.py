@@ -105,12 +105,12 @@ def builds_line(parts: Mapping[str, Part], *, imported: bool) -> Line:
     versions = ", ".join(f"{name} {part.version}" for name, part in there.items() if part.version)
     fix = _install_together(torch.version)
     for name, part in there.items():
-        if part.error is not None and not _is_absent(part):
+        if part.error is not None and not _is_absent(name, part):
             says = f"{name} fails to import: {part.error}"
             return Line(subject, "failure", f"{says} ({versions})" if versions else says, fix)
-    if _is_absent(torch) or torch.version is None:
+    if _is_absent("torch", torch) or torch.version is None:
         return Line(subject, "failure", "torch is not installed", f"install it: {TRAINING_STACK}")
-    absent = [name for name in BUILDS if name not in there or _is_absent(there[name])]
+    absent = [name for name in BUILDS if name not in there or _is_absent(name, there[name])]
     found = [said for said in _mismatches(there) if said]
     if found:
         certain = not imported and any(sure for _, sure in found)
@@ -123,8 +123,8 @@ def builds_line(parts: Mapping[str, Part], *, imported: bool) -> Line:
     return Line(subject, "ok", versions)
 
 
-def _is_absent(part: Part) -> bool:
-    return part.error is not None and part.error.startswith("ModuleNotFoundError: No module named 'torch")
+def _is_absent(name: str, part: Part) -> bool:
+    return part.error == f"ModuleNotFoundError: No module named '{name}'"
 
 
 def _mismatches(parts: Mapping[str, Part]) -> list[tuple[str, bool]]:

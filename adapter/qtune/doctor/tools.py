@@ -38,9 +38,8 @@ def ninja_line(tools: Tools, needs: Needs) -> Line:
     """DeepSpeed asks for it whether or not there is something to compile (OpBuilder.jit_load)."""
     if tools.ninja is not None:
         return Line("ninja", "ok", tools.ninja)
-    needed = needs.zero and (bool(needs.compiles) or needs.cuda_home or not needs.gpu)
     says = "no ninja, by which DeepSpeed compiles its operations"
-    return Line("ninja", severity(needed), says, "install it: pip install ninja")
+    return Line("ninja", severity(needs.operations), says, "install it: pip install ninja")
 
 
 def cuda_home_line(tools: Tools, needs: Needs, probe: Probe | None, *, gpus: bool) -> Line:
