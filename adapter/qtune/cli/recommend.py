@@ -35,6 +35,7 @@ from qtune.values import Config, KeyPath, Layer, Origin, Value, nested
 if TYPE_CHECKING:  # read by this command alone, and by no other's start
     from qtune.predict.estimate import Estimate
     from qtune.predict.recommend import Choice, Room
+    from qtune.predict.shapes import Model
 
 
 @app.command("recommend")
@@ -67,7 +68,6 @@ def recommend_command(
     """
     from qtune.candidates import gather
     from qtune.cli.recommendation import Recommendation, command_for, plain, show
-    from qtune.predict import models
     from qtune.predict.memory import estimate
     from qtune.predict.recommend import rank
     from qtune.predict.remedies import remedies
@@ -76,7 +76,7 @@ def recommend_command(
     if write is not None:
         own_preset_path(project, write)  # refuses before anything is predicted
     machine, layers = hardware_from(hardware), override_layers(model, dataset, assignments)
-    known = models.load(_model_name(project, layers), project.root)
+    known = _model(project, layers)
     field = gather(project, known, machine, layers, stack_from(hardware), presets or ())
     if not field.candidates and field.shared:
         report(field.shared)
@@ -106,13 +106,18 @@ def recommend_command(
         show(looks, command)
 
 
-def _model_name(project: Project, layers: Sequence[Layer]) -> str:
-    found = merge("", [*filter(None, [project.layer]), *layers]).get("train", "model_name_or_path")
-    if not isinstance(found, str):
+def _model(project: Project, layers: Sequence[Layer]) -> Model:
+    """The model that qtune.yaml or the command line names: all candidates train that one."""
+    from qtune.predict import models
+
+    given = merge("", [*filter(None, [project.layer]), *layers])
+    name = given.get("train", "model_name_or_path")
+    if not isinstance(name, str):
         raise QtuneError(
             "no model is named", fix="-m NAME, or model_name_or_path under `train:` in qtune.yaml"
         )
-    return found
+    revision = given.get("train", "model_revision", default="main")
+    return models.load(name, project.root, revision=revision, cache_dir=given.get("train", "cache_dir"))
 
 
 def _room(project: Project, hardware: str | None) -> Room:

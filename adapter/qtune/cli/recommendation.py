@@ -89,11 +89,11 @@ def _table(found: Recommendation) -> tuple[list[str], list[list[str]]]:
         "verdict": [choice.verdict for choice in found.choices],
         "speed": [_speed(found, choice) for choice in found.choices],
         "batch": [f"{choice.batch} × {choice.accumulation}" for choice in found.choices],
-        "GPU memory": [gigabytes(choice.estimate.gpu.high) for choice in found.choices],
-        "host memory": [gigabytes(choice.estimate.host.high) for choice in found.choices],
+        "GPU at most": [gigabytes(choice.estimate.gpu.high) for choice in found.choices],
+        "host at most": [gigabytes(choice.estimate.host.high) for choice in found.choices],
     }
     if found.hardware.is_cpu:
-        del columns["GPU memory"]
+        del columns["GPU at most"]
     return list(columns), [list(row) for row in zip(*columns.values(), strict=True)]
 
 
