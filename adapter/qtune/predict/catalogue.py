@@ -32,7 +32,7 @@ class Entry:
 
 
 def find(name: str) -> Entry | None:
-    """The entry of a hub's id, whatever its owner, its capitals and words such as `-Instruct`, `-bnb-4bit`."""
+    """The entry of a hub's id, whatever its owner, capitals and words such as `-Instruct`, `-bnb-4bit`."""
     words = _words(name)
     key = _key(words)
     if not key or key not in _table():

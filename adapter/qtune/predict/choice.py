@@ -56,18 +56,24 @@ def lora_modules(model: Model, arguments: Arguments) -> list[Module]:
     if composite := COMPOSITES.get(model.model_type):
         avoided = (*_forbidden(model, arguments), *composite.conflicts)
         targets = tuple(name for name in names if _holds(name, targets) and not _holds(name, avoided))
-    copied = _copied_names(model, arguments)
+    copied = [_inside(name) for name in _copied_names(model, arguments)]
     exact, endings = frozenset(targets), tuple(f".{target}" for target in targets)
     chosen = [
         module
         for module in model.modules
         if (module.name in exact or module.name.endswith(endings))
         and module.kind in _ADAPTABLE
-        and not any(re.match(rf"(^|.*\.){name}($|\..*)", module.name) for name in copied)
+        and not any(pattern.match(module.name) for pattern in copied)
     ]
     if not chosen:
-        known = dict.fromkeys(module.last_name for module in model.modules if module.kind == "linear")
-        raise _absent("lora_target", given, known)
+        known = {module.last_name for module in model.modules if module.kind == "linear"}
+        if known.isdisjoint(given) and given != ("all",):
+            raise _absent("lora_target", given, known)
+        raise QtuneError(
+            f"nothing is left of {', '.join(given)}: it is frozen, or `additional_target` trains it whole",
+            where="lora_target",
+            fix="name other modules, or let what you named train",
+        )
     return chosen
 
 
@@ -171,6 +177,18 @@ def _freezable(model: Model) -> tuple[set[str], set[str]]:
         if re.search(r"\.\d+\.", tensor.name) is None:
             outer.add(tensor.name.split(".")[-2])
     return inner, outer
+
+
+def _inside(name: str) -> re.Pattern[str]:
+    """PEFT reads such a name as a pattern (tuners_utils.py, check_target_module_exists)."""
+    try:
+        return re.compile(rf"(^|.*\.){name}($|\..*)")
+    except re.error as error:
+        raise QtuneError(
+            f"{name!r} is no pattern ({error})",
+            where="additional_target",
+            fix="name a module, such as lm_head",
+        ) from None
 
 
 def _paths(name: str) -> list[str]:

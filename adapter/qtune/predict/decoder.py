@@ -52,7 +52,7 @@ def usual_sizes(config: Fields) -> Sizes:
     return Sizes(
         hidden,
         config.count("intermediate_size"),
-        config.count("num_hidden_layers"),
+        config.layers("num_hidden_layers"),
         heads,
         config.count("num_key_value_heads", heads),
         config.count("head_dim", hidden // heads),

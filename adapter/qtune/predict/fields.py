@@ -8,8 +8,8 @@ from typing import Any
 
 from qtune.errors import QtuneError
 
-LARGEST = 10**9
-"""No width of a model comes near; beyond it the file is broken."""
+LARGEST, MOST_LAYERS = 10**9, 10**4
+"""No width and no number of layers of a model comes near; beyond them the file is broken."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +43,17 @@ class Fields:
         if not value:
             problem = "is missing" if value is None else "is 0"
             raise QtuneError(f"`{name}` {problem}", where=self.where, fix="download the model's files again")
+        return value
+
+    def layers(self, name: str) -> int:
+        """A number of layers, each of which is built."""
+        value = self.count(name)
+        if value > MOST_LAYERS:
+            raise QtuneError(
+                f"`{name}` is {value:,}; no model has that many layers",
+                where=self.where,
+                fix="repair the file",
+            )
         return value
 
     def flag(self, name: str) -> bool:

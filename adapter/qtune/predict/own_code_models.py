@@ -19,7 +19,7 @@ def _chatglm_sizes(config: Fields) -> Sizes:
     return Sizes(
         config.count("hidden_size"),
         config.count("ffn_hidden_size"),
-        config.count("num_layers"),
+        config.layers("num_layers"),
         heads,
         config.count("multi_query_group_num") if grouped else heads,
         config.count("kv_channels"),

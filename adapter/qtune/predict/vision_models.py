@@ -71,7 +71,7 @@ def _qwen2_vl(config: Fields, of: Sizes) -> tuple[Module, ...]:
         yield linear(f"{name}mlp.fc2", inner, width, True)
 
     modules = [_patches(vision, width)]
-    for number in range(vision.count("depth")):
+    for number in range(vision.layers("depth")):
         modules += block(f"model.visual.blocks.{number}.")
     modules.append(_layer_norm("model.visual.merger.ln_q", width))
     modules += _merger(vision, width, vision.count("hidden_size"))
@@ -91,7 +91,7 @@ def _qwen2_5_vl(config: Fields, of: Sizes) -> tuple[Module, ...]:
         yield from feed(f"{name}mlp.", 0)
 
     modules = [_patches(vision, width)]
-    for number in range(vision.count("depth")):
+    for number in range(vision.layers("depth")):
         modules += block(f"model.visual.blocks.{number}.")
     modules.append(single("model.visual.merger.ln_q", "norm", width))
     modules += _merger(vision, width, vision.count("out_hidden_size"))
@@ -138,7 +138,7 @@ def _siglip(vision: Fields, width: int) -> Iterator[Module]:
     yield Module(f"{prefix}embeddings.patch_embedding", "conv", conv)
     positions = (vision.count("image_size") // patch) ** 2
     yield single(f"{prefix}embeddings.position_embedding", "embedding", positions, width)
-    for number in range(vision.count("num_hidden_layers")):
+    for number in range(vision.layers("num_hidden_layers")):
         name = f"{prefix}encoder.layers.{number}."
         yield _layer_norm(f"{name}layer_norm1", width)
         for part in ("k_proj", "v_proj", "q_proj", "out_proj"):
