@@ -28,6 +28,7 @@ FLOORS = [
 ]
 LIBRARY = {"llamafactory", "torch", "transformers", "datasets", "peft", "trl", "deepspeed", "bitsandbytes"}
 HEAVY = {"torch", "transformers", "datasets", "pydantic", "psutil", "rich", "numpy", "importlib.metadata"}
+HEAVY |= {"qtune.predict.catalogue"}  # and with it every model family: only what estimates needs them
 
 
 def imports() -> Iterator[tuple[str, str, str]]:

@@ -47,6 +47,7 @@ PUBLISHED = {
     "meta-llama/Llama-3.2-1B": 1_235_814_400,
     "meta-llama/Llama-3.2-3B": 3_212_749_824,
     "TinyLlama/TinyLlama-1.1B-Chat-v1.0": 1_100_048_384,
+    "TinyLlama/TinyLlama-1.1B-intermediate-step-1431k-3T": 1_100_048_384,
     "mistralai/Mistral-7B-v0.1": 7_241_732_096,
     "mistralai/Mistral-7B-v0.3": 7_248_023_552,
     "mistralai/Mistral-Nemo-Base-2407": 12_247_782_400,
@@ -57,8 +58,11 @@ PUBLISHED = {
     "THUDM/GLM-4-9B-0414": 9_400_279_040,
     "google/gemma-2b": 2_506_172_416,
     "google/gemma-7b": 8_537_680_896,
+    "google/gemma-2-2b-it": 2_614_341_888,
     "google/gemma-2-2b": 2_614_341_888,
+    "google/gemma-2-9b-it": 9_241_705_984,
     "google/gemma-2-9b": 9_241_705_984,
+    "google/gemma-2-27b-it": 27_227_128_320,
     "google/gemma-2-27b": 27_227_128_320,
     "google/gemma-3-270m": 268_098_176,
     "google/gemma-3-1b-pt": 999_885_952,
@@ -141,7 +145,7 @@ def test_the_built_in_table_adds_up_to_the_published_totals(entry: Any, tmp_path
     for hub_id in entry["ids"]:
         assert load(hub_id, tmp_path).parameters == model.parameters, hub_id
     assert model.source.startswith("the built-in table, ")
-    assert model.dtype in ("bfloat16", "float16")
+    assert model.dtype == entry["config"]["torch_dtype"]
     assert sum(model.layer_parameters) < model.parameters
     assert len(model.layer_parameters) == model.num_hidden_layers
 
@@ -174,6 +178,13 @@ def test_a_hubs_variant_of_a_model_has_its_shape(
     assert model.parameters == total
     said = (model.quantization, model.quantization_bits)
     assert said == (quantization or (None, None))
+
+
+def test_a_checkpoint_stored_in_another_precision_than_its_variants_is_known(tmp_path: Path) -> None:
+    found = [
+        load(f"{owner}/gemma-2-9b{end}", tmp_path).dtype for owner in ("google", "own") for end in ("", "-it")
+    ]
+    assert found == ["float32", "bfloat16", "bfloat16", "bfloat16"]
 
 
 def test_a_name_outside_the_table_is_told_what_it_resembles(tmp_path: Path) -> None:

@@ -1,7 +1,8 @@
 """The built-in table: what config.json says of common models, for use with no network and no files.
 
 models.json holds, for each shape, the hub ids that have it (instruct and chat variants left out where only
-the ending differs) and the fields that bear on shapes.
+the ending differs) and the fields that bear on shapes. A checkpoint that is stored in another precision than
+its variants comes after them, and is found only by its whole id.
 """
 
 from __future__ import annotations
@@ -34,10 +35,10 @@ class Entry:
 def find(name: str) -> Entry | None:
     """The entry of a hub's id, whatever its owner, capitals and words such as `-Instruct`, `-bnb-4bit`."""
     words = _words(name)
-    key = _key(words)
-    if not key or key not in _table():
+    found = _by_id().get(name.lower()) or _table().get(_key(words))
+    if found is None:
         return None
-    hub_id, config = _table()[key]
+    hub_id, config = found
     method = next((method for word, method in _METHODS.items() if word in words), None)
     bits = next((_BITS[word] for word in words if word in _BITS), None) if method else None
     return Entry(hub_id, config, method, bits)
@@ -50,13 +51,20 @@ def near(name: str) -> str | None:
 
 
 @cache
-def _table() -> Mapping[str, tuple[str, Mapping[str, Any]]]:
+def _by_id() -> Mapping[str, tuple[str, Mapping[str, Any]]]:
     text = files(__package__).joinpath("models.json").read_text(encoding="utf-8")
     return {
-        _key(_words(hub_id)): (hub_id, entry["config"])
-        for entry in json.loads(text)
-        for hub_id in entry["ids"]
+        hub_id.lower(): (hub_id, entry["config"]) for entry in json.loads(text) for hub_id in entry["ids"]
     }
+
+
+@cache
+def _table() -> Mapping[str, tuple[str, Mapping[str, Any]]]:
+    """By what a name comes to without its variants; the first of a kind counts."""
+    table: dict[str, tuple[str, Mapping[str, Any]]] = {}
+    for hub_id, config in _by_id().values():
+        table.setdefault(_key(_words(hub_id)), (hub_id, config))
+    return table
 
 
 def _words(name: str) -> list[str]:
