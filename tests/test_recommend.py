@@ -67,7 +67,7 @@ def one(choices: Sequence[Choice], name: str) -> Choice:
 
 @pytest.mark.parametrize(
     ("preset", "sizes"),
-    [("deepspeed", (80, 48, 24, 20, 16, 14)), ("stage2_offload", (10, 8, 7, 6)), ("stage3", (5,))],
+    [("deepspeed", (80, 48, 24, 20, 16, 14)), ("stage2_offload", (8, 7, 6)), ("stage3", (5,))],
 )
 def test_the_ladder_follows_the_memory_as_its_users_take_it(preset: str, sizes: tuple[int, ...]) -> None:
     firsts = {size: ranked(SMALL, f"1x{size}GB", LADDER)[0] for size in sizes}
@@ -76,9 +76,11 @@ def test_the_ladder_follows_the_memory_as_its_users_take_it(preset: str, sizes: 
     }
 
 
-@pytest.mark.parametrize(("size", "rule"), [(12, "stage2_offload"), (11, "stage2_offload"), (4, "minimal")])
+@pytest.mark.parametrize(
+    ("size", "rule"), [*((size, "stage2_offload") for size in (12, 11, 10)), (4, "minimal")]
+)
 def test_at_the_rules_edges_no_slower_rung_is_taken(size: int, rule: str) -> None:
-    """At 11 and 12 GB `deepspeed` still fits at half its batch, where the rule steps down already."""
+    """Up to 12 GB the rule steps down already where `deepspeed` still fits at half its batch, or nearly."""
     first = ranked(SMALL, f"1x{size}GB", LADDER)[0]
     assert first.verdict == "fits" and LADDER.index(first.name) <= LADDER.index(rule)
 
