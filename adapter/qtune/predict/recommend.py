@@ -7,7 +7,7 @@ A preset that names a `step_down` is not pressed below half of its own batch: th
 one to be taken. That is how the ladder deepspeed → stage2_offload → stage3 → minimal follows the memory as
 its users take it for Qwen2.5-0.5B on one GPU: over 12 GB, 6 to 12, 4 to 6, under 4. Where they differ is at
 the edges: at 11 and 12 GB `deepspeed` still fits at half its batch, at 4 `stage3` does not for certain, and
-in 3 `minimal` needs shorter rows. Presets beside the ladder may be faster than its rung, as `lora` on one GPU.
+in 3 `minimal` needs shorter rows. Presets beside the ladder may be faster, as `lora` is on one GPU.
 """
 
 from __future__ import annotations
