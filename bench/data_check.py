@@ -84,9 +84,9 @@ def write_project(root: Path, megabytes: int) -> None:
 def check(root: Path, name: str) -> dict[str, float]:
     """This process checks one dataset, as `qtune data check` does."""
     from qtune.config.project import find_project
-    from qtune.data import passed
     from qtune.data.registrations import read_registrations
-    from qtune.data.scan import scan
+    from qtune.data.scanning import passed
+    from qtune.data.scanning.scan import scan
     from qtune.data.sources import Source
 
     project = find_project(root)

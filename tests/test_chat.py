@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from qtune.data.chat import as_text, chat_for
-from qtune.data.samples import Message, Sample
+from qtune.data.lengths.chat import as_text, chat_for
+from qtune.data.rows.samples import Message, Sample
 from qtune.errors import QtuneError
 from qtune.schema import template_names
 from qtune.schema.chat_templates import chat_template

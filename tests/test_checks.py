@@ -200,4 +200,4 @@ def test_an_unregistered_name_gets_the_nearest_one_and_a_path_is_taken_for_one(
     text = "train:\n  model_name_or_path: Qwen/Qwen2.5-7B\n  dataset: rosw,my/own.jsonl\n"
     first, second = findings(project({"qtune.yaml": text}))
     assert "`rows`" in first.fix
-    assert "own: {file_name: my/own.jsonl}" in second.fix
+    assert "`qtune data add my/own.jsonl`" in second.fix

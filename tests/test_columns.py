@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
-from qtune.data import array_rows, line_rows
-from qtune.data.columns import ColumnTypes
-from qtune.data.readers import blocks, data_files
+from qtune.data.file_types import data_files
+from qtune.data.reading import array_rows, line_rows
+from qtune.data.reading.columns import ColumnTypes
+from qtune.data.reading.readers import blocks
 from qtune.data.registrations import Registration
 from qtune.files import Document
 

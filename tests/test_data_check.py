@@ -19,8 +19,9 @@ from trees import Result, files_below
 
 from qtune import pipeline
 from qtune.config.project import find_project
-from qtune.data import clean, duplicates, passed
-from qtune.data.duplicates import ELSEWHERE, NEW, REPEATED, Duplicates, Place
+from qtune.data.digests import sha256
+from qtune.data.scanning import clean, duplicates, passed
+from qtune.data.scanning.duplicates import ELSEWHERE, NEW, REPEATED, Duplicates, Place
 from qtune.machine.hardware import Hardware
 
 Qtune = Callable[..., Result]
@@ -514,14 +515,14 @@ def test_a_hash_is_known_until_the_file_changes(tmp_path: Path, monkeypatch: pyt
     file = tmp_path / "rows.jsonl"
     file.write_text("one")
     os.utime(file, (1_000_000_000, 1_000_000_000))
-    first = passed.sha256(file)
+    first = sha256(file)
     assert first == hashlib.sha256(b"one").hexdigest()
     read: list[object] = []
     digest = hashlib.file_digest
     monkeypatch.setattr(hashlib, "file_digest", lambda *given: read.append(given) or digest(*given))
-    assert (passed.sha256(file), read) == (first, [])
+    assert (sha256(file), read) == (first, [])
     file.write_text("two")  # as long as before, and this moment: it may change again unnoticed
-    assert passed.sha256(file) == passed.sha256(file) == hashlib.sha256(b"two").hexdigest()
+    assert sha256(file) == sha256(file) == hashlib.sha256(b"two").hexdigest()
     assert len(read) == 2
 
 

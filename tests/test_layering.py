@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -26,6 +27,8 @@ FLOORS = [
     {"cli"},
     {"__main__"},
 ]
+# The rooms inside `data`, likewise; its modules that stand in none are below them, but for `split`.
+DATA_FLOORS = ["reading", "rows", "scanning lengths adding", "split"]
 LIBRARY = {"llamafactory", "torch", "transformers", "datasets", "peft", "trl", "deepspeed", "bitsandbytes"}
 HEAVY = {"torch", "transformers", "datasets", "pydantic", "psutil", "rich", "numpy", "importlib.metadata"}
 HEAVY |= {"qtune.predict.catalogue"}  # and with it every model family: only what estimates needs them
@@ -59,6 +62,17 @@ def test_imports_go_down_only() -> None:
         for file, room, imported in imports()
         if imported != room and floor[imported] >= floor[room]
     ]
+    assert upward == []
+
+
+def test_imports_inside_data_go_down_only() -> None:
+    floor = {room: number for number, rooms in enumerate(DATA_FLOORS, 1) for room in rooms.split()}
+    upward = []
+    for path in sorted((PACKAGE / "data").rglob("*.py")):
+        room = path.relative_to(PACKAGE / "data").with_suffix("").parts[0]
+        for imported in re.findall(r"qtune\.data\.(\w+)[\w.]* import", path.read_text(encoding="utf-8")):
+            if imported != room and floor.get(imported, 0) >= max(floor.get(room, 0), 1):
+                upward.append(f"{path.name}: {room} imports {imported}")
     assert upward == []
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from trees import ROWS, Result, write_tree
 
-from qtune.data.records import pick
+from qtune.data.reading.records import pick
 from qtune.launch import process
 
 Make = Callable[..., Path]

@@ -12,8 +12,8 @@ import pyarrow as pa
 import pyarrow.parquet as parquet
 import pytest
 
-from qtune.data import array_rows, line_rows
-from qtune.data.readers import blocks, rows, unreadable
+from qtune.data.reading import array_rows, line_rows
+from qtune.data.reading.readers import blocks, rows, unreadable
 from qtune.errors import QtuneError
 
 Found = tuple[list[tuple[int, Any]], list[tuple[int, str, str]]]

@@ -11,10 +11,10 @@ import pytest
 from row_cases import CALL, CASES, ENTRIES, PICTURE, Case, registration
 
 from qtune.data.attributes import attributes
-from qtune.data.block import Block
-from qtune.data.plain_rows import recognizer
-from qtune.data.rows import RowCheck
-from qtune.data.samples import Message, Sample, converter
+from qtune.data.reading.block import Block
+from qtune.data.rows.check import RowCheck
+from qtune.data.rows.plain import recognizer
+from qtune.data.rows.samples import Message, Sample, converter
 
 
 @pytest.fixture

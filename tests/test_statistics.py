@@ -18,15 +18,15 @@ from hypothesis import strategies as st
 from trees import TINY_MODEL, Result, files_below
 
 from qtune.config.project import find_project
-from qtune.data import statistics
-from qtune.data.chat import chat_for
-from qtune.data.cutoff import cut_answers
-from qtune.data.packing import greedy_knapsack, padded_tokens
-from qtune.data.processors import Processor, infer_seqlen, processor_for
+from qtune.data.lengths import statistics
+from qtune.data.lengths.chat import chat_for
+from qtune.data.lengths.cutoff import cut_answers
+from qtune.data.lengths.packing import greedy_knapsack, padded_tokens
+from qtune.data.lengths.processors import Processor, infer_seqlen, processor_for
+from qtune.data.lengths.statistics import Statistics, measure, quantile
+from qtune.data.lengths.tokens import Estimate, load_tokenizer, model_directory
 from qtune.data.registrations import Registration, read_registrations
-from qtune.data.samples import Converter, converter
-from qtune.data.statistics import Statistics, measure, quantile
-from qtune.data.tokens import Estimate, load_tokenizer, model_directory
+from qtune.data.rows.samples import Converter, converter
 from qtune.files import Document
 from qtune.predict.steps import predict_steps
 from qtune.schema.chat_templates import chat_template

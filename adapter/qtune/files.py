@@ -244,21 +244,26 @@ def write_together(*paths: Path) -> Iterator[Sequence[IO[bytes]]]:
     try:
         with ExitStack() as stack:
             streams, temporaries = [], []
+            mask = os.umask(0)
+            os.umask(mask)
             for path in paths:
                 path.parent.mkdir(parents=True, exist_ok=True)
                 handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
                 temporaries.append(Path(name))
                 stack.callback(temporaries[-1].unlink, missing_ok=True)
                 streams.append(stack.enter_context(os.fdopen(handle, "wb")))
+                os.fchmod(handle, 0o666 & ~mask)
             yield streams
-            mask = os.umask(0)
-            os.umask(mask)
             for stream in streams:
                 stream.flush()
                 os.fsync(stream.fileno())
-                os.fchmod(stream.fileno(), 0o666 & ~mask)
-            for temporary, path in zip(temporaries, paths, strict=True):
-                temporary.replace(path)
+            with ExitStack() as placed:
+                for temporary, path in zip(temporaries, paths, strict=True):
+                    new = not path.exists()
+                    temporary.replace(path)
+                    if new:
+                        placed.callback(path.unlink)
+                placed.pop_all()
     except OSError as error:
         error.filename = error.filename or str(paths[0])
         raise

@@ -61,7 +61,7 @@ from qtune.values import (
 )
 
 if TYPE_CHECKING:
-    from qtune.data.scan import Report
+    from qtune.data.scanning.scan import Report
     from qtune.doctor.facts import Facts
     from qtune.doctor.host import Demand
     from qtune.doctor.line import Line
@@ -209,7 +209,7 @@ def check_rows(prepared: Prepared, progress: Callable[[int], None] = lambda size
     progress: called with the bytes of each part that was read. Raises QtuneError where a file's library is
     not installed.
     """
-    from qtune.data import passed  # the readers with it, which other commands start without
+    from qtune.data.scanning import passed  # the readers with it, which other commands start without
 
     return passed.check(prepared.sources, prepared.project.root, progress)
 

@@ -13,7 +13,7 @@ from typing import Any
 import orjson
 
 import qtune
-from qtune.data.records import OnFlaw, Record, pick
+from qtune.data.reading.records import OnFlaw, Record, pick
 from qtune.data.registrations import Registration, complete_entry
 from qtune.data.tokenized import token_arguments
 from qtune.errors import ChildFailed, QtuneError

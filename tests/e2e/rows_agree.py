@@ -17,8 +17,8 @@ from row_cases import CASES, PICTURE, Case, registration
 from rows_drawn import drawn
 from rows_verdicts import Library
 
-from qtune.data.rows import RowCheck
-from qtune.data.samples import converter
+from qtune.data.rows.check import RowCheck
+from qtune.data.rows.samples import converter
 
 _EFFECTS = ("refused", "crash", "dropped")
 

@@ -18,9 +18,10 @@ import pyarrow.parquet as parquet
 import pytest
 from scratch import environment
 
-from qtune.data.columns import ColumnTypes
+from qtune.data.file_types import data_files
 from qtune.data.flaws import Flaw
-from qtune.data.readers import blocks, data_files, unreadable
+from qtune.data.reading.columns import ColumnTypes
+from qtune.data.reading.readers import blocks, unreadable
 from qtune.data.registrations import Registration
 from qtune.files import Document
 

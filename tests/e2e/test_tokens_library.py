@@ -16,11 +16,11 @@ from scratch import environment
 from token_cases import PACKED, SETTINGS, samples_for
 from trees import REPOSITORY, TINY_MODEL
 
-from qtune.data.chat import chat_for
-from qtune.data.packing import greedy_knapsack, padded_tokens
-from qtune.data.processors import Fitted, Lengths, Processor, cutoff_of, packs, processor_for
-from qtune.data.samples import Message, Sample
-from qtune.data.tokens import Tokenizer, load_tokenizer
+from qtune.data.lengths.chat import chat_for
+from qtune.data.lengths.packing import greedy_knapsack, padded_tokens
+from qtune.data.lengths.processors import Fitted, Lengths, Processor, cutoff_of, packs, processor_for
+from qtune.data.lengths.tokens import Tokenizer, load_tokenizer
+from qtune.data.rows.samples import Message, Sample
 from qtune.schema import template_names
 
 HERE = Path(__file__).parent

@@ -21,8 +21,8 @@ from qtune.machine.hardware import Hardware
 from qtune.values import DATASETS
 
 if TYPE_CHECKING:  # read by this command alone, and by no other's start
-    from qtune.data.adding import Examined, Found
-    from qtune.data.samples import Sample
+    from qtune.data.adding.look import Examined, Found
+    from qtune.data.rows.samples import Sample
 
 _PRESETS = {"sft": "lora", "dpo": "dpo", "kto": "kto", "pt": "pretrain"}
 _MOST_SHOWN = 300
@@ -68,9 +68,9 @@ def add_command(
     JSON, JSONL, CSV, Parquet, Arrow and text files, folders of one kind of them, data sets of Hugging Face
     and ModelScope. A dataset_info.json is taken over whole.
     """
-    from qtune.data.adding import examine, find_local, find_on_hub
-    from qtune.data.hub import HubData, is_hub_id
-    from qtune.data.register import add_entries, refuse_taken
+    from qtune.data.adding.hub import HubData, is_hub_id
+    from qtune.data.adding.look import examine, find_local, find_on_hub
+    from qtune.data.adding.register import add_entries, refuse_taken
     from qtune.importing.datasets import is_registry
     from qtune.machine.hub import default_hub
 
@@ -125,7 +125,7 @@ def _name(source: str) -> str:
 
 
 def _tell(project: Project, name: str, entry: Mapping[str, Any], found: Found, examined: Examined) -> None:
-    from qtune.data.register import entries_text
+    from qtune.data.adding.register import entries_text
 
     if found.proposal and found.head:
         count = f"{len(found.head.rows):,} row{'s' if len(found.head.rows) > 1 else ''}"
@@ -170,8 +170,8 @@ def _as_the_model_sees_it(
     project: Project, found: Found, sample: Sample | None
 ) -> list[tuple[str, bool]] | None:
     """The sample's text with what is trained on, None where roles tell more, or the template is not known."""
-    from qtune.data.chat import as_text, chat_for
-    from qtune.data.tokens import load_tokenizer
+    from qtune.data.lengths.chat import as_text, chat_for
+    from qtune.data.lengths.tokens import load_tokenizer
 
     if sample is None or found.proposal is None or found.proposal.stage != "sft":
         return None
@@ -207,11 +207,11 @@ def _said(sample: Sample, ranked: bool) -> Iterator[tuple[str, str]]:
 
 
 def _add_registry(project: Project, path: Path, *, force: bool, dry_run: bool, as_json: bool) -> None:
-    from qtune.data.register import add_entries, entries_text, refuse_taken
+    from qtune.data.adding.register import add_entries, entries_text, refuse_taken
     from qtune.importing.datasets import read_registry
 
     registry = read_registry(path, project)
-    refuse_taken(project, list(registry.datasets), force=force)
+    refuse_taken(project, list(registry.datasets), force=force, fix="--force replaces what is there")
     if not dry_run:
         add_entries(project, registry.datasets, force=force)
     if as_json:

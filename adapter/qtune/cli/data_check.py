@@ -24,8 +24,8 @@ from qtune.machine.hardware import Hardware
 from qtune.values import Finding, KeyPath, Value
 
 if TYPE_CHECKING:
-    from qtune.data.clean import Cleaned
-    from qtune.data.scan import Extra, Group, Report
+    from qtune.data.scanning.clean import Cleaned
+    from qtune.data.scanning.scan import Extra, Group, Report
 
 _MOST_GROUPS = 8  # two lines each: with the datasets' own lines about a screenful
 _MOST_QUIET = 6
@@ -67,10 +67,11 @@ def check_command(
 
     Exit code 2 where LLaMA-Factory would stop; what it drops, or trains on all the same, is a warning.
     """
-    from qtune.data import cutoff, passed
-    from qtune.data.clean import clean, refuse_taken
-    from qtune.data.duplicates import Duplicates
-    from qtune.data.scan import scan
+    from qtune.data.lengths import cutoff
+    from qtune.data.scanning import passed
+    from qtune.data.scanning.clean import clean, refuse_taken
+    from qtune.data.scanning.duplicates import Duplicates
+    from qtune.data.scanning.scan import scan
 
     project = here()
     if fix is not None and len(names or []) != 1:
@@ -124,6 +125,7 @@ def check_command(
         if cleaned is not None:
             typer.echo(f"{_count(cleaned.kept, 'row')} written to {cleaned.out}")
             typer.echo(f"{_count(cleaned.left_out, 'row')} left out, with reasons in {cleaned.rejected}")
+            note(f"next: `qtune data add {cleaned.out}`")
     # what is wrong with the whole dataset is wrong with the clean rows too
     errors = [group for item in reports for group in item.groups if group.severity == "error"]
     if stopped or any(cleaned is None or not group.count for group in errors):
@@ -133,7 +135,7 @@ def check_command(
 @contextmanager
 def reading(sources: Sequence[Source]) -> Iterator[Callable[[int], None]]:
     """A bar on a terminal while large files are read; to be called with the bytes of each part."""
-    from qtune.data.readers import data_files
+    from qtune.data.file_types import data_files
 
     total = sum(file.stat().st_size for source in sources for file in data_files(source.path))
     if total < _BAR_FROM_BYTES or not sys.stderr.isatty():
@@ -174,7 +176,7 @@ def _heading(item: Report) -> str:
     text = f"{item.name}: {_count(item.rows, 'row')}, {counts} (stage {item.stage}{use})"
     if item.compared:
         return text
-    from qtune.data.duplicates import MOST_ROWS
+    from qtune.data.scanning.duplicates import MOST_ROWS
 
     return f"{text}; only the first {MOST_ROWS:,} rows were compared with one another"
 
@@ -283,7 +285,7 @@ def _plan(project: Project, names: Sequence[str], preset: str | None) -> _Plan:
 
 def _cutoff_check(plan: _Plan, source: Source, project: Project) -> Extra | None:
     """Whether answers are cut off, where a config says by which length."""
-    from qtune.data.cutoff import cut_answers
+    from qtune.data.lengths.cutoff import cut_answers
 
     if source.registration.name not in plan.configured:
         return None

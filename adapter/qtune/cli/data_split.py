@@ -39,7 +39,7 @@ def split_command(
     if not 0 < share < 1:
         fix = "write e.g. --eval 0.05 for about 5 rows of 100"
         raise QtuneError(f"is {share:g}: a share lies between 0 and 1", where="--eval", fix=fix)
-    from qtune.data.register import add_entries, refuse_taken
+    from qtune.data.adding.register import add_entries, refuse_taken
     from qtune.data.split import EVAL, TRAIN, split
 
     if called is not None:

@@ -28,8 +28,8 @@ from qtune.predict.steps import Steps, predict_steps
 from qtune.values import Config
 
 if TYPE_CHECKING:
+    from qtune.data.lengths.statistics import Distribution, Statistics
     from qtune.data.registrations import Registration
-    from qtune.data.statistics import Distribution, Statistics
 
 # The rows of one dataset are measured alone, whatever a training does with others.
 _ALONE = (
@@ -62,7 +62,7 @@ def stats_command(
     Needs no torch: the model's own tokenizer.json counts where it is on this machine (a directory, or a
     download of either hub); else tokens are estimated from characters, and the output says so.
     """
-    from qtune.data.statistics import measure
+    from qtune.data.lengths.statistics import measure
     from qtune.data.tokenized import token_arguments
 
     project = here()
@@ -83,7 +83,7 @@ def stats_command(
         found = measure(registration, config.block("train"), project.root, advance)
     steps = _steps(config, registration, found)
     if html is not None:
-        from qtune.data.stats_page import page
+        from qtune.data.lengths.page import page
 
         write_atomic(html, page(found))
     if as_json:
@@ -231,7 +231,7 @@ def _planned(planned: Steps, config: Config, packing: bool) -> str:
 @contextmanager
 def _progress(registration: Registration) -> Iterator[Callable[[int, int], None]]:
     """A bar on a terminal while a large file is read, else nothing."""
-    from qtune.data.readers import COLUMNAR_SUFFIXES, data_files
+    from qtune.data.file_types import COLUMNAR_SUFFIXES, data_files
 
     path = registration.path
     files = data_files(path) if path is not None and path.exists() else []

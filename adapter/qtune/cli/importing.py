@@ -60,7 +60,7 @@ def import_command(
 
 
 def _write(project: Project, name: str, imported: Imported) -> None:
-    from qtune.data.register import add_entries
+    from qtune.data.adding.register import add_entries
 
     path = own_preset_path(project, name)
     if imported.datasets:

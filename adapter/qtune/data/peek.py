@@ -10,7 +10,6 @@ from typing import Any
 
 from qtune.errors import QtuneError
 
-JSON_SUFFIXES = (".json", ".jsonl")
 _HEAD_BYTES = 1 << 20
 _COUNTABLE_JSON_BYTES = 1 << 28
 

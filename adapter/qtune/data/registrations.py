@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from qtune.config.project import Project
+from qtune.data.file_types import JSON_SUFFIXES
 from qtune.data.mixing import mixed_rows
-from qtune.data.peek import JSON_SUFFIXES, count_rows, has_key
+from qtune.data.peek import count_rows, has_key
 from qtune.errors import QtuneError
 from qtune.files import Document, read_yaml
 from qtune.schema import column_keys, tag_keys

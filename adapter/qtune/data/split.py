@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import hashlib
 import os
-import tempfile
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import orjson
 
+from qtune.data.file_types import data_files
 from qtune.data.flaws import Flaw
-from qtune.data.readers import data_files
-from qtune.data.records import records
+from qtune.data.reading.records import records
 from qtune.data.registrations import CONVERSATIONS, Registration
 from qtune.errors import QtuneError
+from qtune.files import write_together
 from qtune.schema import column_keys
 
 TRAIN, EVAL = "train", "eval"
@@ -64,7 +64,7 @@ def split(
     columns = _columns(registration)
     threshold, key = int(share * 2**64), str(seed).encode()
     counts = {TRAIN: 0, EVAL: 0}
-    with _written_together(targets[TRAIN], targets[EVAL]) as (train, evaluation):
+    with write_together(targets[TRAIN], targets[EVAL]) as (train, evaluation):
         streams = {TRAIN: train, EVAL: evaluation}
         for record in records(source, lambda file, line, flaw: _refuse(registration, file, line, flaw)):
             side = EVAL if _hash(record.row, columns, key) < threshold else TRAIN
@@ -77,6 +77,9 @@ def split(
                 where=str(source),
                 fix="use another --eval share, or another --seed",
             )
+        for stream in streams.values():  # what comes now may count on them: only their names are missing
+            stream.flush()
+            os.fsync(stream.fileno())
         yield Split(
             targets[TRAIN],
             targets[EVAL],
@@ -136,27 +139,3 @@ def _entry(registration: Registration, file_name: str) -> dict[str, Any]:
     """The source's entry for another file; a number of samples was meant for all of its rows."""
     entry = {key: value for key, value in registration.entry.items() if key != "num_samples"}
     return {**entry, "file_name": Path(registration.entry["file_name"]).with_name(file_name).as_posix()}
-
-
-@contextmanager
-def _written_together(*targets: Path) -> Iterator[Sequence[IO[bytes]]]:
-    """A temporary file beside each target, put into its place at the end, all of them or none."""
-    with ExitStack() as stack:
-        streams, temporaries = [], []
-        for target in targets:
-            handle, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
-            temporaries.append(Path(name))
-            stack.callback(temporaries[-1].unlink, missing_ok=True)
-            streams.append(stack.enter_context(os.fdopen(handle, "wb")))
-        yield streams
-        mask = os.umask(0)
-        os.umask(mask)
-        for stream in streams:
-            stream.flush()
-            os.fsync(stream.fileno())
-            os.fchmod(stream.fileno(), 0o666 & ~mask)
-        with ExitStack() as placed:
-            for temporary, target in zip(temporaries, targets, strict=True):
-                temporary.replace(target)
-                placed.callback(target.unlink)
-            placed.pop_all()

@@ -14,6 +14,8 @@ from typing import Any
 from qtune.config.auto import AUTO
 from qtune.config.model import local_model
 from qtune.config.project import Project
+from qtune.data.digests import sha256
+from qtune.data.file_types import data_files
 from qtune.data.registrations import Registration, complete_entry, names_in, read_registrations
 from qtune.schema import SUPPORTED, arguments
 from qtune.values import Config, Layer, Origin, Value
@@ -171,11 +173,9 @@ def _is_here(registration: Registration) -> bool:
 
 
 def _dataset(registration: Registration, root: Path) -> list[Any]:
-    from qtune.data.readers import data_files  # with its JSON library, for those who need one
-
     assert registration.path is not None
     entry = {key: value for key, value in complete_entry(registration, root).items() if key != "file_name"}
-    return [entry, [[file.name, _content(file)] for file in data_files(registration.path) if file.is_file()]]
+    return [entry, [[file.name, sha256(file)] for file in data_files(registration.path) if file.is_file()]]
 
 
 def _model(train: Mapping[str, Any], root: Path) -> list[Any]:
@@ -185,15 +185,4 @@ def _model(train: Mapping[str, Any], root: Path) -> list[Any]:
     files = sorted(directory.iterdir()) if directory is not None and directory.is_dir() else []
     if isinstance(config, str):
         files.append(root / config)
-    return [[file.name, _content(file)] for file in files if file.is_file() and file.suffix not in _WEIGHTS]
-
-
-def _content(file: Path) -> str:
-    stat = file.stat()
-    return _digest(file, stat.st_size, stat.st_mtime_ns)
-
-
-@cache
-def _digest(file: Path, size: int, changed: int) -> str:
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "blake2b").hexdigest()
+    return [[file.name, sha256(file)] for file in files if file.is_file() and file.suffix not in _WEIGHTS]

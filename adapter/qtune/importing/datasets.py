@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from qtune.config.project import Project
-from qtune.data.detect import propose
-from qtune.data.head import read_head
-from qtune.data.register import file_name
+from qtune.data.adding.detect import propose
+from qtune.data.adding.register import file_name
+from qtune.data.reading.head import read_head
 from qtune.data.registrations import names_in, read_registrations
 from qtune.errors import QtuneError
 from qtune.files import MAX_BYTES, leaves

@@ -1,0 +1,1 @@
+"""Registering data that nobody described."""

@@ -1,0 +1,37 @@
+"""What is in a file, as a hash that is remembered.
+
+It lies in the user's cache: small JSON files that may vanish, be damaged, or not be writable at any time,
+which costs nothing but another read.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from contextlib import suppress
+from pathlib import Path
+
+from qtune.files import write_atomic
+from qtune.resources import cache_directory
+
+# A file that changed so shortly ago may change again within its clock's tick, at the same size.
+_SETTLED_NANOSECONDS = 2_000_000_000
+
+
+def sha256(path: Path) -> str:
+    """Of the file's content, as lowercase hex; read only where it may have changed since the last time."""
+    status = path.stat()
+    state = [str(path.resolve()), status.st_size, status.st_mtime_ns, status.st_ino]
+    name = hashlib.sha256(json.dumps(state[0]).encode()).hexdigest()
+    known = cache_directory() / "data" / "sha256" / f"{name}.json"
+    with suppress(OSError, ValueError, KeyError, TypeError):
+        found = json.loads(known.read_bytes())
+        if found["state"] == state:
+            return str(found["sha256"])
+    with path.open("rb") as stream:
+        digest = hashlib.file_digest(stream, "sha256").hexdigest()
+    if time.time_ns() - status.st_mtime_ns > _SETTLED_NANOSECONDS:
+        with suppress(OSError):
+            write_atomic(known, json.dumps({"state": state, "sha256": digest}))
+    return digest

@@ -1,0 +1,1 @@
+"""How long rows are in tokens, and what follows from it."""

@@ -1,0 +1,107 @@
+"""The rows of Parquet and Arrow files, as datasets/packaged_modules/parquet and arrow read them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from qtune.data.flaws import Flaw
+from qtune.data.reading.block import Block
+from qtune.errors import QtuneError
+
+_BLOCK_ROWS = 1024
+
+
+def parquet_blocks(path: Path) -> Iterator[Block]:
+    """Raises QtuneError where pyarrow is not installed."""
+    return _blocks(path, "a Parquet")
+
+
+def arrow_blocks(path: Path) -> Iterator[Block]:
+    """Raises QtuneError where pyarrow is not installed."""
+    return _blocks(path, "an Arrow")
+
+
+def _blocks(path: Path, kind: str) -> Iterator[Block]:
+    try:
+        import pyarrow
+        import pyarrow.parquet
+    except ImportError:
+        raise QtuneError(
+            f"reading {path.suffix} files needs pyarrow", where=str(path), fix="pip install 'qtune[data]'"
+        ) from None
+    number = 1
+    try:
+        batches = _parquet_batches(path) if path.suffix == ".parquet" else _arrow_batches(path)
+        for batch in batches:
+            if isinstance(batch, Flaw):
+                yield Block([], [], [(1, batch)])
+                continue
+            decoded, places, flaws = _rows(batch, number)
+            yield Block(decoded, places, flaws)
+            number += batch.num_rows
+    except (pyarrow.ArrowException, OSError):
+        broken = Flaw("columnar", "refused", f"is not {kind} file, or is cut off or damaged", "write it anew")
+        yield Block([], [], [(number, broken)])
+
+
+def _rows(batch: Any, number: int) -> tuple[list[Any], list[int] | range, list[tuple[int, Flaw]]]:
+    """The rows that Python can hold; datasets meets the others only when it reads them, in the training."""
+    places = range(number, number + batch.num_rows)
+    try:
+        return batch.to_pylist(), places, []
+    except (ValueError, OverflowError):
+        decoded, kept, flaws = [], [], []
+        for index, place in enumerate(places):
+            try:
+                decoded += batch.slice(index, 1).to_pylist()
+                kept.append(place)
+            except (ValueError, OverflowError):
+                message = "holds a text that is not UTF-8, or a date that no calendar has"
+                flaws.append((place, Flaw("columnar", "crash", message, "mend the value")))
+        return decoded, kept, flaws
+
+
+def _parquet_batches(path: Path) -> Iterator[Any]:
+    import pyarrow.parquet
+
+    with pyarrow.parquet.ParquetFile(path) as file:
+        yield from _unknown_types(file.schema_arrow)
+        if file.num_row_groups and file.metadata.row_group(0).num_rows == 0:
+            # datasets takes its length for the size of its batches
+            yield Flaw("columnar", "refused", "begins with an empty row group", "write it anew, with rows")
+            return
+        yield from file.iter_batches(_BLOCK_ROWS)
+
+
+def _arrow_batches(path: Path) -> Iterator[Any]:
+    """Of both of Arrow's formats: the one that `datasets` writes (a stream), and the one with an index."""
+    import pyarrow
+
+    with pyarrow.memory_map(str(path)) as source:
+        try:
+            batches = pyarrow.ipc.open_stream(source)
+            schema = batches.schema
+        except (pyarrow.ArrowInvalid, OSError):
+            file = pyarrow.ipc.open_file(source)
+            schema = file.schema
+            batches = (file.get_batch(index) for index in range(file.num_record_batches))
+        yield from _unknown_types(schema)
+        for batch in batches:
+            for start in range(0, batch.num_rows, _BLOCK_ROWS):
+                yield batch.slice(start, _BLOCK_ROWS)
+
+
+def _unknown_types(schema: Any) -> Iterator[Flaw]:
+    """Columns of a type that datasets has no name for (features/features.py, _arrow_to_datasets_dtype)."""
+    from pyarrow import types
+
+    for field in schema:
+        inner = [field.type]
+        for kind in inner:
+            inner += [kind.field(index).type for index in range(kind.num_fields)]
+            if types.is_map(kind) or types.is_union(kind) or types.is_interval(kind):
+                name = str(kind).partition("<")[0]
+                message = f"column `{field.name}` has the type {name}, which `datasets` does not know"
+                yield Flaw("columnar", "refused", message, "write it as text, or as a list of objects")

@@ -1,0 +1,314 @@
+"""The types that LLaMA-Factory's loader gives the columns of a dataset, and the rows that do not fit them.
+
+`datasets` has no types given: pyarrow and pandas infer them from the rows that they read at once
+(`Block.batch`), and what comes later must fit those of the first such batch (datasets/arrow_writer.py,
+ArrowWriter.write_table; datasets/table.py, table_cast).
+"""
+
+from __future__ import annotations
+
+import re
+from calendar import monthrange
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from itertools import chain
+from operator import itemgetter
+from typing import Any
+
+from qtune.data.attributes import attributes
+from qtune.data.flaws import Flaw
+from qtune.data.reading.block import Block, Form
+from qtune.data.reading.line_rows import TOO_DEEP
+from qtune.data.reading.repeated_keys import repeated_keys
+from qtune.data.registrations import Registration
+
+_NAMES: dict[type, str] = {
+    str: "text",
+    int: "a number",
+    float: "a number",
+    bool: "true or false",
+    list: "a list",
+    dict: "an object",
+}
+_PLAIN = {"text", "a number", "true or false"}
+_NUMBERS = {"a number", "true or false"}
+_EARLIER = "move such a row to the head of the data: the types are taken from there"
+_AS_TEXT = "write something beside the date in one of the first rows"
+_AS_JSON = "write JSON lines, with quotation marks around the values"
+_FIRST = {"lines": "10 MB", "csv": "10,000 rows"}
+_DEEPEST = 60
+"""pyarrow fails a few levels below (arrow/c/bridge.cc)."""
+
+_TEXTS = ("prompt", "query", "response", "history", "messages", "system", "tools", "chosen", "rejected")
+"""The columns that LLaMA-Factory's converters want text in, or lists of it."""
+
+_time = re.compile(
+    r"(\d{4})-(\d\d)-(\d\d)([ T]([01]\d|2[0-3])(:[0-5]\d(:[0-5]\d)?)?(Z|[+-]([01]\d|2[0-3])(:?[0-5]\d)?)?)?",
+    re.ASCII,
+).fullmatch
+
+_NO_ROWS = Flaw("empty", "refused", "holds no rows", "name a file with data")
+
+
+class ColumnTypes:
+    """Is shown the blocks of one dataset, file after file, and tells what does not fit the columns' types."""
+
+    def __init__(self, registration: Registration) -> None:
+        self._registration = registration
+        self._root = _Column("", "", 0)
+        self._reading = _Reading()
+        self._broken = False
+
+    def flaws(self, block: Block) -> list[tuple[int, Flaw]]:
+        """(index of the row in the block, flaw), in no order."""
+        self._broken |= bool(block.flaws)
+        if not block.rows:
+            return []
+        reading = self._reading
+        if reading.goes_on_with(block) and reading.batch == 1:
+            self._root.settle()
+        reading.keys = 0
+        if not self._root.knows(block.rows, reading):
+            reading.keys = 0
+            for index, row in enumerate(block.rows):
+                reading.row = index
+                self._root.learn(row, reading)
+        found, reading.found = reading.found, []
+        return found + repeated_keys(block, reading.keys)
+
+    def conclusions(self) -> list[Flaw]:
+        """What is wrong with the dataset as a whole."""
+        if not self._root.fields:
+            return [] if self._broken else [_NO_ROWS]
+        return [*self._misread(), *self._wrapped()]
+
+    def _misread(self) -> Iterator[Flaw]:
+        suspects = {
+            column.path: column for column in self._root.below() if column.is_misread(self._reading.form)
+        }
+        if not suspects:
+            return
+        read = attributes(self._registration)
+        used = {getattr(read, name) for name in _TEXTS}
+        for path, column in suspects.items():
+            if column.top in used:
+                what, fix = ("dates", _AS_TEXT) if column.times else ("numbers", _AS_JSON)
+                message = f"all values of `{path}` look like {what}, and are read as {what}, not as text"
+                yield Flaw("misread", "dropped", message, fix)
+
+    def _wrapped(self) -> Iterator[Flaw]:
+        """One object that holds the rows in a list."""
+        if self._reading.rows != 1:
+            return
+        used = set(attributes(self._registration).columns)
+        for name, column in self._root.fields.items():
+            if column.items is not None and used & column.items.fields.keys() - self._root.fields.keys():
+                message = f"is one object, which is read as one row, not as the rows in its list `{name}`"
+                yield Flaw("wrapped", "crash", message, "write the list alone")
+
+
+class _Reading:
+    """Where in the dataset the rows are from, and what was found out about them."""
+
+    def __init__(self) -> None:
+        self.block = Block([], [])
+        self.form: Form = "lines"
+        self.files = 0
+        self.batch = -1
+        self.rows = 0
+        self.row = 0
+        self.keys = 0
+        self.found: list[tuple[int, Flaw]] = []
+
+    def goes_on_with(self, block: Block) -> bool:
+        """Whether a new batch begins."""
+        another = not self.files or block.file != self.block.file
+        begins = another or block.batch != self.block.batch
+        self.files += another
+        self.batch += begins
+        self.rows += len(block.rows)
+        self.block, self.form = block, block.form
+        return begins
+
+    @property
+    def late(self) -> bool:
+        return self.batch > 0
+
+    @property
+    def place(self) -> str:
+        line = f"line {self.block.lines[self.row]}"
+        return line if self.files == 1 else f"{line} of {self.block.file.name}"
+
+    @property
+    def first(self) -> str:
+        """What the types are taken from."""
+        return f"first {_FIRST[self.form]}" if self.files == 1 and self.form in _FIRST else "first file"
+
+    def blame(self, kind: str, message: str, fix: str) -> None:
+        self.found.append((self.row, Flaw(kind, "refused", message, fix)))
+
+
+class _Column:
+    """A column, a member of the objects in one, or the elements of the lists in one.
+
+    types: of the values that need no closer look, but for what is in them; times: whether all
+    texts so far are times, None before the first; dated, whole: whether the first batch made them times, or
+    whole numbers; new: whether it came after the first batch.
+    """
+
+    __slots__ = (
+        "dated",
+        "depth",
+        "fields",
+        "items",
+        "kind",
+        "new",
+        "path",
+        "place",
+        "times",
+        "top",
+        "types",
+        "whole",
+    )
+
+    def __init__(self, path: str, top: str, depth: int) -> None:
+        self.path = path
+        self.top = top
+        self.depth = depth
+        self.kind: str | None = None
+        self.place = ""
+        self.types: set[type] = {type(None)}
+        self.fields: dict[str, _Column] = {}
+        self.items: _Column | None = None
+        self.times: bool | None = None
+        self.dated = self.whole = self.new = False
+
+    def knows(self, values: Sequence[Any], reading: _Reading) -> bool:
+        """Whether nothing is new or wrong; counts the keys of objects."""
+        types = set(map(type, values))
+        if not types <= self.types:
+            return False
+        if dict in types and not self._knows_members(
+            values if len(types) == 1 else [value for value in values if type(value) is dict], reading
+        ):
+            return False
+        if self.items is not None and list in types:
+            elements = chain.from_iterable(value for value in values if type(value) is list)
+            if not self.items.knows(list(elements), reading):
+                return False
+        return not (self.times and str in types and not all(map(_is_time, values)))
+
+    def _knows_members(self, objects: Sequence[dict[str, Any]], reading: _Reading) -> bool:
+        shapes = set(map(tuple, objects))
+        members: dict[str, list[Any]]
+        if len(shapes) == 1:
+            members = {key: list(map(itemgetter(key), objects)) for key in shapes.pop()}
+            reading.keys += len(members) * len(objects)
+        else:
+            members = defaultdict(list)
+            for value in objects:
+                for key, inner in value.items():
+                    members[key].append(inner)
+            reading.keys += sum(map(len, objects))
+        for key, inner in members.items():
+            field = self.fields.get(key)
+            if field is None or not field.knows(inner, reading):
+                return False
+        return True
+
+    def learn(self, value: Any, reading: _Reading) -> None:
+        """Tells what is wrong with the value, and remembers what is new."""
+        if value is None or self._is_wrong(value, reading):
+            return
+        self.types.add(type(value))
+        if isinstance(value, dict):
+            reading.keys += len(value)
+            for key, inner in value.items():
+                (self.fields.get(key) or self._add(key, reading)).learn(inner, reading)
+        elif isinstance(value, list):
+            self.items = self.items or _Column(f"{self.path}[]", self.top, self.depth + 1)
+            for element in value:
+                self.items.learn(element, reading)
+
+    def _add(self, key: str, reading: _Reading) -> _Column:
+        if reading.late and self.path:
+            message = f"an object in `{self.path}` has a key that none has in the {reading.first}"
+            reading.blame("late", message, _EARLIER)
+        elif reading.late:
+            message = f"has the column `{key}`, which no row has in the {reading.first}"
+            reading.blame("late", message, _EARLIER)
+        self.fields[key] = field = _Column(
+            f"{self.path}.{key}" if self.path else key, self.top or key, self.depth + 1
+        )
+        field.new = reading.late
+        return field
+
+    def _is_wrong(self, value: Any, reading: _Reading) -> bool:
+        kind = _NAMES.get(type(value), type(value).__name__)
+        if self.depth > _DEEPEST:
+            reading.found.append((reading.row, TOO_DEEP))
+            return True
+        if self.kind is None:
+            self._begin(kind, reading)
+        elif kind != self.kind and not self._casts(kind, reading):
+            message = f"`{self.path}` is {kind} here and {self.kind} in {self.place}"
+            reading.blame("type", message, "write it alike in all rows, or null")
+            return True
+        if isinstance(value, float) and reading.late and self.whole:
+            if not value.is_integer():
+                message = f"`{self.path}` has a fraction here, and whole numbers only in the {reading.first}"
+                reading.blame("late", message, _EARLIER)
+            return True
+        if isinstance(value, str) and self.times is not False and reading.form == "lines":
+            self.times = _is_time(value)
+            if self.dated and not self.times:
+                message = f"`{self.path}` has a text here, and dates only in the {reading.first}"
+                reading.blame("late", message, _EARLIER)
+        return False
+
+    def _begin(self, kind: str, reading: _Reading) -> None:
+        """The first value of the column."""
+        self.kind, self.place = kind, reading.place
+        known = reading.form == "declared" or (reading.form == "csv" and kind in _NUMBERS)
+        if reading.late and not known and not self.new:
+            message = f"`{self.path}` has its first value here, and none in the {reading.first}"
+            reading.blame("late", message, _EARLIER)
+
+    def _casts(self, kind: str, reading: _Reading) -> bool:
+        """Whether `datasets` makes values of `kind` into values of the first batch's type."""
+        return (
+            reading.late
+            and reading.form in ("csv", "declared")
+            and kind in _PLAIN
+            and (self.kind == "text" or (self.kind in _NUMBERS and kind in _NUMBERS))
+        )
+
+    def settle(self) -> None:
+        """The types of the first batch hold from now on."""
+        self.whole = self.types == {int, type(None)}
+        self.dated = bool(self.times)
+        for column in self._inner():
+            column.settle()
+
+    def is_misread(self, form: Form) -> bool:
+        return bool(self.times) or (form == "csv" and self.kind in _NUMBERS)
+
+    def _inner(self) -> Iterator[_Column]:
+        yield from self.fields.values()
+        if self.items is not None:
+            yield self.items
+
+    def below(self) -> Iterator[_Column]:
+        """All columns within this one."""
+        for column in self._inner():
+            yield column
+            yield from column.below()
+
+
+def _is_time(text: Any) -> bool:
+    """Whether pyarrow takes it for a time (arrow/util/value_parsing.h), null for nothing."""
+    match = _time(text) if isinstance(text, str) else None
+    if match is None:
+        return text is None
+    year, month, day = map(int, match.group(1, 2, 3))
+    return 1 <= month <= 12 and 1 <= day <= monthrange(year or 4, month)[1]

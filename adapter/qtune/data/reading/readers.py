@@ -1,0 +1,97 @@
+"""Reading data files row by row, in constant memory, with the place of each row.
+
+What is read, and what is said to be refused, agrees with the `datasets` builders that LLaMA-Factory reads
+files with (llamafactory/data/loader.py, _load_single_dataset; datasets/packaged_modules).
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from qtune.data.file_types import COLUMNAR_SUFFIXES, JSON_SUFFIXES, SUFFIXES, data_files
+from qtune.data.flaws import Flaw
+from qtune.data.reading.block import Block
+from qtune.data.reading.columnar_rows import arrow_blocks, parquet_blocks
+from qtune.data.reading.csv_rows import csv_blocks
+from qtune.data.reading.encodings import packed, wide
+from qtune.data.reading.json_rows import json_blocks
+from qtune.data.reading.text_rows import text_blocks
+from qtune.errors import QtuneError
+
+_READERS = {
+    ".json": json_blocks,
+    ".jsonl": json_blocks,
+    ".csv": csv_blocks,
+    ".parquet": parquet_blocks,
+    ".arrow": arrow_blocks,
+    ".txt": text_blocks,
+}
+_HEAD_BYTES = 64
+
+_NESTED = Flaw("folder", "refused", "is a folder within the folder of data", "move it elsewhere")
+
+
+def unreadable(path: Path) -> list[tuple[Path, Flaw]]:
+    """What keeps LLaMA-Factory from reading a file or a folder of shards before it looks into any.
+
+    It takes everything in a folder, hidden files and folders too, and wants one type of all.
+    """
+    found = data_files(path)
+    if not found:
+        return [(path, Flaw("folder", "refused", "is an empty folder", "put the data files in it"))]
+    types = Counter(_type(file) for file in found if file.suffix in SUFFIXES)
+    usual = types.most_common(1)[0][0] if types else ""
+    return [(file, flaw) for file in found for flaw in _unfit(file, usual)]
+
+
+def _unfit(file: Path, usual: str) -> Iterator[Flaw]:
+    if file.is_dir():
+        yield _NESTED
+    elif file.suffix not in SUFFIXES:
+        message = f"is none of {', '.join(SUFFIXES)}"
+        yield Flaw("suffix", "refused", message, "convert it, or move it elsewhere")
+    elif _type(file) != usual:
+        message = f"is {_type(file)} where most are {usual}: the files of a folder must be of one type"
+        yield Flaw("suffix", "refused", message, "put it in a folder of its own")
+    if any(sign in str(file.absolute()) for sign in "*?["):
+        # datasets/data_files.py, resolve_pattern
+        message = "has a * ? or [ in its path, which is read as a pattern for names"
+        yield Flaw("name", "refused", message, "rename it")
+
+
+def _type(file: Path) -> str:
+    return "JSON" if file.suffix in JSON_SUFFIXES else file.suffix
+
+
+def blocks(path: Path) -> Iterator[Block]:
+    """The rows of one data file, a bounded number at a time.
+
+    Raises QtuneError where the file's kind is unknown or its library is not installed, OSError where it
+    cannot be opened.
+    """
+    if path.is_dir():
+        raise QtuneError(_NESTED.message, where=str(path), fix=_NESTED.fix)
+    reader = _READERS.get(path.suffix)
+    if reader is None:
+        raise QtuneError(
+            f"LLaMA-Factory does not read `{path.suffix or path.name}` files",
+            where=str(path),
+            fix=f"convert it to one of {', '.join(SUFFIXES)}",
+        )
+    with path.open("rb") as stream:
+        head = stream.read(_HEAD_BYTES)
+    flaw = None if path.suffix in COLUMNAR_SUFFIXES else packed(head) or wide(head)
+    read = reader(path) if flaw is None else [Block([], [], [(1, flaw)])]
+    return (replace(block, file=path) for block in read)
+
+
+def rows(path: Path) -> Iterator[tuple[Path, int, dict[str, Any]]]:
+    """(file, line, row) of each row of a file or folder; what cannot be read is passed over."""
+    for file in data_files(path):
+        for block in blocks(file):
+            for line, row in zip(block.lines, block.rows, strict=True):
+                yield file, line, row

@@ -1,0 +1,1 @@
+"""What LLaMA-Factory does with each row, without the library."""

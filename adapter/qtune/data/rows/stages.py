@@ -1,0 +1,272 @@
+"""What a training stage does with a converted row (llamafactory/data/processor, data/template.py)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from qtune.data.attributes import Attributes
+from qtune.data.flaws import Flaw
+from qtune.data.rows.calls import call_flaws, tools_flaws
+from qtune.data.rows.media import PLACEHOLDERS, MediaCheck
+from qtune.data.rows.samples import ANSWERING, ASKING, ASSISTANT, FUNCTION, SYSTEM, Message, Sample
+
+Row = Mapping[str, Any]
+
+_AS_TEXT = "write it as text"
+_FILL = "write the text or take the row out"
+
+
+def processor_check(names: Attributes, stage: str, media: MediaCheck) -> Pretrain | Supervised:
+    """stage: one of LLaMA-Factory's; dpo reads rows as rm does (llamafactory/train/dpo/workflow.py)."""
+    if stage == "pt":
+        return Pretrain(names)
+    kinds = {"rm": Pairwise, "dpo": Pairwise, "kto": Feedback, "ppo": Unsupervised}
+    return kinds.get(stage, Supervised)(names, media)
+
+
+class Pretrain:
+    """PretrainDatasetProcessor: the first message is the text, and nothing else is looked at."""
+
+    def __init__(self, names: Attributes) -> None:
+        self._names = names
+
+    def flaws(self, row: Row, sample: Sample, left_out: Flaw | None) -> list[Flaw]:
+        """left_out: why the converter left the messages out."""
+        if not sample.prompt:
+            return [replace(left_out or _wrong_stage(self._names, "pt"), effect="crash")]
+        history = self._names.conversation or len(sample.prompt) > 1
+        return _content_flaws(sample.prompt[0], "the first message" if history else _asked(self._names))
+
+
+class Supervised:
+    """SupervisedDatasetProcessor: one answer, and every message is encoded."""
+
+    stage = "sft"
+    trains_on_answers = True
+
+    def __init__(self, names: Attributes, media: MediaCheck) -> None:
+        self._names = names
+        self._media = media
+
+    def flaws(self, row: Row, sample: Sample, left_out: Flaw | None) -> list[Flaw]:
+        """left_out: why the converter left the messages out."""
+        if dropped := left_out or self._unanswered(row, sample):
+            return [dropped]
+        answers = self._answers(sample)
+        flaws = [*self._prompt_flaws(sample), *self._answer_flaws(sample, answers)]
+        if not isinstance(sample.system, str):
+            flaws.append(Flaw("system-not-text", "crash", "the system prompt is not text", _AS_TEXT))
+        flaws += tools_flaws(sample.tools)
+        if self._names.media and not any(flaw.effect == "crash" for flaw in flaws):
+            asked = [message.content for message in sample.prompt]
+            for answer in answers:
+                flaws += self._media.flaws(row, [*asked, answer.content])
+        return flaws
+
+    def _unanswered(self, row: Row, sample: Sample) -> Flaw | None:
+        """Why the processor drops the row."""
+        if (
+            len(sample.prompt) % 2 == 0
+            or len(sample.response) > 1
+            or (self._names.ranking and not sample.response)
+        ):
+            return _wrong_stage(self._names, self.stage)
+        if sample.response:
+            return None
+        column = self._names.response
+        if row.get(column or "") is None:
+            return Flaw("missing-answer", "dropped", f"`{column or 'response'}` is missing or null", _FILL)
+        return Flaw("answer-not-text", "dropped", f"`{column}` is not text", _AS_TEXT)
+
+    def _answers(self, sample: Sample) -> Sequence[Message]:
+        """Those that are encoded."""
+        return sample.response
+
+    def _answer_columns(self) -> Sequence[str | None]:
+        return [] if self._names.conversation else [self._names.response]
+
+    def _prompt_flaws(self, sample: Sample) -> list[Flaw]:
+        flaws = []
+        for message in sample.prompt:
+            subject = _speaker(message)
+            if not self._names.conversation:
+                is_last = message is sample.prompt[-1]
+                subject = _asked(self._names) if is_last else f"a text of `{self._names.history}`"
+            flaws += _content_flaws(message, subject)
+        return flaws
+
+    def _answer_flaws(self, sample: Sample, answers: Sequence[Message]) -> list[Flaw]:
+        columns = self._answer_columns()
+        subjects = [f"`{column}`" for column in columns] or map(_speaker, answers)
+        flaws = []
+        for message, subject in zip(answers, subjects, strict=True):
+            flaws += _content_flaws(message, subject)
+            if message.role in ASKING:
+                fix = f"write `{self._names.role_tag}: {self._names.assistant_tag}`"
+                flaws.append(
+                    Flaw("answer-role", "kept", f"an answer has the role of the {message.role}", fix)
+                )
+        return flaws
+
+
+class Unsupervised(Supervised):
+    """UnsupervisedDatasetProcessor: a single answer is encoded, and never trained on."""
+
+    stage = "ppo"
+
+    def _unanswered(self, row: Row, sample: Sample) -> Flaw | None:
+        return _wrong_stage(self._names, self.stage) if len(sample.prompt) % 2 == 0 else None
+
+    def _answers(self, sample: Sample) -> Sequence[Message]:
+        return sample.response if len(sample.response) == 1 else [Message(ASSISTANT, "")]
+
+    def _answer_flaws(self, sample: Sample, answers: Sequence[Message]) -> list[Flaw]:
+        return [flaw for flaw in super()._answer_flaws(sample, answers) if flaw.effect == "crash"]
+
+
+class Pairwise(Supervised):
+    """PairwiseDatasetProcessor: the chosen answer, then the rejected one."""
+
+    stage = "rm"
+
+    def _unanswered(self, row: Row, sample: Sample) -> Flaw | None:
+        names = self._names
+        if len(sample.response) < 2 and names.ranking:
+            return self._no_pair(row)
+        return (
+            _wrong_stage(names, self.stage)
+            if len(sample.response) < 2 or len(sample.prompt) % 2 == 0
+            else None
+        )
+
+    def _no_pair(self, row: Row) -> Flaw:
+        names = self._names
+        kind, wanted = (dict, "an object with role and text") if names.conversation else (str, "text")
+        pair = [(column, row.get(column)) for column in (names.chosen, names.rejected) if column]
+        missing = [f"`{column}`" for column, answer in pair if answer is None]
+        wrong = [f"`{column}`" for column, answer in pair if not isinstance(answer, kind)]
+        if missing:
+            message = f"{_and(missing)} missing or null"
+            return Flaw("missing-answer", "dropped", message, "write both answers or take the row out")
+        return Flaw("answer-not-text", "dropped", f"{_and(wrong)} not {wanted}", f"write {wanted}")
+
+    def _answer_columns(self) -> Sequence[str | None]:
+        return [self._names.chosen, self._names.rejected]
+
+    def _answer_flaws(self, sample: Sample, answers: Sequence[Message]) -> list[Flaw]:
+        flaws = super()._answer_flaws(sample, answers)
+        if answers[0] == answers[1]:
+            message = "the chosen and the rejected answer are the same"
+            flaws.append(Flaw("same-answers", "kept", message, "take the row out: there is nothing to learn"))
+        return flaws
+
+
+class Feedback(Supervised):
+    """FeedbackDatasetProcessor: a labelled answer, which the next row borrows for its KL estimate."""
+
+    stage = "kto"
+
+    def flaws(self, row: Row, sample: Sample, left_out: Flaw | None) -> list[Flaw]:
+        """left_out: why the converter left the messages out."""
+        found = super().flaws(row, sample, left_out)
+        if any(flaw.effect == "dropped" for flaw in found):
+            return [self._of_dropped(flaw, sample) for flaw in found]
+        answer = self._answers(sample)[0].content or ""
+        if self._names.kto_tag and row.get(self._names.kto_tag) and not answer:
+            message = "an empty answer is labelled good, and trained as a bad one"
+            found.append(Flaw("empty-good-answer", "kept", message, _FILL))
+        if self._has_media(self._answers(sample)):
+            message = (
+                "the answer has a placeholder for media, and at stage kto the row after it stops the training"
+            )
+            found.append(Flaw("media-in-answer", "crash", message, "write it in the prompt"))
+        return found
+
+    def _of_dropped(self, flaw: Flaw, sample: Sample) -> Flaw:
+        """The flaw of a row that is dropped, if the row after it can still borrow its answer."""
+        has_two = len(sample.response) == 2  # for an empty answer it takes the other one
+        borrowed = self._answers(sample) if has_two else sample.response
+        is_there = bool(borrowed) and (has_two or bool(borrowed[0].content))
+        if is_there and not _crashes(borrowed[0]) and not self._has_media(borrowed):
+            return flaw
+        message = f"{flaw.message}; at stage kto the row after it stops the training"
+        return replace(flaw, effect="crash", message=message)
+
+    def _has_media(self, answers: Sequence[Message]) -> bool:
+        """Whether the next row's text has more placeholders by them than media."""
+        texts = [answer.content for answer in answers if isinstance(answer.content, str)]
+        return bool(self._names.media) and any(place in text for text in texts for place in PLACEHOLDERS)
+
+    def _unanswered(self, row: Row, sample: Sample) -> Flaw | None:
+        column = self._names.kto_tag
+        if len(sample.response) < 2 and column:
+            if row.get(column) is None:
+                return Flaw(
+                    "missing-label", "dropped", f"`{column}` is missing or null", "write true or false"
+                )
+            return Flaw(
+                "label-not-boolean", "dropped", f"`{column}` is not true or false", "write true or false"
+            )
+        return (
+            _wrong_stage(self._names, self.stage)
+            if len(sample.response) < 2 or len(sample.prompt) % 2 == 0
+            else None
+        )
+
+    def _answers(self, sample: Sample) -> Sequence[Message]:
+        good, bad = sample.response
+        return [good if good.content else bad]
+
+
+def _wrong_stage(names: Attributes, stage: str) -> Flaw:
+    """For rows that another stage takes."""
+    gives = "with `ranking`" if names.ranking else "with `kto_tag`" if names.kto_tag else "for single answers"
+    fixes = {
+        "rm": "register `ranking: true`, `chosen` and `rejected`",
+        "kto": "register `kto_tag` and a column of true and false",
+    }
+    fix = fixes.get(stage, "take `ranking` and `kto_tag` out of the registration")
+    return Flaw(
+        "wrong-stage", "dropped", f"the row is registered {gives}, which stage {stage} does not take", fix
+    )
+
+
+def _crashes(message: Message) -> bool:
+    return any(flaw.effect == "crash" for flaw in _content_flaws(message, ""))
+
+
+def _content_flaws(message: Message, subject: str) -> list[Flaw]:
+    content: Any = message.content
+    if message.role == SYSTEM:
+        fix = "write the assistant's role, or another tag for one of them"
+        return [Flaw("system-not-first", "crash", f"{subject} has the role of the system", fix)]
+    if content is None:
+        return [Flaw("content-missing", "crash", f"{subject} is missing or null", _FILL)]
+    if isinstance(content, list):
+        fix = "write one text, with <image> where an image belongs and the files in a column `images`"
+        return [Flaw("content-parts", "crash", f"{subject} is a list of parts, not text", fix)]
+    if not isinstance(content, str):
+        return [Flaw("content-not-text", "crash", f"{subject} is not text", _AS_TEXT)]
+    if message.role == FUNCTION:
+        return call_flaws(content)
+    what = "answer" if message.role in ANSWERING else "prompt"
+    if not content:
+        return [Flaw(f"empty-{what}", "kept", f"{subject} is empty", _FILL)]
+    if content.isspace():
+        return [Flaw(f"blank-{what}", "kept", f"{subject} holds nothing but spaces", _FILL)]
+    return []
+
+
+def _asked(names: Attributes) -> str:
+    columns = [f"`{column}`" for column in (names.prompt, names.query) if column]
+    return columns[0] if len(columns) == 1 else f"the prompt ({', '.join(columns)})"
+
+
+def _speaker(message: Message) -> str:
+    return f"{'a' if message.role in ('user', 'function') else 'an'} {message.role} message"
+
+
+def _and(columns: Sequence[str]) -> str:
+    return f"{' and '.join(columns)} {'is' if len(columns) == 1 else 'are'}"

@@ -1,0 +1,79 @@
+"""Characters that hardly anyone means to train on, and placeholders that nothing fills."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from qtune.data.attributes import Attributes
+from qtune.data.flaws import Flaw
+from qtune.data.reading.block import Block
+from qtune.data.rows.media import PLACEHOLDERS
+
+_CONTROLS = bytes(code for code in (*range(32), 127) if code not in b"\t\n\r")
+_CONTROL_CHARACTER = Flaw(
+    "control-character",
+    "kept",
+    "the text holds control characters",
+    r"take them out; if they come from LaTeX, JSON wants its backslash twice: \\frac, not \frac",
+)
+_REPLACEMENT_CHARACTER = Flaw(
+    "replacement-character",
+    "kept",
+    "the text holds U+FFFD, which stands where a character was lost",
+    "read the original again in its true encoding",
+)
+_ESCAPED = re.compile(rb"\\(?:[bf]|u(?:00[01]|003[cC]|007[fF]|[fF]{3}[dD]))")
+"""How JSON writes them, and the `<` of a placeholder. Fast, because it begins with one certain byte."""
+
+
+class TextCheck:
+    """Flaws of single characters: dear to look for, and rare, so that a whole block is ruled out first."""
+
+    def __init__(self, names: Attributes) -> None:
+        self._columns = names.columns
+        self._placeholders = () if names.media else PLACEHOLDERS
+        self._written = tuple(placeholder.encode() for placeholder in self._placeholders)
+
+    def suspects(self, block: Block) -> bool:
+        """Whether any row of the block may have such a flaw."""
+        text = block.text
+        return (
+            not text
+            or (b"\\" in text and _is_escaped(text))
+            or b"\x7f" in text
+            or (not text.isascii() and b"\xef\xbf\xbd" in text)
+            or (b"<" in text and any(written in text for written in self._written))
+        )
+
+    def flaws(self, row: Mapping[str, Any]) -> list[Flaw]:
+        texts = "\n".join(text for column in self._columns for text in _texts(row.get(column)))
+        written = texts.encode("utf-8", "surrogatepass")
+        flaws = []
+        if len(written.translate(None, _CONTROLS)) < len(written):
+            flaws.append(_CONTROL_CHARACTER)
+        if "\ufffd" in texts:
+            flaws.append(_REPLACEMENT_CHARACTER)
+        for placeholder in self._placeholders:
+            if placeholder in texts:
+                column = f"{placeholder.strip('<>')}s"
+                message = (
+                    f"{placeholder} stands in the text without a column `{column}`: trained as plain text"
+                )
+                fix = f"register the column; a model that takes {column} stops at such a row"
+                flaws.append(Flaw("placeholder-alone", "kept", message, fix))
+        return flaws
+
+
+def _is_escaped(text: bytes) -> bool:
+    """LaTeX's `\\\\b` is a backslash and a b, and no control character."""
+    return _ESCAPED.search(text) is not None and _ESCAPED.search(text.replace(b"\\\\", b"")) is not None
+
+
+def _texts(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict | list):
+        for inner in value.values() if isinstance(value, dict) else value:
+            yield from _texts(inner)

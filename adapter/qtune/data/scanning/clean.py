@@ -1,0 +1,122 @@
+"""The rows that LLaMA-Factory trains on as a new file, the others beside it with what is wrong with them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from qtune.data.file_types import JSON_SUFFIXES, data_files
+from qtune.data.reading.block import Block
+from qtune.data.scanning.duplicates import NEW
+from qtune.data.scanning.scan import Examiner, shown
+from qtune.data.sources import Source
+from qtune.errors import QtuneError
+from qtune.files import write_together
+
+_REPEATS = "says the same as an earlier row"
+
+
+@dataclass(frozen=True, slots=True)
+class Cleaned:
+    """The two files that were written, and the rows in each."""
+
+    out: Path
+    rejected: Path
+    kept: int
+    left_out: int
+
+    def to_plain(self) -> dict[str, Any]:
+        return {
+            name: str(value) if isinstance(value, Path) else value for name, value in asdict(self).items()
+        }
+
+
+def clean(
+    source: Source,
+    root: Path,
+    marks: bytes,
+    out: Path,
+    progress: Callable[[int], None] = lambda size: None,
+) -> Cleaned:
+    """Write the good rows, each once, to `out`, and the others beside it as {file, line, reasons, row}.
+
+    root: the project's; marks: of the rows, from `Duplicates`, without those of rows beyond its room. Lines
+    of a JSONL file stay byte for byte; other files become JSONL. Both files are written whole or not at all,
+    over what is there: ask `refuse_taken` first. Raises QtuneError where no row is good.
+    """
+    rejected = beside(out)
+    kept = left_out = position = 0
+    with write_together(out, rejected) as (good, bad):
+        for part in Examiner(source):
+            left, text = set(part.left), _texts(part.block)
+            lost: list[tuple[int, list[str], dict[str, Any] | None]] = [
+                (line, [flaw.message], None)
+                for line, flaw in part.block.flaws
+                if flaw.effect != "kept" and line not in part.block.lines
+            ]
+            for index, line in enumerate(part.block.lines):
+                reasons = [flaw.message for flaw in part.flaws.get(index, ()) if flaw.effect != "kept"]
+                if index in left:
+                    if position < len(marks) and marks[position] != NEW:
+                        reasons = [_REPEATS]
+                    else:
+                        good.write(text(index))
+                        kept += 1
+                    position += 1
+                if reasons:
+                    lost.append((line, reasons, part.block.rows[index]))
+            for line, reasons, row in sorted(lost, key=lambda item: item[0]):
+                found = {"file": shown(part.file, root), "line": line, "reasons": reasons, "row": row}
+                bad.write(orjson.dumps(found, default=str, option=orjson.OPT_APPEND_NEWLINE))
+            left_out += len(lost)
+            progress(len(part.block.text))
+        if not kept:
+            raise QtuneError("no row is good", where=str(source.path), fix="mend what the check found")
+    return Cleaned(out, rejected, kept, left_out)
+
+
+def beside(out: Path) -> Path:
+    """Where the rejected rows go."""
+    return out.with_suffix(".rejected.jsonl")
+
+
+def refuse_taken(source: Source, out: Path, *, force: bool) -> None:
+    """Raises QtuneError where `out` is no JSON file, where a file to be written is one of the data's own, or
+    is there already (unless `force`)."""
+    if out.suffix not in JSON_SUFFIXES:
+        raise QtuneError("is no name for JSON lines", where=str(out), fix=f"name it {out.stem}.jsonl")
+    own = [file.resolve() for file in data_files(source.path)]
+    for target in (out, beside(out)):
+        if target.resolve() in own:
+            fix = "name a new file: this one stays as it is"
+            raise QtuneError("is the data itself", where=str(target), fix=fix)
+        if target.exists() and not force:
+            fix = "--force writes it anew, or name another file"
+            raise QtuneError("is there already", where=str(target), fix=fix)
+
+
+def _texts(block: Block) -> Callable[[int], bytes]:
+    """The bytes of each row of a block, by its index, the end of the line included."""
+    lines = block.text.split(b"\n") if block.form == "lines" else []
+    alone = Counter(block.lines)
+
+    def text(index: int) -> bytes:
+        row, line = block.rows[index], block.lines[index]
+        if lines and alone[line] == 1 and _loads(lines[line - block.begin]) == row:
+            return lines[line - block.begin] + b"\n"
+        return orjson.dumps(row, default=str, option=orjson.OPT_APPEND_NEWLINE)
+
+    return text
+
+
+def _loads(line: bytes) -> Any:
+    """None for what is no JSON by itself, as the first line of a row over several."""
+    try:
+        return orjson.loads(line)
+    except ValueError:
+        return None
