@@ -17,7 +17,7 @@ from trees import REPOSITORY, Result, files_below
 from qtune import pipeline
 from qtune.pipeline import Prepared
 
-COMMANDS = ["init", "presets", "show", "check", "render", "train", "data"]
+COMMANDS = ["init", "presets", "show", "check", "doctor", "render", "train", "data"]
 
 
 def refused(result: Result, *says: str) -> None:

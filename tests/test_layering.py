@@ -21,16 +21,17 @@ FLOORS = [
     {"config"},
     {"data", "templates"},
     {"checks", "predict", "render", "manifest", "launch"},
-    {"runs", "sharing", "importing", "preview"},
+    {"runs", "sharing", "importing", "preview", "doctor"},
     {"pipeline"},
-    {"compare"},
+    {"compare", "candidates"},
     {"cli"},
     {"__main__"},
 ]
 # The rooms inside `data`, likewise; its modules that stand in none are below them, but for `split`.
 DATA_FLOORS = ["reading", "rows", "scanning lengths adding", "split"]
-LIBRARY = {"llamafactory", "torch", "transformers", "datasets", "peft", "trl"}
+LIBRARY = {"llamafactory", "torch", "transformers", "datasets", "peft", "trl", "deepspeed", "bitsandbytes"}
 HEAVY = {"torch", "transformers", "datasets", "pydantic", "psutil", "rich", "numpy", "importlib.metadata"}
+HEAVY |= {"qtune.predict.catalogue"}  # and with it every model family: only what estimates needs them
 
 
 def imports() -> Iterator[tuple[str, str, str]]:

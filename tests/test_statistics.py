@@ -28,7 +28,7 @@ from qtune.data.lengths.tokens import Estimate, load_tokenizer, model_directory
 from qtune.data.registrations import Registration, read_registrations
 from qtune.data.rows.samples import Converter, converter
 from qtune.files import Document
-from qtune.predict import predict_steps
+from qtune.predict.steps import predict_steps
 from qtune.schema.chat_templates import chat_template
 
 TRAIN = {"template": "qwen", "model_name_or_path": str(TINY_MODEL), "cutoff_len": 64}

@@ -8,6 +8,7 @@
 from __future__ import annotations
 
 import signal
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -38,9 +39,10 @@ from qtune.files import leaves, read_yaml, write_atomic
 from qtune.launch import failures, process
 from qtune.launch.plan import CLI, into, plan_launch, with_tokens
 from qtune.machine.hardware import Hardware
-from qtune.machine.stack import Stack
+from qtune.machine.hub import why_unreachable
+from qtune.machine.stack import Stack, installed_stack, version
 from qtune.manifest import Manifest
-from qtune.predict import Steps, predict_steps
+from qtune.predict.steps import Steps, predict_steps
 from qtune.render import render
 from qtune.runs import Run
 from qtune.schema import DERIVED
@@ -60,9 +62,13 @@ from qtune.values import (
 
 if TYPE_CHECKING:
     from qtune.data.scanning.scan import Report
+    from qtune.doctor.facts import Facts
+    from qtune.doctor.host import Demand
+    from qtune.doctor.line import Line
 
 RENDERED = "rendered"
 CURRENT = "current"
+_HUB_SECONDS = 3.0
 
 
 @dataclass(frozen=True)
@@ -208,6 +214,23 @@ def check_rows(prepared: Prepared, progress: Callable[[int], None] = lambda size
     return passed.check(prepared.sources, prepared.project.root, progress)
 
 
+def doctor(prepared: Prepared) -> list[Line]:
+    """Whether this machine can train it: every verdict, some of which take a child process seconds."""
+    from qtune.doctor import examine, probe
+
+    facts = _facts(prepared)
+    hub = facts.hub
+    unreachable = None if hub.offline else why_unreachable(hub.endpoint, _HUB_SECONDS)
+    return examine(facts, probe.ask(_python()), unreachable, prepared.findings, prepared.config.name)
+
+
+def preflight(prepared: Prepared) -> list[Line]:
+    """The verdicts that are no `ok`, of those that take no import of torch; none where nothing can train."""
+    from qtune.doctor import preflight
+
+    return preflight(_facts(prepared), version) if installed_stack() is not None else []
+
+
 def write(prepared: Prepared) -> Path:
     """Write the rendered directory and make it the current one; the directory.
 
@@ -322,6 +345,45 @@ def launch(
     else:
         run.end("finished", outcome.exit_code, None)
     return run
+
+
+def _facts(prepared: Prepared) -> Facts:
+    from qtune.doctor.facts import gather
+    from qtune.doctor.needs import needs_of
+
+    project, config = prepared.project, prepared.config
+    needs = needs_of(config, prepared.hardware, prepared.registrations, project.root)
+    return gather(needs, prepared.findings, project.root, project.runs, _python(), _demand(prepared))
+
+
+def _python() -> Path:
+    """The training's; where there is none, the one that it would be installed for."""
+    try:
+        return process.find_python()
+    except QtuneError:
+        return Path(sys.executable)
+
+
+def _demand(prepared: Prepared) -> Demand:
+    """What the estimate says; nothing where the config is wrong, or nothing tells of the model's shapes."""
+    from qtune.doctor.host import Demand
+    from qtune.predict.memory import estimate
+    from qtune.predict.models import load
+
+    train = prepared.config.block("train")
+    if prepared.errors:
+        return Demand()
+    try:
+        model = load(
+            train["model_name_or_path"],
+            prepared.project.root,
+            revision=train.get("model_revision", "main"),
+            cache_dir=train.get("cache_dir"),
+        )
+    except QtuneError:
+        return Demand()
+    found = estimate(prepared.config, model, prepared.hardware)
+    return Demand(found.gpu.expected, found.host.expected, found.checkpoint, found.disk)
 
 
 def _rendered_name(name: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import subprocess
 import sys
@@ -136,3 +137,12 @@ def test_train_says_how_to_install_the_stack(
     assert "pip install 'qtune[train]'" in refused.stderr
     assert refused.stdout == ""
     assert not (tmp_path / "runs").exists()
+
+
+def test_doctor_says_what_is_missing_where_there_is_no_torch(installed: Installed, tmp_path: Path) -> None:
+    installed.qtune("init", directory=tmp_path)
+    told = installed.qtune("doctor", "lora", "--json", directory=tmp_path, exit_code=1).stdout
+    lines = {line["subject"]: line for line in json.loads(told)["lines"]}
+    assert lines["Python"]["level"] == "ok"
+    for subject in ("llamafactory", "torch", "torch's builds"):
+        assert lines[subject]["level"] == "failure" and "pip install 'qtune[train]'" in lines[subject]["fix"]

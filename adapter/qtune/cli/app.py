@@ -17,7 +17,22 @@ from qtune.machine.hardware import Hardware, detect_hardware, parse_hardware
 from qtune.machine.stack import Stack, installed_stack
 from qtune.values import KeyPath, Layer, Origin, Value
 
-_STORY = ("init", "data", "presets", "import", "copy", "show", "diff", "schema", "check", "render", "train")
+_STORY = (
+    "init",
+    "data",
+    "presets",
+    "import",
+    "copy",
+    "show",
+    "diff",
+    "schema",
+    "check",
+    "doctor",
+    "estimate",
+    "recommend",
+    "render",
+    "train",
+)
 
 
 class _InOrderOfUse(TyperGroup):

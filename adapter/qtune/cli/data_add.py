@@ -68,10 +68,11 @@ def add_command(
     JSON, JSONL, CSV, Parquet, Arrow and text files, folders of one kind of them, data sets of Hugging Face
     and ModelScope. A dataset_info.json is taken over whole.
     """
+    from qtune.data.adding.hub import HubData, is_hub_id
     from qtune.data.adding.look import examine, find_local, find_on_hub
     from qtune.data.adding.register import add_entries, refuse_taken
-    from qtune.data.hub import HubData, default_hub, is_hub_id
     from qtune.importing.datasets import is_registry
+    from qtune.machine.hub import default_hub
 
     project = here()
     path = Path(source).expanduser()

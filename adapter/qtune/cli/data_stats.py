@@ -24,7 +24,7 @@ from qtune.cli.data import ForPresetOption, NameArgument, data_app, registered
 from qtune.cli.output import note, print_json, print_table, report
 from qtune.config.presets import DEFAULT
 from qtune.files import write_atomic
-from qtune.predict import Steps, predict_steps
+from qtune.predict.steps import Steps, predict_steps
 from qtune.values import Config
 
 if TYPE_CHECKING:

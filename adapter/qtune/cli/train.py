@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from typing import Annotated
 
 import typer
 
 from qtune import pipeline
+from qtune.cli import doctor
 from qtune.cli.app import (
     DatasetOption,
     HardwareOption,
@@ -17,20 +19,20 @@ from qtune.cli.app import (
     hardware_from,
     here,
     override_layers,
-    stack_from,
 )
 from qtune.cli.complete import preset_names
 from qtune.cli.data_check import reading, show_reports
-from qtune.cli.output import complain, note
+from qtune.cli.output import complain, note, report
 from qtune.cli.presets import stop_on_errors
 from qtune.config.presets import DEFAULT
-from qtune.config.project import Project
 from qtune.errors import QtuneError
 from qtune.launch.compiled import missing_operations
+from qtune.machine.stack import Stack, installed_stack
 from qtune.pipeline import Prepared
 from qtune.runs import Run
 
 _MOST_GROUPS = 4
+_FORCED = "going on all the same (--force)"
 
 
 @app.command("train")
@@ -51,13 +53,18 @@ def train_command(
     dataset: DatasetOption = None,
     assignments: SetOption = None,
     hardware: HardwareOption = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="Train although this machine lacks what the training needs.")
+    ] = False,
 ) -> None:
     """Train: run llamafactory-cli on the rendered files, keep its log, and record the run.
 
     Without PRESET it trains what `qtune render` wrote last, edits by hand included. Everything goes to
     runs/NAME: the model or adapter, checkpoints, train.log, and the record qtune.json.
 
-    Exit code 1 where the training failed, 130 where Ctrl-C ended it.
+    What `qtune doctor` can tell within a second is looked at first, then the data's rows.
+
+    Exit code 1 where the training failed, 2 where it could only fail, 130 where Ctrl-C ended it.
     """
     pipeline.require_launcher(name)
     project = here()
@@ -69,28 +76,51 @@ def train_command(
             raise QtuneError(
                 "options change what is rendered, and nothing is rendered without a preset", fix=fix
             )
-        prepared = _rendered(project, rendered)
+        prepared = _suited(lambda stack: pipeline.read_rendered(project, rendered, stack), force=force)
+        changed = pipeline.stale_layers(prepared)
+        if changed:
+            note(f"note: {', '.join(changed)} changed since this was rendered; `qtune render` takes that in")
+        _look(prepared, force=force)
     else:
         if preset is None:
             note(f"nothing is rendered yet, and no preset named: taking `{DEFAULT}`")
-        prepared = pipeline.prepare(
-            preset or DEFAULT, project, hardware_from(hardware), layers, stack=stack_from(hardware)
+        machine = hardware_from(hardware)
+        prepared = _suited(
+            lambda stack: pipeline.prepare(preset or DEFAULT, project, machine, layers, stack=stack),
+            force=force,
         )
-        stop_on_errors(prepared)
-        _check_rows(prepared)
+        _look(prepared, force=force)
         pipeline.write(prepared)
     run = pipeline.launch(prepared, name=name, begin=lambda run: _announce(run, prepared), show=_show)
     _tell(run)
 
 
-def _rendered(project: Project, name: str) -> Prepared:
-    prepared = pipeline.read_rendered(project, name)
+def _suited(prepare: Callable[[Stack | None], Prepared], *, force: bool) -> Prepared:
+    """The config checked for what is installed here; with `force` for any machine where it fails on this one.
+
+    Leaves with exit code 2 where there is an error.
+    """
+    prepared = prepare(installed_stack())
+    if prepared.errors and force:
+        anywhere = prepare(None)
+        if not anywhere.errors:
+            report(prepared.findings)
+            note(_FORCED)
+            return anywhere
     stop_on_errors(prepared)
-    changed = pipeline.stale_layers(prepared)
-    if changed:
-        note(f"note: {', '.join(changed)} changed since this was rendered; `qtune render` takes that in")
-    _check_rows(prepared)
     return prepared
+
+
+def _look(prepared: Prepared, *, force: bool) -> None:
+    """At the machine, then at the data's rows; leave with exit code 2 where the training can only fail."""
+    lines = pipeline.preflight(prepared)
+    doctor.show(lines, numbered=False, err=True)
+    if any(line.level == "failure" for line in lines):
+        if not force:
+            note("nothing was started; `qtune doctor` looks closer, `--force` trains all the same")
+            raise typer.Exit(2)
+        note(_FORCED)
+    _check_rows(prepared)
 
 
 def _check_rows(prepared: Prepared) -> None:

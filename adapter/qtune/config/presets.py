@@ -88,8 +88,8 @@ class PresetStore:
         return source in self._sources and bare in _names_in(self._sources[source])
 
     def catalogue(self) -> list[Preset]:
-        """All presets by group; in each those that need the most memory first, those that do not say last."""
-        return sorted((self.load(name) for name in self.names()), key=_catalogue_order)
+        """All presets in the order of the catalogue; raises QtuneError where one cannot be read."""
+        return sorted((self.load(name) for name in self.names()), key=catalogue_order)
 
     def load(self, name: str, asked_by: str | None = None) -> Preset:
         """The preset called `name`, or `source/name`.
@@ -231,7 +231,8 @@ def _listed(keys: Sequence[str]) -> str:
     return ", ".join(f"`{key}`" for key in keys)
 
 
-def _catalogue_order(preset: Preset) -> tuple[int, str, tuple[float, float, str]]:
+def catalogue_order(preset: Preset) -> tuple[int, str, tuple[float, float, str]]:
+    """By group; in each those that need the most memory first, those that do not say last."""
     known = _GROUPS.index(preset.group) if preset.group in _GROUPS else len(_GROUPS) + (not preset.group)
     return known, preset.group, _memory_order(preset)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from importlib.util import find_spec
 from pathlib import Path
 
 from qtune.machine.hardware import Hardware
@@ -19,8 +20,17 @@ def missing_operations(config: Config, hardware: Hardware) -> list[str]:
     """The operations that this config needs and DeepSpeed's cache lacks, in words.
 
     The cache is TORCH_EXTENSIONS_DIR, by default below the home directory
-    (torch/utils/cpp_extension.py, get_default_build_root).
+    (torch/utils/cpp_extension.py, get_default_build_root). Nothing is compiled that DeepSpeed was installed
+    with (deepspeed/ops/op_builder/builder.py, OpBuilder.load).
     """
+    needed = needed_operations(config, hardware)
+    cache = Path(os.environ.get("TORCH_EXTENSIONS_DIR") or Path.home() / ".cache" / "torch_extensions")
+    built = {path.stem for path in cache.glob("**/*.so")} if needed and cache.is_dir() else set()
+    return [_NAMES[name] for name in needed if name not in built]
+
+
+def needed_operations(config: Config, hardware: Hardware) -> list[str]:
+    """DeepSpeed's operations that this config needs, but for those that DeepSpeed was installed with."""
     if not config.uses_zero:
         return []
     devices = [config.get("zero", block, "device") for block in ("offload_optimizer", "offload_param")]
@@ -29,6 +39,11 @@ def missing_operations(config: Config, hardware: Hardware) -> list[str]:
         needed.append("deepspeed_shm_comm")
     elif devices[0] in ("cpu", "nvme"):
         needed.append("cpu_adam")
-    cache = Path(os.environ.get("TORCH_EXTENSIONS_DIR") or Path.home() / ".cache" / "torch_extensions")
-    built = {path.stem for path in cache.glob("**/*.so")} if cache.is_dir() else set()
-    return [_NAMES[name] for name in needed if name not in built]
+    return [name for name in needed if name not in _installed()]
+
+
+def _installed() -> set[str]:
+    spec = find_spec("deepspeed")
+    directories = spec.submodule_search_locations or () if spec else ()
+    found = (path for directory in directories for path in Path(directory).glob("ops/*/*_op.*.so"))
+    return {path.name.split("_op.")[0] for path in found}

@@ -43,7 +43,8 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Answer:
-    """What a program printed, and its exit code; None where it was ended for taking too long."""
+    """What a program printed, and its exit code; None where it was ended for taking too long, with what it
+    had printed until then."""
 
     exit_code: int | None
     out: bytes
@@ -114,7 +115,7 @@ def ask(
                 os.killpg(child.pid, signal.SIGKILL)
             child.wait()
             if isinstance(ended, subprocess.TimeoutExpired):
-                return Answer(None, b"", b"")
+                return Answer(None, ended.output or b"", ended.stderr or b"")
             raise
 
 

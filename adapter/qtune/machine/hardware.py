@@ -10,7 +10,7 @@ from typing import Any
 from qtune.errors import QtuneError
 
 _SPEC = re.compile(r"(?P<count>\d+)x(?P<memory>\d+(?:\.\d+)?)GB", re.IGNORECASE)
-_AMPERE = 8  # the first CUDA compute capability (major) with bf16
+AMPERE = 8  # the first CUDA compute capability (major) with bf16
 
 
 @dataclass(frozen=True)
@@ -58,17 +58,17 @@ def detect_hardware() -> Hardware:
     except pynvml.NVMLError:  # no driver here
         return Hardware(cores=_usable_cores())
     try:
-        devices = _visible_devices(pynvml)
+        devices = visible_devices(pynvml)
         if not devices:
             return Hardware(cores=_usable_cores())
         memory = min(pynvml.nvmlDeviceGetMemoryInfo(device).total for device in devices)
         capability = min(pynvml.nvmlDeviceGetCudaComputeCapability(device)[0] for device in devices)
-        return Hardware(len(devices), round(memory / 2**30), capability >= _AMPERE, _usable_cores())
+        return Hardware(len(devices), round(memory / 2**30), capability >= AMPERE, _usable_cores())
     finally:
         pynvml.nvmlShutdown()
 
 
-def _visible_devices(pynvml: Any) -> list[Any]:
+def visible_devices(pynvml: Any) -> list[Any]:
     """As CUDA reads the variable: indices or UUIDs, of which the first invalid one ends the list."""
     count = pynvml.nvmlDeviceGetCount()
     wanted = os.environ.get("CUDA_VISIBLE_DEVICES")

@@ -33,29 +33,31 @@ def installed_stack() -> Stack | None:
     """This machine's, None where LLaMA-Factory is not installed: nothing will train here then."""
     if not _has_module("llamafactory"):
         return None
-    return Stack(_has_module, _version, _has_compiler, _has_header)
+    return Stack(_has_module, version, lambda: compiler() is not None, has_header)
 
 
 def _has_module(name: str) -> bool:
     return find_spec(name) is not None
 
 
-def _version(distribution: str) -> str | None:
+def version(distribution: str) -> str | None:
+    """The installed one, None where it is not installed."""
     # slower than all other imports of a check together
-    from importlib.metadata import PackageNotFoundError, version
+    from importlib import metadata
 
     try:
-        return version(distribution)
-    except PackageNotFoundError:
+        return metadata.version(distribution)
+    except metadata.PackageNotFoundError:
         return None
 
 
-def _has_compiler() -> bool:
-    """As torch looks for one (torch/utils/cpp_extension.py, get_cxx_compiler)."""
-    return shutil.which(os.environ.get("CXX", "c++")) is not None
+def compiler() -> str | None:
+    """The C++ compiler's path, as torch looks for one (torch/utils/cpp_extension.py, get_cxx_compiler)."""
+    return shutil.which(os.environ.get("CXX", "c++"))
 
 
-def _has_header(name: str) -> bool:
+def has_header(name: str) -> bool:
+    """Whether a C header is where compilers look."""
     named = [os.environ.get(variable, "").split(os.pathsep) for variable in _INCLUDE_VARIABLES]
     directories = [*_INCLUDES, f"{sys.prefix}/include", *(path for paths in named for path in paths if path)]
     return any((Path(directory) / name).is_file() for directory in directories)

@@ -10,9 +10,9 @@ from typing import Any
 
 from qtune.config.project import Project
 from qtune.data.adding.detect import Proposal, propose
+from qtune.data.adding.hub import HubData, look_at
 from qtune.data.adding.register import as_registration, file_name
 from qtune.data.flaws import Flaw
-from qtune.data.hub import HubData, look_at
 from qtune.data.reading.head import Head, read_head
 from qtune.data.rows.check import RowCheck
 from qtune.data.rows.samples import Sample, converter

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from qtune.config.model import local_model
-from qtune.data.hub import huggingface_cache
 from qtune.errors import QtuneError
+from qtune.machine.hub import huggingface_cache
 from qtune.schema.chat_templates import ChatTemplate
 
 FILE = "tokenizer.json"

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from qtune.predict import predict_steps
+from qtune.predict.steps import predict_steps
 
 BASE = {"per_device_train_batch_size": 2, "gradient_accumulation_steps": 4, "num_train_epochs": 3}
 

@@ -7,12 +7,13 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from qtune.data.file_types import SUFFIXES
 from qtune.errors import QtuneError
+from qtune.machine.hub import Name as Hub
+from qtune.machine.hub import huggingface_cache, offline_variable
 
-Hub = Literal["huggingface", "modelscope"]
 _KEYS: Mapping[Hub, str] = {"huggingface": "hf_hub_url", "modelscope": "ms_hub_url"}
 _ID = re.compile(r"\w[\w.-]*/\w[\w.-]*")
 _TIMEOUT = 10  # seconds
@@ -43,12 +44,6 @@ def is_hub_id(text: str) -> bool:
     return bool(_ID.fullmatch(text)) and Path(text).suffix not in SUFFIXES and not Path(owner).is_dir()
 
 
-def default_hub() -> Hub:
-    """The one that trainings use here (llamafactory/extras/misc.py, is_env_enabled)."""
-    wanted = os.environ.get("USE_MODELSCOPE_HUB", "0").lower() in ("true", "y", "1")
-    return "modelscope" if wanted else "huggingface"
-
-
 def look_at(data: HubData) -> tuple[Path | None, str]:
     """(a file of the data set, or None and why there is none to look at).
 
@@ -59,21 +54,13 @@ def look_at(data: HubData) -> tuple[Path | None, str]:
         return None, "qtune looks only into Hugging Face's hub"
     if (found := _cached(data)) is not None:
         return found, ""
-    if os.environ.get("HF_HUB_OFFLINE", "0").upper() in ("1", "ON", "YES", "TRUE"):
-        return None, "it is not in the local cache, and HF_HUB_OFFLINE is set"
+    if (variable := offline_variable()) is not None:
+        return None, f"it is not in the local cache, and {variable} is set"
     try:
         import huggingface_hub
     except ImportError:
         return None, "it is not in the local cache, and huggingface_hub is not installed"
     return _download(data, huggingface_hub)
-
-
-def huggingface_cache() -> Path:
-    """huggingface_hub/constants.py, HF_HUB_CACHE"""
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser()
-    home = Path(os.environ.get("HF_HOME") or cache / "huggingface").expanduser()
-    given = os.environ.get("HF_HUB_CACHE") or os.environ.get("HUGGINGFACE_HUB_CACHE")
-    return Path(given).expanduser() if given else home / "hub"
 
 
 def _cached(data: HubData) -> Path | None:

@@ -1,0 +1,128 @@
+"""Which presets can be weighed against each other for a project: of one stage, and without errors there."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from qtune import pipeline
+from qtune.config.presets import catalogue_order
+from qtune.config.project import Project
+from qtune.config.sources import built_in
+from qtune.errors import QtuneError
+from qtune.machine.hardware import Hardware
+from qtune.machine.stack import Stack
+from qtune.predict.recommend import ACCUMULATION, BATCH, Candidate
+from qtune.predict.shapes import Model
+from qtune.values import Config, Finding, Layer
+
+# The groups of the built-in presets that differ in memory and speed alone; a project's own all count.
+_GROUPS = ("everyday", "memory", "stages")
+_STAGES = ("sft", "dpo", "kto", "rm", "pt", "ppo")
+
+
+@dataclass(frozen=True)
+class Field:
+    """stage: of all candidates; unsuitable: presets of that stage that have errors here, with the first.
+
+    shared: the errors that every preset has, which are the project's.
+    """
+
+    stage: str
+    candidates: tuple[Candidate, ...]
+    unsuitable: Mapping[str, str]
+    shared: tuple[Finding, ...] = ()
+
+
+def gather(
+    project: Project,
+    model: Model,
+    hardware: Hardware,
+    layers: Sequence[Layer],
+    stack: Stack | None,
+    names: Sequence[str] = (),
+) -> Field:
+    """The candidates among `names`, else among the project's own presets and the built-in everyday ones.
+
+    Of several stages it is the one that the data suits: sft where it does, for training on answers is what
+    presets are made for. Raises QtuneError for a name that is no preset's.
+    """
+    given = {path for layer in (*layers, *filter(None, [project.layer])) for path in layer.values}
+    configs: dict[str, Config] = {}
+    errors: dict[str, list[Finding]] = {}
+    wanted, broken = (list(names), {}) if names else _comparable(project)
+    for name in wanted:
+        try:
+            prepared = pipeline.examine(name, project, hardware, layers, stack=stack)
+        except QtuneError as error:
+            if names:
+                raise
+            broken[name] = error.what
+            continue
+        configs[name] = prepared.config
+        errors[name] = [item for item in prepared.errors if _matters(item, prepared.config)]
+    reasons = {
+        name: errors[name][0].message if errors[name] else why_not_quantized(configs[name], model)
+        for name in configs
+    }
+    stage = _stage(configs, reasons)
+    of_stage = [name for name in configs if names or _stage_of(configs[name]) == stage]
+    adjustable = not given & {BATCH, ACCUMULATION}
+    candidates = [
+        Candidate(name, configs[name], project.store.load(name).step_down, adjustable)
+        for name in of_stage
+        if not reasons[name]
+    ]
+    shared = [
+        item for item in next(iter(errors.values()), []) if all(item in found for found in errors.values())
+    ]
+    unsuitable = {name: reasons[name] for name in of_stage if reasons[name]}
+    return Field(stage, tuple(candidates), {**unsuitable, **broken}, tuple(shared))
+
+
+def _comparable(project: Project) -> tuple[list[str], dict[str, str]]:
+    """The presets to weigh, in the order of the catalogue; and those that cannot be read, with the reason."""
+    presets, broken = [], {}
+    for name in project.store.names():
+        try:
+            presets.append(project.store.load(name))
+        except QtuneError as error:
+            broken[name] = error.what
+    return [
+        preset.name
+        for preset in sorted(presets, key=catalogue_order)
+        if preset.source != built_in() or preset.group in _GROUPS
+    ], broken
+
+
+def _stage_of(config: Config) -> str:
+    return str(config.get("train", "stage", default="sft"))
+
+
+def _stage(configs: Mapping[str, Config], reasons: Mapping[str, str]) -> str:
+    good = {_stage_of(config) for name, config in configs.items() if not reasons[name]}
+    return next((stage for stage in _STAGES if stage in good), _STAGES[0])
+
+
+def _matters(finding: Finding, config: Config) -> bool:
+    """Memory and speed are as well known where no data is named yet, and whatever the chat template is."""
+    no_data = finding.key == "dataset" and config.find("train", "dataset") is None
+    return not no_data and finding.key != "template"
+
+
+def why_not_quantized(config: Config, model: Model) -> str:
+    """What does not go with weights that are quantised already, also where only a hub's cache tells of it.
+
+    Sources: the rules quantized-model-needs-adapter, quantized-model-without-zero3 and
+    quantization-bit-on-quantized-model, which look at models in directories alone.
+    """
+    if model.quantization is None:
+        return ""
+    train = config.block("train")
+    if train.get("finetuning_type", "lora") not in ("lora", "oft"):
+        return f"the model's weights are quantised ({model.quantization}) and can only carry an adapter"
+    if config.get("zero", "stage") == 3 or config.get("launch", "launcher") == "accelerate":
+        return f"ZeRO-3 and FSDP cannot shard {model.quantization} weights"
+    if train.get("quantization_bit") is not None:
+        return f"the model's weights are quantised already ({model.quantization})"
+    return ""

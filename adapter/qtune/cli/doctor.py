@@ -1,0 +1,91 @@
+"""`doctor`: what on this machine would fail."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from qtune import pipeline
+from qtune.cli.app import JsonOption, ModelOption, SetOption, app, here, override_layers
+from qtune.cli.complete import preset_names
+from qtune.cli.output import note, print_json
+from qtune.config.presets import DEFAULT
+from qtune.machine.hardware import detect_hardware
+from qtune.machine.stack import installed_stack
+
+if TYPE_CHECKING:
+    from qtune.doctor.line import Line
+
+_COLOURS = {"ok": "green", "warning": "yellow", "failure": "red"}
+
+
+@app.command("doctor")
+def doctor_command(
+    preset: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[PRESET]",
+            help="What to be ready for; else what was rendered last.",
+            autocompletion=preset_names,
+        ),
+    ] = None,
+    model: ModelOption = None,
+    assignments: SetOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Look at this machine: packages, GPUs, compilers, memory, disk, hub; what would fail, and its fix.
+
+    A failure ends a training by the preset; a warning may, or ends other presets. Exit code 1 on a failure.
+    """
+    project = here()
+    name = preset or pipeline.current(project) or DEFAULT
+    layers = override_layers(model, None, assignments)
+    prepared = pipeline.examine(name, project, detect_hardware(), layers, stack=installed_stack())
+    with _telling("importing the training's libraries, as a training would"):
+        lines = pipeline.doctor(prepared)
+    failures = sum(line.level == "failure" for line in lines)
+    if as_json:
+        numbered = [{"number": number, **asdict(line)} for number, line in enumerate(lines, 1)]
+        print_json({"preset": name, "ready": not failures, "lines": numbered})
+    else:
+        show(lines)
+        _tell(name, failures)
+    if failures:
+        raise typer.Exit(1)
+
+
+def show(lines: Sequence[Line], *, numbered: bool = True, err: bool = False) -> None:
+    """The lines one below the other, each with its fix."""
+    width = max((len(line.subject) for line in lines), default=0)
+    for number, line in enumerate(lines, 1):
+        start = f"{number:>2}  " if numbered else ""
+        typer.echo(start, nl=False, err=err)
+        typer.secho(f"{line.level:<7}", fg=_COLOURS[line.level], bold=True, nl=False, err=err)
+        typer.echo(f"  {line.subject:<{width}}  {line.says}", err=err)
+        if line.fix is not None:
+            typer.echo(f"{'':{len(start) + 9}}fix: {line.fix}", err=err)
+
+
+def _tell(name: str, failures: int) -> None:
+    if failures:
+        what = "1 failure ends" if failures == 1 else f"{failures} failures end"
+        note(f"{what} a training by {name}; `qtune doctor {name}` again once mended")
+    else:
+        note(f"ready: `qtune train {name}` trains; `qtune estimate {name}` says whether it fits")
+
+
+@contextmanager
+def _telling(what: str) -> Iterator[None]:
+    """Says on a terminal what takes seconds, and takes it back."""
+    if not sys.stderr.isatty():
+        yield
+        return
+    from rich.console import Console
+
+    with Console(stderr=True).status(what):
+        yield

@@ -1,0 +1,198 @@
+"""An estimate as a table of parts, as a line among other presets' estimates, and as JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import typer
+
+from qtune.cli.output import note, print_table
+from qtune.machine.hardware import Hardware
+from qtune.predict.estimate import Estimate, Range
+from qtune.predict.shapes import Model
+from qtune.predict.steps import predict_steps
+from qtune.values import Config
+
+_WORDS = {"fits": "fits", "tight": "may just fit", "does not fit": "does not fit"}
+
+
+@dataclass(frozen=True)
+class Row:
+    """A preset's estimate and what it was made for.
+
+    rows: of the training data, None where they could not be counted; free: bytes of host memory that are free
+    here, None where it is not this machine's.
+    """
+
+    name: str
+    config: Config
+    model: Model
+    machine: Hardware
+    estimate: Estimate
+    rows: int | None
+    free: int | None
+
+    @property
+    def batch(self) -> tuple[int, int, int]:
+        """Per device, accumulation, processes."""
+        train = self.config.block("train")
+        return (
+            int(train.get("per_device_train_batch_size", 8)),
+            int(train.get("gradient_accumulation_steps", 1)),
+            int(self.config.get("launch", "nproc_per_node", default=1)),
+        )
+
+    @property
+    def effective_batch(self) -> int:
+        batch, accumulation, processes = self.batch
+        return batch * accumulation * processes
+
+    def steps(self, epochs: float | None = None) -> int | None:
+        """Optimizer steps of the training, or of so many epochs; None where the rows do not tell."""
+        train = self.config.block("train")
+        if epochs is not None:
+            train |= {"num_train_epochs": epochs, "max_steps": -1}
+        if self.rows is None:
+            return train.get("max_steps") if train.get("max_steps", -1) > 0 else None
+        found = predict_steps(train, self.rows, self.batch[2])
+        return None if found is None else found.total
+
+
+def amount(size: int) -> str:
+    """In GB of 2**30 bytes, as GPUs are sold and `--hardware` takes them; what is small in MB of 2**20."""
+    return f"{size / 2**30:.1f} GB" if size >= 2**29 else f"{size / 2**20:.0f} MB"
+
+
+def show(row: Row, options: str) -> None:
+    """One preset's parts, and what follows from them."""
+    found, model = row.estimate, row.model
+    typer.echo(f"{row.name} with {model.name} on {row.machine}")
+    share = found.trainable.parameters / max(model.parameters + found.trainable.added, 1)
+    typer.echo(
+        f"  {model.parameters:,} parameters (from {model.source}); "
+        f"{found.trainable.parameters:,} trained ({share:.2%})"
+    )
+    where = "host" if row.machine.is_cpu else "gpu"
+    if where == "gpu":
+        _parts(row, "gpu", f"GPU memory at the peak, {found.moment}", found.gpu)
+    peak = f" at the peak, {found.moment}" if row.machine.is_cpu else ""
+    _parts(row, "host", f"host memory{peak}", found.host)
+    typer.echo(_verdict(row))
+    limit = row.config.get("train", "save_total_limit")
+    kept = "all that it keeps at once" + (f" (save_total_limit: {limit})" if limit else "")
+    typer.echo(f"disk: {amount(found.checkpoint)} a checkpoint, {amount(found.disk)} for {kept}")
+    typer.echo(_steps(row))
+    typer.echo(f"assumed: {'; '.join(found.assumptions)}")
+    if found.verdict == "fits":
+        note(f"next: `qtune train {row.name}{_without_hardware(options)}`, or `qtune recommend{options}`")
+    else:
+        note(f"next: `qtune recommend{options}` names the fastest preset that fits")
+
+
+def show_all(rows: Sequence[Row]) -> None:
+    """The presets in the order of the catalogue, one line each."""
+    first = rows[0]
+    size = f"{first.model.parameters / 1e9:.2f}B parameters"
+    typer.echo(f"{first.model.name}, {size}, on {first.machine}, rows as long as cutoff_len")
+    cpu = first.machine.is_cpu
+    columns = [
+        "preset",
+        "verdict",
+        *(["per GPU"] if not cpu else []),
+        "host",
+        "checkpoint",
+        "batch",
+        "cutoff_len",
+        "trained",
+    ]
+    print_table(columns, [_line(row, cpu) for row in rows])
+
+
+def _line(row: Row, cpu: bool) -> list[str]:
+    found = row.estimate
+    batch, accumulation, processes = row.batch
+    return [
+        row.name,
+        _WORDS[found.verdict],
+        *([_span(found.gpu)] if not cpu else []),
+        amount(found.host.expected),
+        amount(found.checkpoint),
+        f"{batch} x {accumulation} x {processes} = {row.effective_batch}",
+        str(row.config.get("train", "cutoff_len", default=2048)),
+        f"{found.trainable.parameters / 1e6:,.1f}M",
+    ]
+
+
+def tell(rows: Sequence[Row]) -> list[str]:
+    """What the table's words mean, for those that are in it."""
+    lines = ["batch: per device x accumulation x processes; per GPU: expected, and the range"]
+    if any(row.estimate.verdict == "tight" for row in rows):
+        lines.append("may just fit: what is expected fits, the most that it may need does not")
+    return lines
+
+
+def describe(row: Row) -> dict[str, Any]:
+    """For programs; all in bytes."""
+    found = row.estimate
+    return {
+        "preset": row.name,
+        "model": row.model.name,
+        "parameters": row.model.parameters,
+        "shapes_from": row.model.source,
+        "trained": found.trainable.parameters,
+        "hardware": str(row.machine),
+        "verdict": found.verdict,
+        "peak": found.moment,
+        "gpu": _plain(found.gpu),
+        "host": _plain(found.host),
+        "parts": [
+            {"name": part.name, "where": part.where, "bytes": part.bytes, "note": part.note}
+            for part in found.parts
+        ],
+        "checkpoint": found.checkpoint,
+        "disk": found.disk,
+        "effective_batch": row.effective_batch,
+        "steps_per_epoch": row.steps(1),
+        "steps": row.steps(),
+        "assumptions": list(found.assumptions),
+    }
+
+
+def _parts(row: Row, where: str, title: str, total: Range) -> None:
+    lines = [[part.name, amount(part.bytes), part.note] for part in row.estimate.parts if part.where == where]
+    print_table([title, "", ""], [*lines, ["in all", _span(total), "expected, and the range"]])
+
+
+def _verdict(row: Row) -> str:
+    found = row.estimate
+    there = []
+    if not row.machine.is_cpu:
+        there.append(f"each GPU has {row.machine.gpu_memory_gb:g} GB")
+    if row.free is not None:
+        there.append(f"{amount(row.free)} of host memory are free")
+    told = f": {', '.join(there)}" if there else ", as far as that can be told: host memory was not looked at"
+    return f"{_WORDS[found.verdict]}{told}"
+
+
+def _steps(row: Row) -> str:
+    batch, accumulation, processes = row.batch
+    made = f"batch {batch} x accumulation {accumulation} x processes {processes}"
+    said = f"steps of {row.effective_batch} rows ({made})"
+    each, total = row.steps(1), row.steps()
+    if total is None:
+        return f"{said}; how many, the data does not tell"
+    return f"{total} {said}" + (f", {each} an epoch" if each is not None else "")
+
+
+def _span(found: Range) -> str:
+    return f"{amount(found.expected)} ({amount(found.low)} to {amount(found.high)})"
+
+
+def _plain(found: Range) -> dict[str, int]:
+    return {"low": found.low, "expected": found.expected, "high": found.high}
+
+
+def _without_hardware(options: str) -> str:
+    return options.partition(" --hardware")[0]

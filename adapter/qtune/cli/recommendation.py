@@ -1,0 +1,148 @@
+"""A recommendation as a table, as JSON, and as the command to run."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import typer
+
+from qtune.candidates import Field
+from qtune.cli.output import note, print_table
+from qtune.machine.hardware import Hardware
+from qtune.predict.reasons import gigabytes, reason
+from qtune.predict.recommend import Choice, Room, relative_speed
+from qtune.predict.remedies import Remedy
+from qtune.predict.shapes import Model
+
+
+@dataclass(frozen=True)
+class Recommendation:
+    """choices: best first; remedies: for the nearest where none fits for certain."""
+
+    model: Model
+    hardware: Hardware
+    room: Room
+    field: Field
+    choices: tuple[Choice, ...]
+    remedies: tuple[Remedy, ...]
+
+    @property
+    def first(self) -> Choice | None:
+        return self.choices[0] if self.choices and self.choices[0].verdict == "fits" else None
+
+
+def command_for(
+    choice: Choice,
+    saved_as: str | None,
+    options: tuple[str | None, str | None, str | None],
+    settings: Sequence[str],
+) -> str:
+    """What trains it; for other hardware, what renders it.
+
+    saved_as: the preset that holds it by now; options: --model, --dataset, --hardware as they were given;
+    settings: --set.
+    """
+    model, dataset, hardware = options
+    words = ["qtune", "train" if hardware is None else "render", saved_as or choice.name]
+    for option, value in (("-m", model), ("-d", dataset), ("--hardware", hardware)):
+        words += [] if value is None else [option, value]
+    if choice.is_adjusted and saved_as is None:
+        batch = f"per_device_train_batch_size={choice.batch}"
+        settings = [*settings, batch, f"gradient_accumulation_steps={choice.accumulation}"]
+    for setting in settings:
+        words += ["-s", setting]
+    return shlex.join(words)
+
+
+def show(found: Recommendation, command: str) -> None:
+    """The table and what to do, on the terminal."""
+    model, machine, room = found.model, found.hardware, found.room
+    free = "" if room.host is None else f", {gigabytes(room.host)} of host memory free"
+    typer.echo(f"{model.name}, {_size(model)} parameters, stage {found.field.stage}, on {machine}{free}")
+    if found.choices:
+        print_table(*_table(found))
+        width = max(len(choice.name) for choice in found.choices)
+        for choice in found.choices:
+            typer.echo(f"{choice.name:<{width}}  {reason(choice, found.choices)}")
+        typer.echo()
+    for name, why in found.field.unsuitable.items():
+        typer.echo(f"not for this: {name} ({why})")
+    if found.first is not None:
+        typer.echo(command)
+    elif not found.choices:
+        typer.echo("no preset suits this model, data and machine")
+    else:
+        _show_remedies(found)
+    if room.host is None:
+        note(f"only GPU memory counts: what host memory and disk {machine} has free is not known here")
+    if found.choices and found.choices[0].config.find("train", "dataset") is None:
+        note("no dataset is named yet: `qtune data add FILE` registers yours, -d NAME names it")
+
+
+def _table(found: Recommendation) -> tuple[list[str], list[list[str]]]:
+    """Columns and rows; those of GPU memory only where there are GPUs."""
+    columns = {
+        "preset": [choice.name for choice in found.choices],
+        "verdict": [choice.verdict for choice in found.choices],
+        "speed": [_speed(found, choice) for choice in found.choices],
+        "batch": [f"{choice.batch} × {choice.accumulation}" for choice in found.choices],
+        "GPU at most": [gigabytes(choice.estimate.gpu.high) for choice in found.choices],
+        "host at most": [gigabytes(choice.estimate.host.high) for choice in found.choices],
+    }
+    if found.hardware.is_cpu:
+        del columns["GPU at most"]
+    return list(columns), [list(row) for row in zip(*columns.values(), strict=True)]
+
+
+def _speed(found: Recommendation, choice: Choice) -> str:
+    return "" if choice.verdict == "does not fit" else f"{relative_speed(choice, found.choices):.2f}"
+
+
+def _size(model: Model) -> str:
+    count = model.parameters
+    return f"{count / 1e9:.2f}B" if count >= 1e8 else f"{count / 1e6:.2f}M"
+
+
+def _show_remedies(found: Recommendation) -> None:
+    nearest = found.choices[0]
+    how = (
+        "may just fit" if nearest.verdict == "tight" else f"needs {nearest.shortfall:.1f} times what there is"
+    )
+    typer.echo(f"nothing fits for certain; the nearest, {nearest.name}, {how}")
+    for remedy in found.remedies:
+        settings = "".join(f" -s {setting}" for setting in remedy.settings)
+        typer.echo(f"it fits with {remedy.text}{settings and f':{settings}'}")
+
+
+def plain(found: Recommendation, command: str) -> dict[str, Any]:
+    """For programs; memory in bytes, `speed` relative to the fastest that fits."""
+    return {
+        "model": found.model.name,
+        "parameters": found.model.parameters,
+        "hardware": str(found.hardware),
+        "free": {"host": found.room.host, "disk": found.room.disk},
+        "stage": found.field.stage,
+        "recommended": None if found.first is None else found.first.name,
+        "command": None if found.first is None else command,
+        "presets": [
+            {
+                "preset": choice.name,
+                "verdict": choice.verdict,
+                "speed": round(relative_speed(choice, found.choices), 4),
+                "per_device_train_batch_size": choice.batch,
+                "gradient_accumulation_steps": choice.accumulation,
+                "effective_batch": choice.effective_batch,
+                "cutoff_len": choice.config.get("train", "cutoff_len"),
+                "gpu": None if found.hardware.is_cpu else asdict(choice.estimate.gpu),
+                "host": asdict(choice.estimate.host),
+                "disk": choice.estimate.disk,
+                "reason": reason(choice, found.choices),
+            }
+            for choice in found.choices
+        ],
+        "unsuitable": dict(found.field.unsuitable),
+        "remedies": [{"text": remedy.text, "set": list(remedy.settings)} for remedy in found.remedies],
+    }

@@ -1,0 +1,108 @@
+"""Whether a training by one config can run on this machine: numbered verdicts, each with what to do."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+from qtune.doctor import accelerators, host, hub, stack, tools
+from qtune.doctor.facts import Facts
+from qtune.doctor.line import Line
+from qtune.doctor.probe import Part, Probe
+from qtune.machine.builds import read_build
+from qtune.values import Finding
+
+# Rules whose findings stand in lines of their own.
+_SHOWN_RULES = (
+    "offload-needs-compiler",
+    "nvme-needs-libaio",
+    "deepspeed-is-installed",
+    "quantizer-is-installed",
+)
+
+
+def examine(
+    facts: Facts, probe: Probe, unreachable: str | None, findings: Sequence[Finding], config: str
+) -> list[Line]:
+    """Every line. unreachable: why the hub does not answer; findings: about the config, which is named so."""
+    needs, gpus, torch = facts.needs, facts.gpus, probe.part("torch")
+    memory = accelerators.gpu_memory_line(gpus, facts.demand.gpu) if needs.gpu else None
+    return [
+        stack.python_line(probe.python, probe.executable),
+        *stack.package_lines(probe.versions, gates_off=facts.gates_off),
+        stack.builds_line({name: probe.part(name) for name in stack.BUILDS}, imported=True),
+        accelerators.driver_line(gpus, probe.cuda, torch.version, needed=needs.gpu),
+        *accelerators.gpu_lines(gpus, needs, hidden=facts.hidden),
+        *accelerators.torch_device_lines(probe.kind, probe.hip, probe.devices, gpus, needed=needs.gpu),
+        *([memory] if memory else []),
+        tools.bitsandbytes_line(probe.part("bitsandbytes"), needs),
+        tools.deepspeed_line(probe.part("deepspeed"), probe.problems, needs),
+        tools.compiler_line(facts.tools, facts.rules),
+        tools.cuda_home_line(facts.tools, needs, probe, gpus=bool(gpus.devices)),
+        tools.ninja_line(facts.tools, needs),
+        tools.async_io_line(facts.tools, facts.rules, needs),
+        tools.flash_attention_line(probe.part("flash_attn"), needs),
+        host.memory_line(facts.host, facts.demand),
+        host.shared_memory_line(facts.host, needs),
+        host.open_files_line(facts.host),
+        host.disk_line(facts.volume, facts.demand, facts.runs),
+        hub.hub_line(facts.hub, unreachable, needs, facts.cached),
+        hub.model_line(facts.hub, needs, facts.cached),
+        config_line(config, findings),
+    ]
+
+
+def preflight(facts: Facts, version: Callable[[str], str | None]) -> list[Line]:
+    """What can be known before a training without importing anything heavy, but for what is fine.
+
+    version: of an installed distribution. Rules about the machine, such as a missing compiler, were checked
+    with the config.
+    """
+    needs, builds = facts.needs, _builds()
+    torch = builds["torch"]
+    lines = [
+        *stack.package_lines(_versions(version), gates_off=facts.gates_off),
+        stack.builds_line(builds, imported=False),
+        hub.model_line(facts.hub, needs, facts.cached),
+        host.disk_line(facts.volume, facts.demand, facts.runs),
+        host.memory_line(facts.host, facts.demand),
+    ]
+    if needs.gpu:
+        memory = accelerators.gpu_memory_line(facts.gpus, facts.demand.gpu)
+        build = read_build("torch")
+        cuda = build.cuda if build else None
+        lines += [
+            accelerators.driver_line(facts.gpus, cuda, torch.version, needed=True),
+            *accelerators.gpu_lines(facts.gpus, needs, hidden=facts.hidden),
+            *([memory] if memory else []),
+            host.shared_memory_line(facts.host, needs),
+        ]
+    if needs.zero:
+        lines += [
+            tools.ninja_line(facts.tools, needs),
+            tools.cuda_home_line(facts.tools, needs, None, gpus=bool(facts.gpus.devices)),
+        ]
+    return [line for line in lines if line.level != "ok"]
+
+
+def config_line(config: str, findings: Sequence[Finding]) -> Line:
+    errors = [item for item in findings if item.severity == "error" and item.rule not in _SHOWN_RULES]
+    if not errors:
+        return Line("preset", "ok", f"`qtune check` finds nothing else that {config} would fail on")
+    first = f"{errors[0].key}: {errors[0].message}"
+    more = f", and {len(errors) - 1} more" if len(errors) > 1 else ""
+    return Line(
+        "preset", "failure", f"{config}: {first}{more}", f"`qtune check {config}` shows all, with fixes"
+    )
+
+
+def _builds() -> dict[str, Part]:
+    found = {name: read_build(name) for name in stack.BUILDS}
+    return {
+        name: Part(build.version) if build else Part(error=f"ModuleNotFoundError: No module named '{name}'")
+        for name, build in found.items()
+    }
+
+
+def _versions(version: Callable[[str], str | None]) -> Mapping[str, str]:
+    found = {package.name: version(package.name) for package in stack.PACKAGES}
+    return {name: number for name, number in found.items() if number is not None}

@@ -1,0 +1,78 @@
+"""What the doctor looks at, gathered: without the child's answers it takes a fraction of a second."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from qtune.doctor.host import Demand
+from qtune.doctor.needs import Needs
+from qtune.doctor.tools import Tools
+from qtune.machine.gpus import Gpus, read_gpus
+from qtune.machine.host import Host, Volume, read_host, read_volume
+from qtune.machine.hub import Cached, Hub, look_up, read_hub
+from qtune.machine.stack import compiler, has_header
+from qtune.values import Finding
+
+
+@dataclass(frozen=True)
+class Facts:
+    """Of this machine, for one config.
+
+    rules: findings about the config, by the rule that has them; runs: where trainings write; cached: the
+    model in the hub's cache, None where it is a directory; hidden: CUDA_VISIBLE_DEVICES, where it is set;
+    gates_off: whether LLaMA-Factory's version checks are.
+    """
+
+    needs: Needs
+    gpus: Gpus
+    host: Host
+    volume: Volume
+    runs: str
+    hub: Hub
+    cached: Cached | None
+    tools: Tools
+    demand: Demand = field(default_factory=Demand)
+    rules: Mapping[str, Finding] = field(default_factory=dict)
+    hidden: str | None = None
+    gates_off: bool = False
+
+
+def gather(
+    needs: Needs, findings: Sequence[Finding], root: Path, runs: str, python: Path, demand: Demand
+) -> Facts:
+    """root: the project's; runs: relative to it; python: the training's, beside which its tools lie."""
+    hub = read_hub(needs.cache_dir)
+    return Facts(
+        needs,
+        read_gpus(),
+        read_host(),
+        read_volume(root / Path(runs).expanduser()),
+        runs,
+        hub,
+        look_up(hub, needs.model, needs.revision) if needs.model is not None else None,
+        Tools(
+            compiler(),
+            shutil.which("ninja", path=str(python.parent)) or shutil.which("ninja"),
+            _cuda_home(),
+            has_header("libaio.h"),
+        ),
+        demand,
+        {finding.rule: finding for finding in findings if finding.rule is not None},
+        os.environ.get("CUDA_VISIBLE_DEVICES"),
+        os.environ.get("DISABLE_VERSION_CHECK", "0").lower() in ("true", "y", "1"),
+    )
+
+
+def _cuda_home() -> str | None:
+    """As torch looks for it (torch/utils/cpp_extension.py, _find_cuda_home)."""
+    named = os.environ.get("CUDA_HOME") or os.environ.get("CUDA_PATH")
+    if named is not None:
+        return named
+    nvcc = shutil.which("nvcc")
+    if nvcc is not None:
+        return str(Path(nvcc).parent.parent)
+    return "/usr/local/cuda" if Path("/usr/local/cuda").exists() else None

@@ -1,0 +1,90 @@
+"""What a config asks of the machine, whatever else may be wrong with it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from qtune.config.model import local_model
+from qtune.data.registrations import Registration, names_in
+from qtune.launch.compiled import missing_operations, needed_operations
+from qtune.machine.hardware import Hardware
+from qtune.values import Config
+
+_HUB_DATA = ("hf_hub_url", "ms_hub_url", "om_hub_url")
+
+
+@dataclass(frozen=True)
+class Needs:
+    """config: its name; gpu: whether it trains on GPUs; operations: of DeepSpeed, to be compiled at their
+    first use, and compiles: those that are not compiled yet, in words; cuda_home: whether they need CUDA's;
+    quantizes: by bitsandbytes, or an optimizer of it; workers: loader processes, of all training processes;
+    model: a hub's, None where it is a directory; hub_data: whether data is loaded from a hub.
+    """
+
+    config: str
+    gpu: bool = False
+    zero: bool = False
+    operations: bool = False
+    compiles: tuple[str, ...] = ()
+    cuda_home: bool = False
+    nvme: bool = False
+    quantizes: bool = False
+    flash_attention: bool = False
+    workers: int = 0
+    processes: int = 1
+    model: str | None = None
+    revision: str = "main"
+    cache_dir: str | None = None
+    hub_data: bool = False
+
+
+def needs_of(
+    config: Config, hardware: Hardware, registrations: Mapping[str, Registration], root: Path
+) -> Needs:
+    """root: the project's. Values of a wrong type, which the schema check tells of, ask for nothing."""
+    train = config.block("train")
+    gpu = not hardware.is_cpu and train.get("use_cpu") is not True
+    offloaded = [config.get("zero", block, "device") for block in ("offload_optimizer", "offload_param")]
+    operations = needed_operations(config, hardware)
+    processes = _count(config.get("launch", "nproc_per_node"), 1)
+    name = _text(train.get("model_name_or_path"))
+    model = name if name and local_model(name, root) is None else None
+    optimizer = str(train.get("optim", ""))
+    quantization = (
+        train.get("quantization_bit") is not None and train.get("quantization_method", "bnb") == "bnb"
+    )
+    datasets = [name for key in ("dataset", "eval_dataset") for name in names_in(train.get(key))]
+    return Needs(
+        config.name,
+        gpu,
+        config.uses_zero,
+        bool(operations),
+        tuple(missing_operations(config, hardware)),
+        # without a GPU DeepSpeed compiles for the CPU (deepspeed/ops/op_builder/builder.py, jit_load)
+        gpu and bool(operations),
+        config.uses_zero and "nvme" in offloaded,
+        quantization or any(part in optimizer for part in ("bnb", "paged", "8bit")),
+        train.get("flash_attn") == "fa2",
+        _count(train.get("dataloader_num_workers"), 0) * processes,
+        processes,
+        model,
+        _text(train.get("model_revision")) or "main",
+        _text(train.get("cache_dir")),
+        any(
+            registrations[dataset].entry.get(key)
+            for dataset in datasets
+            if dataset in registrations
+            for key in _HUB_DATA
+        ),
+    )
+
+
+def _count(value: Any, default: int) -> int:
+    return value if isinstance(value, int) and value >= 0 else default
+
+
+def _text(value: Any) -> str | None:
+    return value if isinstance(value, str) and value else None

@@ -1,0 +1,34 @@
+"""Which builds of torch's packages are installed, read from their files: importing them takes seconds."""
+
+from __future__ import annotations
+
+import re
+from contextlib import suppress
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+
+_VERSION = re.compile(r"""^__version__\b[^=\n]*=\s*['"]([^'"]+)['"]""", re.MULTILINE)
+_CUDA = re.compile(r"""^cuda\b[^=\n]*=\s*['"]([^'"]+)['"]""", re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class Build:
+    """version: with the build's tag, as in 2.11.0+cu130, None where it does not say; cuda: what it was built
+    for, None for a build without it."""
+
+    version: str | None = None
+    cuda: str | None = None
+
+
+def read_build(package: str) -> Build | None:
+    """Of `torch`, `torchvision` or `torchaudio`, as Python would find it; None where it would not."""
+    spec = find_spec(package)
+    if spec is None:
+        return None
+    for directory in spec.submodule_search_locations or ():
+        with suppress(OSError):
+            text = (Path(directory) / "version.py").read_text(encoding="utf-8")
+            version, cuda = _VERSION.search(text), _CUDA.search(text)
+            return Build(version[1] if version else None, cuda[1] if cuda else None)
+    return Build()

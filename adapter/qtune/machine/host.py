@@ -1,0 +1,112 @@
+"""What the machine around the GPUs has: memory, shared memory, open files, disk."""
+
+from __future__ import annotations
+
+import os
+import resource
+import shutil
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+_UNLIMITED = 1 << 60  # cgroup v1 writes the largest multiple of a page for no limit
+_SHARED_MEMORY = Path("/dev/shm")
+
+
+@dataclass(frozen=True)
+class Host:
+    """In bytes, of what a training may take; open_files: the soft and the hard limit of a process.
+
+    limit: the control group's bound on memory, None where there is none; shared_memory: of /dev/shm, None
+    where there is no such file system.
+    """
+
+    memory_total: int
+    memory_available: int
+    limit: int | None = None
+    shared_memory: int | None = None
+    open_files: tuple[int, int] = (1024, 1024)
+
+
+@dataclass(frozen=True)
+class Volume:
+    """The file system that a path is on: its free bytes for this user, or why it could not be asked."""
+
+    path: Path
+    free: int | None = None
+    writable: bool = True
+
+
+def read_host(root: Path = Path("/")) -> Host:
+    """This machine's, within the limits of the control groups that qtune runs in, which psutil leaves out.
+
+    root: where /proc and /sys lie.
+    """
+    import psutil
+
+    memory = psutil.virtual_memory()
+    limits = list(_memory_limits(root))
+    limit = min((limit for limit, _ in limits), default=None)
+    return Host(
+        memory.total if limit is None else min(limit, memory.total),
+        max(0, min([memory.available, *(limit - used for limit, used in limits)])),
+        limit,
+        _size(_SHARED_MEMORY),
+        resource.getrlimit(resource.RLIMIT_NOFILE),
+    )
+
+
+def read_volume(path: Path) -> Volume:
+    """The file system that `path` is on, or will be once it is made."""
+    existing = next(item for item in (path, *path.absolute().parents) if item.exists())
+    try:
+        free = shutil.disk_usage(existing).free
+    except OSError:
+        free = None
+    return Volume(existing, free, os.access(existing, os.W_OK))
+
+
+def _size(path: Path) -> int | None:
+    try:
+        return shutil.disk_usage(path).total
+    except OSError:
+        return None
+
+
+def _memory_limits(root: Path) -> Iterator[tuple[int, int]]:
+    """(limit, bytes in use that cannot be taken back) of each control group that bounds this process.
+
+    Version 2 has one tree for all controllers, version 1 a tree for memory. In a container the own path may
+    not be there; then the tree's root is the container's.
+    Source: Linux, Documentation/admin-guide/cgroup-v2.rst and cgroup-v1/memory.rst.
+    """
+    tree = root / "sys" / "fs" / "cgroup"
+    for line in _read(root / "proc" / "self" / "cgroup").splitlines():
+        number, controllers, own = line.split(":", 2)
+        if number == "0" and not controllers:
+            yield from _limits_in(tree, own, "memory.max", "memory.current", "inactive_file")
+        elif "memory" in controllers.split(","):
+            names = ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")
+            yield from _limits_in(tree / "memory", own, *names)
+
+
+def _limits_in(tree: Path, own: str, limit: str, usage: str, cached: str) -> Iterator[tuple[int, int]]:
+    path = PurePosixPath(own.lstrip("/"))
+    for group in (tree / path, *(tree / parent for parent in path.parents if path.name)):
+        bound = _number(_read(group / limit))
+        if bound is None or bound >= _UNLIMITED:
+            continue
+        fields = dict(line.split(" ", 1) for line in _read(group / "memory.stat").splitlines() if " " in line)
+        reclaimable = _number(fields.get(cached, "")) or 0
+        yield bound, max(0, (_number(_read(group / usage)) or 0) - reclaimable)
+
+
+def _read(path: Path) -> str:
+    with suppress(OSError):
+        return path.read_text(encoding="utf-8")
+    return ""
+
+
+def _number(text: str) -> int | None:
+    return int(text) if text.strip().isdigit() else None

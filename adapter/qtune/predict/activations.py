@@ -1,0 +1,189 @@
+"""Activations, logits and loss: what one forward and backward pass holds, in bytes of one process."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from qtune.predict.estimate import Part
+from qtune.predict.setting import Loss, Setting
+from qtune.predict.weights import largest_dequantized
+
+
+class PerToken(NamedTuple):
+    """Bytes for each token, as multiples of widths: of the hidden state, of all query heads, of all key
+    heads, and of the MLP."""
+
+    hidden: float
+    query: float
+    key: float
+    mlp: float
+
+
+class Layer(NamedTuple):
+    """One decoder layer. kept: what its forward pass saves for the backward one; at_work: the most that lies
+    there while it is gone back through, what it kept included."""
+
+    kept: PerToken
+    at_work: PerToken
+
+
+# By method (adapters, or the weights themselves) and precision: `autocast` is 16 bits by torch's autocast
+# over float32 trained weights; `half` one 16-bit dtype for all; `single` float32 for all; `mixed` 16-bit
+# frozen weights under float32 adapters without autocast (a CPU). Found by tracing every allocation of a Qwen2 layer
+# through transformers, PEFT and torch over eight shapes, and reading the multiples off;
+# tests/e2e/test_memory_traced.py compares them. `kept` is exact, `at_work` within 6%.
+_LAYERS: dict[tuple[str, str], Layer] = {
+    ("adapter", "autocast"): Layer(PerToken(18, 6, 4, 8), PerToken(30, 6, 4, 14)),
+    ("adapter", "half"): Layer(PerToken(12, 4, 4, 8), PerToken(21, 4, 4, 12)),
+    ("adapter", "single"): Layer(PerToken(16, 8, 8, 16), PerToken(20, 8, 8, 24)),
+    ("adapter", "mixed"): Layer(PerToken(28, 8, 4, 10), PerToken(44, 8, 4, 13)),
+    ("weights", "autocast"): Layer(PerToken(26, 4, 4, 8), PerToken(30, 4, 4, 12)),
+    ("weights", "half"): Layer(PerToken(16, 4, 4, 8), PerToken(23, 4, 4, 12)),
+    ("weights", "single"): Layer(PerToken(24, 8, 8, 16), PerToken(28, 8, 8, 24)),
+}
+_STATISTICS = 4  # bytes for each token and head: the softmax's logarithm, which fused attention keeps
+_DROPOUT = {True: 4, False: 1}  # bytes of a dropout mask's element: float32 on a CPU, bool on a GPU
+_EAGER_KEPT, _EAGER_AT_WORK = 6, 12  # bytes for each head and pair of tokens: scores in two dtypes
+
+# Bytes for each token and word of the vocabulary, at the loss: (within the forward pass, or outside it where
+# that is more; while going back). Traced likewise through the library's own loss functions.
+_LOSSES: dict[Loss, tuple[float, float]] = {
+    # bf16 logits, a float32 copy and its log-softmax; back: log-softmax, its gradient and the logits'
+    # (transformers/loss/loss_utils.py, ForCausalLMLoss)
+    "cross entropy": (10, 12),
+    # both models' float32 logits, shifted copies of them, two log-softmaxes, a softmax, the divergence
+    # (llamafactory/train/trainer_utils.py, asft_loss_func)
+    "anchored": (44, 20),
+    # the policy's logits stay for the metrics while the reference runs (train/dpo/trainer.py)
+    "preferences": (16, 12),
+    "odds": (8, 12),
+    # as before, and the logits of the mismatched answers (train/kto/trainer.py, concatenated_forward)
+    "kto": (20, 12),
+    # computed and made float32, but no part of the loss (trl's AutoModelForCausalLMWithValueHead)
+    "reward": (6, 0),
+    "ppo": (16, 12),
+}
+_LIGER = 12  # bytes for each token and hidden unit: chunks of logits about as large as the hidden states
+
+
+def precision(setting: Setting) -> str:
+    if setting.autocast:
+        return "autocast"
+    if setting.mixed:
+        return "half"
+    if setting.compute_bytes == 4 or (setting.quantized and setting.on_cpu):
+        return "single"
+    return "mixed" if setting.adapter and setting.trained_bytes == 4 else "half"
+
+
+def residual_bytes(setting: Setting) -> int:
+    """Bytes of an element of the hidden state between layers: the embedding's dtype, since sums keep it."""
+    if setting.mixed and (setting.zero or (setting.quantized and setting.fsdp)):
+        return 2
+    return setting.trained_bytes if setting.method == "full" else setting.weight_bytes
+
+
+def layer_bytes(setting: Setting, per_token: PerToken, eager: float) -> int:
+    """Bytes of one layer for all tokens of a forward pass.
+
+    With a mask, keys and values are repeated to the width of the queries (transformers,
+    integrations/sdpa_attention.py, use_gqa_in_sdpa). Of experts each token meets num_experts_per_tok.
+    """
+    model = setting.model
+    head_dim = model.head_dim or model.hidden_size // max(model.num_attention_heads, 1)
+    query = model.num_attention_heads * head_dim
+    key = query if masked(setting) else model.num_key_value_heads * head_dim
+    mlp = model.intermediate_size
+    if model.num_experts:
+        mlp = (model.moe_intermediate_size or mlp) * max(model.num_experts_per_tok, 1)
+    each = (
+        per_token.hidden * model.hidden_size
+        + per_token.query * query
+        + per_token.key * key
+        + per_token.mlp * mlp
+        + _STATISTICS * model.num_attention_heads
+        + _dropout(setting, model.hidden_size, query, mlp)
+    )
+    scores = 0.0
+    if _eager(setting):
+        scores = eager * model.num_attention_heads * setting.batch * setting.length**2
+    elif masked(setting):
+        scores = setting.compute_bytes * setting.batch * setting.length**2  # the mask in attention's dtype
+    return int(each * setting.tokens + scores)
+
+
+def masked(setting: Setting) -> bool:
+    return setting.has_mask and setting.train.get("flash_attn") != "fa2"
+
+
+def activations(setting: Setting, *, going_back: bool) -> list[Part]:
+    """Activations when the loss is computed, or at the layer at work in the backward pass.
+
+    With gradient checkpointing each layer keeps its input alone, and is computed again when gone back through
+    (Chen et al. 2016).
+    """
+    layers = setting.trained_layers
+    found = _LAYERS["adapter" if setting.adapter else "weights", precision(setting)]
+    inputs = residual_bytes(setting) * setting.model.hidden_size * setting.tokens
+    kept = layer_bytes(setting, found.kept, _EAGER_KEPT)
+    at_work = layer_bytes(setting, found.at_work, _EAGER_AT_WORK)
+    mask = setting.batch * setting.length**2 if masked(setting) else 0
+    if setting.checkpointing:
+        parts = [_part("activations", layers * inputs + mask, f"inputs of {layers} layers")]
+        if setting.train.get("use_unsloth_gc"):
+            parts = [_part("activations", mask, "inputs of the layers lie in host memory")]
+            parts.append(
+                Part("inputs of layers", layers * inputs * setting.processes, "host", "use_unsloth_gc")
+            )
+        if going_back:
+            parts.append(_part("layer at work", at_work, "computed again, and its gradients"))
+    else:
+        parts = [_part("activations", layers * (kept + inputs // 4) + mask, f"of {layers} layers")]
+        if going_back:
+            parts.append(_part("layer at work", max(at_work - kept, 0), "gradients of its activations"))
+    if going_back and setting.quantized:
+        parts.append(_part("dequantised weight", largest_dequantized(setting), "the largest layer's"))
+    return parts
+
+
+def logits(setting: Setting) -> list[Part]:
+    """Logits and what the loss makes of them, the larger of forward and backward pass.
+
+    Under autocast the 16-bit copies of the trained weights still lie in its cache while the model computes
+    its own loss (pytorch, aten/src/ATen/autocast_mode.cpp, cached_cast).
+    """
+    if setting.train.get("enable_liger_kernel") and setting.stage_of_training in ("pt", "sft"):
+        size = _LIGER * setting.model.hidden_size * setting.tokens
+        return [_part("logits and loss", size, "computed in chunks by the Liger kernel")]
+    forward, back = _LOSSES[setting.loss]
+    if setting.compute_bytes == 4 and setting.loss == "cross entropy":
+        forward -= 2  # no 16-bit logits
+    words = setting.model.vocab_size * setting.tokens
+    casts = 2 * setting.trainable.parameters if setting.autocast else 0
+    inside = setting.loss == "cross entropy"
+    in_forward = forward * words + (casts if inside else 0)
+    note = f"{setting.batch} x {setting.length} tokens x {setting.model.vocab_size:,} words"
+    head = setting.model.vocab_size * setting.model.hidden_size
+    copies = min(casts, 2 * head) if setting.method == "full" else 0  # which the output layer keeps
+    in_backward = back * words + (copies if setting.checkpointing else casts)
+    return [_part("logits and loss", int(max(in_forward, in_backward)), note)]
+
+
+def _eager(setting: Setting) -> bool:
+    """Attention that writes the scores down: asked for, or where soft caps leave no other (Gemma 2).
+
+    Source: llamafactory/model/model_utils/attention.py, configure_attn_implementation.
+    """
+    wanted = setting.train.get("flash_attn", "auto")
+    return wanted == "disabled" or (setting.model.model_type == "gemma2" and wanted == "auto")
+
+
+def _dropout(setting: Setting, hidden: int, query: int, mlp: int) -> int:
+    """Bytes of the masks before the seven adapters of a layer (peft/tuners/lora/layer.py)."""
+    if not setting.adapter or not setting.train.get("lora_dropout"):
+        return 0
+    return _DROPOUT[setting.on_cpu] * (5 * hidden + query + mlp)
+
+
+def _part(name: str, size: int, note: str) -> Part:
+    return Part(name, int(size), "gpu", note)

@@ -1,0 +1,55 @@
+"""The tensors that PEFT adds to one module: LoRA, DoRA and OFT."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from qtune.predict.choice import Arguments
+from qtune.predict.shapes import Module, Shape
+
+
+def adapter_tensors(module: Module, arguments: Arguments) -> Iterator[tuple[str, Shape]]:
+    """Name and shape of each tensor that the module's adapter has.
+
+    rsLoRA and PiSSA change how they start and scale, not their shapes.
+    """
+    first, second = module.weights[0][1]
+    if arguments.text("finetuning_type", "lora") == "oft":
+        yield f"{module.name}.oft_R.weight", _oft(second, arguments)
+        return
+    rank = arguments.number("lora_rank", 8)
+    if module.kind == "embedding":  # peft/tuners/lora/layer.py, Embedding: (rows, width)
+        yield f"{module.name}.lora_embedding_A", (rank, first)
+        yield f"{module.name}.lora_embedding_B", (second, rank)
+        width = second
+    else:
+        yield f"{module.name}.lora_A.weight", (rank, second)
+        yield f"{module.name}.lora_B.weight", (first, rank)
+        width = first
+    if arguments.flag("use_dora"):  # peft/tuners/lora/dora.py: one magnitude for each output
+        yield f"{module.name}.lora_magnitude_vector.weight", (width,)
+
+
+def _oft(inputs: int, arguments: Arguments) -> Shape:
+    """Blocks of a rotation of the inputs, each half a square without its diagonal.
+
+    Source: peft/tuners/oft/layer.py, OFTLayer.update_layer: either the blocks' number or their size is
+    given, 0 stands for the other.
+    """
+    blocks, size = arguments.number("oft_rank", 0), arguments.number("oft_block_size", 32)
+    if blocks:
+        blocks = _divisor(inputs, blocks)
+        size = inputs // blocks
+    else:
+        size = _divisor(inputs, size)
+        blocks = inputs // size
+    return (blocks, size * (size - 1) // 2)
+
+
+def _divisor(inputs: int, wanted: int) -> int:
+    """The divisor of `inputs` nearest to `wanted`, the smaller of two as near (adjust_oft_parameters)."""
+    if wanted >= inputs:
+        return inputs
+    higher = next(number for number in range(wanted, inputs + 1) if inputs % number == 0)
+    lower = next(number for number in range(wanted, 0, -1) if inputs % number == 0)
+    return lower if wanted - lower <= higher - wanted else higher

@@ -1,0 +1,212 @@
+"""The modules that a training's arguments choose: names against names, as the library compares them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from qtune.config.names import did_you_mean
+from qtune.errors import QtuneError
+from qtune.predict.composites import COMPOSITES
+from qtune.predict.shapes import Model, Module, Tensor
+
+_ADAPTABLE = ("linear", "embedding")
+# Output layers that `lora_target: all` leaves out (misc.py, find_all_linear_modules).
+_HEADS = {"chatglm": ("lm_head", "output_layer"), "internlm2": ("lm_head", "output")}
+
+
+@dataclass(frozen=True)
+class Arguments:
+    """LLaMA-Factory arguments, read as its dataclasses do (hparams/finetuning_args.py)."""
+
+    train: Mapping[str, Any]
+
+    def text(self, name: str, default: str) -> str:
+        """A word."""
+        return str(self.train.get(name) or default)
+
+    def flag(self, name: str, default: bool = False) -> bool:
+        """A yes or no."""
+        value = self.train.get(name)
+        return default if value is None else bool(value)
+
+    def number(self, name: str, default: int) -> int:
+        """A whole number."""
+        value = self.train.get(name)
+        return default if value is None else int(value)
+
+    def names(self, name: str, default: str = "") -> tuple[str, ...]:
+        """A list, or words between commas."""
+        value = self.train.get(name) or default
+        words = value.split(",") if isinstance(value, str) else value
+        return tuple(str(word).strip() for word in words if str(word).strip())
+
+
+def lora_modules(model: Model, arguments: Arguments) -> list[Module]:
+    """The modules that get an adapter. OFT, too, reads `lora_target` (adapter.py, _setup_lora_tuning)."""
+    targets = given = arguments.names("lora_target", "all")
+    if targets == ("all",):
+        targets = _linear_names(model, arguments)
+    names = [module.name for module in model.modules]
+    if arguments.flag("use_llama_pro"):
+        layers = [f".{number}." for number in _spread_layers(model, arguments)]
+        targets = tuple(name for name in names if _holds(name, targets) and _holds(name, layers))
+    if composite := COMPOSITES.get(model.model_type):
+        avoided = (*_forbidden(model, arguments), *composite.conflicts)
+        targets = tuple(name for name in names if _holds(name, targets) and not _holds(name, avoided))
+    copied = [_inside(name) for name in _copied_names(model, arguments)]
+    exact, endings = frozenset(targets), tuple(f".{target}" for target in targets)
+    chosen = [
+        module
+        for module in model.modules
+        if (module.name in exact or module.name.endswith(endings))
+        and module.kind in _ADAPTABLE
+        and not any(pattern.match(module.name) for pattern in copied)
+    ]
+    if not chosen:
+        known = {module.last_name for module in model.modules if module.kind == "linear"}
+        if known.isdisjoint(given) and given != ("all",):
+            raise _absent("lora_target", given, known)
+        raise QtuneError(
+            f"nothing is left of {', '.join(given)}: it is frozen, or `additional_target` trains it whole",
+            where="lora_target",
+            fix="name other modules, or let what you named train",
+        )
+    return chosen
+
+
+def copied_modules(model: Model, arguments: Arguments) -> list[Module]:
+    """The modules that `additional_target` trains whole, in a copy (peft/utils/other.py, _set_trainable)."""
+    wanted = _copied_names(model, arguments)
+    return [
+        module
+        for module in model.modules
+        if wanted and any(part.endswith(wanted) for part in _paths(module.name))
+    ]
+
+
+def trained_weights(model: Model, arguments: Arguments) -> Iterable[Tensor]:
+    """The model's own parameters that full or freeze tuning changes."""
+    forbidden = _forbidden(model, arguments)
+    tensors = [tensor for tensor in model.tensors if not _holds(tensor.name, forbidden)]
+    if arguments.text("finetuning_type", "lora") == "full":
+        return tensors
+    layers = _freeze_layers(model, arguments)
+    inner, outer = _freezable(model)
+    wanted: list[str] = []
+    modules = arguments.names("freeze_trainable_modules", "all")
+    for name in modules:
+        if name != "all" and name not in inner:
+            raise _absent("freeze_trainable_modules", (name,), inner)
+        wanted += (f".{number}.{'' if name == 'all' else name}" for number in layers)
+    for name in arguments.names("freeze_extra_modules"):
+        if name not in outer:
+            raise _absent("freeze_extra_modules", (name,), outer)
+        wanted.append(name)
+    composite = COMPOSITES.get(model.model_type)
+    if composite and not arguments.flag("freeze_multi_modal_projector", True):
+        wanted += composite.projector
+    return [tensor for tensor in tensors if _holds(tensor.name, wanted)]
+
+
+def _linear_names(model: Model, arguments: Arguments) -> tuple[str, ...]:
+    """What `all` stands for (misc.py, find_all_linear_modules)."""
+    avoided = _HEADS.get(model.model_type, ("lm_head",))
+    if composite := COMPOSITES.get(model.model_type):
+        avoided = (*avoided, *composite.projector)
+        if arguments.flag("freeze_vision_tower", True):
+            avoided = (*avoided, *composite.vision)
+    linears = (module for module in model.modules if module.kind == "linear")
+    return tuple(dict.fromkeys(module.last_name for module in linears if not _holds(module.name, avoided)))
+
+
+def _forbidden(model: Model, arguments: Arguments) -> tuple[str, ...]:
+    """Parts of the names of what stays frozen (visual.py, get_forbidden_modules)."""
+    composite = COMPOSITES.get(model.model_type)
+    if composite is None:
+        return ()
+    return (
+        *(composite.vision if arguments.flag("freeze_vision_tower", True) else ()),
+        *(composite.projector if arguments.flag("freeze_multi_modal_projector", True) else ()),
+        *(composite.language if arguments.flag("freeze_language_model") else ()),
+    )
+
+
+def _copied_names(model: Model, arguments: Arguments) -> tuple[str, ...]:
+    named = arguments.names("additional_target")
+    if named or not arguments.flag("resize_vocab"):
+        return named
+    # adapter.py: a resized vocabulary trains both its ends
+    ends = (module for module in model.modules if module.kind == "embedding" or module.last_name in _ENDS)
+    return tuple(dict.fromkeys(module.last_name for module in ends if "position" not in module.name))
+
+
+_ENDS = ("lm_head", "output_layer", "output")
+
+
+def _freeze_layers(model: Model, arguments: Arguments) -> Sequence[int]:
+    if arguments.flag("use_llama_pro"):
+        return _spread_layers(model, arguments)
+    count, layers = arguments.number("freeze_trainable_layers", 2), model.num_hidden_layers
+    return range(max(0, layers - count), layers) if count > 0 else range(min(-count, layers))
+
+
+def _spread_layers(model: Model, arguments: Arguments) -> Sequence[int]:
+    """The layers that LLaMA Pro put between the model's own: every so many."""
+    count, layers = arguments.number("freeze_trainable_layers", 2), model.num_hidden_layers
+    if count <= 0 or layers % count:
+        raise QtuneError(
+            f"with `use_llama_pro` the model's {layers} layers have to divide by it, and {count} does not",
+            where="freeze_trainable_layers",
+            fix="set the number of layers that were added to the model",
+        )
+    stride = layers // count
+    return range(stride - 1, layers + stride - 1, stride)
+
+
+def _freezable(model: Model) -> tuple[set[str], set[str]]:
+    """The names that freeze tuning knows inside layers and outside (adapter.py, _setup_freeze_tuning)."""
+    inner, outer = set(), set()
+    for tensor in model.tensors:
+        for first in (".0.", ".1."):  # where the first layer differs from the rest, it starts at 1
+            if first in tensor.name:
+                inner.add(tensor.name.split(first)[-1].split(".")[0])
+                break
+        if re.search(r"\.\d+\.", tensor.name) is None:
+            outer.add(tensor.name.split(".")[-2])
+    return inner, outer
+
+
+def _inside(name: str) -> re.Pattern[str]:
+    """PEFT reads such a name as a pattern (tuners_utils.py, check_target_module_exists)."""
+    try:
+        return re.compile(rf"(^|.*\.){name}($|\..*)")
+    except re.error as error:
+        raise QtuneError(
+            f"{name!r} is no pattern ({error})",
+            where="additional_target",
+            fix="name a module, such as lm_head",
+        ) from None
+
+
+def _paths(name: str) -> list[str]:
+    """A module's name and those of all that it lies in."""
+    parts = name.split(".")
+    return [".".join(parts[: end + 1]) for end in range(len(parts))]
+
+
+def _holds(name: str, parts: Iterable[str]) -> bool:
+    return any(part in name for part in parts)
+
+
+def _absent(argument: str, given: Iterable[str], known: Iterable[str]) -> QtuneError:
+    known = sorted(known)
+    hint = next((hint for name in given if (hint := did_you_mean(name, known))), None)
+    choice = f"choose from {', '.join(known)}"
+    return QtuneError(
+        f"the model has no module {' or '.join(repr(name) for name in given)}",
+        where=argument,
+        fix=f"{hint} Else {choice}" if hint else choice,
+    )

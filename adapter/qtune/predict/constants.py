@@ -1,0 +1,30 @@
+"""What cannot be derived from a config and was measured or taken from elsewhere, each with its source."""
+
+from __future__ import annotations
+
+MIB, GIB = 2**20, 2**30
+
+CUDA_CONTEXT = 500 * MIB
+"""Bytes of a GPU for the driver's context, the loaded kernels and cuBLAS. nvidia-smi against
+torch.cuda.memory_reserved on Ampere and Hopper cards: 400 to 600 MiB. Not measured here."""
+NCCL_BUFFERS = 250 * MIB
+"""Bytes of a GPU for NCCL's channels under DeepSpeed and wherever several processes train. Assumed: 4 MiB
+for each of two buffers of some tens of channels (NCCL_BUFFSIZE in NVIDIA's documentation of NCCL). One
+process under DeepSpeed takes less; it is charged the same, so that a second GPU never seems to cost memory.
+"""
+SLACK = 0.03
+"""Share of what is allocated that the allocator holds beside it, as expected: its blocks are rounded up to
+2 MiB from 1 MiB on (pytorch, c10/cuda/CUDACachingAllocator.h). Assumed."""
+UNCERTAIN = 0.10
+"""Share of what is allocated by which the worst case is higher: fragmentation, and what the formulas leave
+out. The traced and measured peaks of tests/e2e/test_memory_*.py lie within it."""
+INTERPRETER = 1100 * MIB
+"""Bytes of each process before a model is loaded: Python with torch, transformers, peft and datasets.
+Measured as resident memory after LLaMA-Factory's imports (tests/e2e/test_memory_measured.py)."""
+GPU_PROCESS = 2000 * MIB
+"""Bytes of host memory that CUDA's libraries and pinned staging buffers add to a process. Assumed."""
+HOST_UNCERTAIN = 0.15
+"""As UNCERTAIN, of host memory: the goal of the measurements on the CPU."""
+PINNED = 1.3
+"""Pinned buffers are rounded up to a power of two (pytorch, aten/src/ATen/core/CachingHostAllocator.h): at
+the most twice the size, on average over evenly spread sizes 4/3. In the high end of the range only."""

@@ -1,0 +1,151 @@
+"""The modules of a decoder: blocks from which the families of models are put together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from qtune.predict.fields import Fields
+from qtune.predict.shapes import Module, ModuleKind
+
+
+def linear(name: str, inputs: int, outputs: int, bias: bool = False) -> Module:
+    """A torch.nn.Linear."""
+    weights: tuple[tuple[str, tuple[int, ...]], ...] = (("weight", (outputs, inputs)),)
+    return Module(name, "linear", (*weights, ("bias", (outputs,))) if bias else weights)
+
+
+def single(name: str, kind: ModuleKind, *shape: int) -> Module:
+    """A module whose one parameter is its weight."""
+    return Module(name, kind, (("weight", shape),))
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """The widths that nearly every config.json gives."""
+
+    hidden: int
+    intermediate: int
+    layers: int
+    heads: int
+    key_value_heads: int
+    head_dim: int
+    vocabulary: int
+    tied: bool
+
+    @property
+    def query(self) -> int:
+        """Width of all query heads together."""
+        return self.heads * self.head_dim
+
+    @property
+    def key_value(self) -> int:
+        """Width of all key heads together, and of all value heads."""
+        return self.key_value_heads * self.head_dim
+
+
+def usual_sizes(config: Fields) -> Sizes:
+    """The widths under the names that nearly every config.json uses."""
+    heads = config.count("num_attention_heads")
+    hidden = config.count("hidden_size")
+    return Sizes(
+        hidden,
+        config.count("intermediate_size"),
+        config.layers("num_hidden_layers"),
+        heads,
+        config.count("num_key_value_heads", heads),
+        config.count("head_dim", hidden // heads),
+        config.count("vocab_size"),
+        config.flag("tie_word_embeddings"),
+    )
+
+
+@dataclass(frozen=True)
+class Family:
+    """How the modules of one model_type follow from its config.json.
+
+    defaults: what the library puts in where the file leaves it out, as far as it bears on shapes.
+    """
+
+    modules: Callable[[Fields, Sizes], tuple[Module, ...]]
+    defaults: Mapping[str, Any] = field(default_factory=dict)
+    sizes: Callable[[Fields], Sizes] = usual_sizes
+
+
+Block = Callable[[str, int], Iterator[Module]]
+"""The modules of one block, given its name with a dot and the number of its layer."""
+
+
+def attention(sizes: Sizes, *, qkv_bias: bool = False, o_bias: bool = False, norms: bool = False) -> Block:
+    """q, k, v and o as layers of their own; norms: one over each head's queries and keys."""
+
+    def block(name: str, layer: int) -> Iterator[Module]:
+        yield linear(f"{name}q_proj", sizes.hidden, sizes.query, qkv_bias)
+        yield linear(f"{name}k_proj", sizes.hidden, sizes.key_value, qkv_bias)
+        yield linear(f"{name}v_proj", sizes.hidden, sizes.key_value, qkv_bias)
+        yield linear(f"{name}o_proj", sizes.query, sizes.hidden, o_bias)
+        if norms:
+            yield single(f"{name}q_norm", "norm", sizes.head_dim)
+            yield single(f"{name}k_norm", "norm", sizes.head_dim)
+
+    return block
+
+
+def gated_mlp(hidden: int, intermediate: int, *, bias: bool = False) -> Block:
+    """gate, up and down as layers of their own."""
+
+    def block(name: str, layer: int) -> Iterator[Module]:
+        yield linear(f"{name}gate_proj", hidden, intermediate, bias)
+        yield linear(f"{name}up_proj", hidden, intermediate, bias)
+        yield linear(f"{name}down_proj", intermediate, hidden, bias)
+
+    return block
+
+
+def fused_mlp(hidden: int, intermediate: int) -> Block:
+    """gate and up as one layer."""
+
+    def block(name: str, layer: int) -> Iterator[Module]:
+        yield linear(f"{name}gate_up_proj", hidden, 2 * intermediate)
+        yield linear(f"{name}down_proj", intermediate, hidden)
+
+    return block
+
+
+def experts(hidden: int, intermediate: int, count: int) -> Block:
+    """A router and the experts, stacked in two 3-D parameters as transformers 5 keeps them."""
+
+    def block(name: str, layer: int) -> Iterator[Module]:
+        yield single(f"{name}gate", "router", count, hidden)
+        stacked = (
+            ("gate_up_proj", (count, 2 * intermediate, hidden)),
+            ("down_proj", (count, hidden, intermediate)),
+        )
+        yield Module(f"{name}experts", "experts", stacked)
+
+    return block
+
+
+def decoder(
+    sizes: Sizes,
+    attend: Block,
+    feed: Block,
+    *,
+    norms: tuple[str, ...] = ("input_layernorm", "post_attention_layernorm"),
+    prefix: str = "model.",
+) -> tuple[Module, ...]:
+    """Embedding, layers of attention and feed-forward with their norms, final norm, output layer."""
+    modules = [single(f"{prefix}embed_tokens", "embedding", sizes.vocabulary, sizes.hidden)]
+    for layer in range(sizes.layers):
+        name = f"{prefix}layers.{layer}."
+        modules += attend(f"{name}self_attn.", layer)
+        modules += feed(f"{name}mlp.", layer)
+        modules += (single(f"{name}{norm}", "norm", sizes.hidden) for norm in norms)
+    modules.append(single(f"{prefix}norm", "norm", sizes.hidden))
+    return (*modules, head(sizes))
+
+
+def head(sizes: Sizes) -> Module:
+    """The output layer, whose weight is the embedding's where the two are tied."""
+    return Module("lm_head", "linear", (("weight", (sizes.vocabulary, sizes.hidden)),), tied=sizes.tied)

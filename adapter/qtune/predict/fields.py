@@ -1,0 +1,70 @@
+"""Typed reading of a model's config.json: every number checked, every complaint with its file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from qtune.errors import QtuneError
+
+LARGEST, MOST_LAYERS = 10**9, 10**4
+"""No width and no number of layers of a model comes near; beyond them the file is broken."""
+
+
+@dataclass(frozen=True)
+class Fields:
+    """What a config.json says, over the defaults of its model_type. where: the file, for errors."""
+
+    values: Mapping[str, Any]
+    where: str
+    defaults: Mapping[str, Any]
+
+    def get(self, name: str) -> Any:
+        """The value as it stands, the default where the file leaves it out."""
+        return self.values[name] if name in self.values else self.defaults.get(name)
+
+    def maybe(self, name: str) -> int | None:
+        """A whole number from 0, None where neither file nor defaults give one."""
+        value = self.get(name)
+        if value is None:
+            return None
+        if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= LARGEST:
+            raise QtuneError(
+                f"`{name}` is {value!r}, not a whole number from 0", where=self.where, fix="repair the file"
+            )
+        return value
+
+    def count(self, name: str, default: int | None = None) -> int:
+        """A whole number from 1; default: where the file gives none, or null."""
+        value = self.maybe(name)
+        if value is None:
+            value = default
+        if not value:
+            problem = "is missing" if value is None else "is 0"
+            raise QtuneError(f"`{name}` {problem}", where=self.where, fix="download the model's files again")
+        return value
+
+    def layers(self, name: str) -> int:
+        """A number of layers, each of which is built."""
+        value = self.count(name)
+        if value > MOST_LAYERS:
+            raise QtuneError(
+                f"`{name}` is {value:,}; no model has that many layers",
+                where=self.where,
+                fix="repair the file",
+            )
+        return value
+
+    def flag(self, name: str) -> bool:
+        """A yes or no, no where nothing says it."""
+        return bool(self.get(name))
+
+    def block(self, name: str, defaults: Mapping[str, Any]) -> Fields:
+        """A mapping inside the file, empty where it is left out."""
+        value = self.get(name)
+        if value is None:
+            value = {}
+        if not isinstance(value, Mapping):
+            raise QtuneError(f"`{name}` is not a mapping", where=self.where, fix="repair the file")
+        return Fields(value, self.where, defaults)

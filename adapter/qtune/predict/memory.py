@@ -1,0 +1,180 @@
+"""How much memory a training needs, part by part, for each GPU and for the host."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from qtune.machine.hardware import Hardware
+from qtune.predict import disk, states
+from qtune.predict.activations import activations, logits
+from qtune.predict.constants import (
+    CUDA_CONTEXT,
+    GPU_PROCESS,
+    HOST_UNCERTAIN,
+    INTERPRETER,
+    NCCL_BUFFERS,
+    PINNED,
+    SLACK,
+    UNCERTAIN,
+)
+from qtune.predict.estimate import Estimate, Part, Range, Verdict
+from qtune.predict.setting import Setting
+from qtune.predict.shapes import Model
+from qtune.values import Config
+
+_OUTSIDE = ("CUDA context", "NCCL buffers", "allocator's slack")
+_SELF = "Python and its libraries"
+
+
+def estimate(config: Config, model: Model, hardware: Hardware, free_host: int | None = None) -> Estimate:
+    """The memory of a training with this config, of this model, on this hardware.
+
+    free_host: bytes of host memory that are free, None where that is not known; the verdict heeds them then.
+    The rows are taken to be as long as cutoff_len, which is the worst case.
+    """
+    setting = Setting.of(config, model, hardware)
+    moments = _moments(setting)
+    moment = max(moments, key=lambda name: _total(moments[name], "gpu"))
+    parts = moments[moment]
+    if setting.on_cpu:
+        # one memory for all: what would lie on a GPU lies there once for each process
+        parts = [
+            replace(part, bytes=part.bytes * setting.processes, where="host") if part.where == "gpu" else part
+            for part in parts
+        ]
+    else:
+        host = {part.name: part for found in moments.values() for part in found if part.where == "host"}
+        parts = [*(part for part in parts if part.where == "gpu"), *host.values()]
+    allocated = _total(parts, "gpu")
+    parts = [*parts, *_outside(setting, allocated)]
+    gpu = Range() if setting.on_cpu else _gpu_range(allocated, _total(parts, "gpu"))
+    host_range = _host_range(parts)
+    return Estimate(
+        parts=tuple(part for part in parts if part.bytes),
+        moment=moment,
+        gpu=gpu,
+        host=host_range,
+        verdict=_verdict(gpu, host_range, hardware, free_host),
+        trainable=setting.trainable,
+        allocated=allocated,
+        checkpoint=disk.checkpoint_bytes(setting),
+        disk=disk.kept_bytes(setting),
+        assumptions=_assumptions(setting),
+    )
+
+
+def _moments(setting: Setting) -> dict[str, list[Part]]:
+    """What lies in memory at each moment that may be the peak.
+
+    Gradients are there from the second micro-batch on; of a single one, those of the output layer come first,
+    while all layers' inputs are there, and the rest with the first layer, when they are not.
+    """
+    standing, whole = states.standing(setting), states.gradients(setting)
+    held = whole if setting.accumulates or setting.zero else _scaled(whole, _of_output(setting))
+    at_loss = [*standing, *(held if setting.accumulates else []), *activations(setting, going_back=False)]
+    last = [*standing, *held, *activations(setting, going_back=True)]
+    first = [*standing, *whole, *_first_layer(setting)]
+    return {
+        "computing the loss": [*at_loss, *logits(setting)],
+        "going back through the last layer": last,
+        "going back through the first layer": first,
+        "going back to the embeddings": [*standing, *whole, *_of_embeddings(setting)],
+        "the optimizer's step": [*standing, *whole, *states.step(setting)],
+    }
+
+
+def _first_layer(setting: Setting) -> list[Part]:
+    return [part for part in activations(setting, going_back=True) if part.name != "activations"]
+
+
+def _of_embeddings(setting: Setting) -> list[Part]:
+    """The gradient of the embeddings, whole, before it is added to what is there already.
+
+    That of the output layer where it shares them: the sum is a third tensor (pytorch,
+    torch/csrc/autograd/input_buffer.cpp, accumulate).
+    """
+    model = setting.model
+    if setting.method != "full" or setting.zero or setting.fsdp:
+        return []
+    size = model.vocab_size * model.hidden_size * setting.trained_bytes
+    copies = 2 if model.tie_word_embeddings else int(setting.accumulates)
+    return [Part("gradient of the embeddings", copies * size, "gpu", "to be added")]
+
+
+def _of_output(setting: Setting) -> float:
+    """Share of the gradients that are there before the first layer is gone back through: the output's."""
+    found = setting.trainable
+    head = setting.model.vocab_size * setting.model.hidden_size
+    if setting.method != "full" or not found.parameters:
+        return 0.0
+    return min(head / found.parameters, 1.0)
+
+
+def _scaled(parts: Sequence[Part], share: float) -> list[Part]:
+    return [replace(part, bytes=int(part.bytes * share)) for part in parts]
+
+
+def _outside(setting: Setting, allocated: int) -> list[Part]:
+    """What lies beside that which the framework allocates for the training."""
+    own = INTERPRETER * setting.processes
+    parts = [Part(_SELF, own, "host", f"{setting.processes} processes")]
+    if setting.on_cpu:
+        return parts
+    distributed = bool(setting.zero) or setting.processes > 1
+    return [
+        *parts,
+        Part("CUDA's libraries", GPU_PROCESS * setting.processes, "host", "and its buffers"),
+        Part("CUDA context", CUDA_CONTEXT, "gpu", "driver and kernels"),
+        Part("NCCL buffers", NCCL_BUFFERS if distributed else 0, "gpu", "between processes"),
+        Part("allocator's slack", int(SLACK * allocated), "gpu", f"{SLACK:.0%} of the above"),
+    ]
+
+
+def _gpu_range(allocated: int, expected: int) -> Range:
+    """From what is allocated beside the context, to a tenth more for fragmentation and what is left out."""
+    return Range(
+        low=expected - int(SLACK * allocated),
+        expected=expected,
+        high=expected + int(UNCERTAIN * allocated),
+    )
+
+
+def _host_range(parts: Sequence[Part]) -> Range:
+    own = sum(part.bytes for part in parts if part.where == "host" and part.name == _SELF)
+    expected = _total(parts, "host")
+    pinned = sum(part.bytes for part in parts if part.where == "host" and part.name in _PINNED)
+    spread = HOST_UNCERTAIN * (expected - own)
+    return Range(
+        low=int(expected - spread),
+        expected=expected,
+        high=int(expected + spread + (PINNED - 1) * pinned),
+    )
+
+
+_PINNED = frozenset({"master copies", "buffer of weights", "gradients", "optimizer states"})
+
+
+def _verdict(gpu: Range, host: Range, hardware: Hardware, free_host: int | None) -> Verdict:
+    order: tuple[Verdict, ...] = ("fits", "tight", "does not fit")
+    verdicts: list[Verdict] = ["fits"]
+    if not hardware.is_cpu:
+        verdicts.append(gpu.verdict(hardware.gpu_memory_gb * 2**30))
+    if free_host is not None:
+        verdicts.append(host.verdict(free_host))
+    return max(verdicts, key=order.index)
+
+
+def _total(parts: Sequence[Part], where: str) -> int:
+    return sum(part.bytes for part in parts if part.where == where)
+
+
+def _assumptions(setting: Setting) -> tuple[str, ...]:
+    said = [f"every row as long as cutoff_len ({setting.length} tokens)"]
+    if not setting.model.exact:
+        said.append(f"what is a linear layer of {setting.model.name} was read off its tensors' names")
+    if setting.model.dtype is None and not setting.quantized:
+        said.append("weights in bfloat16, since the model does not say")
+    if setting.loss == "ppo":
+        said.append("PPO's own generation left out")
+    return tuple(said)

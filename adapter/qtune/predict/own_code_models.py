@@ -1,0 +1,101 @@
+"""The families whose code comes with the checkpoint (`trust_remote_code`), not with transformers.
+
+Source: modeling_chatglm.py of THUDM/chatglm3-6b and glm-4-9b-chat, modeling_internlm2.py of
+internlm/internlm2-chat-7b, modeling_internlm3.py of internlm/internlm3-8b-instruct.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from qtune.predict.decoder import Family, Sizes, attention, decoder, gated_mlp, linear, single
+from qtune.predict.fields import Fields
+from qtune.predict.shapes import Module
+
+
+def _chatglm_sizes(config: Fields) -> Sizes:
+    heads = config.count("num_attention_heads")
+    grouped = config.flag("multi_query_attention")
+    return Sizes(
+        config.count("hidden_size"),
+        config.count("ffn_hidden_size"),
+        config.layers("num_layers"),
+        heads,
+        config.count("multi_query_group_num") if grouped else heads,
+        config.count("kv_channels"),
+        config.count("padded_vocab_size", config.maybe("vocab_size")),
+        config.flag("tie_word_embeddings"),
+    )
+
+
+def _chatglm(config: Fields, of: Sizes) -> tuple[Module, ...]:
+    bias = config.flag("add_bias_linear")
+
+    def norm(name: str) -> Module:
+        if config.flag("rmsnorm"):
+            return single(name, "norm", of.hidden)
+        return Module(name, "norm", (("weight", (of.hidden,)), ("bias", (of.hidden,))))
+
+    def layer(name: str) -> Iterator[Module]:
+        width = of.query + 2 * of.key_value
+        qkv_bias = bias or config.flag("add_qkv_bias")
+        yield norm(f"{name}input_layernorm")
+        yield linear(f"{name}self_attention.query_key_value", of.hidden, width, qkv_bias)
+        yield linear(f"{name}self_attention.dense", of.query, of.hidden, bias)
+        yield norm(f"{name}post_attention_layernorm")
+        yield linear(f"{name}mlp.dense_h_to_4h", of.hidden, 2 * of.intermediate, bias)
+        yield linear(f"{name}mlp.dense_4h_to_h", of.intermediate, of.hidden, bias)
+
+    modules = [single("transformer.embedding.word_embeddings", "embedding", of.vocabulary, of.hidden)]
+    for number in range(of.layers):
+        modules += layer(f"transformer.encoder.layers.{number}.")
+    if config.flag("post_layer_norm"):
+        modules.append(norm("transformer.encoder.final_layernorm"))
+    modules.append(linear("transformer.output_layer", of.hidden, of.vocabulary))
+    return tuple(modules)
+
+
+def _internlm2(config: Fields, of: Sizes) -> tuple[Module, ...]:
+    bias = config.flag("bias")
+    modules = [single("model.tok_embeddings", "embedding", of.vocabulary, of.hidden)]
+    for number in range(of.layers):
+        name = f"model.layers.{number}."
+        modules += (
+            linear(f"{name}attention.wqkv", of.hidden, of.query + 2 * of.key_value, bias),
+            linear(f"{name}attention.wo", of.query, of.hidden, bias),
+            linear(f"{name}feed_forward.w1", of.hidden, of.intermediate),
+            linear(f"{name}feed_forward.w3", of.hidden, of.intermediate),
+            linear(f"{name}feed_forward.w2", of.intermediate, of.hidden),
+            single(f"{name}attention_norm", "norm", of.hidden),
+            single(f"{name}ffn_norm", "norm", of.hidden),
+        )
+    modules.append(single("model.norm", "norm", of.hidden))
+    return (*modules, linear("output", of.hidden, of.vocabulary))
+
+
+def _internlm3(config: Fields, of: Sizes) -> tuple[Module, ...]:
+    bias = config.flag("bias")
+    attend = attention(of, qkv_bias=config.flag("qkv_bias"), o_bias=bias)
+    return decoder(of, attend, gated_mlp(of.hidden, of.intermediate, bias=bias))
+
+
+OWN_CODE: Mapping[str, Family] = {
+    "chatglm": Family(
+        _chatglm,
+        {
+            "num_layers": 28,
+            "padded_vocab_size": 65024,
+            "hidden_size": 4096,
+            "ffn_hidden_size": 13696,
+            "kv_channels": 128,
+            "num_attention_heads": 32,
+            "multi_query_group_num": 1,
+            "rmsnorm": True,
+            "post_layer_norm": True,
+        },
+        _chatglm_sizes,
+    ),
+    "internlm2": Family(_internlm2, {"bias": True}),
+    "internlm3": Family(_internlm3),
+}
+"""By model_type."""

@@ -1,0 +1,106 @@
+"""What would make a training fit that does not: each remedy is tried on the estimate before it is named."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from qtune.machine.hardware import Hardware
+from qtune.predict.recommend import Choice, Estimator, Room, judge
+from qtune.predict.shapes import Model
+from qtune.values import Config, KeyPath, Origin, Value
+
+_SHORTEST = 256  # tokens; below it few conversations are left whole
+_GPUS = (2, 4, 8)  # of one machine
+_GPU_GB = (6, 8, 10, 11, 12, 16, 20, 24, 32, 40, 48, 80, 96, 141, 192)  # as GPUs are sold
+_FOUR_BITS = {"quantization_method": "bnb", "quantization_bit": 4}
+
+
+@dataclass(frozen=True)
+class Remedy:
+    """In words, and as `--set` takes it: empty where it is other hardware that helps."""
+
+    text: str
+    settings: tuple[str, ...] = ()
+
+
+def remedies(
+    choice: Choice, model: Model, hardware: Hardware, room: Room, estimate: Estimator
+) -> list[Remedy]:
+    """Each is enough by itself; none where only less would do than anybody sells or trains on."""
+    return [
+        *_by_settings(choice.config, model, hardware, room, estimate),
+        *_by_hardware(choice, hardware, room, estimate),
+    ]
+
+
+def _by_settings(
+    config: Config, model: Model, hardware: Hardware, room: Room, estimate: Estimator
+) -> list[Remedy]:
+    def fits(settings: Mapping[str, Any]) -> bool:
+        return judge(estimate(_with(config, settings), hardware), hardware, room)[0] == "fits"
+
+    def shortened(settings: Mapping[str, Any]) -> dict[str, Any] | None:
+        """With the longest cutoff_len that fits of the given one's half, quarter, …"""
+        length = int(config.get("train", "cutoff_len", default=2048)) // 2
+        while length >= _SHORTEST:
+            if fits({**settings, "cutoff_len": length}):
+                return {**settings, "cutoff_len": length}
+            length //= 2
+        return None
+
+    found = [shortened({})]
+    if _can_quantize(config, model):
+        found.append(_FOUR_BITS if fits(_FOUR_BITS) else None)
+        if not any(found):
+            found.append(shortened(_FOUR_BITS))
+    return [_remedy(settings) for settings in found if settings]
+
+
+def _by_hardware(choice: Choice, hardware: Hardware, room: Room, estimate: Estimator) -> list[Remedy]:
+    found = []
+    for what in ("host memory", "disk"):
+        if what in choice.lacking:
+            need, have = choice.lacking[what]
+            found.append(Remedy(f"{(need - have) / 2**30:.1f} GB more of free {what}"))
+    if "GPU memory" in choice.lacking:
+        beside = Room()  # what the host lacks is said above
+        for size in (size for size in _GPU_GB if size > hardware.gpu_memory_gb):
+            larger = replace(hardware, gpu_memory_gb=float(size))
+            if judge(estimate(choice.config, larger), larger, beside)[0] == "fits":
+                found.append(Remedy(f"GPUs of {size} GB" if hardware.gpus > 1 else f"a GPU of {size} GB"))
+                break
+        for count in (count for count in _GPUS if count > hardware.gpus):
+            more = replace(hardware, gpus=count)
+            config = _with_processes(choice.config, count)
+            if judge(estimate(config, more), more, beside)[0] == "fits":
+                found.append(Remedy(f"{count} GPUs of {hardware.gpu_memory_gb:g} GB"))
+                break
+    return found
+
+
+def _can_quantize(config: Config, model: Model) -> bool:
+    adapters = config.get("train", "finetuning_type", default="lora") == "lora"
+    return adapters and config.get("train", "quantization_bit") is None and model.quantization is None
+
+
+def _remedy(settings: Mapping[str, Any]) -> Remedy:
+    words = []
+    if "cutoff_len" in settings:
+        words.append(f"rows cut at {settings['cutoff_len']} tokens")
+    if "quantization_bit" in settings:
+        words.append("the base in 4 bits")
+    return Remedy(" and ".join(words), tuple(f"{key}={value}" for key, value in settings.items()))
+
+
+def _with(config: Config, settings: Mapping[str, Any]) -> Config:
+    changed: dict[KeyPath, Value] = {
+        ("train", key): Value(value, Origin("recommend")) for key, value in settings.items()
+    }
+    return replace(config, values={**config.values, **changed})
+
+
+def _with_processes(config: Config, count: int) -> Config:
+    changed: dict[KeyPath, Value] = {("launch", "nproc_per_node"): Value(count, Origin("recommend"))}
+    return replace(config, values={**config.values, **changed})

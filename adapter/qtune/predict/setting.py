@@ -1,0 +1,217 @@
+"""How a training runs, as far as its memory depends on it: read once from config, model and hardware."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Literal
+
+from qtune.machine.hardware import Hardware
+from qtune.predict.shapes import Model
+from qtune.predict.trainable import Trainable, trainable
+from qtune.values import ACCELERATE, Config
+
+Device = Literal["gpu", "cpu", "nvme"]
+Loss = Literal["cross entropy", "anchored", "preferences", "odds", "kto", "reward", "ppo"]
+
+_BYTES = {"float32": 4, "float16": 2, "bfloat16": 2, "float64": 8}
+_ALONE = {"float8_e4m3fn": 2, "float8_e5m2": 2}  # dequantised to 16 bits to be trained
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One training, its arguments with LLaMA-Factory's own defaults where they are not given.
+
+    train: LLaMA-Factory's arguments; zero: DeepSpeed's `zero_optimization`, empty without DeepSpeed.
+    """
+
+    model: Model
+    train: Mapping[str, Any]
+    zero: Mapping[str, Any]
+    processes: int
+    on_cpu: bool
+    fsdp: bool
+
+    @classmethod
+    def of(cls, config: Config, model: Model, hardware: Hardware) -> Setting:
+        processes = config.get("launch", "nproc_per_node", default=1)
+        return cls(
+            model=model,
+            train=config.block("train"),
+            zero=config.block("zero") if config.uses_zero else {},
+            processes=processes if isinstance(processes, int) and processes > 0 else 1,
+            on_cpu=hardware.is_cpu,
+            fsdp=config.get("launch", "launcher") == ACCELERATE.removesuffix(".yaml"),
+        )
+
+    @property
+    def stage(self) -> int:
+        """ZeRO's, 0 without DeepSpeed."""
+        return int(self.zero.get("stage", 0))
+
+    @property
+    def shares_states(self) -> bool:
+        """Whether each process keeps its part of the optimizer's states alone."""
+        return self.stage >= 1 or self.fsdp
+
+    @property
+    def shares_gradients(self) -> bool:
+        return self.stage >= 2 or self.fsdp
+
+    @property
+    def shares_weights(self) -> bool:
+        return self.stage == 3 or self.fsdp
+
+    def offloaded(self, what: Literal["offload_param", "offload_optimizer"]) -> Device:
+        """Where ZeRO puts parameters or optimizer states. Parameters move under stage 3 alone."""
+        block = self.zero.get(what)
+        device = block.get("device", "none") if isinstance(block, Mapping) else "none"
+        if device not in ("cpu", "nvme") or (what == "offload_param" and self.stage != 3):
+            return "gpu"
+        return "cpu" if device == "cpu" else "nvme"
+
+    @cached_property
+    def trainable(self) -> Trainable:
+        return trainable(self.model, self.train)
+
+    # The rows of one forward pass.
+
+    @property
+    def batch(self) -> int:
+        """Sequences in one forward pass: a ranked pair is two."""
+        batch = int(self.train.get("per_device_train_batch_size", 8))
+        return batch * 2 if self.stage_of_training in ("dpo", "rm") else batch
+
+    @property
+    def length(self) -> int:
+        """Tokens of the longest sequence, which cutoff_len bounds and packing fills."""
+        return int(self.train.get("cutoff_len", 2048))
+
+    @property
+    def tokens(self) -> int:
+        return self.batch * self.length
+
+    @property
+    def has_mask(self) -> bool:
+        """Whether attention gets a mask: where rows are padded to one length, or packed ones kept apart."""
+        return self.batch > 1 or bool(self.train.get("neat_packing"))
+
+    @property
+    def accumulates(self) -> bool:
+        return int(self.train.get("gradient_accumulation_steps", 1)) > 1
+
+    @property
+    def stage_of_training(self) -> str:
+        return str(self.train.get("stage", "sft"))
+
+    @property
+    def loss(self) -> Loss:
+        """What is computed from the logits, as far as their memory differs."""
+        stage = self.stage_of_training
+        if stage == "dpo":
+            return "odds" if self.train.get("pref_loss") in ("orpo", "simpo") else "preferences"
+        if stage == "sft" and self.train.get("use_asft_loss"):
+            return "anchored"
+        by_stage: dict[str, Loss] = {"kto": "kto", "rm": "reward", "ppo": "ppo"}
+        return by_stage.get(stage, "cross entropy")
+
+    # Precision.
+
+    @property
+    def mixed(self) -> bool:
+        return bool(self.train.get("bf16") or self.train.get("fp16"))
+
+    @property
+    def autocast(self) -> bool:
+        """Mixed precision by torch's autocast: what accelerate does unless DeepSpeed casts the whole model.
+
+        Source: accelerate/accelerator.py, Accelerator.__init__ (native_amp).
+        """
+        return self.mixed and not self.zero
+
+    @property
+    def checkpoint_bytes(self) -> int:
+        """Bytes of an element of the model's weights as they are loaded (torch_dtype "auto")."""
+        dtype = self.model.dtype or "bfloat16"
+        return _BYTES.get(dtype, _ALONE.get(dtype, 2))
+
+    @property
+    def weight_bytes(self) -> int:
+        """Bytes of an element of the weights that are not trained.
+
+        DeepSpeed casts the whole module (deepspeed/runtime/engine.py, _configure_distributed_model); FSDP 2
+        casts it to float32 under mixed precision (accelerate/utils/fsdp_utils.py, fsdp2_prepare_model).
+        """
+        if self.zero and self.mixed:
+            return 2
+        if self.fsdp and self.mixed and not self.quantized:
+            return 4
+        return self.checkpoint_bytes
+
+    @property
+    def trained_bytes(self) -> int:
+        """Bytes of an element of the weights that are trained, and of its gradient.
+
+        LLaMA-Factory casts them to float32 except for pure_bf16 and BAdam, and under ZeRO-3
+        (llamafactory/model/adapter.py, init_adapter); adapters are float32 from the start
+        (peft/tuners/tuners_utils.py, cast_adapter_dtype). DeepSpeed then casts the whole module.
+        """
+        if self.zero:
+            if self.mixed:
+                return 2
+            return 4 if self.adapter or self.stage < 3 else self.checkpoint_bytes
+        if self.fsdp and self.mixed:
+            return 4
+        if (self.train.get("pure_bf16") or self.train.get("use_badam")) and not self.adapter:
+            return self.checkpoint_bytes
+        return 4
+
+    @property
+    def compute_bytes(self) -> int:
+        """Bytes of an element of what a linear layer puts out."""
+        return 2 if self.mixed else self.trained_bytes if self.method == "full" else self.weight_bytes
+
+    # The method.
+
+    @property
+    def method(self) -> str:
+        return str(self.train.get("finetuning_type", "lora"))
+
+    @property
+    def adapter(self) -> bool:
+        return self.method in ("lora", "oft")
+
+    @property
+    def quantized(self) -> bool:
+        return self.quantization is not None
+
+    @property
+    def quantization(self) -> tuple[str, int] | None:
+        """Method and bits of the weights that are not trained; a checkpoint's own goes first.
+
+        Source: llamafactory/model/model_utils/quantization.py, configure_quantization. FP8 and MXFP4
+        checkpoints are dequantised to be trained.
+        """
+        if self.model.quantization in ("fp8", "mxfp4"):
+            return None
+        if self.model.quantization is not None:
+            return self.model.quantization, self.model.quantization_bits or 4
+        bits = self.train.get("quantization_bit")
+        return None if bits is None else (str(self.train.get("quantization_method", "bnb")), int(bits))
+
+    @property
+    def checkpointing(self) -> bool:
+        """Gradient checkpointing: on unless disabled (llamafactory/model/model_utils/checkpointing.py)."""
+        return not self.train.get("disable_gradient_checkpointing") and self.model.model_type != "gemma3n"
+
+    @property
+    def trained_layers(self) -> int:
+        """Layers that a gradient passes: under `freeze` none below the first trained one."""
+        layers = self.model.num_hidden_layers
+        if self.method != "freeze":
+            return layers
+        wanted = int(self.train.get("freeze_trainable_layers", 2))
+        if wanted < 0 or self.train.get("use_llama_pro") or self.train.get("freeze_extra_modules"):
+            return layers
+        return min(wanted, layers)

@@ -1,0 +1,260 @@
+"""How fast a config trains compared with another one of the same model: a small cost model, in seconds.
+
+The seconds are those of a reference machine, an A10G with PCIe 4 on an ordinary host. They are there to be
+compared, not to be believed: what is said of a preset is its speed relative to the fastest one.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from qtune.predict.setting import Setting
+from qtune.predict.shapes import Linear
+from qtune.predict.trainable import Trainable
+
+# The reference machine. Each figure with its source; "assumed" where none was found.
+COMPUTING = 35e12
+"""FLOP/s in bf16. Assumed: half of the 70e12 that NVIDIA's data sheet gives for an A10G."""
+DEQUANTIZING = 6.7e10
+"""Weights/s made 16-bit again. LitGPT's config_hub/finetune/README.md (A10G): QLoRA takes 0.20 s longer than
+LoRA for each micro-batch of Llama-2-7B, Mistral-7B and Falcon-7B alike, forward and backward."""
+DEVICE_MEMORY = 600e9
+"""Bytes/s. NVIDIA's data sheet of the A10G."""
+HOST_LINK = 25e9
+"""Bytes/s from pinned host memory to a GPU. Assumed: four fifths of PCIe 4's 32e9."""
+GRADIENT_OFFLOAD = 3e9
+"""Bytes/s of gradients into host memory during the backward pass. DeepSpeed issue 6695: 0.82 s more for the
+2.4 GB of a 1.2B model, 0.22 s for the 0.6 GB of a 0.3B one."""
+CPU_ADAM = 0.9e9
+"""Parameters/s of a host. DeepSpeed issue 6695: 1.5 s for 1.2B, 0.31 s for 0.3B."""
+PEER_LINK = 12e9
+"""Bytes/s between the GPUs of one machine. Assumed: PCIe through the host, no NVLink."""
+NVME = 3e9
+"""Bytes/s of the disk. Assumed: one PCIe 4 disk, as DeepSpeed's async I/O reads it."""
+KERNEL = 10e-6
+"""Seconds to start one operation from Python. Assumed: PyTorch in eager mode, with autograd."""
+GATHER = 100e-6
+"""Seconds of ZeRO-3's bookkeeping for each linear layer that a pass gathers. Assumed."""
+ENGINE = 50e-6
+"""Seconds of DeepSpeed's bookkeeping for each trained tensor of a micro-batch: hooks, buckets. Assumed."""
+CPU_CORE = 2e10
+"""FLOP/s of a CPU core in float32. Assumed."""
+CPU_MEMORY = 40e9
+"""Bytes/s of a CPU's memory. Assumed: two channels of DDR5."""
+
+_OPERATIONS_BESIDE = 25  # of a layer beside its linear ones: norms, rotary embedding, attention, residuals
+_OPERATIONS_OF_ADAPTER = 5  # dropout, two products, scale, sum (peft/tuners/lora/layer.py, Linear.forward)
+_ADAM_BYTES = 28  # read and written for each parameter: gradient, weight, two moments in float32
+
+
+@dataclass(frozen=True)
+class Speed:
+    """One optimizer step: seconds by what they go into, and the tokens of all processes in it."""
+
+    seconds: Mapping[str, float]
+    tokens: int
+
+    @property
+    def per_token(self) -> float:
+        return sum(self.seconds.values()) / self.tokens
+
+    def of(self, part: str) -> float:
+        """Seconds for each token that go into one part."""
+        return self.seconds[part] / self.tokens
+
+
+@dataclass(frozen=True)
+class Yardstick:
+    """What all that are compared are taken to have alike, because less of it is no speed but less training.
+
+    length: of the rows, in tokens, as far as attention's cost for each token goes; rank: of the adapters.
+    """
+
+    length: int
+    rank: int
+
+
+def predict_speed(setting: Setting, trained: Trainable, yardstick: Yardstick, cores: int) -> Speed:
+    """The time of one optimizer step on micro-batches of batch × cutoff_len tokens.
+
+    trained: what it trains; cores: of the machine, where it trains on the CPU.
+    Units: seconds, FLOPs and bytes. A GPU computes while Python starts its next operations, so the longer of
+    the two counts, and a part of the shorter: their hypotenuse (assumed). Nothing else is taken to overlap.
+    A larger batch is never slower: it shares what each micro-batch costs. Padding, which grows with the
+    batch, is left out.
+
+    Sources: 2 FLOPs a weight and token forward, 2 for the gradient of the activations, 2 for that of trained
+    weights (Kaplan et al. 2020, section 2.1), a second forward under gradient checkpointing; ZeRO's volumes
+    of communication (Rajbhandari et al. 2020, section 7), each pass over the weights gathering them anew;
+    offloading as in ZeRO-Offload and ZeRO-Infinity (Ren et al. 2021; Rajbhandari et al. 2021, section 4).
+    """
+    work = _Work(setting, trained, yardstick)
+    computing = CPU_CORE * cores if setting.on_cpu else COMPUTING
+    memory = CPU_MEMORY if setting.on_cpu else DEVICE_MEMORY
+    # on a CPU weights are copied within its memory, and gradients lie in it already
+    from_host, from_peers = (memory, memory) if setting.on_cpu else (HOST_LINK, PEER_LINK)
+    to_host = 0.0 if setting.on_cpu else work.gradients_to_host / GRADIENT_OFFLOAD
+    accumulation = int(setting.train.get("gradient_accumulation_steps", 1))
+    tokens = setting.tokens * accumulation
+    computed = setting.tokens * work.flops_per_token / computing
+    micro = {
+        "computing": computed,
+        "starting operations": math.hypot(computed, work.operations * KERNEL) - computed,
+        "DeepSpeed's bookkeeping": work.tensors_under_zero * ENGINE,
+        "unpacking weights": work.unpacked / (DEQUANTIZING * memory / DEVICE_MEMORY),
+        "gathering weights": work.gathered_layers * GATHER + work.gathered_bytes / from_peers,
+        "weights from host memory": work.fetched("cpu") / from_host,
+        "weights from the disk": work.fetched("nvme") * setting.processes / NVME,
+        "gradients to host memory": to_host,
+        "reducing gradients": work.reduced_each_micro / PEER_LINK,
+    }
+    seconds = {
+        **{name: value * accumulation for name, value in micro.items()},
+        "exchanging gradients": work.exchanged_each_step / PEER_LINK,
+        "the optimizer": (
+            work.trainable / CPU_ADAM + 2 * work.share / HOST_LINK
+            if setting.on_cpu or work.offloads_optimizer
+            else work.share * _ADAM_BYTES / memory
+        ),
+        "optimizer states on the disk": (
+            2 * 12 * work.trainable / NVME if setting.offloaded("offload_optimizer") == "nvme" else 0.0
+        ),
+    }
+    return Speed(seconds, tokens * setting.processes)
+
+
+@dataclass(frozen=True)
+class _Work:
+    """What a micro-batch and a step have to do: counts and bytes, of one process where not said otherwise."""
+
+    setting: Setting
+    trained: Trainable
+    yardstick: Yardstick
+
+    @property
+    def trainable(self) -> float:
+        """Parameters; adapters as at the yardstick's rank."""
+        setting = self.setting
+        given = self.trained.parameters
+        if setting.method != "lora":
+            return given
+        return given * self.yardstick.rank / int(setting.train.get("lora_rank", 8))
+
+    @property
+    def passes(self) -> int:
+        """Over the weights, for each micro-batch: forward, backward, and forward again."""
+        return 3 if self.setting.checkpointing else 2
+
+    @property
+    def flops_per_token(self) -> float:
+        setting, model = self.setting, self.setting.model
+        weights, head = self._weights_met(), self._weights_met("head")
+        # scores and values against the earlier half of the sequence
+        attention = (
+            2 * self.yardstick.length * model.num_attention_heads * model.head_dim * model.num_hidden_layers
+        )
+        adapter = self.trainable if setting.adapter else 0
+        forward = 2 * (weights + adapter) + attention
+        again = forward - 2 * head if setting.checkpointing else 0
+        reached = setting.trained_layers / max(model.num_hidden_layers, 1)
+        backward = (2 * (weights + adapter) + 2 * attention) * reached
+        # DoRA multiplies its two matrices out for each micro-batch, to measure their sum with the weights
+        merged = 2 * self._quantizable * self.yardstick.rank / setting.tokens
+        norms = self.passes * merged if setting.train.get("use_dora") else 0
+        reference = 2 * weights + attention if setting.loss in ("anchored", "preferences", "kto") else 0
+        return forward + again + backward + 2 * self.trainable + norms + reference
+
+    def _weights_met(self, kind: str | None = None) -> float:
+        """Weights of linear layers that one token meets: of experts those that it is sent to."""
+        return sum(
+            linear.inputs * linear.outputs * linear.count * self._met(linear)
+            for linear in self.setting.model.linears
+            if kind in (None, linear.kind)
+        )
+
+    def _met(self, linear: Linear) -> float:
+        experts = self.setting.model.num_experts if linear.kind == "expert" else 0
+        return self.setting.model.num_experts_per_tok / experts if experts else 1.0
+
+    @property
+    def _quantizable(self) -> int:
+        """Weights that 4 bits hold: bitsandbytes leaves the output layer alone, and experts in one tensor."""
+        return sum(
+            linear.inputs * linear.outputs * linear.count
+            for linear in self.setting.model.linears
+            if linear.kind != "head" and not linear.stacked
+        )
+
+    @property
+    def unpacked(self) -> float:
+        """Weights made 16-bit again in a micro-batch."""
+        return self.passes * self._quantizable if self.setting.quantized else 0
+
+    @property
+    def _layers_met(self) -> float:
+        """Linear layers that one token goes through."""
+        return sum(linear.count * self._met(linear) for linear in self.setting.model.linears)
+
+    @property
+    def operations(self) -> float:
+        """Started for one micro-batch; the backward pass has two for each one forward."""
+        each = 1 + (_OPERATIONS_OF_ADAPTER if self.setting.adapter else 0)
+        forward = self._layers_met * each + _OPERATIONS_BESIDE * self.setting.model.num_hidden_layers
+        return forward * (self.passes + 1)
+
+    @property
+    def tensors_under_zero(self) -> int:
+        return len(self.trained.tensors) if self.setting.stage else 0
+
+    @property
+    def _weight_bytes(self) -> float:
+        """Of the whole model as it is kept: in 16 bits, about 0.55 bytes each in NF4 with its scales."""
+        small = self._quantizable if self.setting.quantized else 0
+        return 0.55 * small + 2 * (self.setting.model.parameters - small)
+
+    @property
+    def gathered_layers(self) -> float:
+        return self.passes * self._layers_met if self.setting.shares_weights else 0
+
+    @property
+    def gathered_bytes(self) -> float:
+        return self.passes * self._weight_bytes * self._of_others if self.setting.shares_weights else 0.0
+
+    @property
+    def _of_others(self) -> float:
+        """The share of anything divided that the other processes have."""
+        return (self.setting.processes - 1) / self.setting.processes
+
+    def fetched(self, device: str) -> float:
+        """Bytes of weights that one process takes from `device` in a micro-batch."""
+        held = self.setting.offloaded("offload_param") == device
+        return self.passes * self._weight_bytes / self.setting.processes if held else 0.0
+
+    @property
+    def share(self) -> float:
+        """Trainable parameters that one process keeps the optimizer's states of."""
+        return self.trainable / (self.setting.processes if self.setting.shares_states else 1)
+
+    @property
+    def offloads_optimizer(self) -> bool:
+        return self.setting.offloaded("offload_optimizer") != "gpu"
+
+    @property
+    def gradients_to_host(self) -> float:
+        """Bytes in a micro-batch."""
+        return 2 * self.share if self.offloads_optimizer else 0.0
+
+    @property
+    def reduced_each_micro(self) -> float:
+        """Bytes of gradients: ZeRO-2 and 3 and FSDP reduce them at every micro-batch."""
+        return 2 * self.trainable * self._of_others if self.setting.shares_gradients else 0.0
+
+    @property
+    def exchanged_each_step(self) -> float:
+        """Bytes: gathering what ZeRO-1 and 2 updated; else one all-reduce of float32 gradients."""
+        if self.setting.shares_weights:
+            return 0.0
+        each = 2 if self.setting.stage == 2 else 4 if self.setting.stage else 8
+        return each * self.trainable * self._of_others

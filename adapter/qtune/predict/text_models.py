@@ -1,0 +1,176 @@
+"""The families of text models whose code is in transformers.
+
+Source: transformers 5.5, models/<model_type>/modeling_<model_type>.py for the modules and their names,
+configuration_<model_type>.py for the defaults of what a config.json leaves out.
+tests/e2e/test_model_counts.py compares every tensor with the library's own model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from qtune.predict.decoder import (
+    Block,
+    Family,
+    Sizes,
+    attention,
+    decoder,
+    experts,
+    fused_mlp,
+    gated_mlp,
+    linear,
+)
+from qtune.predict.fields import Fields
+from qtune.predict.shapes import Module
+
+_FOUR_NORMS = (
+    "input_layernorm",
+    "post_attention_layernorm",
+    "pre_feedforward_layernorm",
+    "post_feedforward_layernorm",
+)
+
+
+def _llama(config: Fields, of: Sizes) -> tuple[Module, ...]:
+    bias = config.flag("attention_bias")
+    mlp = gated_mlp(of.hidden, of.intermediate, bias=config.flag("mlp_bias"))
+    return decoder(of, attention(of, qkv_bias=bias, o_bias=bias), mlp)
+
+
+def _mistral(config: Fields, of: Sizes) -> tuple[Module, ...]:
+    return decoder(of, attention(of), gated_mlp(of.hidden, of.intermediate))
+
+
+def _mixtral(config: Fields, of: Sizes) -> tuple[Module, ...]:
+    return decoder(of, attention(of), experts(of.hidden, of.intermediate, config.count("num_local_experts")))
+
+
+def _qwen2(config: Fields, of: Sizes) -> tuple[Module, ...]:
+    return decoder(of, attention(of, qkv_bias=True), gated_mlp(of.hidden, of.intermediate))
+
+
+def _qwen3(config: Fields, of: Sizes) -> tuple[Module, ...]:
+    bias = config.flag("attention_bias")
+    attend = attention(of, qkv_bias=bias, o_bias=bias, norms=True)
+    return decoder(of, attend, gated_mlp(of.hidden, of.intermediate))
+
+
+def _qwen2_moe(config: Fields, of: Sizes) -> tuple[Module, ...]:
+    routed = _routed(config, of)
+    shared = gated_mlp(of.hidden, config.count("shared_expert_intermediate_size"))
+
+    def sparse(name: str, layer: int) -> Iterator[Module]:
+        yield from routed(name, layer)
+        yield from shared(f"{name}shared_expert.", layer)
+        yield linear(f"{name}shared_expert_gate", of.hidden, 1)
+
+    return decoder(of, attention(of, qkv_bias=config.flag("qkv_bias")), _where_sparse(config, of, sparse))
+
+
+def _qwen3_moe(config: Fields, of: Sizes) -> tuple[Module, ...]:
+    bias = config.flag("attention_bias")
+    attend = attention(of, qkv_bias=bias, o_bias=bias, norms=True)
+    return decoder(of, attend, _where_sparse(config, of, _routed(config, of)))
+
+
+def _routed(config: Fields, of: Sizes) -> Block:
+    if not config.maybe("num_experts"):
+        return gated_mlp(of.hidden, of.intermediate)
+    return experts(of.hidden, config.count("moe_intermediate_size"), config.count("num_experts"))
+
+
+def _where_sparse(config: Fields, of: Sizes, sparse: Block) -> Block:
+    """Qwen's rule for which layers have experts."""
+    dense = gated_mlp(of.hidden, of.intermediate)
+    step, only_dense = config.count("decoder_sparse_step"), config.get("mlp_only_layers") or ()
+    any_experts = bool(config.maybe("num_experts"))
+
+    def block(name: str, layer: int) -> Iterator[Module]:
+        is_sparse = any_experts and layer not in only_dense and (layer + 1) % step == 0
+        return (sparse if is_sparse else dense)(name, layer)
+
+    return block
+
+
+def _gemma(config: Fields, of: Sizes) -> tuple[Module, ...]:
+    return _llama(Fields({**config.values, "mlp_bias": False}, config.where, config.defaults), of)
+
+
+def _gemma2(config: Fields, of: Sizes) -> tuple[Module, ...]:
+    bias = config.flag("attention_bias")
+    attend = attention(of, qkv_bias=bias, o_bias=bias)
+    return decoder(of, attend, gated_mlp(of.hidden, of.intermediate), norms=_FOUR_NORMS)
+
+
+def gemma3_text(config: Fields, of: Sizes, prefix: str = "model.") -> tuple[Module, ...]:
+    """Gemma 3 without its eyes; prefix: of the language model's names."""
+    bias = config.flag("attention_bias")
+    attend = attention(of, qkv_bias=bias, o_bias=bias, norms=True)
+    return decoder(of, attend, gated_mlp(of.hidden, of.intermediate), norms=_FOUR_NORMS, prefix=prefix)
+
+
+def _phi3(config: Fields, of: Sizes) -> tuple[Module, ...]:
+    def attend(name: str, layer: int) -> Iterator[Module]:
+        yield linear(f"{name}o_proj", of.query, of.hidden)
+        yield linear(f"{name}qkv_proj", of.hidden, of.query + 2 * of.key_value)
+
+    return decoder(of, attend, fused_mlp(of.hidden, of.intermediate))
+
+
+def _glm(config: Fields, of: Sizes) -> tuple[Module, ...]:
+    attend = attention(of, qkv_bias=config.flag("attention_bias"))
+    return decoder(of, attend, fused_mlp(of.hidden, of.intermediate))
+
+
+def _glm4(config: Fields, of: Sizes) -> tuple[Module, ...]:
+    attend = attention(of, qkv_bias=config.flag("attention_bias"))
+    norms = (
+        "input_layernorm",
+        "post_attention_layernorm",
+        "post_self_attn_layernorm",
+        "post_mlp_layernorm",
+    )
+    return decoder(of, attend, fused_mlp(of.hidden, of.intermediate), norms=norms)
+
+
+_GEMMA = {"head_dim": 256, "tie_word_embeddings": True}
+_GLM = {"num_key_value_heads": 2, "head_dim": 128, "attention_bias": True}
+
+TEXT: Mapping[str, Family] = {
+    "llama": Family(_llama),
+    "mistral": Family(_mistral, {"num_key_value_heads": 8}),
+    "mixtral": Family(_mixtral, {"num_key_value_heads": 8, "num_local_experts": 8, "num_experts_per_tok": 2}),
+    "qwen2": Family(_qwen2, {"num_key_value_heads": 32}),
+    "qwen2_moe": Family(
+        _qwen2_moe,
+        {
+            "num_key_value_heads": 16,
+            "qkv_bias": True,
+            "decoder_sparse_step": 1,
+            "moe_intermediate_size": 1408,
+            "shared_expert_intermediate_size": 5632,
+            "num_experts": 60,
+            "num_experts_per_tok": 4,
+        },
+    ),
+    "qwen3": Family(_qwen3, {"num_key_value_heads": 32, "head_dim": 128}),
+    "qwen3_moe": Family(
+        _qwen3_moe,
+        {
+            "num_key_value_heads": 4,
+            "decoder_sparse_step": 1,
+            "moe_intermediate_size": 768,
+            "num_experts": 128,
+            "num_experts_per_tok": 8,
+        },
+    ),
+    "gemma": Family(_gemma, {**_GEMMA, "num_key_value_heads": 16}),
+    "gemma2": Family(_gemma2, {**_GEMMA, "num_key_value_heads": 4}),
+    "gemma3_text": Family(
+        gemma3_text, {**_GEMMA, "vocab_size": 262208, "num_attention_heads": 8, "num_key_value_heads": 4}
+    ),
+    "phi3": Family(_phi3),
+    "glm": Family(_glm, _GLM),
+    "glm4": Family(_glm4, _GLM),
+}
+"""By model_type."""

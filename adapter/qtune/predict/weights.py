@@ -1,0 +1,112 @@
+"""Bytes of a model's weights as they lie in memory: by dtype, quantised or not."""
+
+from __future__ import annotations
+
+from qtune.predict.setting import Setting
+from qtune.predict.shapes import Model
+
+_ABSMAX_BLOCK = 64
+_NESTED_BLOCK = 256
+
+
+def bytes_of_4_bit(weights: int, double_quantization: bool) -> float:
+    """Bytes of `weights` elements in NF4 or FP4 with their scales.
+
+    Two elements a byte; a float32 scale for each 64 of them; with double quantisation one byte for the scale,
+    and a float32 scale for each 256 scales.
+    Source: bitsandbytes/functional.py, quantize_4bit (blocksize=64, compress_statistics: quantize_blockwise
+    with blocksize=256); QLoRA, Dettmers et al. 2023, section 3.
+    """
+    scales = weights / _ABSMAX_BLOCK
+    return weights / 2 + (scales * (1 + 4 / _NESTED_BLOCK) if double_quantization else scales * 4)
+
+
+def bytes_per_quantized(method: str, bits: int, double_quantization: bool) -> float:
+    """Bytes of one quantised element with its share of the scales.
+
+    bitsandbytes 8 bits: one byte, scales of whole rows are too few to count (bitsandbytes/nn/modules.py,
+    Int8Params). GPTQ, AWQ, HQQ and the like: groups of 128 with a 16-bit scale and a zero point of `bits`.
+    """
+    if method in ("bnb", "bitsandbytes"):
+        return bytes_of_4_bit(1, double_quantization) if bits == 4 else bits / 8
+    return bits / 8 + (2 + bits / 8) / 128
+
+
+def quantizable(model: Model) -> int:
+    """Elements that a quantiser takes: of every linear layer but the output layer, biases left out.
+
+    Embeddings, norms and stacked experts stay as they are.
+    Source: transformers/quantizers/base.py, get_modules_to_not_convert.
+    """
+    return sum(
+        linear.inputs * linear.outputs * linear.count
+        for linear in model.linears
+        if linear.kind != "head" and not linear.stacked and not linear.tied
+    )
+
+
+def frozen_bytes(setting: Setting) -> int:
+    """Bytes of the model's own weights that are not trained, of all processes together once.
+
+    upcast_layernorm keeps norms in float32 (llamafactory/model/model_utils/checkpointing.py).
+    """
+    model, train = setting.model, setting.train
+    frozen = model.parameters - setting.trainable.of("weight")
+    total = 0.0
+    if setting.quantization is not None:
+        method, bits = setting.quantization
+        packed = min(quantizable(model), frozen)
+        total += packed * bytes_per_quantized(method, bits, bool(train.get("double_quantization", True)))
+        frozen -= packed
+    if train.get("upcast_layernorm") and setting.adapter:
+        norms = sum(module.size for module in model.modules if module.kind == "norm")
+        total += max(4 - setting.weight_bytes, 0) * norms
+    return int(total + frozen * setting.weight_bytes)
+
+
+def reference_bytes(setting: Setting) -> int:
+    """Bytes of a second, frozen model beside the one that is trained; 0 where none is made.
+
+    Made where `ref_model` names one, or without adapters for the losses that compare with it; with adapters
+    the model itself answers with them disabled. It is taken to be as large as the model.
+    Source: llamafactory/train/trainer_utils.py, create_ref_model; hparams/finetuning_args.py, use_ref_model.
+    """
+    train = setting.train
+    if setting.loss not in ("anchored", "preferences", "kto", "ppo"):
+        return 0
+    if train.get("ref_model") is not None:
+        bits = train.get("ref_model_quantization_bit")
+    elif setting.method != "lora":
+        bits = train.get("quantization_bit")
+    else:
+        return 0
+    model = setting.model
+    width = 2 if setting.mixed and setting.zero else setting.checkpoint_bytes
+    packed = quantizable(model) if bits is not None else 0
+    each = bytes_per_quantized("bnb", int(bits), True) if bits is not None else 0.0
+    return int(packed * each + (model.parameters - packed) * width)
+
+
+def reward_model_bytes(setting: Setting) -> int:
+    """Bytes of PPO's reward model, taken to be as large as the model; adapters and servers take none.
+
+    Source: llamafactory/train/trainer_utils.py, create_reward_model.
+    """
+    if setting.loss != "ppo" or setting.train.get("reward_model_type", "lora") != "full":
+        return 0
+    bits = setting.train.get("reward_model_quantization_bit")
+    packed = quantizable(setting.model) if bits is not None else 0
+    each = bytes_per_quantized("bnb", int(bits), True) if bits is not None else 0.0
+    return int(packed * each + (setting.model.parameters - packed) * setting.checkpoint_bytes)
+
+
+def largest_dequantized(setting: Setting) -> int:
+    """Bytes of the largest quantised layer made 16-bit again, which each product needs for its moment.
+
+    Source: bitsandbytes/autograd/_functions.py, MatMul4Bit (dequantize_4bit of the whole weight).
+    """
+    if setting.quantization is None:
+        return 0
+    width = 4 if setting.on_cpu and not setting.mixed else 2
+    sizes = (linear.inputs * linear.outputs for linear in setting.model.linears if linear.kind != "head")
+    return width * max(sizes, default=0)

@@ -1,0 +1,69 @@
+"""Train one rendered config in this process and say how much memory it took beside the libraries.
+
+Run as `python measure_memory.py TRAIN_YAML OUTPUT_DIR`, or `python measure_memory.py --make CONFIG_JSON DIR` for
+a model of those shapes with random weights. Prints one JSON mapping: resident bytes after the imports (`own`)
+and the most there ever were (`peak`).
+"""
+
+from __future__ import annotations
+
+import gc
+import json
+import os
+import socket
+import sys
+from pathlib import Path
+
+
+def resident(field: str) -> int:
+    """VmRSS or VmHWM of this process, in bytes."""
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith(field):
+            return int(line.split()[1]) * 1024
+    raise AssertionError(field)
+
+
+def free_port() -> str:
+    with socket.socket() as probe:
+        probe.bind(("localhost", 0))
+        return str(probe.getsockname()[1])
+
+
+def make(config: Path, directory: Path) -> None:
+    import torch
+    from transformers import AutoModelForCausalLM, Qwen2Config
+
+    shapes = Qwen2Config(**json.loads(config.read_text()))
+    model = AutoModelForCausalLM.from_config(shapes, dtype=getattr(torch, str(shapes.dtype).split(".")[-1]))
+    model.save_pretrained(directory)
+
+
+def train(file: str, output: str) -> None:
+    import yaml
+
+    arguments = yaml.safe_load(Path(file).read_text())
+    if "deepspeed" in arguments:
+        os.environ.update(
+            RANK="0", LOCAL_RANK="0", WORLD_SIZE="1", MASTER_ADDR="localhost", MASTER_PORT=free_port()
+        )
+        import deepspeed  # noqa: F401
+    import bitsandbytes  # noqa: F401
+    import peft  # noqa: F401
+    import tensorboard  # noqa: F401
+    import trl  # noqa: F401
+    from llamafactory.train.tuner import run_exp
+    from torch.utils import tensorboard as _  # noqa: F401
+    from transformers import AutoModelForCausalLM, Qwen2ForCausalLM, Trainer  # noqa: F401
+
+    gc.collect()
+    own = resident("VmRSS")
+    Path("/proc/self/clear_refs").write_text("5")  # from here on VmHWM starts anew
+    run_exp({**arguments, "output_dir": output})
+    print(json.dumps({"own": own, "peak": resident("VmHWM")}))
+
+
+if __name__ == "__main__":
+    if sys.argv[1] == "--make":
+        make(Path(sys.argv[2]), Path(sys.argv[3]))
+    else:
+        train(sys.argv[1], sys.argv[2])

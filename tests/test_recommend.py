@@ -1,0 +1,339 @@
+"""Which preset comes first, and why: the ranking's properties, the users' own rules, the cost model."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from trees import TINY_MODEL
+
+from qtune.candidates import Field, gather
+from qtune.config.project import Project
+from qtune.config.resolve import overrides
+from qtune.machine.hardware import Hardware, parse_hardware
+from qtune.predict.estimate import Estimate, Range
+from qtune.predict.memory import estimate
+from qtune.predict.models import from_config, load
+from qtune.predict.reasons import reason
+from qtune.predict.recommend import Candidate, Choice, Room, batches, rank, with_batch
+from qtune.predict.remedies import remedies
+from qtune.predict.setting import Setting
+from qtune.predict.shapes import Model
+from qtune.predict.speed import Speed, Yardstick, predict_speed
+from qtune.predict.trainable import Trainable
+from qtune.values import Config, KeyPath, Origin, Value
+
+SMALL = "Qwen/Qwen2.5-0.5B-Instruct"
+LADDER = ("deepspeed", "stage2_offload", "stage3", "minimal")
+GB = 2**30
+AWQ = {
+    "model_type": "qwen2",
+    "hidden_size": 896,
+    "intermediate_size": 4864,
+    "num_hidden_layers": 24,
+    "num_attention_heads": 14,
+    "num_key_value_heads": 2,
+    "vocab_size": 151936,
+    "quantization_config": {"quant_method": "awq", "bits": 4},
+}
+
+
+def field(model: Model, machine: Hardware, names: Sequence[str] = (), *assignments: str) -> Field:
+    """The candidates in a directory that is no project."""
+    layer = overrides([f"model_name_or_path={model.name}", *assignments])
+    return gather(Project(Path("/nowhere")), model, machine, [layer], None, names)
+
+
+def ranked(
+    name: str, hardware: str, names: Sequence[str] = (), *assignments: str, room: Room | None = None
+) -> list[Choice]:
+    model, machine = load(name, Path("/")), parse_hardware(hardware)
+    candidates = field(model, machine, names, *assignments).candidates
+    return rank(candidates, model, machine, room or Room(), lambda config, on: estimate(config, model, on))
+
+
+def one(choices: Sequence[Choice], name: str) -> Choice:
+    return next(choice for choice in choices if choice.name == name)
+
+
+# The users' own rules for the 0.5B model on one GPU: over 12 GB `deepspeed`, 6 to 12 `stage2_offload`, 4 to 6
+# `stage3`, under 4 `minimal`. They are about these four, which are one another's step_down.
+
+
+@pytest.mark.parametrize(
+    ("preset", "sizes"),
+    [("deepspeed", (80, 48, 24, 20, 16, 14)), ("stage2_offload", (8, 7, 6)), ("stage3", (5,))],
+)
+def test_the_ladder_follows_the_memory_as_its_users_take_it(preset: str, sizes: tuple[int, ...]) -> None:
+    firsts = {size: ranked(SMALL, f"1x{size}GB", LADDER)[0] for size in sizes}
+    assert {size: (first.name, first.verdict) for size, first in firsts.items()} == {
+        size: (preset, "fits") for size in sizes
+    }
+
+
+@pytest.mark.parametrize(
+    ("size", "rule"), [*((size, "stage2_offload") for size in (12, 11, 10)), (4, "minimal")]
+)
+def test_at_the_rules_edges_no_slower_rung_is_taken(size: int, rule: str) -> None:
+    """Up to 12 GB the rule steps down already where `deepspeed` still fits at half its batch, or nearly."""
+    first = ranked(SMALL, f"1x{size}GB", LADDER)[0]
+    assert first.verdict == "fits" and LADDER.index(first.name) <= LADDER.index(rule)
+
+
+def test_under_4_gb_minimal_is_the_nearest_and_shorter_rows_make_it_fit() -> None:
+    model, machine = load(SMALL, Path("/")), parse_hardware("1x3GB")
+    nearest = ranked(SMALL, "1x3GB", LADDER)[0]
+    assert nearest.name == "minimal"
+    helping = remedies(nearest, model, machine, Room(), lambda config, on: estimate(config, model, on))
+    assert ("cutoff_len=512",) in [remedy.settings for remedy in helping]
+    assert ranked(SMALL, "1x3GB", ["minimal"], "cutoff_len=512")[0].verdict == "fits"
+
+
+def test_without_the_ladder_named_what_comes_first_is_no_slower() -> None:
+    for size in (24, 16, 12, 8, 6, 5):
+        rung, first = (ranked(SMALL, f"1x{size}GB", names)[0] for names in (LADDER, ()))
+        assert first.speed.per_token <= rung.speed.per_token * 1.1  # by another yardstick: ranks differ
+
+
+# The ranking by itself, over made-up needs.
+
+TINY = load(str(TINY_MODEL), Path("/"))
+
+
+def config_of(train: dict[str, Any], zero: dict[str, Any] | None = None) -> Config:
+    blocks = {"train": {"finetuning_type": "lora", "cutoff_len": 1024, **train}, "zero": zero or {}}
+    values: dict[KeyPath, Value] = {
+        (block, key): Value(value, Origin("test"))
+        for block, keys in blocks.items()
+        for key, value in keys.items()
+    }
+    return Config("test", values)
+
+
+def needing(config: Config, machine: Hardware) -> Estimate:
+    """Memory of `lora_alpha` GB and as many for each row as `lora_dropout` says; hosts the same."""
+    train = config.block("train")
+    need = int((train["lora_alpha"] + train["lora_dropout"] * train["per_device_train_batch_size"]) * GB)
+    gpu = Range(need, need, need + need // 10)
+    verdict = gpu.verdict(machine.gpu_memory_gb * GB)
+    return Estimate((), "", gpu, gpu, verdict, Trainable(()), need, 0, 0)
+
+
+candidate_configs = st.builds(
+    lambda base, row, batch, accumulation, rank, stage: config_of(
+        {
+            "lora_alpha": base,
+            "lora_dropout": row,
+            "per_device_train_batch_size": batch,
+            "gradient_accumulation_steps": accumulation,
+            "lora_rank": rank,
+        },
+        {"stage": stage, "offload_param": {"device": "cpu"}} if stage else None,
+    ),
+    st.integers(1, 12),
+    st.floats(0.1, 6),
+    st.integers(1, 12),
+    st.integers(1, 8),
+    st.sampled_from((4, 8, 64)),
+    st.sampled_from((0, 2, 3)),
+)
+several = st.lists(candidate_configs, min_size=1, max_size=4).map(
+    lambda configs: [
+        Candidate(f"c{number}", config, "next" if number % 2 else None)
+        for number, config in enumerate(configs)
+    ]
+)
+
+
+@settings(deadline=None)
+@given(several, st.integers(1, 40), st.integers(0, 40), st.integers(1, 40))
+def test_more_memory_never_makes_the_first_choice_slower(
+    candidates: list[Candidate], memory: int, more: int, host: int
+) -> None:
+    """Up to what counts as equal: 1% between the batches of one preset, and 1% between presets."""
+    less = rank(candidates, TINY, Hardware(1, memory, True, 8), Room(host * GB), needing)[0]
+    room = Room((host + more) * GB)
+    larger = rank(candidates, TINY, Hardware(1, memory + more, True, 8), room, needing)[0]
+    if less.verdict == "fits":
+        assert larger.verdict == "fits"
+        assert larger.speed.per_token <= less.speed.per_token * 1.021
+
+
+@settings(deadline=None)
+@given(several, st.integers(1, 40))
+def test_what_fits_comes_first_and_the_first_fits_where_anything_does(
+    candidates: list[Candidate], memory: int
+) -> None:
+    machine = Hardware(1, memory, True, 8)
+    choices = rank(candidates, TINY, machine, Room(), needing)
+    order = ["fits", "tight", "does not fit"]
+    verdicts = [order.index(choice.verdict) for choice in choices]
+    assert verdicts == sorted(verdicts) and len(choices) == len(candidates)
+    anything = any(
+        needing(with_batch(item.config, size), machine).verdict == "fits"
+        for item in candidates
+        for size in batches(item.config, item.step_down is not None)
+    )
+    assert (choices[0].verdict == "fits") == anything
+    for choice in choices:
+        assert (choice.verdict == "fits") == (not choice.lacking)
+        assert reason(choice, choices)
+
+
+@given(candidate_configs, st.booleans())
+def test_the_effective_batch_stays(config: Config, gives_way: bool) -> None:
+    train = config.block("train")
+    own, product = (
+        train["per_device_train_batch_size"],
+        train["per_device_train_batch_size"] * train["gradient_accumulation_steps"],
+    )
+    sizes = batches(config, gives_way)
+    assert own in sizes and product in sizes and min(sizes) >= (own // 2 if gives_way else 1)
+    for size in sizes:
+        changed = with_batch(config, size).block("train")
+        assert changed["per_device_train_batch_size"] == size
+        assert size * changed["gradient_accumulation_steps"] == product
+
+
+def test_a_batch_that_was_said_is_kept() -> None:
+    config = config_of(
+        {
+            "lora_alpha": 1,
+            "lora_dropout": 1.0,
+            "per_device_train_batch_size": 4,
+            "gradient_accumulation_steps": 4,
+        }
+    )
+    machine = Hardware(1, 80, True, 8)
+    for adjustable, batch in ((True, 16), (False, 4)):
+        candidate = Candidate("x", config, adjustable=adjustable)
+        assert rank([candidate], TINY, machine, Room(), needing)[0].batch == batch
+
+
+# Whole rankings, by the real estimate.
+
+
+@pytest.mark.parametrize("hardware", ["1x8GB", "1x24GB", "2x24GB", "8x80GB", "cpu"])
+def test_every_choice_keeps_its_presets_effective_batch(hardware: str) -> None:
+    processes = max(1, parse_hardware(hardware).gpus)
+    for choice in ranked("Qwen/Qwen2.5-1.5B", hardware):
+        train = choice.candidate.config.block("train")
+        own = train["per_device_train_batch_size"] * train["gradient_accumulation_steps"]
+        assert choice.effective_batch == own * processes
+
+
+def test_little_host_memory_rules_offloading_out() -> None:
+    plenty, scarce = (ranked("Qwen/Qwen2.5-7B", "1x24GB", room=Room(host=size * GB)) for size in (256, 12))
+    assert one(plenty, "stage3").verdict == "fits"
+    assert one(scarce, "stage3").verdict == "does not fit"
+    assert "of host memory" in reason(one(scarce, "stage3"), scarce)
+    assert one(scarce, "lora").verdict == "fits"
+
+
+def test_a_full_disk_rules_everything_out() -> None:
+    choices = ranked(SMALL, "1x24GB", room=Room(disk=1000))
+    assert {choice.verdict for choice in choices} == {"does not fit"}
+    assert "of disk" in reason(choices[0], choices)
+
+
+def test_several_gpus_let_zero3_share_what_one_cannot_hold() -> None:
+    alone, shared = (ranked("Qwen/Qwen2.5-32B", hardware) for hardware in ("1x24GB", "8x24GB"))
+    assert one(shared, "stage3").estimate.gpu.high < one(shared, "lora").estimate.gpu.high
+    assert one(shared, "stage3").estimate.gpu.expected <= one(alone, "stage3").estimate.gpu.expected * 4
+    assert shared[0].verdict == "fits"
+
+
+def test_a_model_that_is_far_too_large_fits_nowhere_and_says_what_would_help() -> None:
+    model, machine = load("Qwen/Qwen2.5-72B", Path("/")), parse_hardware("1x8GB")
+    names = ("lora", "qlora", "deepspeed")
+    choices = ranked("Qwen/Qwen2.5-72B", "1x8GB", names)
+    assert [choice.name for choice in choices] == ["qlora", "lora", "deepspeed"]
+    assert {choice.verdict for choice in choices} == {"does not fit"}
+    helping = remedies(choices[0], model, machine, Room(), lambda config, on: estimate(config, model, on))
+    assert [remedy.text for remedy in helping] == ["a GPU of 80 GB"]
+
+
+def test_each_remedy_is_enough() -> None:
+    model, machine = load("Qwen/Qwen2.5-7B", Path("/")), parse_hardware("1x16GB")
+    lora = ranked("Qwen/Qwen2.5-7B", "1x16GB", ["lora"])[0]
+    assert lora.verdict == "does not fit"
+    helping = remedies(lora, model, machine, Room(), lambda config, on: estimate(config, model, on))
+    assert len(helping) >= 2
+    for remedy in helping:
+        if remedy.settings:
+            assert ranked("Qwen/Qwen2.5-7B", "1x16GB", ["lora"], *remedy.settings)[0].verdict == "fits"
+
+
+def test_a_quantised_checkpoint_carries_adapters_alone() -> None:
+    model = from_config("org/some-awq", AWQ, source="test")
+    found = field(model, parse_hardware("1x24GB"))
+    assert {item.name for item in found.candidates} == {"lora", "deepspeed", "stage2_offload"}
+    assert "awq" in found.unsuitable["full"] and "already" in found.unsuitable["qlora"]
+    assert "shard" in found.unsuitable["stage3"]
+
+
+def test_full_tuning_is_said_to_be_another_training() -> None:
+    choices = ranked(SMALL, "1x80GB")
+    assert "another training" in reason(one(choices, "full"), choices)
+    assert "cuts rows at 1024 tokens" in reason(one(choices, "minimal"), choices)
+    assert "rank 8" in reason(one(choices, "minimal"), choices)
+
+
+def test_on_a_cpu_nothing_is_gained_by_deepspeed() -> None:
+    choices = ranked(SMALL, "cpu", room=Room(host=64 * GB))
+    assert choices[0].name == "lora"
+    assert one(choices, "full").verdict == "fits"
+    assert ranked(SMALL, "cpu", room=Room(host=GB))[0].verdict == "does not fit"
+
+
+# The cost model.
+
+
+def speed_of(config: Config, hardware: str = "1x24GB", name: str = "Qwen/Qwen2.5-7B") -> Speed:
+    model, machine = load(name, Path("/")), parse_hardware(hardware)
+    setting = Setting.of(config, model, machine)
+    return predict_speed(setting, setting.trainable, Yardstick(1024, 64), machine.cores)
+
+
+@pytest.mark.parametrize(
+    ("faster", "slower"),
+    [
+        ("lora", "full"),
+        ("lora", "qlora"),
+        ("lora", "dora"),
+        ("deepspeed", "stage2_offload"),
+        ("stage2_offload", "stage3"),
+        ("stage3", "minimal"),
+    ],
+)
+@pytest.mark.parametrize("hardware", ["1x24GB", "8x80GB"])
+def test_what_spares_memory_costs_time(faster: str, slower: str, hardware: str) -> None:
+    model, machine = load("Qwen/Qwen2.5-7B", Path("/")), parse_hardware(hardware)
+    configs = {item.name: item.config for item in field(model, machine, (faster, slower)).candidates}
+    first, second = (speed_of(configs[name], hardware) for name in (faster, slower))
+    assert first.per_token < second.per_token
+
+
+def test_a_larger_batch_is_never_slower() -> None:
+    model, machine = load("Qwen/Qwen2.5-7B", Path("/")), parse_hardware("2x24GB")
+    for item in field(model, machine).candidates:
+        times = [
+            speed_of(with_batch(item.config, size), "2x24GB").per_token
+            for size in batches(item.config, False)
+        ]
+        assert all(later <= earlier for earlier, later in itertools.pairwise(times)), item.name
+
+
+def test_qlora_costs_what_was_measured() -> None:
+    """LitGPT's table: Llama-2-7B on an A10G, 0.20 s more for a micro-batch, forward and backward."""
+    model, machine = load("meta-llama/Llama-2-7b", Path("/")), parse_hardware("1x24GB")
+    found = field(model, machine, ("lora", "qlora"), "disable_gradient_checkpointing=true").candidates
+    times = [speed_of(item.config, name="meta-llama/Llama-2-7b") for item in found]
+    micro_batches = 4
+    more = (sum(times[1].seconds.values()) - sum(times[0].seconds.values())) / micro_batches
+    assert more == pytest.approx(0.20, rel=0.1)
