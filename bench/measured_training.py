@@ -1,9 +1,9 @@
 """Train one rendered config in this process and say how much memory it took beside the libraries.
 
 Run as `python measured_training.py TRAIN_YAML OUTPUT_DIR WARM_UP_YAML`, or
-`python measured_training.py --make CONFIG_JSON DIR` for a model of those shapes with random weights. Prints one
-JSON mapping: resident bytes with all libraries in use (`own`), the most there ever were (`peak`), and the most
-that torch allocated on a GPU (`allocated`, 0 without one).
+`python measured_training.py --make CONFIG_JSON DIR` for a model of those shapes with random weights. Prints
+one JSON mapping: resident bytes with all libraries in use (`own`), the most there ever were (`peak`), and the
+most that torch allocated on a GPU (`allocated`, 0 without one).
 """
 
 from __future__ import annotations

@@ -140,11 +140,8 @@ def measure(root: Path, size: str, preset: str, machine: Hardware, assignments: 
         shutil.rmtree(root / "runs", ignore_errors=True)
     if machine.is_cpu:
         own = [part["bytes"] for part in predicted["parts"] if part["name"] == "Python and its libraries"]
-        return {
-            **row,
-            "predicted": predicted["host"]["expected"] - sum(own),
-            "measured": measured["peak"] - measured["own"],
-        }
+        taken = measured["peak"] - measured["own"]
+        return {**row, "predicted": predicted["host"]["expected"] - sum(own), "measured": taken}
     outside = ("CUDA context", "NCCL buffers", "allocator's slack")
     parts = [part for part in predicted["parts"] if part["where"] == "gpu" and part["name"] not in outside]
     return {**row, "predicted": sum(part["bytes"] for part in parts), "measured": measured["allocated"]}
@@ -173,7 +170,8 @@ def said(row: dict[str, Any]) -> str:
     if "failed" in row:
         return f"{name} failed: {' '.join(row['failed'])}"
     predicted, measured = row["predicted"] / 2**30, row["measured"] / 2**30
-    return f"{name} predicted {predicted:7.2f} GiB  measured {measured:7.2f} GiB  ratio {predicted / measured:.3f}"
+    ratio = f"ratio {predicted / measured:.3f}"
+    return f"{name} predicted {predicted:7.2f} GiB  measured {measured:7.2f} GiB  {ratio}"
 
 
 def report(rows: list[dict[str, Any]], machine: Hardware, write: bool) -> int:

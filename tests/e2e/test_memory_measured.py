@@ -1,7 +1,8 @@
 """Host memory as predicted beside what real trainings on the CPU take at their peak.
 
 Models of Qwen2's architecture with random weights; what Python and the libraries take is subtracted, as the
-process has it after training a model of next to nothing. Every row is longer than cutoff_len, which is what the estimate assumes.
+process has it after training a model of next to nothing. Every row is longer than cutoff_len, which is what
+the estimate assumes.
 """
 
 from __future__ import annotations

@@ -4,8 +4,8 @@ Run as `python trace_memory.py CASES`, a JSON list of mappings: the shapes of a 
 and how it is trained. Prints a JSON list of the most bytes that were there in the second of two steps.
 
 torch's fake tensors compute shapes alone, so 7B parameters take neither memory nor time; what is allocated
-and freed, and when, is what it would be for real ones. Autocast is the CPU's, whose rules for these operations
-are those of CUDA.
+and freed, and when, is what it would be for real ones. Autocast is the CPU's, whose rules for these
+operations are those of CUDA.
 """
 
 from __future__ import annotations
