@@ -1,8 +1,8 @@
 """Train one rendered config in this process and say how much memory it took beside the libraries.
 
-Run as `python measure_memory.py TRAIN_YAML OUTPUT_DIR`, or `python measure_memory.py --make CONFIG_JSON DIR` for
-a model of those shapes with random weights. Prints one JSON mapping: resident bytes after the imports (`own`)
-and the most there ever were (`peak`).
+Run as `python measure_memory.py TRAIN_YAML OUTPUT_DIR WARM_UP_YAML`, or
+`python measure_memory.py --make CONFIG_JSON DIR` for a model of those shapes with random weights. Prints one
+JSON mapping: resident bytes with all libraries in use (`own`) and the most there ever were (`peak`).
 """
 
 from __future__ import annotations
@@ -38,23 +38,24 @@ def make(config: Path, directory: Path) -> None:
     model.save_pretrained(directory)
 
 
-def train(file: str, output: str) -> None:
+def train(file: str, output: str, warm_up: str) -> None:
     import yaml
 
     arguments = yaml.safe_load(Path(file).read_text())
     if "deepspeed" in arguments:
+        import deepspeed  # noqa: F401
+    from llamafactory.train.tuner import run_exp
+
+    # once through a training that takes next to nothing, since the libraries import much when first used
+    run_exp({**yaml.safe_load(Path(warm_up).read_text()), "output_dir": f"{output}-warm-up"})
+    if "deepspeed" in arguments:
         os.environ.update(
             RANK="0", LOCAL_RANK="0", WORLD_SIZE="1", MASTER_ADDR="localhost", MASTER_PORT=free_port()
         )
-        import deepspeed  # noqa: F401
-    import bitsandbytes  # noqa: F401
-    import peft  # noqa: F401
-    import tensorboard  # noqa: F401
-    import trl  # noqa: F401
-    from llamafactory.train.tuner import run_exp
-    from torch.utils import tensorboard as _  # noqa: F401
-    from transformers import AutoModelForCausalLM, Qwen2ForCausalLM, Trainer  # noqa: F401
+        from accelerate.state import AcceleratorState, PartialState
 
+        AcceleratorState._reset_state(reset_partial_state=True)
+        PartialState._reset_state()
     gc.collect()
     own = resident("VmRSS")
     Path("/proc/self/clear_refs").write_text("5")  # from here on VmHWM starts anew
@@ -66,4 +67,4 @@ if __name__ == "__main__":
     if sys.argv[1] == "--make":
         make(Path(sys.argv[2]), Path(sys.argv[3]))
     else:
-        train(sys.argv[1], sys.argv[2])
+        train(*sys.argv[1:])

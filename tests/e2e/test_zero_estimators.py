@@ -49,7 +49,8 @@ def model_states(model: Model, gpus: int, zero: Mapping[str, Any]) -> tuple[int,
     config = Config("test", {path: Value(value, Origin("test")) for path, value in values.items()})
     setting = Setting.of(config, model, Hardware(gpus, 80.0, bf16=True))
     parts = [*states.standing(setting), *states.gradients(setting), *states.step(setting)]
-    host = sum(part.bytes for part in parts if part.where == "host")
+    on_host = (*STATES, "buffer of weights")
+    host = sum(part.bytes for part in parts if part.where == "host" and part.name in on_host)
     return host, sum(part.bytes for part in parts if part.where == "gpu" and part.name in STATES)
 
 

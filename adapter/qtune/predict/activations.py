@@ -29,9 +29,9 @@ class Layer(NamedTuple):
 
 # By method (adapters, or the weights themselves) and precision: `autocast` is 16 bits by torch's autocast
 # over float32 trained weights; `half` one 16-bit dtype for all; `single` float32 for all; `mixed` 16-bit
-# frozen weights under float32 adapters without autocast (a CPU). Found by tracing every allocation of a Qwen2 layer
-# through transformers, PEFT and torch over eight shapes, and reading the multiples off;
-# tests/e2e/test_memory_traced.py compares them. `kept` is exact, `at_work` within 6%.
+# weights under float32 adapters without autocast (a CPU). Found by tracing every allocation of a Qwen2 layer
+# with adapters on all seven linear layers through transformers, PEFT and torch over eight shapes, and reading
+# the multiples off; tests/e2e/test_memory_traced.py compares them. `kept` is exact, `at_work` within 6%.
 _LAYERS: dict[tuple[str, str], Layer] = {
     ("adapter", "autocast"): Layer(PerToken(18, 6, 4, 8), PerToken(30, 6, 4, 14)),
     ("adapter", "half"): Layer(PerToken(12, 4, 4, 8), PerToken(21, 4, 4, 12)),
@@ -83,6 +83,24 @@ def residual_bytes(setting: Setting) -> int:
     return setting.trained_bytes if setting.method == "full" else setting.weight_bytes
 
 
+def _unsaved(setting: Setting) -> PerToken:
+    """What one layer does not keep where no adapter stands: the inputs of those linear layers.
+
+    In one dtype throughout q, k and v share their input, as gate and up do, and attention keeps o's for
+    itself; else each adapter casts one of its own (peft/tuners/lora/layer.py, Linear.forward).
+    """
+    without = setting.without_adapter
+    if not setting.adapter or not without:
+        return PerToken(0, 0, 0, 0)
+    width, alone = setting.compute_bytes, precision(setting) in ("autocast", "mixed")
+    if alone:
+        hidden = len(without & {"q_proj", "k_proj", "v_proj", "gate_proj", "up_proj"})
+    else:
+        hidden = int({"q_proj", "k_proj", "v_proj"} <= without) + int({"gate_proj", "up_proj"} <= without)
+    query, mlp = int(alone and "o_proj" in without), int("down_proj" in without)
+    return PerToken(width * hidden, width * query, 0, width * mlp)
+
+
 def layer_bytes(setting: Setting, per_token: PerToken, eager: float) -> int:
     """Bytes of one layer for all tokens of a forward pass.
 
@@ -96,11 +114,12 @@ def layer_bytes(setting: Setting, per_token: PerToken, eager: float) -> int:
     mlp = model.intermediate_size
     if model.num_experts:
         mlp = (model.moe_intermediate_size or mlp) * max(model.num_experts_per_tok, 1)
+    unsaved = _unsaved(setting)
     each = (
-        per_token.hidden * model.hidden_size
-        + per_token.query * query
+        (per_token.hidden - unsaved.hidden) * model.hidden_size
+        + (per_token.query - unsaved.query) * query
         + per_token.key * key
-        + per_token.mlp * mlp
+        + (per_token.mlp - unsaved.mlp) * mlp
         + _STATISTICS * model.num_attention_heads
         + _dropout(setting, model.hidden_size, query, mlp)
     )
@@ -110,6 +129,12 @@ def layer_bytes(setting: Setting, per_token: PerToken, eager: float) -> int:
     elif masked(setting):
         scores = setting.compute_bytes * setting.batch * setting.length**2  # the mask in attention's dtype
     return int(each * setting.tokens + scores)
+
+
+def at_work_bytes(setting: Setting) -> int:
+    """The most that lies there of one layer while it is gone back through."""
+    found = _LAYERS["adapter" if setting.adapter else "weights", precision(setting)]
+    return layer_bytes(setting, found.at_work, _EAGER_AT_WORK)
 
 
 def masked(setting: Setting) -> bool:
@@ -126,7 +151,7 @@ def activations(setting: Setting, *, going_back: bool) -> list[Part]:
     found = _LAYERS["adapter" if setting.adapter else "weights", precision(setting)]
     inputs = residual_bytes(setting) * setting.model.hidden_size * setting.tokens
     kept = layer_bytes(setting, found.kept, _EAGER_KEPT)
-    at_work = layer_bytes(setting, found.at_work, _EAGER_AT_WORK)
+    at_work = at_work_bytes(setting)
     mask = setting.batch * setting.length**2 if masked(setting) else 0
     if setting.checkpointing:
         parts = [_part("activations", layers * inputs + mask, f"inputs of {layers} layers")]

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from qtune.machine.hardware import Hardware
 from qtune.predict import disk, states
-from qtune.predict.activations import activations, logits
+from qtune.predict.activations import activations, at_work_bytes, logits
 from qtune.predict.constants import (
     CUDA_CONTEXT,
     GPU_PROCESS,
@@ -18,6 +18,7 @@ from qtune.predict.constants import (
     SLACK,
     UNCERTAIN,
 )
+from qtune.predict.cpu import kept_by_allocator, small_share
 from qtune.predict.estimate import Estimate, Part, Range, Verdict
 from qtune.predict.setting import Setting
 from qtune.predict.shapes import Model
@@ -33,16 +34,17 @@ def estimate(config: Config, model: Model, hardware: Hardware, free_host: int | 
     free_host: bytes of host memory that are free, None where that is not known; the verdict heeds them then.
     The rows are taken to be as long as cutoff_len, which is the worst case.
     """
-    setting = Setting.of(config, model, hardware)
+    return estimate_setting(Setting.of(config, model, hardware), hardware, free_host)
+
+
+def estimate_setting(setting: Setting, hardware: Hardware, free_host: int | None = None) -> Estimate:
+    """The same of a setting that was read from a config already."""
     moments = _moments(setting)
-    moment = max(moments, key=lambda name: _total(moments[name], "gpu"))
+    moment = max(moments, key=lambda name: _taken(setting, moments[name]))
     parts = moments[moment]
     if setting.on_cpu:
         # one memory for all: what would lie on a GPU lies there once for each process
-        parts = [
-            replace(part, bytes=part.bytes * setting.processes, where="host") if part.where == "gpu" else part
-            for part in parts
-        ]
+        parts = [_on_host(part, setting.processes) for part in parts]
     else:
         host = {part.name: part for found in moments.values() for part in found if part.where == "host"}
         parts = [*(part for part in parts if part.where == "gpu"), *host.values()]
@@ -68,37 +70,60 @@ def _moments(setting: Setting) -> dict[str, list[Part]]:
     """What lies in memory at each moment that may be the peak.
 
     Gradients are there from the second micro-batch on; of a single one, those of the output layer come first,
-    while all layers' inputs are there, and the rest with the first layer, when they are not.
+    while all layers' inputs are there, and the rest with the first layer, when they are not. Buffers that
+    ZeRO keeps for them are always there.
     """
-    standing, whole = states.standing(setting), states.gradients(setting)
-    held = whole if setting.accumulates or setting.zero else _scaled(whole, _of_output(setting))
-    at_loss = [*standing, *(held if setting.accumulates else []), *activations(setting, going_back=False)]
-    last = [*standing, *held, *activations(setting, going_back=True)]
-    first = [*standing, *whole, *_first_layer(setting)]
+    standing, whole = [*states.standing(setting), *kept_by_allocator(setting)], states.gradients(setting)
+    always = setting.accumulates or setting.stage == 3 or setting.offloaded("offload_optimizer") != "gpu"
+    before = whole if always else _scaled(whole, small_share(setting) if setting.on_cpu else 0.0)
+    held = whole if always or setting.zero else _scaled(whole, _of_output(setting))
     return {
-        "computing the loss": [*at_loss, *logits(setting)],
-        "going back through the last layer": last,
-        "going back through the first layer": first,
+        "computing the loss": [
+            *standing,
+            *before,
+            *activations(setting, going_back=False),
+            *logits(setting),
+        ],
+        "going back through the last layer": [*standing, *held, *activations(setting, going_back=True)],
+        "going back through the first layer": [*standing, *whole, *_first_layer(setting)],
         "going back to the embeddings": [*standing, *whole, *_of_embeddings(setting)],
         "the optimizer's step": [*standing, *whole, *states.step(setting)],
     }
 
 
+def _taken(setting: Setting, parts: Sequence[Part]) -> int:
+    """Bytes of the memory whose peak is asked for: of a GPU, or of the host where it does everything."""
+    own = _total(parts, "gpu")
+    return own * setting.processes + _total(parts, "host") if setting.on_cpu else own
+
+
+def _on_host(part: Part, processes: int) -> Part:
+    return part if part.where == "host" else replace(part, bytes=part.bytes * processes, where="host")
+
+
 def _first_layer(setting: Setting) -> list[Part]:
-    return [part for part in activations(setting, going_back=True) if part.name != "activations"]
+    """One layer alone: what the others kept is gone by then."""
+    others = {"activations", "layer at work"}
+    parts = [part for part in activations(setting, going_back=True) if part.name not in others]
+    return [
+        *parts,
+        Part("layer at work", at_work_bytes(setting), "gpu", "its activations and their gradients"),
+    ]
 
 
 def _of_embeddings(setting: Setting) -> list[Part]:
-    """The gradient of the embeddings, whole, before it is added to what is there already.
+    """The gradient of the embeddings, whole, before it is added to what is there already, or exchanged.
 
-    That of the output layer where it shares them: the sum is a third tensor (pytorch,
+    Where the output layer shares them its gradient waits for this one, and the sum is a third (pytorch,
     torch/csrc/autograd/input_buffer.cpp, accumulate).
     """
     model = setting.model
-    if setting.method != "full" or setting.zero or setting.fsdp:
+    if setting.method != "full":
         return []
     size = model.vocab_size * model.hidden_size * setting.trained_bytes
     copies = 2 if model.tie_word_embeddings else int(setting.accumulates)
+    if setting.shares_gradients:  # none of them is among the gradients that a process keeps
+        copies = 3 if model.tie_word_embeddings else 1
     return [Part("gradient of the embeddings", copies * size, "gpu", "to be added")]
 
 

@@ -13,6 +13,7 @@ from qtune.predict.trainable import Trainable, trainable
 from qtune.values import ACCELERATE, Config
 
 Device = Literal["gpu", "cpu", "nvme"]
+_LINEARS = frozenset({"q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"})
 Loss = Literal["cross entropy", "anchored", "preferences", "odds", "kto", "reward", "ppo"]
 
 _BYTES = {"float32": 4, "float16": 2, "bfloat16": 2, "float64": 8}
@@ -181,6 +182,13 @@ class Setting:
     @property
     def adapter(self) -> bool:
         return self.method in ("lora", "oft")
+
+    @cached_property
+    def without_adapter(self) -> frozenset[str]:
+        """Those of a layer's seven linear layers that the model has under these names and that get none."""
+        there = {linear.name for linear in self.model.linears} & _LINEARS
+        adapted = {word for tensor in self.trainable.tensors for word in tensor.name.split(".")}
+        return frozenset(there - adapted)
 
     @property
     def quantized(self) -> bool:

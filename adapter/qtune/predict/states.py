@@ -54,7 +54,11 @@ def gradients(setting: Setting) -> list[Part]:
     parts = [_part("gradients", both, "float32, and in the model's dtype as they come", "host")]
     if setting.stage == 3:
         return parts
-    return [*parts, _part("gradients on their way", largest * setting.trained_bytes, "the largest one")]
+    on_their_way = (
+        largest * setting.trained_bytes
+    )  # temp_grad_buffer_for_gpu_offload, and ..._for_cpu_offload
+    staged = _part("gradients to come", on_their_way * setting.processes, "the largest one", "host")
+    return [*parts, staged, _part("gradients on their way", on_their_way, "the largest one")]
 
 
 def step(setting: Setting) -> list[Part]:
@@ -65,7 +69,7 @@ def step(setting: Setting) -> list[Part]:
     """
     count = setting.trainable.parameters
     if needs_whole_copies(setting):
-        return [_part("the step's own", 4 * count, "optim: adamw_torch_fused needs none")]
+        return [_part("the step's own", count * setting.trained_bytes, "optim: adamw_torch_fused needs none")]
     if not setting.zero or setting.offloaded("offload_optimizer") != "gpu":
         return []
     share = count // setting.processes

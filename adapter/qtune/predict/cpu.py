@@ -1,0 +1,34 @@
+"""What a training takes in host memory alone, where the CPU computes: blocks that the C library keeps."""
+
+from __future__ import annotations
+
+from qtune.predict.activations import at_work_bytes
+from qtune.predict.constants import HEAP_BLOCK, HEAP_KEPT
+from qtune.predict.estimate import Part
+from qtune.predict.setting import Setting
+from qtune.predict.weights import quantizable
+
+
+def kept_by_allocator(setting: Setting) -> list[Part]:
+    """Freed blocks of activations that glibc keeps, and pages of the checkpoint behind quantised weights.
+
+    The embeddings of a quantised model stay what they are in the mapped file, which keeps all of it mapped
+    (safetensors; transformers/core_model_loading.py).
+    """
+    if not setting.on_cpu:
+        return []
+    work = at_work_bytes(setting)
+    largest = setting.model.intermediate_size * setting.tokens * setting.compute_bytes
+    share = min(1.0, HEAP_BLOCK / largest) if largest else 1.0
+    parts = [Part("freed blocks", int(HEAP_KEPT * work * share), "gpu", "which the C library keeps")]
+    if setting.quantization is not None and setting.model.quantization is None:
+        size = quantizable(setting.model) * setting.checkpoint_bytes
+        parts.append(Part("mapped checkpoint", size, "gpu", "from which the weights were quantised"))
+    return parts
+
+
+def small_share(setting: Setting) -> float:
+    """Share of the gradients that the C library keeps once they are freed: those of small tensors."""
+    found = setting.trainable
+    small = sum(item.size for item in found.tensors if item.size * setting.trained_bytes < HEAP_BLOCK)
+    return small / found.parameters if found.parameters else 0.0

@@ -1,0 +1,117 @@
+"""`qtune estimate`: what it says, in a project and outside of any, and what it does not need."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from trees import Result
+
+Qtune = Callable[..., Result]
+Project = Callable[..., Path]
+SEVEN = ("-m", "Qwen/Qwen2.5-7B", "--hardware", "1x24GB")
+HEAVY = {
+    "torch",
+    "transformers",
+    "numpy",
+    "psutil",
+    "datasets",
+    "safetensors",
+    "huggingface_hub",
+    "httpx",
+    "requests",
+}
+
+
+def test_parts_range_verdict_disk_and_steps_of_one_preset(project: Project, qtune: Qtune) -> None:
+    result = qtune("estimate", "qlora", "--hardware", "1x24GB", directory=project())
+    assert result.code == 0, result.err
+    for words in ("GPU memory at the peak", "logits and loss", "CUDA context", "in all", "host memory"):
+        assert words in result.out
+    assert "fits: each GPU has 24 GB" in result.out
+    assert "a checkpoint" in result.out and "save_total_limit: 2" in result.out
+    # ten rows, two in a batch, four batches in a step: two steps an epoch, three epochs
+    assert "6 steps of 8 rows (batch 2 x accumulation 4 x processes 1), 2 an epoch" in result.out
+    assert "every row as long as cutoff_len (2048 tokens)" in result.out
+    assert "qtune train qlora" in result.err
+
+
+def test_what_does_not_fit_is_answered_and_the_next_step_named(project: Project, qtune: Qtune) -> None:
+    result = qtune("estimate", "full", *SEVEN, directory=project())
+    assert result.code == 0
+    assert "does not fit: each GPU has 24 GB" in result.out
+    assert "qtune recommend -m Qwen/Qwen2.5-7B --hardware 1x24GB" in result.err
+
+
+def test_json_has_bytes_and_parts_that_add_up(project: Project, qtune: Qtune) -> None:
+    found = json.loads(qtune("estimate", "lora", *SEVEN, "--json", directory=project()).out)
+    assert found["parameters"] == 7_615_616_512
+    assert found["verdict"] in ("fits", "tight", "does not fit")
+    gpu = sum(part["bytes"] for part in found["parts"] if part["where"] == "gpu")
+    assert gpu == found["gpu"]["expected"]
+    assert found["gpu"]["low"] <= found["gpu"]["expected"] <= found["gpu"]["high"]
+    assert (found["effective_batch"], found["steps_per_epoch"], found["steps"]) == (8, 2, 6)
+
+
+def test_all_lists_every_preset_in_the_order_of_the_catalogue(tmp_path: Path, qtune: Qtune) -> None:
+    found = json.loads(qtune("estimate", "--all", *SEVEN, "--json", directory=tmp_path).out)
+    listed = json.loads(qtune("presets", "--json", directory=tmp_path).out)
+    names = [row["preset"] for row in found["presets"]]
+    assert names == [row["name"] for row in listed if row["name"] not in found["unsuitable"]]
+    assert set(found["unsuitable"]) == {"sft_small", "sft_fast", "sft_standard"}  # two processes
+    assert {row["verdict"] for row in found["presets"]} >= {"fits", "does not fit"}
+
+
+def test_a_directory_without_a_project_will_do(tmp_path: Path, qtune: Qtune) -> None:
+    result = qtune("estimate", "--all", *SEVEN, directory=tmp_path)
+    assert result.code == 0, result.err
+    assert "stage3" in result.out
+    single = qtune("estimate", *SEVEN, directory=tmp_path)
+    assert single.code == 0, single.err
+    assert "lora with Qwen/Qwen2.5-7B" in single.out
+    assert "how many, the data does not tell" in single.out
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_data_that_is_not_registered_stops_no_estimate(project: Project, qtune: Qtune) -> None:
+    result = qtune("estimate", "lora", "-d", "nowhere", "--hardware", "1x24GB", directory=project())
+    assert result.code == 0, result.err
+    broken = project({"data/datasets.yaml": "rows: [not, a, mapping]\n"})
+    assert qtune("estimate", "lora", "--hardware", "1x24GB", directory=broken).code == 0
+
+
+def test_a_value_of_no_use_is_named_with_where_to_look(project: Project, qtune: Qtune) -> None:
+    result = qtune("estimate", "lora", "-s", "cutoff_len=long", "--hardware", "1x24GB", directory=project())
+    assert result.code == 2
+    assert "cannot be estimated" in result.err and "qtune check lora" in result.err
+
+
+def test_no_model_and_both_ways_at_once_are_refused(tmp_path: Path, qtune: Qtune) -> None:
+    result = qtune("estimate", "--hardware", "cpu", directory=tmp_path)
+    assert result.code == 2 and "no model is named" in result.err
+    result = qtune("estimate", "lora", "--all", *SEVEN, directory=tmp_path)
+    assert result.code == 2 and "--all takes no preset" in result.err
+
+
+@pytest.mark.parametrize("hardware", ["1x24GB", "cpu"])
+def test_all_needs_nothing_heavy_and_less_than_a_second(tmp_path: Path, hardware: str) -> None:
+    arguments = ["qtune", "estimate", "--all", "-m", "Qwen/Qwen2.5-7B", "--hardware", hardware, "--json"]
+    program = (
+        "import atexit, json, sys\n"
+        "atexit.register(lambda: print(json.dumps(sorted(sys.modules)), file=sys.stderr))\n"
+        f"sys.argv = {arguments!r}\n"
+        "from qtune.cli import main\nmain()\n"
+    )
+    seconds = []
+    for _ in range(3):  # the first one may write bytecode, and a busy machine may be slow once
+        start = time.perf_counter()
+        done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True)
+        seconds.append(time.perf_counter() - start)
+    assert done.returncode == 0, done.stderr
+    assert set(json.loads(done.stderr.splitlines()[-1])) & HEAVY == set()
+    assert min(seconds) < 1, seconds
