@@ -471,8 +471,11 @@ def test_train_stops_at_errors_before_anything_is_written(
         done = qtune(*TRAIN, directory=tree)
         assert (done.code, done.out) == (2, "")
         assert "data/rows.jsonl:11: is text, not an object" in done.err
+        assert "`--force` trains all the same" in done.err
     assert files_below(tree) == before
     assert len(scans) == 2
+    forced = qtune(*TRAIN, "--force", directory=tree)
+    assert (forced.code, "is text, not an object" in forced.err) == (0, True)
 
 
 def test_train_says_warnings_each_time_and_goes_on(

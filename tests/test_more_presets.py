@@ -180,6 +180,23 @@ def test_every_built_in_preset_has_a_group_and_its_words() -> None:
         assert preset.about and preset.group and preset.when, preset.name
 
 
+@pytest.mark.parametrize(
+    ("preset", "model"),
+    [
+        ("style_quick", "Qwen/Qwen2.5-1.5B"),
+        ("style_standard", "Qwen/Qwen2.5-7B"),
+        ("style_large", "Qwen/Qwen2.5-14B"),
+    ],
+)
+def test_a_preset_for_a_named_model_fits_where_it_says(
+    qtune: Callable[..., Result], tmp_path: Path, preset: str, model: str
+) -> None:
+    fits = next(found.fits for found in find_project(Path("/")).store.catalogue() if found.name == preset)
+    hardware = f"1x{fits.replace(' ', '')}"
+    result = qtune("estimate", preset, "-m", model, "--hardware", hardware, "--json", directory=tmp_path)
+    assert json.loads(result.out)["verdict"] in ("fits", "tight")
+
+
 def test_the_catalogue_can_be_cut_to_what_fits(
     qtune: Callable[..., Result], project: Callable[..., Path]
 ) -> None:
@@ -190,10 +207,10 @@ def test_the_catalogue_can_be_cut_to_what_fits(
         return {row["name"] for row in json.loads(printed)}
 
     assert names("5") == {"minimal"}
-    assert names("8GB") == {"minimal", "stage3", "qlora", "style_quick"}
-    assert {"full", "style_standard"} <= names("24GB") and not {"style_large", "ours"} & names("24GB")
+    assert names("8GB") == {"minimal", "stage3", "qlora"}
+    assert {"full", "style_quick"} <= names("24GB") and not {"style_standard", "ours"} & names("24GB")
     assert "full" not in names("16GB")
-    assert {"ours", "style_large"} <= names("48 gb")
+    assert {"ours", "style_standard"} <= names("48 gb")
     result = qtune("presets", "--fits", "24GB", directory=root)
     assert "do not say how much memory they need" in result.err
     assert qtune("presets", "--fits", "much", directory=root).code == 2

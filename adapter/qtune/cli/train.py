@@ -54,7 +54,7 @@ def train_command(
     assignments: SetOption = None,
     hardware: HardwareOption = None,
     force: Annotated[
-        bool, typer.Option("--force", help="Train although this machine lacks what the training needs.")
+        bool, typer.Option("--force", help="Train although this machine or the data would fail it.")
     ] = False,
 ) -> None:
     """Train: run llamafactory-cli on the rendered files, keep its log, and record the run.
@@ -116,20 +116,20 @@ def _look(prepared: Prepared, *, force: bool) -> None:
     lines = pipeline.preflight(prepared)
     doctor.show(lines, numbered=False, err=True)
     if any(line.level == "failure" for line in lines):
-        if not force:
-            note("nothing was started; `qtune doctor` looks closer, `--force` trains all the same")
-            raise typer.Exit(2)
-        note(_FORCED)
-    _check_rows(prepared)
-
-
-def _check_rows(prepared: Prepared) -> None:
-    """Report what is wrong with the data's rows; leave with exit code 2 where one is an error."""
+        _stop("`qtune doctor` looks closer", force=force)
     with reading(prepared.sources) as progress:
         reports = pipeline.check_rows(prepared, progress)
     show_reports([item for item in reports if item.groups], _MOST_GROUPS, err=True)
     if any(item.errors for item in reports):
+        _stop("`qtune data check NAME --fix OUT` writes the good rows", force=force)
+
+
+def _stop(what_helps: str, *, force: bool) -> None:
+    """Leave with exit code 2, unless forced to go on."""
+    if not force:
+        note(f"nothing was started; {what_helps}, `--force` trains all the same")
         raise typer.Exit(2)
+    note(_FORCED)
 
 
 def _announce(run: Run, prepared: Prepared) -> None:
