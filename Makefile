@@ -40,7 +40,7 @@ lint: setup ## ruff and mypy
 	@$(BIN)/mypy
 
 test-fast: setup ## the tests without torch, under a minute
-	@$(BIN)/pytest --ignore tests/e2e
+	@$(BIN)/pytest --numprocesses logical --dist worksteal --ignore tests/e2e
 
 test: lint test-fast ## what must pass before a change: lint, fast tests, every preset trained for real
 	@$(BIN)/pytest --numprocesses 2 --dist worksteal -m "not slow" tests/e2e
