@@ -141,9 +141,9 @@ class Setting:
     def weight_bytes(self) -> int:
         """Bytes of an element of the weights that are not trained.
 
-        DeepSpeed casts the whole module (deepspeed/runtime/engine.py, _configure_distributed_model), and
-        ZeRO-3 loads in float32 without mixed precision (runtime/zero/partition_parameters.py, _set_dtype). FSDP 2
-        makes it float32 under mixed precision (accelerate/utils/fsdp_utils.py, fsdp2_prepare_model).
+        DeepSpeed casts the whole module (deepspeed/runtime/engine.py, _configure_distributed_model); without
+        mixed precision ZeRO-3 loads float32 (runtime/zero/partition_parameters.py, _set_dtype). FSDP 2 makes
+        it float32 under mixed precision (accelerate/utils/fsdp_utils.py, fsdp2_prepare_model).
         """
         if self.zero and self.mixed:
             return 2
