@@ -18,7 +18,7 @@ from scratch import Project
 
 TRAIN = "train.yaml"
 CHECKOUT = Path(__file__).resolve().parents[2]
-MEASURE = Path(__file__).with_name("measure_memory.py")
+MEASURE = CHECKOUT / "bench" / "measured_training.py"
 INTERPRETER = "Python and its libraries"
 SHAPES: dict[str, Any] = {
     "hidden_size": 768,

@@ -20,8 +20,8 @@ UNCERTAIN = 0.10
 out. The traced and measured peaks of tests/e2e/test_memory_*.py lie within it."""
 INTERPRETER = 1000 * MIB
 """Bytes of each process beside the model: Python with torch, transformers, peft and datasets, all in use.
-Measured as resident memory after training a model of next to nothing: 987 MiB, with DeepSpeed 1,100 MiB
-(tests/e2e/measure_memory.py)."""
+Measured as resident memory after training a model of next to nothing: 987 MiB, with DeepSpeed or without
+(bench/measured_training.py)."""
 GPU_PROCESS = 2000 * MIB
 """Bytes of host memory that CUDA's libraries and pinned staging buffers add to a process. Assumed."""
 HOST_UNCERTAIN = 0.15

@@ -141,11 +141,14 @@ class Setting:
     def weight_bytes(self) -> int:
         """Bytes of an element of the weights that are not trained.
 
-        DeepSpeed casts the whole module (deepspeed/runtime/engine.py, _configure_distributed_model); FSDP 2
-        casts it to float32 under mixed precision (accelerate/utils/fsdp_utils.py, fsdp2_prepare_model).
+        DeepSpeed casts the whole module (deepspeed/runtime/engine.py, _configure_distributed_model); without
+        mixed precision ZeRO-3 loads float32 (runtime/zero/partition_parameters.py, _set_dtype). FSDP 2 makes
+        it float32 under mixed precision (accelerate/utils/fsdp_utils.py, fsdp2_prepare_model).
         """
         if self.zero and self.mixed:
             return 2
+        if self.stage == 3 and not self.quantized:
+            return 4
         if self.fsdp and self.mixed and not self.quantized:
             return 4
         return self.checkpoint_bytes
@@ -161,7 +164,7 @@ class Setting:
         if self.zero:
             if self.mixed:
                 return 2
-            return 4 if self.adapter or self.stage < 3 else self.checkpoint_bytes
+            return 4
         if self.fsdp and self.mixed:
             return 4
         if (self.train.get("pure_bf16") or self.train.get("use_badam")) and not self.adapter:
