@@ -143,7 +143,7 @@ def _scaled(parts: Sequence[Part], share: float) -> list[Part]:
 def _outside(setting: Setting, allocated: int) -> list[Part]:
     """What lies beside that which the framework allocates for the training."""
     own = INTERPRETER * setting.processes
-    parts = [Part(_SELF, own, "host", f"{setting.processes} processes")]
+    parts = [Part(_SELF, own, "host", f"{setting.processes} process{'es' if setting.processes > 1 else ''}")]
     if setting.on_cpu:
         return parts
     distributed = bool(setting.zero) or setting.processes > 1
