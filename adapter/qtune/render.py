@@ -87,11 +87,13 @@ def render(
     directory: str,
     output_dir: str,
     about: str = "",
+    hub: Mapping[str, str] | None = None,
 ) -> list[RenderedFile]:
     """The files of one rendered directory, in a fixed order; the same input gives the same bytes.
 
     datasets: complete dataset_info.json entries by name; directory: the rendered directory and
     output_dir: the directory that a run by hand writes to, both relative to the project's root.
+    hub: the project's variables of the hubs, for the launcher by hand.
     Each file is parsed back and compared with the values that went in.
     Raises QtuneError where a template fails, or drops or changes a value.
     """
@@ -117,6 +119,7 @@ def render(
         "zero": config.block("zero"),
         "datasets": datasets,
         "environment": plan.environment,
+        "hub": hub or {},
         "argv": plan.argv,
         "accelerate": _accelerate_values(config, hardware),
     }

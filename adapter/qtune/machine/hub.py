@@ -75,6 +75,13 @@ def modelscope_cache() -> Path:
     return Path(os.environ.get("MODELSCOPE_CACHE") or "~/.cache/modelscope").expanduser()
 
 
+def set_defaults(variables: Mapping[str, str]) -> None:
+    """Sets a project's variables for this process and all that it starts, where none is set already."""
+    for name, value in variables.items():
+        if not os.environ.get(name):
+            os.environ[name] = value
+
+
 def read_hub(cache_dir: str | None = None) -> Hub:
     """As the environment sets it; cache_dir: LLaMA-Factory's argument, which goes before the variables.
 
