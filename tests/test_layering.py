@@ -22,6 +22,7 @@ FLOORS = [
     {"data", "templates"},
     {"checks", "predict", "render", "manifest", "launch"},
     {"runs", "sharing", "importing", "preview", "doctor"},
+    {"trained"},
     {"pipeline"},
     {"compare", "candidates"},
     {"cli"},
