@@ -21,7 +21,7 @@ FLOORS = [
     {"config"},
     {"data", "templates"},
     {"checks", "predict", "render", "manifest", "launch"},
-    {"runs", "sharing", "importing", "preview", "doctor"},
+    {"runs", "sharing", "importing", "preview", "download", "doctor"},
     {"trained"},
     {"pipeline"},
     {"compare", "candidates"},

@@ -13,6 +13,7 @@ from qtune.cli import (  # noqa: F401  (each registers its commands)
     data_stats,
     diff,
     doctor,
+    download,
     estimate,
     importing,
     presets,

@@ -14,7 +14,7 @@ from qtune.cli.complete import assignments, dataset_names, preset_names
 from qtune.config.project import Project, find_project
 from qtune.config.resolve import overrides
 from qtune.machine.hardware import Hardware, detect_hardware, parse_hardware
-from qtune.machine.hub import set_defaults
+from qtune.machine.hub import set_variables
 from qtune.machine.stack import Stack, installed_stack
 from qtune.values import KeyPath, Layer, Origin, Value
 
@@ -28,6 +28,7 @@ _STORY = (
     "diff",
     "schema",
     "check",
+    "download",
     "doctor",
     "estimate",
     "recommend",
@@ -112,7 +113,7 @@ def _shared(
 def here() -> Project:
     """The project of the working directory; its `hub:` holds from here on, for every child too."""
     project = find_project(Path.cwd())
-    set_defaults(project.hub)
+    set_variables(project.hub, override=False)
     return project
 
 

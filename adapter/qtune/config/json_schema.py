@@ -34,8 +34,8 @@ _WORDS: dict[str, dict[str, Any]] = {
     "runs": {"type": "string", "description": "Where trainings write, from the project's directory."},
     "hub": {
         "type": ["object", "null"],
-        "description": "Where models and data come from, for every program that qtune starts; a variable that "
-        "is set in the environment wins. Tokens stay in the hubs' own stores.",
+        "description": "Where models and data come from, for every program that qtune starts; a variable "
+        "that is set in the environment wins. Tokens stay in the hubs' own stores.",
         "properties": {
             "name": {"enum": list(HUBS), "description": "The hub: USE_MODELSCOPE_HUB."},
             "mirror": {

@@ -10,7 +10,8 @@ _NAMES = {"huggingface": "Hugging Face's hub", "modelscope": "ModelScope"}
 _MIRRORS = {
     "huggingface": "set `hub.mirror` in qtune.yaml or HF_ENDPOINT to a mirror, HTTPS_PROXY to a proxy, or "
     "USE_MODELSCOPE_HUB=1",
-    "modelscope": "set `hub.mirror` in qtune.yaml or MODELSCOPE_ENDPOINT to a mirror, or HTTPS_PROXY to a proxy",
+    "modelscope": "set `hub.mirror` in qtune.yaml or MODELSCOPE_ENDPOINT to a mirror, or HTTPS_PROXY to a "
+    "proxy",
 }
 
 

@@ -75,10 +75,10 @@ def modelscope_cache() -> Path:
     return Path(os.environ.get("MODELSCOPE_CACHE") or "~/.cache/modelscope").expanduser()
 
 
-def set_defaults(variables: Mapping[str, str]) -> None:
-    """Sets a project's variables for this process and all that it starts, where none is set already."""
+def set_variables(variables: Mapping[str, str], *, override: bool) -> None:
+    """For this process and all that it starts; without `override` only those that are not set already."""
     for name, value in variables.items():
-        if not os.environ.get(name):
+        if override or not os.environ.get(name):
             os.environ[name] = value
 
 
