@@ -5,6 +5,8 @@ from __future__ import annotations
 import sys
 
 from qtune.cli import (  # noqa: F401  (each registers its commands)
+    ask,
+    chat,
     data,
     data_add,
     data_check,
@@ -15,6 +17,7 @@ from qtune.cli import (  # noqa: F401  (each registers its commands)
     doctor,
     download,
     estimate,
+    evaluate,
     importing,
     presets,
     project,

@@ -34,6 +34,12 @@ _STORY = (
     "recommend",
     "render",
     "train",
+    "ask",
+    "chat",
+    "webchat",
+    "api",
+    "export",
+    "eval",
 )
 
 
