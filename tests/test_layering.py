@@ -23,7 +23,7 @@ FLOORS = [
     {"checks", "predict", "render", "manifest", "launch"},
     {"runs", "sharing", "importing", "preview", "download", "doctor"},
     {"trained"},
-    {"pipeline"},
+    {"pipeline", "evaluation"},
     {"compare", "candidates"},
     {"cli"},
     {"__main__"},

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 
 from qtune.cli import (  # noqa: F401  (each registers its commands)
+    api,
     ask,
     chat,
     data,
