@@ -24,7 +24,7 @@ class Hub:
     """What the hub has, how it behaves, and what was asked of it.
 
     gated, private: ids; damaged: files whose content is another than their checksum says; stall: (file,
-    bytes) after which a transfer of it stands still until `go`; sent: bytes of each file that went out.
+    bytes) after which a transfer of it stands still, and ends at `go`; sent: bytes of each file that went out.
     """
 
     address: str = ""
@@ -201,6 +201,8 @@ class _Handler(BaseHTTPRequestHandler):
             if self.hub.stall and self.hub.stall[0] == file and start >= self.hub.stall[1]:
                 self.hub.stalled.set()
                 self.hub.go.wait()
+                self.close_connection = True
+                return
             chunk = body[start : start + _CHUNK]
             try:
                 self.wfile.write(chunk)

@@ -27,6 +27,7 @@ from qtune.cli import (  # noqa: F401  (each registers its commands)
     sharing,
     show,
     train,
+    webchat,
 )
 from qtune.cli.app import app
 from qtune.cli.output import complain

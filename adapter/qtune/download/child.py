@@ -86,6 +86,10 @@ def _error(request: Request, kind: str, detail: str) -> Exception:
             "name a branch, a tag or a commit with --revision",
         ),
         "login": ("the hub refuses who is asking", f"{log_in}; a token needs the right to read it"),
+        "subset": (
+            f"consists of several data sets: {detail}",
+            "register the one you want, `qtune data add ID --subset NAME -n MINE`, then download MINE",
+        ),
         "id": ("is no id of a hub", "such as Qwen/Qwen2.5-0.5B-Instruct"),
         "permission": (f"{request.cache} cannot be written to", "mend its permissions, or set HF_HOME"),
     }

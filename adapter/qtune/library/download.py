@@ -31,6 +31,7 @@ MARK = b"@qtune "
 _AT_ONCE = 4
 _TIMEOUT = 30.0
 _TICK = 0.25
+_MOST_SAID = 300
 _CHUNK = 1 << 20
 _MOST_BY_HTTP = 50_000_000_000  # huggingface_hub/constants.py: larger ones only come by Xet
 _PACKAGES = {"huggingface": "huggingface_hub", "modelscope": "modelscope"}
@@ -197,6 +198,7 @@ class _HuggingFace:
             self.request.get("subset"),
             data_dir=self.request.get("folder"),
             revision=None if self.revision == "main" else self.revision,
+            cache_dir=self.request["cache_dir"],
         )
 
     def _data_files(self) -> set[str]:
@@ -323,6 +325,8 @@ def _kind_of(error: Exception) -> str:
         return "disk"
     if isinstance(error, PermissionError):
         return "permission"
+    if isinstance(error, ValueError) and "Config name is missing" in str(error):  # datasets/load.py
+        return "subset"
     kinds = {
         "GatedRepoError": "gated",
         "RevisionNotFoundError": "revision",
@@ -350,7 +354,7 @@ def _kind_of(error: Exception) -> str:
 def _reason(error: BaseException) -> str:
     with suppress(AttributeError):
         return f"HTTP status {error.response.status_code}"  # type: ignore[attr-defined]
-    return f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
+    return f"{type(error).__name__}: {' '.join(str(error).split())[:_MOST_SAID]}"
 
 
 if __name__ == "__main__":
