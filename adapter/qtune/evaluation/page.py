@@ -41,7 +41,8 @@ def page(result: Result) -> str:
     for row in shown:
         cells = [f"<td>{row['row']}</td><td>{_text(row['prompt'])}</td><td>{_text(row['reference'])}</td>"]
         for name in whose:
-            same = ' class="same"' if row[name] == row["reference"] else ""
+            # what ends the turn in a template is part of the reference, and ends the answer
+            same = ' class="same"' if row[name].strip() == row["reference"].strip() else ""
             cells.append(f"<td{same}>{_text(row[name])}</td>")
         body.append(f"<tr>{''.join(cells)}</tr>\n")
     lines = "".join(f"<tr>{_cells('td', line)}</tr>" for line in scores)
