@@ -57,7 +57,7 @@ def choose(
     if max_samples is not None:
         values["max_samples"] = Value(max_samples, Origin("--max-samples"))
     title = ", ".join(names)
-    return Data(title, "+".join(map(_file_name, names)), _stage(trained, registrations, names), values)
+    return Data(title, "+".join(map(file_name, names)), _stage(trained, registrations, names), values)
 
 
 def _held_back(trained: Trained, max_samples: int | None) -> Data:
@@ -114,6 +114,6 @@ def _stage(trained: Trained, registrations: Mapping[str, Registration], names: l
     return stage
 
 
-def _file_name(name: str) -> str:
+def file_name(name: str) -> str:
     """A dataset's name as part of a directory's: letters, digits, dots and dashes."""
     return "".join(letter if letter.isalnum() or letter in "._-" else "-" for letter in name).lstrip(".")

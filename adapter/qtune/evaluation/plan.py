@@ -81,7 +81,8 @@ def plan(
     Raises QtuneError for a run that is not finished or broken, for data that says nothing of it, and for
     settings without effect.
     """
-    trained = find(project, name, checkpoint=checkpoint, base=base is True)
+    subjects = subjects_of(project, name, checkpoint, base)
+    trained = list(subjects.values())[-1]
     registrations = read_registrations(project)
     data = choose(trained, registrations, dataset, max_samples)
     layer = given(assignments)
@@ -92,11 +93,8 @@ def plan(
             where="--base",
             fix="leave it out",
         )
-    subjects: dict[Whose, Trained] = {}
-    if base is not False and data.stage not in PREFERENCES:
-        subjects["base"] = trained if base else find(project, str(trained.directory), base=True)
-    if not base:
-        subjects["tuned"] = trained
+    if data.stage in PREFERENCES:
+        subjects.pop("base", None)
     kinds: list[Kind] = ["loss"] if loss_only or data.stage != "sft" else ["loss", "answers"]
     passes = tuple(
         Pass(whose, kind, config_for(subject, kind, data, layer, hardware, project.root))
@@ -110,3 +108,16 @@ def plan(
             findings[replace(finding, fix=fix)] = None
     titles: dict[Whose, str] = {whose: subject.title for whose, subject in subjects.items()}
     return Evaluation(project, trained, data, hardware, registrations, titles, passes, tuple(findings))
+
+
+def subjects_of(
+    project: Project, name: str | None, checkpoint: int | None, base: bool | None
+) -> dict[Whose, Trained]:
+    """The models to measure of the run `name`: its base, what came of it, or both in this order."""
+    trained = find(project, name, checkpoint=checkpoint, base=base is True)
+    if base is True:
+        return {"base": trained}
+    both: dict[Whose, Trained] = {"tuned": trained}
+    if base is None:
+        both = {"base": find(project, str(trained.directory), base=True), **both}
+    return both
