@@ -23,7 +23,7 @@ FLOORS = [
     {"checks", "predict", "render", "manifest", "launch"},
     {"runs", "sharing", "importing", "preview", "download", "doctor"},
     {"trained"},
-    {"pipeline", "evaluation"},
+    {"pipeline", "evaluation", "exporting"},
     {"compare", "candidates"},
     {"cli"},
     {"__main__"},

@@ -19,6 +19,7 @@ from qtune.cli import (  # noqa: F401  (each registers its commands)
     download,
     estimate,
     evaluate,
+    export,
     importing,
     presets,
     project,

@@ -32,6 +32,7 @@ train:
 _GITIGNORE = """\
 /rendered/
 /runs/
+/exports/
 """
 
 
