@@ -105,8 +105,8 @@ def _result(evaluation: Evaluation, work: Path) -> Result:
         for item in evaluation.passes
         if item.kind == "answers"
     }
-    counted = count(_tokens(work, evaluation.passes[-2 if predictions else -1]))
-    rows, tokens = counted if counted is not None else (None, None)
+    # both models read the same rows
+    rows, tokens = count(_tokens(work, evaluation.passes[-1]))
     trained = evaluation.trained
     return Result(
         trained.name,

@@ -39,7 +39,7 @@ class Scores:
 class Result:
     """An evaluation's end.
 
-    rows, tokens: that the loss is over, None where they are pairs; answers: for each row its prompt,
+    rows, tokens: that the loss is over, tokens None where rows are judged; answers: for each row its prompt,
     reference, and the answers by model; none where none were asked for.
     """
 
@@ -47,7 +47,7 @@ class Result:
     checkpoint: int | None
     dataset: str
     stage: str
-    rows: int | None
+    rows: int
     tokens: int | None
     scores: Sequence[Scores]
     answers: Sequence[Mapping[str, Any]] = ()

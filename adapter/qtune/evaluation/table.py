@@ -1,4 +1,4 @@
-"""An evaluation's scores as a table of text: a line for each model."""
+"""An evaluation's scores as a table of text."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ if TYPE_CHECKING:
 _TITLES = {"bleu-4": "BLEU-4", "rouge-1": "ROUGE-1", "rouge-2": "ROUGE-2", "rouge-l": "ROUGE-L"}
 # The library gives them as percentages.
 _DIGITS = {name: 2 for name in _TITLES}
+_MOST_COLUMNS = 10
 
 
 def table(result: Result) -> tuple[list[str], list[list[str]]]:
-    """(columns, lines)"""
+    """(columns, lines): a line for each model, or one for each figure where there are many."""
     metrics = list(dict.fromkeys(name for item in result.scores for name in item.metrics))
     columns = ["", *(_TITLES.get(name, name) for name in metrics), "rows", "tokens"]
     lines = [
@@ -25,6 +26,9 @@ def table(result: Result) -> tuple[list[str], list[list[str]]]:
         ]
         for item in result.scores
     ]
+    if len(columns) > _MOST_COLUMNS:
+        first, *turned = zip(columns, *lines, strict=True)
+        return list(first), [list(line) for line in turned]
     return columns, lines
 
 
