@@ -24,7 +24,7 @@ class Hub:
     """What the hub has, how it behaves, and what was asked of it.
 
     gated, private: ids; damaged: files whose content is another than their checksum says; stall: (file,
-    bytes) after which a transfer of it stands still, and ends at `go`; sent: bytes of each file that went out.
+    bytes) after which a transfer of it stands still, and ends at `go`; sent: bytes that went out, by file.
     """
 
     address: str = ""

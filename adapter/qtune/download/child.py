@@ -74,7 +74,7 @@ def _error(request: Request, kind: str, detail: str) -> Exception:
     log_in = f"log in with `{_LOG_IN[request.hub]}`"
     if kind == "package":
         fix = f"pip install {detail}, or all that a training needs: pip install 'qtune[train]'"
-        return QtuneError(f"`{detail}` is not installed here, which speaks to the hub", fix=fix)
+        return QtuneError(f"the hub's library, `{detail}`, is not installed here", fix=fix)
     refused = {
         "gated": ("its owner gives it only to those who asked", f"ask at {request.page}, then {log_in}"),
         "missing": (

@@ -1,7 +1,7 @@
 """`llamafactory-cli webchat` with the arguments file named: the library's page, of which nothing leaves here.
 
 By itself the page takes a script and fonts from elsewhere in the browser, the library leaves files of its web
-board in the working directory, and the page's sliders do not know the generation arguments.
+board in the working directory, and the page has no labels and sliders that ignore the generation arguments.
 At the end of stdin it ends itself.
 """
 
@@ -16,10 +16,9 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-# In gradio's page: a script and two hints, none of which a page that is no frame of another one needs.
-_ELSEWHERE = re.compile(r'<script\s+src="https?://[^>]*></script>|<link\s+rel="preconnect"[^>]*>')
+# In gradio's page: a script for frames, hints to a font server, and a link to what gradio then denies.
+_ELSEWHERE = re.compile(r'<script\s+src="https?://[^>]*></script>|<link\s+rel="(preconnect|manifest)"[^>]*>')
 _SLIDERS = ("max_new_tokens", "top_p", "temperature")
-_CHOICES = ("skip_special_tokens", "enable_thinking")
 
 
 def main() -> None:
@@ -34,7 +33,8 @@ def main() -> None:
         common.DEFAULT_CACHE_DIR = directory
         page = interface.create_web_demo()
         page.stylesheets = []  # of Google's fonts
-        page.queue().launch(share=False, inbrowser=False)  # where: GRADIO_SERVER_NAME, GRADIO_SERVER_PORT
+        # where: GRADIO_SERVER_NAME, GRADIO_SERVER_PORT
+        page.queue().launch(share=False, inbrowser=False, quiet=True)
 
 
 def _end_with_stdin() -> None:
@@ -47,7 +47,7 @@ def _keep_to_this_machine() -> None:
     from jinja2 import BaseLoader
 
     environment = routes.templates.env
-    source: BaseLoader = environment.loader
+    source: Any = environment.loader
 
     class Local(BaseLoader):
         def get_source(self, environment: Any, template: str) -> Any:
@@ -58,19 +58,21 @@ def _keep_to_this_machine() -> None:
 
 
 def _as_configured(create: Callable[..., Any]) -> Callable[..., Any]:
-    """The library's chat box, whose sliders begin at what the arguments say; they are what it goes by."""
+    """The library's chat box, whose controls begin at what the arguments say: they are what it goes by.
+
+    Its labels come when the page's language changes, and that begins at none so that it does.
+    """
 
     def created(engine: Any, *given: Any, **how: Any) -> Any:
         made = create(engine, *given, **how)
-        elements, configured = made[-1], engine.chatter.engine.generating_args
-        for name in (*_SLIDERS, *_CHOICES):
-            value = configured.get(name)
-            if value is None or name not in elements:
-                continue
-            elements[name].value = value
-            if name in _SLIDERS:
-                elements[name].minimum = min(elements[name].minimum, value)
-                elements[name].maximum = max(elements[name].maximum, value)
+        elements, loaded = made[-1], engine.chatter.engine
+        for name in _SLIDERS:
+            slider, value = elements[name], loaded.generating_args[name]
+            slider.value = value
+            slider.minimum, slider.maximum = min(slider.minimum, value), max(slider.maximum, value)
+        elements["skip_special_tokens"].value = loaded.generating_args["skip_special_tokens"]
+        elements["enable_thinking"].value = loaded.template.enable_thinking is not False
+        engine.manager.get_elem_by_id("top.lang").value = None
         return made
 
     return created
