@@ -31,13 +31,16 @@ Command = Callable[..., Result]
 
 # Answers each row with its output, the adapter rightly and the base as a script that a page must not run.
 STAND_IN = """
-import json, pathlib, sys
+import json, os, pathlib, signal, sys, time
 import yaml
 asked = yaml.safe_load(pathlib.Path(sys.argv[2]).read_text())
 print("the library speaks")
 if asked.get("seed") == 13:
     print("RuntimeError: out of luck")
     sys.exit(1)
+if asked.get("seed") == 14:
+    os.kill(os.getppid(), signal.SIGINT)
+    time.sleep(60)
 output = pathlib.Path(asked["output_dir"])
 output.mkdir()
 tuned = "adapter_name_or_path" in asked
@@ -204,6 +207,12 @@ def test_a_failed_child_leaves_an_earlier_evaluation_as_it_was(
     assert {name: (results / name).read_bytes() for name in before} == before
 
 
+def test_an_interrupted_evaluation_leaves_no_results(here: Path, qtune: Command, stand_in: None) -> None:
+    done = qtune("eval", "-s", "seed=14", directory=here)
+    assert done.code == 130, done.err
+    assert [path.name for path in (here / "runs" / "one" / "eval" / "held").iterdir()] == ["eval.log"]
+
+
 def test_loss_alone_leaves_no_rows_of_an_earlier_evaluation(
     here: Path, qtune: Command, stand_in: None
 ) -> None:
@@ -235,6 +244,8 @@ def test_rows_that_were_held_back_are_drawn_again(here: Path, qtune: Command, st
     assert (here / "runs" / "held-back" / "eval" / "val_size-0.2" / "metrics.json").is_file()
     refused = qtune("eval", "held-back", "--max-samples", "2", directory=here)
     assert refused.code == 2 and "fewer rows make another share" in refused.err
+    refused = qtune("eval", "held-back", "-s", "seed=8", directory=here)
+    assert refused.code == 2 and "decides which rows `held-back` held back" in refused.err
 
 
 def test_a_text_of_its_own_measures_a_chat_model_without_answers(

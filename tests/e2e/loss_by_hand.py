@@ -1,7 +1,7 @@
-"""The loss of a model on rows, by transformers and PEFT alone: a request in JSON on stdin, the answer on stdout.
+"""The loss of a model on rows, by transformers and PEFT alone: a request on stdin, the answer on stdout.
 
-Request: model; adapter or null; sequences, a list of [prompt, answer] texts, of which the answer is predicted,
-the prompt being empty where the whole text is. Answer: loss, the mean of the rows' losses, and tokens.
+Request: model; adapter or null; sequences, a list of [prompt, answer] texts, of which the answer is
+predicted; the prompt is empty where the whole text is. Answer: loss, the mean of the rows' losses; tokens.
 """
 
 from __future__ import annotations

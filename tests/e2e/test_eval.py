@@ -137,13 +137,22 @@ def test_an_adapter_is_measured_on_the_runs_own_evaluation_data(project: Project
 
 
 @pytest.mark.slow
-def test_a_4_bit_adapter_of_zero_3_is_measured_on_the_cpu_on_what_was_held_back(project: Project) -> None:
+def test_a_4_bit_adapter_is_measured_on_what_was_held_back(project: Project) -> None:
     held_back = ("-s", "eval_dataset=null", "-s", "val_size=0.2", "-s", "max_samples=40")
     project.qtune("train", "qlora", "-n", "q", "-s", "num_train_epochs=1", *held_back)
     told = evaluated(project, "q", "--loss-only", "--no-base")
     assert told["rows"] == 8
     best = min(project.run("q").evaluations)
     assert told["tuned"]["metrics"]["loss"] == pytest.approx(best, abs=1e-3)
+
+
+@pytest.mark.slow
+def test_a_4_bit_adapter_of_zero_3_is_measured_without_deepspeed(project: Project) -> None:
+    """On the CPU bitsandbytes cannot evaluate under ZeRO-3."""
+    project.qtune("train", "zero3_qlora", "-n", "sharded", "-s", "eval_dataset=null", *SHORT)
+    told = evaluated(project, "sharded", "-d", "demo_eval", "--loss-only", "--no-base")
+    sequences = [as_chat(row) for row in rows_of(project, "demo_eval.jsonl")]
+    assert told["tuned"]["metrics"]["loss"] < by_hand(project, MODEL, None, sequences)["loss"]
 
 
 @pytest.mark.slow

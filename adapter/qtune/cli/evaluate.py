@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
-from qtune.cli.app import DatasetOption, JsonOption, SetOption, app, here
+from qtune.cli.app import DatasetOption, JsonOption, app, here
 from qtune.cli.data_check import reading, show_reports
 from qtune.cli.output import complain, note, print_json, print_table, report
-from qtune.cli.trained import CheckpointOption, RunArgument
+from qtune.cli.trained import CheckpointOption, RunArgument, SettingOption
 from qtune.config.project import Project
 from qtune.data.registrations import names_in
 from qtune.errors import ChildFailed, QtuneError
@@ -47,7 +47,7 @@ def eval_command(
         int | None,
         typer.Option("--max-samples", metavar="N", min=1, help="The first N rows of a dataset."),
     ] = None,
-    assignments: SetOption = None,
+    assignments: SettingOption = None,
     harness: Annotated[
         str | None,
         typer.Option(

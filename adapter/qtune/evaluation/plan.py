@@ -86,6 +86,12 @@ def plan(
     registrations = read_registrations(project)
     data = choose(trained, registrations, dataset, max_samples)
     layer = given(assignments)
+    if "val_size" in data.values and ("train", "seed") in layer.values:
+        raise QtuneError(
+            f"decides which rows `{trained.name}` held back; others were trained on",
+            where="--set seed",
+            fix="leave it out, or name a dataset: -d NAME",
+        )
     if base is True and data.stage in PREFERENCES:
         raise QtuneError(
             f"at stage {data.stage} the untouched model has nothing to measure: it is what the run is"
