@@ -36,9 +36,11 @@ _TEXTS = (
     "mix_strategy",
 )
 # Numbers and switches that change nothing of what is learned, or stand elsewhere in the card.
-_NOT_LEARNED = ("do_", "eval_", "logging_", "save_", "dataloader_", "ddp_", "plot_", "overwrite_", "include_")
-_NOT_LEARNED += ("export_", "infer_", "vllm_", "sglang_", "print_", "report_", "push_", "hub_", "use_cpu")
-_NOT_LEARNED += ("per_device_eval_", "preprocessing_", "load_best_", "low_cpu_", "trust_remote_code")
+_NOT_LEARNED = (
+    *("do_", "eval_", "per_device_eval_", "load_best_", "logging_", "save_", "plot_", "report_", "print_"),
+    *("dataloader_", "preprocessing_", "ddp_", "overwrite_", "include_", "push_", "hub_", "use_cpu"),
+    *("export_", "infer_", "vllm_", "sglang_", "low_cpu_", "trust_remote_code"),
+)
 _SHOWN_METRICS = ("train_loss", "eval_loss", "epoch")
 
 
@@ -59,7 +61,7 @@ def card(plan: Plan, comparison: Comparison | None, project: Project) -> str:
     if names:
         front["datasets"] = [_dataset(name, registrations) for name in names]
     record = trained.record
-    metrics = record.get("metrics") if isinstance(record.get("metrics"), Mapping) else {}
+    metrics = dict(record.get("metrics") or {})
     steps = trained.checkpoint or record.get("global_step")
     values = {
         "front": yaml.safe_dump(front, sort_keys=False, allow_unicode=True).strip(),

@@ -90,6 +90,7 @@ def export(
                 f"  kept for a look: {_shown(aside)}"
             )
         made = work.finished(made, comparison)
+        _open_to_readers(made)
         size = sum(file.stat().st_size for file in made.rglob("*") if file.is_file())
         _put(made, target, directory / "before")
     return Exported(target, size, comparison)
@@ -167,7 +168,7 @@ class _Work:
         return file
 
     def _start(self, argv: Sequence[str], **environment: str) -> None:
-        """Raises ChildFailed with the last lines where it fails, KeyboardInterrupt where a signal ended it."""
+        """Raises ChildFailed with its last lines, or KeyboardInterrupt where a signal ended it."""
         verbosity = os.environ.get("LLAMAFACTORY_VERBOSITY", "WARN")
         plan = LaunchPlan(tuple(argv), {"LLAMAFACTORY_VERBOSITY": verbosity, **environment})
         # away from the target's volume: when that is full the reason still has to be told
@@ -181,6 +182,15 @@ class _Work:
             reason = failures.reason_in(lines, outcome.exit_code)
             tail = "\n".join(f"  | {line}" for line in lines[-_TAIL_LINES:])
             raise ChildFailed(f"the export failed: {reason}\n{tail}")
+
+
+def _open_to_readers(directory: Path) -> None:
+    """safetensors writes files for their owner alone, and an export is there to be given on."""
+    mask = os.umask(0)
+    os.umask(mask)
+    for file in directory.rglob("*"):
+        if file.is_file():
+            file.chmod(0o666 & ~mask)
 
 
 def _put(made: Path, target: Path, before: Path) -> None:

@@ -111,7 +111,7 @@ def of_exported(config: Config, directory: Path) -> Config:
         ("train", name): config.values["train", name] for name in (*kept, *loader) if _has(config, name)
     }
     values["train", "finetuning_type"] = Value("full", Origin("qtune"))  # there is no adapter
-    return with_paths(Config(config.name, values), str(directory), directory)
+    return with_paths(Config(config.name, {**values}), str(directory), directory)
 
 
 def _has(config: Config, name: str) -> bool:
