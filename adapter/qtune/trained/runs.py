@@ -119,8 +119,8 @@ def _newest(project: Project) -> Path:
         if record.get("status") == "finished":
             finished.append((str(record.get("ended")), directory))
         else:
-            started = (str(record.get("started", "")), f"`{directory.name}` is {record.get('status')}")
-            newest_other = max(newest_other, started)
+            state = f"is {record['status']}" if "status" in record else "has a record that cannot be read"
+            newest_other = max(newest_other, (str(record.get("started", "")), f"`{directory.name}` {state}"))
     if finished:
         return max(finished)[1]
     where = _shown(project.root / Path(project.runs).expanduser())
