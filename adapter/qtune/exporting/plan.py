@@ -12,7 +12,7 @@ from qtune.machine.stack import version
 from qtune.predict.models import Model, load
 from qtune.trained.infer import loading, settings
 from qtune.trained.runs import Trained
-from qtune.values import Config, Layer, Origin, Value
+from qtune.values import Config, KeyPath, Layer, Origin, Value
 
 _QUANTISATION = (
     "export_quantization_bit",
@@ -37,6 +37,14 @@ _ALLOWED = (
     "model_revision",
     "cache_dir",
 )
+_INSTEAD = {
+    "export_dir": "give the directory with -o",
+    "export_hub_model_id": "upload the directory once it is checked: `hf upload NAME DIR`",
+    "export_legacy_format": "leave it out: this transformers writes safetensors alone",
+    "quantization_bit": "leave it out: nothing merges into quantised weights. GPTQ comes after the merge: "
+    "`-s export_quantization_bit=4 -s export_quantization_dataset=FILE`",
+    "quantization_method": "leave it out: LLaMA-Factory exports GPTQ (`export_quantization_bit`), and no AWQ",
+}
 # Of what a training's config says, what bears on generating alone.
 _OF_ENGINES = ("infer_backend", "vllm_", "sglang_")
 _BYTES = {"float32": 4, "float16": 2, "bfloat16": 2}
@@ -67,6 +75,9 @@ def plan(trained: Trained, assignments: Sequence[str], root: Path) -> Plan:
     Raises QtuneError for what LLaMA-Factory would refuse, and for a quantised base, into which nothing can
     be merged.
     """
+    for name in (assignment.partition("=")[0].removeprefix("train.") for assignment in assignments):
+        if name in _INSTEAD:
+            raise QtuneError("is not set here", where=f"--set {name}", fix=_INSTEAD[name])
     given = settings(assignments, _ALLOWED)
     model = _base_model(trained, root)
     _require_plain_base(trained, model)
@@ -106,12 +117,12 @@ def with_paths(config: Config, source: str | None, target: Path) -> Config:
 def of_exported(config: Config, directory: Path) -> Config:
     """The arguments that load the exported model as it lies in `directory`."""
     kept = ("template", "tool_format", "default_system", "enable_thinking", "preserve_thinking")
-    loader = ("trust_remote_code", "infer_dtype", "use_fast_tokenizer", "low_cpu_mem_usage", "export_device")
-    values = {
-        ("train", name): config.values["train", name] for name in (*kept, *loader) if _has(config, name)
-    }
+    loader = ("trust_remote_code", "infer_dtype", "use_fast_tokenizer", "low_cpu_mem_usage")
+    export = ("export_device", "export_size", "export_legacy_format")
+    names = [name for name in (*kept, *loader, *export) if _has(config, name)]
+    values: dict[KeyPath, Value] = {("train", name): config.values["train", name] for name in names}
     values["train", "finetuning_type"] = Value("full", Origin("qtune"))  # there is no adapter
-    return with_paths(Config(config.name, {**values}), str(directory), directory)
+    return with_paths(Config(config.name, values), str(directory), directory)
 
 
 def _has(config: Config, name: str) -> bool:
