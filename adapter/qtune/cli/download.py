@@ -116,7 +116,8 @@ def _request(
 ) -> Request:
     from qtune.download.request import Request
 
-    train = {path[1]: value.value for path, value in (project.layer.values if project.layer else {}).items()}
+    given = project.layer.values if project.layer else {}
+    train = {path[1]: value.value for path, value in given.items() if path[0] == "train"}
     if dataset is None:
         name = model or train.get("model_name_or_path")
         if not name:
