@@ -199,6 +199,22 @@ def test_an_adapter_whose_local_base_model_is_gone_is_refused(runs: Runs) -> Non
     assert "its base model models/tiny is no longer there" in refusal(runs, "whole", base=True)
 
 
+def test_a_pissa_adapter_is_taken_where_it_was_converted(runs: Runs) -> None:
+    """Loaded as it is it answered another text than it had learnt."""
+    directory = runs.make("x")
+    (directory / "adapter_config.json").write_text('{"init_lora_weights": "pissa_niter_16"}')
+    assert "fix: train it with `-s pissa_convert=true`" in refusal(runs, "x")
+    runs.fill(directory / "pissa_converted", "lora")
+    assert find(runs.project, "x").weights == "runs/x/pissa_converted"
+
+
+def test_an_adapter_on_random_weights_that_nobody_saved_is_refused(runs: Runs) -> None:
+    runs.make("adapter", "train_from_scratch=true")
+    runs.make("whole", "train_from_scratch=true", preset="full")
+    assert "its base model was made at random, and never saved" in refusal(runs, "adapter")
+    assert find(runs.project, "whole").weights == "runs/whole"
+
+
 def test_the_untouched_model_needs_the_record_alone(runs: Runs) -> None:
     directory = runs.make("x", status="failed")
     (directory / "adapter_model.safetensors").unlink()
@@ -347,7 +363,16 @@ def test_a_reward_model_gives_no_answers(runs: Runs, qtune: Command) -> None:
         assert done.code == 2 and "is a reward model" in done.err and "`qtune api judge`" in done.err
 
 
-@pytest.mark.parametrize("command", ["chat", "api"])
+@pytest.mark.parametrize("command", ["chat", "webchat"])
+def test_beam_search_is_not_for_what_shows_words_as_they_come(
+    runs: Runs, qtune: Command, command: str
+) -> None:
+    runs.make("x")
+    done = qtune(command, "x", "-s", "num_beams=2", directory=runs.root)
+    assert done.code == 2 and "--set num_beams: a beam search has no words" in done.err
+
+
+@pytest.mark.parametrize("command", ["chat", "webchat", "api"])
 def test_every_command_refuses_an_unfinished_run(runs: Runs, qtune: Command, command: str) -> None:
     runs.make("x", status="failed", reason="no space")
     done = qtune(command, "x", directory=runs.root)

@@ -232,6 +232,20 @@ def test_it_leaves_no_process_however_it_is_ended(
         probe.bind(("127.0.0.1", server.port))
 
 
+def test_a_generation_that_fails_in_the_middle_of_a_stream_ends_it(knowing: Project, tmp_path: Path) -> None:
+    """LLaMA-Factory by itself would wait for its next word for ever, with everybody else behind it."""
+    server = Server(knowing, "-s", "num_beams=2", key=KEY, log=tmp_path / "log.txt")
+    try:
+        with server.client() as client:
+            with pytest.raises(openai.BadRequestError, match="beam search"):
+                client.chat.completions.create(
+                    model=MODEL, messages=[{"role": "user", "content": "hello"}], stream=True
+                )
+            assert said(client, rows(knowing)[1]["instruction"]) == rows(knowing)[1]["output"]
+    finally:
+        assert server.end() == 0
+
+
 def test_a_server_that_cannot_load_is_a_failed_child(knowing: Project, tmp_path: Path) -> None:
     run = shutil.copytree(knowing.root / "runs" / MODEL, tmp_path / MODEL)
     (run / "tokenizer.json").write_text("{")

@@ -26,7 +26,7 @@ def chat_command(
 
     There `clear` forgets the conversation, and `exit` or Ctrl-D ends it.
     """
-    from qtune.trained.children import environment, require_speech, script
+    from qtune.trained.children import environment, require_speech, require_streaming, script
     from qtune.trained.infer import infer_config, infer_file
     from qtune.trained.runs import find
 
@@ -34,6 +34,7 @@ def chat_command(
     trained = find(project, run, checkpoint=checkpoint, base=base)
     require_speech(trained)
     config = infer_config(trained, assignments or (), backend)
+    require_streaming(config)
     command = script("chat.py")
     with infer_file(config, project, trained.title) as file:
         note(f"loading {trained.title}")

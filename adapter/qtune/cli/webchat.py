@@ -34,7 +34,7 @@ def webchat_command(
     The page needs no network. Its sliders begin at what -s or the run's config says. It asks nobody for a
     password.
     """
-    from qtune.trained.children import require_speech
+    from qtune.trained.children import require_speech, require_streaming
     from qtune.trained.infer import infer_config
     from qtune.trained.runs import find
     from qtune.trained.serving import is_local, require_free_port
@@ -44,6 +44,7 @@ def webchat_command(
     trained = find(project, run, checkpoint=checkpoint, base=base)
     require_speech(trained)
     config = infer_config(trained, assignments or (), backend)
+    require_streaming(config)
     require_free_port(host, port)
     if not is_local(host):
         note(f"note: whoever reaches port {port} of this machine can talk to it; there is no password")

@@ -10,6 +10,7 @@ import qtune
 from qtune.errors import QtuneError
 from qtune.launch import process
 from qtune.trained.runs import Trained
+from qtune.values import Config
 
 _SCRIPTS = Path(qtune.__file__).parent / "library"
 
@@ -41,4 +42,17 @@ def require_speech(trained: Trained) -> None:
             "is a reward model, which gives scores and no answers",
             where=trained.name,
             fix=f"`qtune api {trained.name}` serves scores at /v1/score/evaluation",
+        )
+
+
+def require_streaming(config: Config) -> None:
+    """Raises QtuneError for a generation whose words come all at once, at its end.
+
+    LLaMA-Factory would wait for the first of them for ever.
+    """
+    if config.get("train", "num_beams", default=1) > 1:
+        raise QtuneError(
+            "a beam search has no words to show until it is over, and these commands show them as they come",
+            where=f"{config.origin('train', 'num_beams')} num_beams",
+            fix="add `-s num_beams=1`; `qtune ask` takes it",
         )

@@ -26,6 +26,8 @@ _ADAPTER, _ADAPTER_CONFIG = "adapter_model.safetensors", "adapter_config.json"
 _WEIGHTS = ("model.safetensors", "model.safetensors.index.json")
 # LLaMA-Factory's PiSSA callback, with pissa_convert, puts an adapter for the unchanged base model here.
 _PISSA_CONVERTED = "pissa_converted"
+# Without it PEFT computes the rest of the base anew as it loads; with pissa_iter -1 that is exact.
+_PISSA_AT_RANDOM = "pissa_niter"
 _INCOMPLETE = "checkpoint-is-incomplete.txt"
 
 
@@ -97,6 +99,9 @@ def find(
     weights = None if base else _weights(directory, checkpoint, config)
     if weights is None or _adapts(config):
         _require_base(project, directory, started_from)
+        if config.get("train", "train_from_scratch"):
+            what = "its base model was made at random, and never saved"
+            raise QtuneError(what, where=_shown(directory), fix="name a run that trained whole weights")
     return Trained(
         directory.name,
         directory,
@@ -239,6 +244,13 @@ def _weights(directory: Path, checkpoint: int | None, config: Config) -> Path:
         found = found / _PISSA_CONVERTED
     _require(found, _ADAPTER_CONFIG, _ADAPTER)
     _sound(found, lambda: (read_json(found / _ADAPTER_CONFIG), read_header(found / _ADAPTER)))
+    if str(read_json(found / _ADAPTER_CONFIG).get("init_lora_weights")).startswith(_PISSA_AT_RANDOM):
+        raise QtuneError(
+            "its PiSSA adapter fits the rest of the base that the training computed with random numbers, "
+            "and a second time that rest is another",
+            where=_shown(found),
+            fix="train it with `-s pissa_convert=true`, and use its end result",
+        )
     return found
 
 
