@@ -33,7 +33,10 @@ def main() -> None:
             start = max(len(before), 1)
             targets = torch.tensor((before + after)[start:])
             predicted = torch.log_softmax(logits[start - 1 : -1].float(), dim=-1)
-            losses.append(-predicted[torch.arange(len(targets)), targets].mean().item())
+            # of a text without prompt transformers counts the first token too, which nothing predicts
+            # (transformers/trainer.py, _get_num_items_in_batch)
+            counted = len(targets) if before else len(after)
+            losses.append(-predicted[torch.arange(len(targets)), targets].sum().item() / counted)
             tokens += len(targets)
         json.dump({"loss": sum(losses) / len(losses), "tokens": tokens}, answer)
 

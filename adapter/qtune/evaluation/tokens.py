@@ -22,7 +22,8 @@ def count(directory: Path) -> tuple[int, int | None]:
                 continue
             # at stage pt the collator makes labels of all ids
             labels = table["labels" if "labels" in table.column_names else "input_ids"]
-            # a row's first token is predicted from nothing
+            # a row's first token is predicted from nothing; at stage pt the library divides by it all the
+            # same, so that its loss comes out a little low (transformers/trainer.py, _get_num_items_in_batch)
             predicted = pc.list_flatten(pc.list_slice(labels, 1))
             tokens += pc.sum(pc.not_equal(predicted, _IGNORED)).as_py() or 0
     return rows, None if pairs else tokens
