@@ -28,7 +28,7 @@ $(STACK): pyproject.toml constraints.txt
 	echo "setting up $(VENV) with $$python: about 6 GB, about a minute" && \
 	$$python -m venv $(VENV) && \
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt uv && \
-	$(BIN)/uv pip install --quiet --python $(BIN)/python --constraint constraints.txt --editable '.[train,dev]' && \
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --constraint constraints.txt --editable '.[train,eval,dev]' && \
 	touch $(STACK)
 
 train: setup ## train PRESET (default: lora); ARGS="-s num_train_epochs=1" passes options on

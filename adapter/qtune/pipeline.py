@@ -197,6 +197,7 @@ def prepare(
         # apart from qtune's own runs, which a second run by hand would otherwise continue and overwrite
         output_dir=f"{project.runs}/{config.name}-by-hand",
         about=project.store.load(preset).about,
+        hub=project.hub,
     )
     # what the files were made from: the values' layers, and the templates
     config = replace(config, layers=(*config.layers, *templates.used))

@@ -87,11 +87,13 @@ def render(
     directory: str,
     output_dir: str,
     about: str = "",
+    hub: Mapping[str, str] | None = None,
 ) -> list[RenderedFile]:
     """The files of one rendered directory, in a fixed order; the same input gives the same bytes.
 
     datasets: complete dataset_info.json entries by name; directory: the rendered directory and
     output_dir: the directory that a run by hand writes to, both relative to the project's root.
+    hub: the project's variables of the hubs, for the launcher by hand.
     Each file is parsed back and compared with the values that went in.
     Raises QtuneError where a template fails, or drops or changes a value.
     """
@@ -99,31 +101,23 @@ def render(
     if config.uses_zero:
         derived["deepspeed"] = f"{directory}/{ZERO}"
     train = {
-        **_train_values(config),
+        **arguments_of(config),
         **{key: Value(value, Origin("qtune")) for key, value in derived.items()},
     }
-    ordered = sorted(train, key=lambda key: key not in _FIRST)  # stable: otherwise as the layers have it
-    sections = [
-        Section(title, {key: train[key] for key in ordered if section_of(key) == title})
-        for title in _SECTIONS
-    ]
     context: dict[str, Any] = {
         "name": config.name,
         "about": about,
         "hardware": hardware,
         "directory": directory,
         "root_from_here": "/".join(".." for _ in Path(directory).parts),
-        "sections": [section for section in sections if section.entries],
         "zero": config.block("zero"),
         "datasets": datasets,
         "environment": plan.environment,
+        "hub": hub or {},
         "argv": plan.argv,
         "accelerate": _accelerate_values(config, hardware),
     }
-    plain = {key: value.value for key, value in train.items()}
-    files = [RenderedFile(TRAIN, templates.text("train.yaml.j2", context))]
-    place = templates.place("train.yaml.j2")
-    _compare(place, plain, parse_yaml(files[-1].text, place)[0])
+    files = [RenderedFile(TRAIN, render_arguments("train.yaml.j2", train, templates, context))]
     if config.uses_zero:
         files.append(RenderedFile(ZERO, templates.text("zero.json.j2", context)))
         place = templates.place("zero.json.j2")
@@ -141,7 +135,30 @@ def render(
     return files
 
 
-def _train_values(config: Config) -> dict[str, Value]:
+def render_arguments(
+    template: str, values: Mapping[str, Value], templates: Templates, more: Mapping[str, Any]
+) -> str:
+    """The text of a YAML of LLaMA-Factory's arguments, each with its origin; parsed back and compared.
+
+    more: what the template has to know beside the arguments, which it gets as `sections`.
+    Raises QtuneError where the template fails, or drops or changes a value.
+    """
+    text = templates.text(template, {**more, "sections": _sections(values)})
+    place = templates.place(template)
+    _compare(place, {key: value.value for key, value in values.items()}, parse_yaml(text, place)[0])
+    return text
+
+
+def _sections(values: Mapping[str, Value]) -> list[Section]:
+    ordered = sorted(values, key=lambda key: key not in _FIRST)  # stable: otherwise as the layers have it
+    sections = (
+        Section(title, {key: values[key] for key in ordered if section_of(key) == title})
+        for title in _SECTIONS
+    )
+    return [section for section in sections if section.entries]
+
+
+def arguments_of(config: Config) -> dict[str, Value]:
     """The arguments with their origins; a mapping argument takes the origin of its first key."""
     values: dict[str, Value] = {}
     for key, value in config.block("train").items():

@@ -6,16 +6,30 @@ import shutil
 from pathlib import Path
 
 import pytest
-from scratch import Project
+from scratch import UNTIL_KNOWN, Project
 
 CHECKOUT = Path(__file__).resolve().parents[2]
+
+
+def _copied(root: Path) -> Project:
+    root.mkdir()
+    shutil.copy(CHECKOUT / "qtune.yaml", root)
+    shutil.copytree(CHECKOUT / "data", root / "data")
+    return Project(root)
 
 
 @pytest.fixture
 def project(tmp_path: Path) -> Project:
     """The checkout's project, copied to where a test may write."""
-    root = tmp_path / "project"
-    root.mkdir()
-    shutil.copy(CHECKOUT / "qtune.yaml", root)
-    shutil.copytree(CHECKOUT / "data", root / "data")
-    return Project(root)
+    return _copied(tmp_path / "project")
+
+
+@pytest.fixture(scope="session")
+def knowing(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """A project whose run `knows` was trained `full` on the demo set's first rows until it knows them.
+
+    For tests that only use it: they share it, and write nothing.
+    """
+    project = _copied(tmp_path_factory.mktemp("knowing") / "project")
+    project.qtune("train", "full", "-n", "knows", *UNTIL_KNOWN)
+    return project

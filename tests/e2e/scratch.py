@@ -19,6 +19,23 @@ ROWS = 50
 EPOCHS = 2
 SHORT = ("-s", f"max_samples={ROWS}", "-s", f"num_train_epochs={EPOCHS}")
 
+# 80 steps on four rows: a model this small then answers them to the letter.
+UNTIL_KNOWN = tuple(
+    word
+    for setting in (
+        "max_samples=4",
+        "per_device_train_batch_size=4",
+        "gradient_accumulation_steps=1",
+        "num_train_epochs=80",
+        "learning_rate=2e-2",
+        "warmup_steps=0",
+        "lr_scheduler_type=constant_with_warmup",
+        "eval_dataset=null",
+        "save_steps=40",
+    )
+    for word in ("-s", setting)
+)
+
 _ANSI = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 
 

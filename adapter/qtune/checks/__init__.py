@@ -30,7 +30,7 @@ def check(
     is installed there, None where that is not this machine.
     """
     findings = [*check_model(config, root)]
-    if config.find("train", "dataset") is None:
+    if config.find("train", "dataset") is None and config.get("train", "do_train", default=True):
         fix = "set it under `train:` in qtune.yaml, or -d NAME"
         findings.append(Finding("error", "dataset", "no dataset is named", fix))
     mistakes = check_schema(config)

@@ -5,6 +5,9 @@ from __future__ import annotations
 import sys
 
 from qtune.cli import (  # noqa: F401  (each registers its commands)
+    api,
+    ask,
+    chat,
     data,
     data_add,
     data_check,
@@ -13,7 +16,10 @@ from qtune.cli import (  # noqa: F401  (each registers its commands)
     data_stats,
     diff,
     doctor,
+    download,
     estimate,
+    evaluate,
+    export,
     importing,
     presets,
     project,
@@ -22,6 +28,7 @@ from qtune.cli import (  # noqa: F401  (each registers its commands)
     sharing,
     show,
     train,
+    webchat,
 )
 from qtune.cli.app import app
 from qtune.cli.output import complain

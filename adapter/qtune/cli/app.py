@@ -14,6 +14,7 @@ from qtune.cli.complete import assignments, dataset_names, preset_names
 from qtune.config.project import Project, find_project
 from qtune.config.resolve import overrides
 from qtune.machine.hardware import Hardware, detect_hardware, parse_hardware
+from qtune.machine.hub import set_variables
 from qtune.machine.stack import Stack, installed_stack
 from qtune.values import KeyPath, Layer, Origin, Value
 
@@ -27,11 +28,18 @@ _STORY = (
     "diff",
     "schema",
     "check",
+    "download",
     "doctor",
     "estimate",
     "recommend",
     "render",
     "train",
+    "ask",
+    "chat",
+    "webchat",
+    "api",
+    "export",
+    "eval",
 )
 
 
@@ -109,8 +117,10 @@ def _shared(
 
 
 def here() -> Project:
-    """The project of the working directory."""
-    return find_project(Path.cwd())
+    """The project of the working directory; its `hub:` holds from here on, for every child too."""
+    project = find_project(Path.cwd())
+    set_variables(project.hub, override=False)
+    return project
 
 
 def hardware_from(option: str | None) -> Hardware:

@@ -27,10 +27,12 @@ train:
 
 # presets: [presets]    # directories of your own presets, searched before the built-in ones
 # runs: runs            # where trainings write
+# hub: {name: modelscope}   # or mirror: URL, offline: true; for every program that qtune starts
 """
 _GITIGNORE = """\
 /rendered/
 /runs/
+/exports/
 """
 
 

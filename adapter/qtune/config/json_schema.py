@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from qtune.config.auto import AUTO, AUTO_KEYS
+from qtune.config.hub import NAMES as HUBS
 from qtune.config.presets import BLOCKS
 from qtune.config.presets import KEYS as PRESET_KEYS
 from qtune.config.project import KEYS as PROJECT_KEYS
@@ -31,6 +32,20 @@ _WORDS: dict[str, dict[str, Any]] = {
     "step_down": {"type": "string", "description": "The preset to go to when even this one does not fit."},
     "extends": {**_NAMES, "description": "The preset or presets to inherit from; later ones win."},
     "runs": {"type": "string", "description": "Where trainings write, from the project's directory."},
+    "hub": {
+        "type": ["object", "null"],
+        "description": "Where models and data come from, for every program that qtune starts; a variable "
+        "that is set in the environment wins. Tokens stay in the hubs' own stores.",
+        "properties": {
+            "name": {"enum": list(HUBS), "description": "The hub: USE_MODELSCOPE_HUB."},
+            "mirror": {
+                "type": "string",
+                "description": "URL of a mirror of that hub: HF_ENDPOINT or MODELSCOPE_ENDPOINT.",
+            },
+            "offline": {"type": "boolean", "description": "Never ask the hub: HF_HUB_OFFLINE=1."},
+        },
+        "additionalProperties": False,
+    },
     "presets": {
         "type": "array",
         "description": "Sources of presets, searched in order before the built-in ones: a directory, or "

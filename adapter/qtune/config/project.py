@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
 from qtune.config.entries import DirectorySource, Entry, GitSource, read_entries
+from qtune.config.hub import read_hub
 from qtune.config.lock import Pin, read_lock
 from qtune.config.presets import BLOCKS, PresetStore, layer_of, mapping
 from qtune.config.sources import Source, open_source
@@ -15,7 +17,7 @@ from qtune.files import read_yaml
 from qtune.values import Layer
 
 FILE = "qtune.yaml"
-KEYS = ("presets", "runs", *BLOCKS)
+KEYS = ("presets", "runs", "hub", *BLOCKS)
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,13 +27,14 @@ class Project:
     root: where relative paths start and children run; layer: None where there is no `qtune.yaml`.
 
     entries: of `presets:`, searched in order before the built-in presets; runs: where trainings write,
-    relative to root.
+    relative to root; hub: environment variables of the hubs, which hold where they are not set already.
     """
 
     root: Path
     layer: Layer | None = None
     entries: tuple[Entry, ...] = ()
     runs: str = "runs"
+    hub: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def presets(self) -> tuple[Path, ...]:
@@ -86,4 +89,4 @@ def _read(root: Path) -> Project:
             where=document.where("runs"),
             fix="runs: runs",
         )
-    return Project(root, layer_of("project", document), entries, runs)
+    return Project(root, layer_of("project", document), entries, runs, read_hub(document))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from qtune.config.aliases import ALIASES
 from qtune.config.presets import BLOCKS
@@ -38,11 +38,11 @@ def merge(name: str, layers: Iterable[Layer]) -> Config:
     return Config(name, merged, layers)
 
 
-def overrides(assignments: Sequence[str]) -> Layer:
+def overrides(assignments: Sequence[str], aliases: Mapping[str, str] = ALIASES) -> Layer:
     """The `--set KEY=VALUE` options as the topmost layer.
 
     VALUE is YAML; KEY is an argument of LLaMA-Factory, or starts with `zero.` or `launch.`, with dots for
-    nested keys. Another toolkit's name for an argument is taken for that argument.
+    nested keys. aliases: another toolkit's name for an argument, taken for that argument.
     Raises QtuneError for an assignment of another form.
     """
     values: dict[KeyPath, Value] = {}
@@ -54,7 +54,7 @@ def overrides(assignments: Sequence[str]) -> Layer:
                 f"`{assignment}` is not KEY=VALUE", where=SET_LAYER, fix="write e.g. --set learning_rate=1e-5"
             )
         if path[0] not in BLOCKS:
-            path = ("train", ALIASES.get(path[0], path[0]), *path[1:])
+            path = ("train", aliases.get(path[0], path[0]), *path[1:])
         elif len(path) == 1:
             raise QtuneError(
                 f"`{path[0]}` is a block of keys",

@@ -8,8 +8,10 @@ from qtune.machine.hub import Cached, Hub
 
 _NAMES = {"huggingface": "Hugging Face's hub", "modelscope": "ModelScope"}
 _MIRRORS = {
-    "huggingface": "set HF_ENDPOINT to a mirror, HTTPS_PROXY to a proxy, or USE_MODELSCOPE_HUB=1",
-    "modelscope": "set MODELSCOPE_ENDPOINT to a mirror, or HTTPS_PROXY to a proxy",
+    "huggingface": "set `hub.mirror` in qtune.yaml or HF_ENDPOINT to a mirror, HTTPS_PROXY to a proxy, or "
+    "USE_MODELSCOPE_HUB=1",
+    "modelscope": "set `hub.mirror` in qtune.yaml or MODELSCOPE_ENDPOINT to a mirror, or HTTPS_PROXY to a "
+    "proxy",
 }
 
 
@@ -43,6 +45,7 @@ def model_line(hub: Hub, needs: Needs, cached: Cached | None) -> Line:
         lacks = ", ".join(cached.missing[:3]) + (", …" if len(cached.missing) > 3 else "")
         says = f"{needs.model} is only partly in the cache {hub.cache}: {lacks} missing"
     if hub.offline is not None:
-        fix = f"unset {hub.offline}, or fetch it where there is a network: hf download {needs.model}"
+        allow = f"unset {hub.offline} or `hub.offline` of qtune.yaml"
+        fix = f"{allow}, or fetch it where there is a network: qtune download {needs.model}"
         return Line(subject, "failure", f"{says}, and {hub.offline} forbids to fetch it", fix)
     return Line(subject, "ok", f"{says}: the training downloads it")

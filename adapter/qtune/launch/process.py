@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -15,7 +16,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, BinaryIO
+from typing import IO, TYPE_CHECKING, BinaryIO
 
 from qtune.errors import QtuneError
 from qtune.values import LaunchPlan
@@ -154,6 +155,73 @@ def run(plan: LaunchPlan, directory: Path, log: Path, show: Callable[[bytes], No
             # a worker may outlive the launcher that started it, however that one ended
             _end(child, mark)
     return Outcome(child.returncode, received[0] if received else None)
+
+
+def attach(argv: Sequence[str | Path], environment: Mapping[str, str], directory: Path) -> Outcome:
+    """Run a program at this terminal to its end, as if it had been started there.
+
+    Ctrl-C reaches it from the terminal itself, and what it makes of that is its own affair; SIGTERM and
+    SIGHUP are passed on.
+    """
+    with _signals() as received:
+        child = subprocess.Popen(argv, cwd=directory, env=environment)
+        while _running(child):
+            if any(number != signal.SIGINT for number in received):
+                child.terminate()
+    return Outcome(child.returncode, received[0] if received else None)
+
+
+def serve(
+    argv: Sequence[str | Path],
+    environment: Mapping[str, str],
+    directory: Path,
+    *,
+    given: bytes = b"",
+    show: Callable[[bytes], None],
+    answers: Callable[[], bool],
+    ready: Callable[[], None],
+) -> Outcome:
+    """Run a server until it ends by itself, or SIGINT, SIGTERM or SIGHUP ends it and all its descendants.
+
+    given: the first bytes of its input, which stays open as long as qtune lives: its end tells a server
+    whose qtune was killed to go too. show: called with its output as it comes, from another thread;
+    answers: whether somebody can talk to it; ready: called once, when it first does.
+    """
+    mark = uuid.uuid4().hex
+    with _signals() as received:
+        child = subprocess.Popen(
+            argv,
+            cwd=directory,
+            env={**environment, _MARK: mark},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,  # the terminal's Ctrl-C reaches qtune alone, which then ends everything
+        )
+        assert child.stdin is not None and child.stdout is not None
+        output = threading.Thread(target=_pass_on, args=(child.stdout, show), daemon=True)
+        output.start()
+        try:
+            with suppress(BrokenPipeError):
+                child.stdin.write(given)
+                child.stdin.flush()
+            told = False
+            while _running(child) and not received:
+                if not told and answers():
+                    told = True
+                    ready()
+        finally:
+            _end(child, mark)
+            with suppress(BrokenPipeError):
+                child.stdin.close()
+            output.join(_GRACE_SECONDS)
+    return Outcome(child.returncode, received[0] if received else None)
+
+
+def _pass_on(output: IO[bytes], show: Callable[[bytes], None]) -> None:
+    with output:
+        while chunk := os.read(output.fileno(), 1 << 16):
+            show(chunk)
 
 
 def _running(child: subprocess.Popen[bytes]) -> bool:

@@ -75,6 +75,13 @@ def modelscope_cache() -> Path:
     return Path(os.environ.get("MODELSCOPE_CACHE") or "~/.cache/modelscope").expanduser()
 
 
+def set_variables(variables: Mapping[str, str], *, override: bool) -> None:
+    """For this process and all that it starts; without `override` only those that are not set already."""
+    for name, value in variables.items():
+        if override or not os.environ.get(name):
+            os.environ[name] = value
+
+
 def read_hub(cache_dir: str | None = None) -> Hub:
     """As the environment sets it; cache_dir: LLaMA-Factory's argument, which goes before the variables.
 

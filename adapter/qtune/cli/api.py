@@ -1,0 +1,106 @@
+"""`api`: an OpenAI-compatible server over what was trained."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from qtune.cli.app import app, here
+from qtune.cli.output import complain, note
+from qtune.cli.trained import BackendOption, BaseOption, CheckpointOption, RunArgument, SettingOption
+from qtune.errors import QtuneError
+
+if TYPE_CHECKING:
+    from qtune.trained.api import Address
+
+_INTERRUPTED = 130
+
+
+@app.command("api")
+def api_command(
+    run: RunArgument = None,
+    host: Annotated[
+        str,
+        typer.Option("--host", envvar="API_HOST", help="Where to listen; 0.0.0.0 for other machines too."),
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option("--port", envvar="API_PORT", min=1, max=65535)] = 8000,
+    ask_for_key: Annotated[
+        bool,
+        typer.Option("--key", help="Ask for the key that requests must bring (a line of stdin in a script)."),
+    ] = False,
+    model_name: Annotated[
+        str | None,
+        typer.Option(
+            "--model-name", envvar="API_MODEL_NAME", help="What it calls itself; else the run's name."
+        ),
+    ] = None,
+    base: BaseOption = False,
+    checkpoint: CheckpointOption = None,
+    assignments: SettingOption = None,
+    backend: BackendOption = None,
+) -> None:
+    """Serve a trained model by LLaMA-Factory's own OpenAI-compatible server, until Ctrl-C.
+
+    The key comes from API_KEY in the environment, or from --key, which asks for it: never from the command
+    line, which everybody on the machine can read. It is needed where other machines reach the server.
+
+    It answers whatever model a request names.
+    """
+    from qtune.trained.api import Address, require_address, serve
+    from qtune.trained.infer import infer_config
+    from qtune.trained.runs import find
+
+    project = here()
+    trained = find(project, run, checkpoint=checkpoint, base=base)
+    config = infer_config(trained, assignments or (), backend)
+    address = Address(host, port, _key(ask_for_key))
+    require_address(address)
+    name = model_name or trained.name
+    answered = False
+
+    def ready() -> None:
+        nonlocal answered
+        answered = True
+        typer.echo(address.url)
+        note(_example(address, name))
+
+    note(f"loading {trained.title}")
+    outcome = serve(config, project, trained.title, name, address, show=_show, ready=ready)
+    if outcome.interrupted is not None:
+        note("ended")
+        raise typer.Exit(0 if answered else _INTERRUPTED)
+    complain(f"llamafactory-cli api ended by itself, as shown above (exit code {outcome.exit_code})")
+    raise typer.Exit(1)
+
+
+def _key(asked: bool) -> str | None:
+    if not asked:
+        return os.environ.get("API_KEY") or None
+    if sys.stdin.isatty():
+        return str(typer.prompt("API key", hide_input=True, err=True))
+    key = sys.stdin.readline().strip()
+    if not key:
+        raise QtuneError(
+            "there is no key on stdin", where="--key", fix="set API_KEY instead, or leave it out"
+        )
+    return key
+
+
+def _example(address: Address, name: str) -> str:
+    """What asks it, to be copied; the key stands there as the variable that holds it."""
+    header = "" if address.key is None else ' -H "Authorization: Bearer $API_KEY"'
+    body = f'{{"model": "{name}", "messages": [{{"role": "user", "content": "Hello"}}]}}'
+    key = '"none"' if address.key is None else 'os.environ["API_KEY"]'
+    return (
+        f"answers at {address.url}; Ctrl-C ends it. Try, or with the openai package:\n"
+        f"  curl {address.url}/chat/completions -H 'Content-Type: application/json'{header} -d '{body}'\n"
+        f'  OpenAI(base_url="{address.url}", api_key={key})'
+    )
+
+
+def _show(output: bytes) -> None:
+    sys.stderr.buffer.write(output)
+    sys.stderr.buffer.flush()

@@ -1,0 +1,46 @@
+"""`chat`: talk to what was trained, at the terminal."""
+
+from __future__ import annotations
+
+import signal
+
+import typer
+
+from qtune.cli.app import app, here
+from qtune.cli.output import complain, note
+from qtune.cli.trained import BackendOption, BaseOption, CheckpointOption, RunArgument, SettingOption
+from qtune.launch import process
+
+_INTERRUPTED = 130
+
+
+@app.command("chat")
+def chat_command(
+    run: RunArgument = None,
+    base: BaseOption = False,
+    checkpoint: CheckpointOption = None,
+    assignments: SettingOption = None,
+    backend: BackendOption = None,
+) -> None:
+    """Talk to a trained model at this terminal: LLaMA-Factory's own `llamafactory-cli chat`.
+
+    There `clear` forgets the conversation, and `exit` or Ctrl-D ends it.
+    """
+    from qtune.trained.children import environment, require_speech, require_streaming, script
+    from qtune.trained.infer import infer_config, infer_file
+    from qtune.trained.runs import find
+
+    project = here()
+    trained = find(project, run, checkpoint=checkpoint, base=base)
+    require_speech(trained)
+    config = infer_config(trained, assignments or (), backend)
+    require_streaming(config)
+    command = script("chat.py")
+    with infer_file(config, project, trained.title) as file:
+        note(f"loading {trained.title}")
+        outcome = process.attach([*command, file], environment(), project.root)
+    if outcome.interrupted is not None or outcome.exit_code in (_INTERRUPTED, -signal.SIGINT):
+        raise typer.Exit(_INTERRUPTED)
+    if outcome.exit_code != 0:
+        complain(f"llamafactory-cli chat failed, as shown above (exit code {outcome.exit_code})")
+        raise typer.Exit(1)

@@ -1,0 +1,234 @@
+"""`download`: a model or a data set ahead of the training, from a hub or a mirror of it."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from qtune.cli.app import JsonOption, app, here
+from qtune.cli.complete import dataset_names
+from qtune.cli.output import complain, note, print_json
+from qtune.config.hub import check_address, hub_variables
+from qtune.config.project import Project
+from qtune.errors import ChildFailed, QtuneError
+from qtune.machine import hub as hubs
+
+if TYPE_CHECKING:
+    from qtune.download.fetch import Plan
+    from qtune.download.request import Request
+
+_STEPS = 10
+
+
+@app.command("download")
+def download_command(
+    model: Annotated[
+        str | None,
+        typer.Argument(metavar="[MODEL]", help="A model's id, owner/name; else the project's model."),
+    ] = None,
+    dataset: Annotated[
+        str | None,
+        typer.Option(
+            "-d",
+            "--dataset",
+            metavar="NAME",
+            help="Instead of a model, a data set: a registered one, or its id.",
+            autocompletion=dataset_names,
+        ),
+    ] = None,
+    hub: Annotated[
+        Literal["huggingface", "modelscope"] | None,
+        typer.Option("--hub", help="Which hub; else what `hub:` of qtune.yaml or USE_MODELSCOPE_HUB says."),
+    ] = None,
+    mirror: Annotated[
+        str | None,
+        typer.Option("--mirror", metavar="URL", help="A mirror of that hub, instead of its own address."),
+    ] = None,
+    revision: Annotated[
+        str | None, typer.Option("--revision", help="A branch, tag or commit; else main (model_revision).")
+    ] = None,
+    everything: Annotated[
+        bool, typer.Option("--all", help="Every file, also those that no training reads (GGUF, ONNX, …).")
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Fetch a model or a data set into the hub's own cache, so that trainings need no network.
+
+    What was interrupted goes on where it stopped. Every file is compared with the hub's checksum; of a
+    repository that has weights several times over, only the safetensors come. A private or gated one needs
+    the hub's own log-in, `hf auth login` or `modelscope login`: qtune sees no token.
+
+    Exit code 1 where the hub cannot be reached or a file is damaged, 2 where it can only fail, 130 where
+    Ctrl-C ended it, which keeps what was fetched.
+    """
+    from qtune.download.child import Interrupted
+    from qtune.download.fetch import fetch, plan, size_text
+
+    project = here()
+    if mirror is not None:
+        check_address(mirror, "--mirror")
+    if model is not None and dataset is not None:
+        raise QtuneError(
+            "a model or a data set, one at a time", where="--dataset", fix="leave one of them out"
+        )
+    request = _request(project, model, dataset, hub, mirror, revision)
+    try:
+        planned = plan(request, everything=everything)
+        _announce(planned)
+        with _bar(planned) as progress:
+            directory = fetch(planned, progress)
+    except ChildFailed as error:
+        complain(str(error))
+        raise typer.Exit(1) from None
+    except Interrupted as ended:
+        note(f"interrupted ({ended}); what was fetched is kept: the same command goes on from there")
+        raise typer.Exit(130) from None
+    if as_json:
+        print_json(
+            {
+                "id": request.id,
+                "kind": request.kind,
+                "hub": request.hub,
+                "commit": planned.commit,
+                "directory": str(directory),
+                "files": len(planned.files),
+                "bytes": planned.size,
+            }
+        )
+    else:
+        typer.echo(str(directory))
+    note(f"{request.id}: {len(planned.files)} files, {size_text(planned.size)}, checksums right")
+    _next(request, directory, project, dataset)
+
+
+def _request(
+    project: Project,
+    model: str | None,
+    dataset: str | None,
+    hub: hubs.Name | None,
+    mirror: str | None,
+    revision: str | None,
+) -> Request:
+    from qtune.download.request import Request
+
+    given = project.layer.values if project.layer else {}
+    train = {path[1]: value.value for path, value in given.items() if path[0] == "train"}
+    if dataset is None:
+        name = model or train.get("model_name_or_path")
+        if not name:
+            fix = "qtune download Qwen/Qwen2.5-0.5B-Instruct"
+            raise QtuneError("no model is named, and no project's is here", fix=fix)
+        if (project.root / Path(name).expanduser()).is_dir():
+            raise QtuneError(
+                "is a directory of this machine already", where=name, fix="name a model of a hub"
+            )
+        if revision is None and name == train.get("model_name_or_path"):
+            revision = train.get("model_revision")
+        subset = folder = None
+    else:
+        name, hub, subset, folder = _data_set(project, dataset, hub)
+    hub = hub or hubs.default_hub()
+    if dataset is not None and hub == "modelscope":
+        fix = "the training fetches it by itself; or take the same from Hugging Face: --hub huggingface"
+        raise QtuneError("data sets of ModelScope cannot be fetched ahead", where=dataset, fix=fix)
+    hubs.set_variables(hub_variables(hub, mirror), override=True)
+    found = hubs.read_hub(train.get("cache_dir") if dataset is None else None)
+    if found.offline is not None:
+        fix = f"unset {found.offline}, or take `offline` out of `hub:` in qtune.yaml"
+        raise QtuneError(f"{found.offline} forbids to ask the hub", where=name, fix=fix)
+    return Request(
+        name,
+        "model" if dataset is None else "dataset",
+        hub,
+        found.endpoint,
+        found.cache,
+        revision or "main",
+        train.get("cache_dir"),
+        subset,
+        folder,
+    )
+
+
+def _data_set(
+    project: Project, name: str, hub: hubs.Name | None
+) -> tuple[str, hubs.Name | None, str | None, str | None]:
+    """(id, hub, subset, folder) of a registered data set, or of the one with this id."""
+    from qtune.data.adding.hub import is_hub_id
+    from qtune.data.registrations import read_registrations
+
+    registered = read_registrations(project).get(name)
+    if registered is None:
+        if not is_hub_id(name):
+            fix = "`qtune data list` names those registered; a hub's id is owner/name"
+            raise QtuneError("is neither registered nor the id of a data set", where=name, fix=fix)
+        return name, hub, None, None
+    entry = registered.entry
+    ids: dict[hubs.Name, str | None] = {
+        "huggingface": entry.get("hf_hub_url"),
+        "modelscope": entry.get("ms_hub_url"),
+    }
+    chosen: hubs.Name = hub or hubs.default_hub()
+    if not ids[chosen]:
+        chosen = "huggingface" if ids["huggingface"] else "modelscope"
+    found = ids[chosen]
+    if found is None:
+        raise QtuneError("is a file of this machine", where=name, fix="there is nothing to fetch")
+    return found, chosen, entry.get("subset"), entry.get("folder")
+
+
+def _announce(planned: Plan) -> None:
+    from qtune.download.fetch import size_text
+
+    request = planned.request
+    begun = f", {size_text(planned.here)} of it here already" if planned.here else ""
+    note(
+        f"{request.id} from {request.endpoint}: {len(planned.files)} files, {size_text(planned.size)}{begun}"
+        f", into {request.cache}"
+    )
+    if planned.left_out:
+        size = size_text(sum(file.size for file in planned.left_out))
+        note(
+            f"{len(planned.left_out)} files that no training reads are left out ({size}; --all fetches them)"
+        )
+
+
+@contextmanager
+def _bar(planned: Plan) -> Iterator[Callable[[int], None]]:
+    """A bar on a terminal, elsewhere a line for every tenth; to be called with the bytes that are here."""
+    from qtune.download.fetch import size_text
+
+    if not sys.stderr.isatty():
+        told = planned.here * _STEPS // max(planned.size, 1)
+
+        def tell(here: int) -> None:
+            nonlocal told
+            step = here * _STEPS // max(planned.size, 1)
+            if step > told:
+                told = step
+                note(f"{step * 100 // _STEPS} % of {size_text(planned.size)}")
+
+        yield tell
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, Progress, TimeRemainingColumn, TransferSpeedColumn
+
+    columns = (BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("", total=planned.size, completed=planned.here)
+        yield lambda here: bar.update(task, completed=here)
+
+
+def _next(request: Request, directory: Path, project: Project, dataset: str | None) -> None:
+    if dataset is not None:
+        follows = f"qtune train -d {dataset}" if dataset != request.id else f"qtune data add {dataset}"
+        note(f"next: `{follows}`; with HF_HUB_OFFLINE=1 it asks no hub")
+    elif request.hub == "modelscope":
+        # its library asks the hub on every start, and knows no offline variable
+        note(f"next: `qtune train lora -m {request.id}`, or without a network `-m {directory}`")
+    else:
+        note(f"next: `qtune train lora -m {request.id}`; with HF_HUB_OFFLINE=1 it asks no hub")

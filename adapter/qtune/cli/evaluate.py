@@ -1,0 +1,187 @@
+"""`eval`: how good what was trained is, beside the model that it started from."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, TypeVar
+
+import typer
+
+from qtune.cli.app import DatasetOption, JsonOption, app, here
+from qtune.cli.data_check import reading, show_reports
+from qtune.cli.output import complain, note, print_json, print_table, report
+from qtune.cli.trained import CheckpointOption, RunArgument, SettingOption
+from qtune.config.project import Project
+from qtune.data.registrations import names_in
+from qtune.errors import ChildFailed, QtuneError
+from qtune.launch import process
+from qtune.launch.plan import CLI
+from qtune.machine.hardware import detect_hardware
+from qtune.machine.stack import installed_stack
+
+if TYPE_CHECKING:
+    from qtune.evaluation.harness import Figure
+    from qtune.evaluation.plan import Evaluation, Pass
+
+T = TypeVar("T")
+_MOST_GROUPS = 4
+_MEASURES = {"loss": "the loss", "answers": "the answers"}
+
+
+@app.command("eval")
+def eval_command(
+    run: RunArgument = None,
+    dataset: DatasetOption = None,
+    checkpoint: CheckpointOption = None,
+    base: Annotated[
+        bool | None,
+        typer.Option("--base/--no-base", help="The untouched model alone, or without it.  [default: both]"),
+    ] = None,
+    loss_only: Annotated[
+        bool, typer.Option("--loss-only", help="Loss and perplexity; generate no answers.")
+    ] = False,
+    max_samples: Annotated[
+        int | None,
+        typer.Option("--max-samples", metavar="N", min=1, help="The first N rows of a dataset."),
+    ] = None,
+    assignments: SettingOption = None,
+    harness: Annotated[
+        str | None,
+        typer.Option(
+            "--harness", metavar="TASKS", help="Instead: tasks of lm-evaluation-harness, with commas between."
+        ),
+    ] = None,
+    include_path: Annotated[
+        Path | None,
+        typer.Option("--include-path", metavar="DIR", help="With --harness: a directory of more tasks."),
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Measure what was trained beside its base: loss, perplexity, and answers against their references.
+
+    The rows are the run's own evaluation data, or those of --dataset. The loss is the mean of the rows'
+    losses. Answers are greedy, of up to 512 tokens, where -s does not say otherwise; BLEU and ROUGE are
+    LLaMA-Factory's own. Everything goes to runs/RUN/eval/DATASET: metrics.json, rows.jsonl, page.html.
+
+    Exit code 1 where LLaMA-Factory failed, 2 where it could only fail, 130 where Ctrl-C ended it.
+    """
+    from qtune.evaluation.measure import measure
+    from qtune.evaluation.plan import plan
+    from qtune.evaluation.table import table
+
+    project = here()
+    if harness is not None:
+        without = {"-d": dataset, "-s": assignments, "--loss-only": loss_only}
+        _benchmarks(project, run, checkpoint, base, harness, include_path, max_samples, without, as_json)
+        return
+    if include_path is not None:
+        raise QtuneError("is for tasks of the harness", where="--include-path", fix="add --harness TASKS")
+    process.find_program(CLI)
+    evaluation = plan(
+        project,
+        run,
+        dataset=dataset,
+        checkpoint=checkpoint,
+        base=base,
+        loss_only=loss_only,
+        max_samples=max_samples,
+        assignments=assignments or [],
+        hardware=detect_hardware(),
+        stack=installed_stack(),
+    )
+    _look(evaluation)
+    result, files = _measured(lambda: measure(evaluation, lambda item: _announce(evaluation, item), _show))
+    if as_json:
+        print_json({**result.plain(), "files": [os.path.relpath(path) for path in files]})
+        return
+    print_table(*table(result))
+    note("\n".join(os.path.relpath(path) for path in files))
+
+
+def _benchmarks(
+    project: Project,
+    run: str | None,
+    checkpoint: int | None,
+    base: bool | None,
+    tasks: str,
+    include_path: Path | None,
+    limit: int | None,
+    without: Mapping[str, object],
+    as_json: bool,
+) -> None:
+    from qtune.evaluation.harness import Benchmarks, figures, require_harness, run_benchmarks
+    from qtune.evaluation.plan import subjects_of
+
+    for option, value in without.items():
+        if value:
+            raise QtuneError("does not go with --harness", where=option, fix="leave one of them out")
+    require_harness()
+    names = names_in(tasks)
+    if not names:
+        raise QtuneError("names no task", where="--harness", fix="write e.g. --harness hellaswag,arc_easy")
+    if include_path is not None and not include_path.is_dir():
+        raise QtuneError(f"there is no directory {include_path}", where="--include-path")
+    subjects = subjects_of(project, run, checkpoint, base)
+    benchmarks = Benchmarks(names, include_path.resolve() if include_path else None, limit)
+    plain, files = _measured(
+        lambda: run_benchmarks(
+            project,
+            subjects,
+            benchmarks,
+            detect_hardware(),
+            lambda subject: note(f"{tasks}: {subject.title}"),
+            _show,
+        )
+    )
+    if as_json:
+        print_json({**plain, "files": [os.path.relpath(path) for path in files]})
+        return
+    whose = list(subjects)
+    lines = [
+        [figure.task, figure.metric, *(_figure(figure, name) for name in whose)] for figure in figures(plain)
+    ]
+    print_table(["task", "metric", *whose], lines)
+    note("\n".join(os.path.relpath(path) for path in files))
+
+
+def _figure(figure: Figure, whose: str) -> str:
+    if whose not in figure.values:
+        return "–"
+    error = f" ± {figure.errors[whose]:.4f}" if whose in figure.errors else ""
+    return f"{figure.values[whose]:.4f}{error}"
+
+
+def _measured(measure: Callable[[], T]) -> T:
+    """What `measure` gives; leaves with exit code 1 where a child failed."""
+    try:
+        return measure()
+    except ChildFailed as error:
+        complain(str(error))
+        raise typer.Exit(1) from None
+
+
+def _look(evaluation: Evaluation) -> None:
+    """At the arguments, then at the data's rows; leave with exit code 2 where it can only fail."""
+    from qtune.data.scanning import passed
+
+    report(evaluation.findings)
+    if any(finding.severity == "error" for finding in evaluation.findings):
+        raise typer.Exit(2)
+    with reading(evaluation.sources) as progress:
+        reports = passed.check(evaluation.sources, evaluation.project.root, progress)
+    show_reports([item for item in reports if item.groups], _MOST_GROUPS, err=True)
+    if any(item.errors for item in reports):
+        raise typer.Exit(2)
+
+
+def _announce(evaluation: Evaluation, item: Pass) -> None:
+    note(f"{_MEASURES[item.kind]} of {evaluation.titles[item.whose]} on {evaluation.data.name}")
+
+
+def _show(output: bytes) -> None:
+    # stderr, where the library's own log and progress belong: stdout carries the result
+    sys.stderr.buffer.write(output)
+    sys.stderr.buffer.flush()

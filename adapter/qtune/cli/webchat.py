@@ -1,0 +1,70 @@
+"""`webchat`: talk to what was trained, in a browser."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from qtune.cli.app import app, here
+from qtune.cli.output import complain, note
+from qtune.cli.trained import BackendOption, BaseOption, CheckpointOption, RunArgument, SettingOption
+
+_INTERRUPTED = 130
+
+
+@app.command("webchat")
+def webchat_command(
+    run: RunArgument = None,
+    host: Annotated[
+        str,
+        typer.Option(
+            "--host", envvar="GRADIO_SERVER_NAME", help="Where to listen; 0.0.0.0 for other machines too."
+        ),
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option("--port", envvar="GRADIO_SERVER_PORT", min=1, max=65535)] = 7860,
+    base: BaseOption = False,
+    checkpoint: CheckpointOption = None,
+    assignments: SettingOption = None,
+    backend: BackendOption = None,
+) -> None:
+    """Talk to a trained model in a browser, on LLaMA-Factory's own page, until Ctrl-C.
+
+    The page needs no network. Its sliders begin at what -s or the run's config says. It asks nobody for a
+    password.
+    """
+    from qtune.trained.children import require_speech, require_streaming
+    from qtune.trained.infer import infer_config
+    from qtune.trained.runs import find
+    from qtune.trained.serving import is_local, require_free_port
+    from qtune.trained.webchat import address, serve
+
+    project = here()
+    trained = find(project, run, checkpoint=checkpoint, base=base)
+    require_speech(trained)
+    config = infer_config(trained, assignments or (), backend)
+    require_streaming(config)
+    require_free_port(host, port)
+    if not is_local(host):
+        note(f"note: whoever reaches port {port} of this machine can talk to it; there is no password")
+    answered = False
+
+    def ready() -> None:
+        nonlocal answered
+        answered = True
+        typer.echo(address(host, port))
+        note("open it in a browser; Ctrl-C ends it")
+
+    note(f"loading {trained.title}")
+    outcome = serve(config, project, trained.title, host, port, show=_show, ready=ready)
+    if outcome.interrupted is not None:
+        note("ended")
+        raise typer.Exit(0 if answered else _INTERRUPTED)
+    complain(f"llamafactory-cli webchat ended by itself, as shown above (exit code {outcome.exit_code})")
+    raise typer.Exit(1)
+
+
+def _show(output: bytes) -> None:
+    sys.stderr.buffer.write(output)
+    sys.stderr.buffer.flush()

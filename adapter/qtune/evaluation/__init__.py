@@ -1,0 +1,1 @@
+"""How good a trained model is: losses, answers beside their references, and other people's benchmarks."""

@@ -1,0 +1,171 @@
+"""What the model card says of a run: its record, without what belongs to the machine or is a secret."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path, PurePath
+from typing import Any
+
+import yaml
+
+from qtune.config.model import local_model
+from qtune.config.project import Project
+from qtune.data.registrations import Registration, count_training_rows, names_in, read_registrations
+from qtune.errors import QtuneError
+from qtune.exporting.comparison import Comparison
+from qtune.exporting.plan import Plan
+from qtune.machine.hub import look_up, read_hub
+from qtune.predict.steps import predict_steps
+from qtune.schema import arguments
+from qtune.templates import Templates
+from qtune.trained.runs import Trained
+
+FILE = "README.md"
+_TEMPLATE = "model_card.md.j2"
+_CARD_BYTES = 1 << 20
+_LICENSE = ("license", "license_name", "license_link")
+# Texts that say how it was trained; any other may be a path, a name or a secret.
+_TEXTS = (
+    "stage",
+    "finetuning_type",
+    "template",
+    "lora_target",
+    "additional_target",
+    "lr_scheduler_type",
+    "optim",
+    "mix_strategy",
+)
+# Numbers and switches that change nothing of what is learned, or stand elsewhere in the card.
+_NOT_LEARNED = (
+    *("do_", "eval_", "per_device_eval_", "load_best_", "logging_", "save_", "plot_", "report_", "print_"),
+    *("dataloader_", "preprocessing_", "ddp_", "overwrite_", "include_", "push_", "hub_", "use_cpu"),
+    *("export_", "infer_", "vllm_", "sglang_", "low_cpu_", "trust_remote_code"),
+)
+_SHOWN_METRICS = ("train_loss", "eval_loss", "epoch")
+
+
+def card(plan: Plan, comparison: Comparison | None, project: Project) -> str:
+    """The README.md of an exported model; raises QtuneError where its template fails."""
+    trained = plan.trained
+    local = local_model(trained.base, project.root) is not None
+    front: dict[str, Any] = {}
+    if not local:
+        front["base_model"] = trained.base
+    front |= _license(trained, project)
+    front["library_name"] = "transformers"
+    if trained.stage != "rm":
+        front["pipeline_tag"] = "text-generation"
+    front["tags"] = ["llama-factory", "qtune", trained.finetuning_type, trained.stage]
+    registrations = _registrations(project)
+    names = names_in(trained.config.get("train", "dataset"))
+    if names:
+        front["datasets"] = [_dataset(name, registrations) for name in names]
+    record = trained.record
+    metrics = dict(record.get("metrics") or {})
+    steps = trained.checkpoint or record.get("global_step")
+    values = {
+        "front": yaml.safe_dump(front, sort_keys=False, allow_unicode=True).strip(),
+        "name": trained.title,
+        "base": PurePath(trained.base).name if local else trained.base,
+        "preset": record.get("preset"),
+        "method": _method(trained),
+        "dtype": plan.dtype,
+        "bits": plan.quantise["export_quantization_bit"].value if plan.quantise else None,
+        "steps": steps,
+        "datasets": names,
+        "rows": _rows(trained, registrations),
+        # those of a checkpoint are others
+        "metrics": {
+            name: metrics[name] for name in _SHOWN_METRICS if name in metrics and trained.checkpoint is None
+        },
+        "hyperparameters": _hyperparameters(trained),
+        "processes": trained.config.get("launch", "nproc_per_node"),
+        "versions": dict(record.get("versions") or {}),
+        "check": comparison.summary if comparison is not None else None,
+        "chats": trained.stage != "rm",
+    }
+    return Templates(project.sources, project.root).text(_TEMPLATE, values)
+
+
+def _method(trained: Trained) -> str:
+    """In the field's own words."""
+    train = trained.config.block("train")
+    if not trained.is_adapter:
+        words = "full-parameter" if trained.finetuning_type == "full" else trained.finetuning_type
+        return f"{words} training ({trained.stage})"
+    names = {"use_dora": "DoRA", "use_rslora": "rsLoRA", "pissa_init": "PiSSA"}
+    kinds = [name for key, name in names.items() if train.get(key)]
+    bits = train.get("quantization_bit")
+    plain = "OFT" if trained.finetuning_type == "oft" else "LoRA"
+    words = " with ".join(kinds) or plain
+    over = f" over the base in {bits} bits" if bits else ""
+    return f"{words}{over} ({trained.stage}), merged into the unquantised base"
+
+
+def _hyperparameters(trained: Trained) -> dict[str, Any]:
+    """The values that shaped what was learned; no text but those that cannot be a path or a secret."""
+    known = arguments()
+    shown = {}
+    for name, value in trained.config.block("train").items():
+        if name not in known or name.startswith(_NOT_LEARNED):
+            continue
+        if isinstance(value, bool | int | float) or name in _TEXTS:
+            shown[name] = value
+    return shown
+
+
+def _registrations(project: Project) -> Mapping[str, Registration]:
+    try:
+        return read_registrations(project)
+    except QtuneError:
+        return {}
+
+
+def _dataset(name: str, registrations: Mapping[str, Registration]) -> str:
+    """The hub's id of a dataset that lies there, else the name that the project gave it."""
+    found = registrations.get(name)
+    hub = found.entry.get("hf_hub_url") if found is not None else None
+    return hub if isinstance(hub, str) else name
+
+
+def _rows(trained: Trained, registrations: Mapping[str, Registration]) -> int | None:
+    """The rows that it trained on, None where they cannot be told or the data has changed since."""
+    train = dict(trained.config.block("train"))
+    train.pop("tokenized_path", None)  # made of these rows
+    try:
+        rows = count_training_rows(train, registrations)
+        processes = trained.config.get("launch", "nproc_per_node", default=1)
+        steps = predict_steps(train, rows, processes) if rows is not None else None
+    except (QtuneError, OSError):
+        return None
+    told = trained.record.get("predicted_steps")
+    return rows if steps is not None and steps.total == told else None
+
+
+def _license(trained: Trained, project: Project) -> dict[str, Any]:
+    """What the base model's own card says, nothing where it says nothing."""
+    directory = local_model(trained.base, project.root)
+    if directory is None:
+        train = trained.config.block("train")
+        directory = look_up(
+            read_hub(train.get("cache_dir")), trained.base, train.get("model_revision", "main")
+        ).path
+    front = _front_matter(directory / FILE) if directory is not None else {}
+    return {name: front[name] for name in _LICENSE if isinstance(front.get(name), str)}
+
+
+def _front_matter(file: Path) -> Mapping[str, Any]:
+    try:
+        with file.open(encoding="utf-8", errors="replace") as stream:
+            text = stream.read(_CARD_BYTES)
+        parts = text.split("---", 2)
+        found = yaml.safe_load(parts[1]) if text.startswith("---") and len(parts) == 3 else None
+    except (OSError, yaml.YAMLError):
+        return {}
+    return found if isinstance(found, Mapping) else {}
+
+
+def is_export(directory: Path) -> bool:
+    """Whether a directory is an export of qtune's, by its card."""
+    tags = _front_matter(directory / FILE).get("tags")
+    return isinstance(tags, list) and "qtune" in tags and (directory / "config.json").is_file()

@@ -1,0 +1,235 @@
+"""Make the exported directory: merge, check, describe, and only then put it where it belongs."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from qtune.config.project import Project
+from qtune.errors import ChildFailed, QtuneError
+from qtune.exporting import card
+from qtune.exporting.comparison import Comparison
+from qtune.exporting.plan import Plan, of_exported, with_paths
+from qtune.exporting.samples import PROMPTS, rows_request
+from qtune.files import write_atomic
+from qtune.launch import failures, process
+from qtune.launch.plan import CLI
+from qtune.machine.host import read_volume
+from qtune.render import arguments_of, render_arguments
+from qtune.templates import Templates
+from qtune.trained.children import script
+from qtune.values import Config, LaunchPlan
+
+DIRECTORY = "exports"
+_TEMPLATE = "export.yaml.j2"
+_TAIL_LINES = 10
+_VALUE_HEADS = ("value_head.safetensors", "value_head.bin")
+# The library's last step is a Modelfile, and it fails there for templates that name tokens (ChatGLM3, Yuan).
+_ONLY_THE_MODELFILE = "ValueError: Dict is not supported."
+
+
+@dataclass(frozen=True)
+class Exported:
+    """size: bytes of the whole directory; comparison: None where nothing was compared."""
+
+    directory: Path
+    size: int
+    comparison: Comparison | None
+
+
+def require_target(target: Path, plan: Plan, *, force: bool) -> None:
+    """Raises QtuneError where `target` is taken, or its volume has no room for the export."""
+    if target.exists() and not (target.is_dir() and not any(target.iterdir())):
+        if not force:
+            fix = "give another with -o, or replace it with --force"
+            raise QtuneError("exists already", where=_shown(target), fix=fix)
+        if not card.is_export(target):
+            fix = "remove it yourself, or give another with -o"
+            raise QtuneError("is no export of qtune's, so it is not replaced", where=_shown(target), fix=fix)
+    volume = read_volume(target)
+    if not volume.writable:
+        raise QtuneError("cannot be written to", where=_shown(volume.path), fix="give another with -o")
+    needed = None if plan.size is None else plan.size * (2 if plan.quantise else 1)
+    if needed is not None and volume.free is not None and volume.free < needed:
+        what = f"needs about {_size(needed)}, and {_size(volume.free)} are free on its volume"
+        raise QtuneError(what, where=_shown(target), fix="make room, or give another volume with -o")
+
+
+def export(
+    plan: Plan,
+    target: Path,
+    project: Project,
+    *,
+    check: bool,
+    say: Callable[[str], None],
+    show: Callable[[bytes], None],
+) -> Exported:
+    """Write `target`, which `require_target` has passed: whole or not at all.
+
+    check: compare it with what was trained; say: told what begins; show: given the children's output.
+    Raises ChildFailed where LLaMA-Factory fails, or the export is not what was trained, which then lies
+    beside the target; KeyboardInterrupt where a signal ended it.
+    """
+    process.find_program(CLI)
+    with _beside(target) as directory:
+        work = _Work(plan, project, directory, say, show)
+        made = work.model()
+        comparison = work.compare(made) if check else None
+        if comparison is not None and not comparison.agrees:
+            aside = _free(target.with_name(f"{target.name}-mismatch"))
+            made.replace(aside)
+            raise ChildFailed(
+                f"the exported model does not answer as what was trained: {comparison.summary}\n"
+                f"  kept for a look: {_shown(aside)}"
+            )
+        made = work.finished(made, comparison)
+        _open_to_readers(made)
+        size = sum(file.stat().st_size for file in made.rglob("*") if file.is_file())
+        _put(made, target, directory / "before")
+    return Exported(target, size, comparison)
+
+
+@dataclass(frozen=True)
+class _Work:
+    """directory: on the target's volume, and gone in the end."""
+
+    plan: Plan
+    project: Project
+    directory: Path
+    say: Callable[[str], None]
+    show: Callable[[bytes], None]
+
+    def model(self) -> Path:
+        """The whole model, as LLaMA-Factory exports it."""
+        merging = "merging" if self.plan.trained.is_adapter else "copying"
+        self.say(f"{merging} {self.plan.trained.title}")
+        made = self.directory / "model"
+        self._export(with_paths(self.plan.merge, None, made), made)
+        if self.plan.trained.stage == "rm" and not any((made / name).is_file() for name in _VALUE_HEADS):
+            raise ChildFailed("the export lacks the value head, without which it judges nothing")
+        return made
+
+    def compare(self, made: Path) -> Comparison:
+        self.say("comparing it with what was trained")
+        request = {
+            "trained": with_paths(self.plan.merge, None, made).block("train"),
+            "exported": of_exported(self.plan.merge, made).block("train"),
+            "prompts": PROMPTS,
+            "rows": rows_request(self.plan.trained, made, self.project, self.directory / "rows"),
+        }
+        answer = self.directory / "answer.json"
+        self._run("same_answers.py", self._file(request), answer)
+        return Comparison(**json.loads(answer.read_text(encoding="utf-8")))
+
+    def finished(self, made: Path, comparison: Comparison | None) -> Path:
+        """The model quantised where that is asked for, with what goes beside it."""
+        if self.plan.quantise:
+            self.say("quantising it with GPTQ")
+            whole, made = made, self.directory / "quantised"
+            values = dict(with_paths(of_exported(self.plan.merge, whole), None, made).values)
+            values |= {("train", name): value for name, value in self.plan.quantise.items()}
+            values.pop(("train", "infer_dtype"), None)  # GPTQ's own
+            self._export(Config(self.plan.merge.name, values), made)
+            shutil.rmtree(whole)
+        if self.plan.trained.stage == "rm":
+            (made / "Modelfile").unlink(missing_ok=True)  # it does not speak
+        else:
+            arguments = of_exported(self.plan.merge, made).block("train")
+            self._run("modelfile.py", self._file({"arguments": arguments, "directory": str(made)}))
+        write_atomic(made / card.FILE, card.card(self.plan, comparison, self.project))
+        return made
+
+    def _export(self, config: Config, made: Path) -> None:
+        templates = Templates(self.project.sources, self.project.root)
+        text = render_arguments(_TEMPLATE, arguments_of(config), templates, {"name": self.plan.trained.title})
+        file = self.directory / "export.yaml"
+        write_atomic(file, text)
+        try:
+            self._start([CLI, "export", str(file)])
+        except ChildFailed as error:
+            if _ONLY_THE_MODELFILE not in str(error) or not (made / "tokenizer_config.json").is_file():
+                raise
+
+    def _run(self, name: str, *arguments: Path) -> None:
+        words = [str(word) for word in (*script(name), *arguments)]
+        # the few rows of a comparison are of no use to anything after it
+        self._start(words, HF_DATASETS_CACHE=str(self.directory / "cache"))
+
+    def _file(self, request: dict[str, Any]) -> Path:
+        file = self.directory / "request.json"
+        write_atomic(file, json.dumps(request))
+        return file
+
+    def _start(self, argv: Sequence[str], **environment: str) -> None:
+        """Raises ChildFailed with its last lines, or KeyboardInterrupt where a signal ended it."""
+        verbosity = os.environ.get("LLAMAFACTORY_VERBOSITY", "WARN")
+        plan = LaunchPlan(tuple(argv), {"LLAMAFACTORY_VERBOSITY": verbosity, **environment})
+        # away from the target's volume: when that is full the reason still has to be told
+        with tempfile.TemporaryDirectory(prefix="qtune-") as name:
+            log = Path(name) / "export.log"
+            outcome = process.run(plan, self.project.root, log, self.show)
+            lines = [line for line in failures.tail(log) if line]
+        if outcome.interrupted is not None:
+            raise KeyboardInterrupt
+        if outcome.exit_code != 0:
+            reason = failures.reason_in(lines, outcome.exit_code)
+            tail = "\n".join(f"  | {line}" for line in lines[-_TAIL_LINES:])
+            raise ChildFailed(f"the export failed: {reason}\n{tail}")
+
+
+def _open_to_readers(directory: Path) -> None:
+    """safetensors writes files for their owner alone, and an export is there to be given on."""
+    mask = os.umask(0)
+    os.umask(mask)
+    for file in directory.rglob("*"):
+        if file.is_file():
+            file.chmod(0o666 & ~mask)
+
+
+def _put(made: Path, target: Path, before: Path) -> None:
+    """Rename what was made to where it belongs; what stood there goes only once it does."""
+    if target.exists():
+        target.replace(before)
+    try:
+        made.replace(target)
+    except BaseException:
+        if before.exists():
+            before.replace(target)
+        raise
+
+
+@contextmanager
+def _beside(target: Path) -> Iterator[Path]:
+    """A directory for work on the target's volume; it leaves in the end, and so do parents made for it."""
+    made = [parent for parent in target.absolute().parents if not parent.exists()]
+    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with tempfile.TemporaryDirectory(prefix=f".{target.name}.", dir=target.parent) as name:
+            yield Path(name).absolute()
+    except BaseException:
+        with suppress(OSError):  # what is not empty stays
+            for parent in made:
+                parent.rmdir()
+        raise
+
+
+def _free(path: Path) -> Path:
+    number = 1
+    while (found := path if number == 1 else path.with_name(f"{path.name}-{number}")).exists():
+        number += 1
+    return found
+
+
+def _shown(path: Path) -> str:
+    return os.path.relpath(path)
+
+
+def _size(size: int) -> str:
+    return f"{size / 1e9:.1f} GB" if size >= 1e8 else f"{size / 1e6:.1f} MB"

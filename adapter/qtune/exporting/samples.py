@@ -1,0 +1,73 @@
+"""The texts over which an exported model is compared with what was trained."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from qtune.config.project import Project
+from qtune.data.flaws import Flaw
+from qtune.data.reading.records import pick
+from qtune.data.registrations import complete_entry, names_in, read_registrations
+from qtune.errors import QtuneError
+from qtune.trained.runs import Trained
+from qtune.values import DATASETS
+
+PROMPTS = [
+    "Hello!",
+    "What is the capital of France?",
+    "Write one sentence about the sea.",
+    "用一句话介绍你自己。",
+]
+_ROWS = 4
+
+
+def rows_request(trained: Trained, model: Path, project: Project, directory: Path) -> dict[str, Any] | None:
+    """LLaMA-Factory's arguments under which the first rows of the training's data lie in `directory`.
+
+    None where that data does not lie here, or no longer.
+    """
+    try:
+        registrations = read_registrations(project)
+    except QtuneError:
+        return None
+    names = names_in(trained.config.get("train", "dataset"))
+    found = next((registrations[name] for name in names if name in registrations), None)
+    if found is None or found.path is None or not found.path.exists():
+        return None
+    try:
+        records = pick(found.path, _ROWS, None, _pass_over)
+        entry = complete_entry(found, directory)
+    except (QtuneError, OSError):
+        return None
+    if not records:
+        return None
+    entry.pop("num_samples", None)
+    entry["file_name"] = "rows.jsonl"
+    absent = {column: None for column in entry.get("columns", {}).values() if isinstance(column, str)}
+    lines = b"".join(orjson.dumps({**absent, **record.row}) + b"\n" for record in records)
+    directory.mkdir()
+    (directory / "rows.jsonl").write_bytes(lines)
+    (directory / DATASETS).write_text(json.dumps({found.name: entry}), encoding="utf-8")
+    template = trained.config.get("train", "template")
+    return {
+        "stage": "sft" if trained.stage == "ppo" else trained.stage,
+        "finetuning_type": "full",
+        "model_name_or_path": str(model),
+        "trust_remote_code": bool(trained.config.get("train", "trust_remote_code")),
+        **({"template": template} if template else {}),
+        "dataset": found.name,
+        "dataset_dir": str(directory),
+        "media_dir": trained.config.get("train", "media_dir", default=str(directory)),
+        "output_dir": str(directory / "output"),
+        "do_train": True,
+        "use_cpu": True,
+        "report_to": "none",
+    }
+
+
+def _pass_over(file: Path, line: int, flaw: Flaw) -> None:
+    """What is wrong with a row was told before the training."""

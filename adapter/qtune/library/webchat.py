@@ -1,0 +1,82 @@
+"""`llamafactory-cli webchat` with the arguments file named: the library's page, of which nothing leaves here.
+
+By itself the page takes a script and fonts from elsewhere in the browser, the library leaves files of its web
+board in the working directory, and the page has no labels and sliders that ignore the generation arguments.
+At the end of stdin it ends itself.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import sys
+import tempfile
+import threading
+from collections.abc import Callable
+from typing import Any
+
+# In gradio's page: a script for frames, hints to a font server, and a link to what gradio then denies.
+_ELSEWHERE = re.compile(r'<script\s+src="https?://[^>]*></script>|<link\s+rel="(preconnect|manifest)"[^>]*>')
+_SLIDERS = ("max_new_tokens", "top_p", "temperature")
+
+
+def main() -> None:
+    threading.Thread(target=_end_with_stdin, daemon=True).start()
+    from llamafactory.extras.misc import fix_proxy
+    from llamafactory.webui import common, interface
+
+    fix_proxy()
+    _keep_to_this_machine()
+    interface.create_chat_box = _as_configured(interface.create_chat_box)
+    with tempfile.TemporaryDirectory(prefix="qtune-") as directory:
+        common.DEFAULT_CACHE_DIR = directory
+        page = interface.create_web_demo()
+        page.stylesheets = []  # of Google's fonts
+        # where: GRADIO_SERVER_NAME, GRADIO_SERVER_PORT
+        page.queue().launch(share=False, inbrowser=False, quiet=True)
+
+
+def _end_with_stdin() -> None:
+    sys.stdin.read()
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+def _keep_to_this_machine() -> None:
+    from gradio import routes
+    from jinja2 import BaseLoader
+
+    environment = routes.templates.env
+    source: Any = environment.loader
+
+    class Local(BaseLoader):
+        def get_source(self, environment: Any, template: str) -> Any:
+            text, *rest = source.get_source(environment, template)
+            return (_ELSEWHERE.sub("", text), *rest)
+
+    environment.loader = Local()
+
+
+def _as_configured(create: Callable[..., Any]) -> Callable[..., Any]:
+    """The library's chat box, whose controls begin at what the arguments say: they are what it goes by.
+
+    Its labels come when the page's language changes, and that begins at none so that it does.
+    """
+
+    def created(engine: Any, *given: Any, **how: Any) -> Any:
+        made = create(engine, *given, **how)
+        elements, loaded = made[-1], engine.chatter.engine
+        for name in _SLIDERS:
+            slider, value = elements[name], loaded.generating_args[name]
+            slider.value = value
+            slider.minimum, slider.maximum = min(slider.minimum, value), max(slider.maximum, value)
+        elements["skip_special_tokens"].value = loaded.generating_args["skip_special_tokens"]
+        elements["enable_thinking"].value = loaded.template.enable_thinking is not False
+        engine.manager.get_elem_by_id("top.lang").value = None
+        return made
+
+    return created
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,300 @@
+"""Which trained model a run's name means; an unfinished or broken one is refused with what is missing."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from qtune import manifest as manifests
+from qtune.config.model import local_model
+from qtune.config.names import did_you_mean
+from qtune.config.project import Project
+from qtune.errors import QtuneError
+from qtune.predict.headers import read_directory, read_header, read_json
+from qtune.runs import RECORD
+from qtune.values import Config
+
+ADAPTED = ("lora", "oft")
+"""The finetuning types whose result is an adapter beside its base model."""
+
+_ADAPTER, _ADAPTER_CONFIG = "adapter_model.safetensors", "adapter_config.json"
+_WEIGHTS = ("model.safetensors", "model.safetensors.index.json")
+# LLaMA-Factory's PiSSA callback, with pissa_convert, puts an adapter for the unchanged base model here.
+_PISSA_CONVERTED = "pissa_converted"
+# Without it PEFT computes the rest of the base anew as it loads; with pissa_iter -1 that is exact.
+_PISSA_AT_RANDOM = "pissa_niter"
+_INCOMPLETE = "checkpoint-is-incomplete.txt"
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What a run made, or the untouched model that it started from.
+
+    directory: the run's; config: what it was trained with, each value with its origin.
+    base: what the training started from, as the config names it: a hub's id, or a path from the project's
+    root. weights: the directory with what was trained, from there too; None for the untouched model.
+    checkpoint: the step of the checkpoint that it stands for, None for the final result.
+    """
+
+    name: str
+    directory: Path
+    record: Mapping[str, Any]
+    config: Config
+    base: str
+    weights: str | None
+    checkpoint: int | None
+
+    @property
+    def stage(self) -> str:
+        return str(self.config.get("train", "stage", default="sft"))
+
+    @property
+    def finetuning_type(self) -> str:
+        return str(self.config.get("train", "finetuning_type", default="lora"))
+
+    @property
+    def template(self) -> str | None:
+        """The chat template by LLaMA-Factory's name, None where it takes the tokenizer's own."""
+        found = self.config.get("train", "template")
+        return found if isinstance(found, str) else None
+
+    @property
+    def is_adapter(self) -> bool:
+        """Whether what was trained has to be laid over the base model."""
+        return self.weights is not None and self.finetuning_type in ADAPTED
+
+    @property
+    def title(self) -> str:
+        """What to call it on a terminal."""
+        if self.weights is None:
+            return f"{self.base}, untouched"
+        return self.name if self.checkpoint is None else f"{self.name}, checkpoint {self.checkpoint}"
+
+
+def find(
+    project: Project, name: str | None = None, *, checkpoint: int | None = None, base: bool = False
+) -> Trained:
+    """What the run `name` made, of the newest finished one where no name is given.
+
+    name: of a run, or the path of its directory; checkpoint: what it was at that step, which may also be
+    taken of a run that did not finish; base: the model that it started from.
+    Raises QtuneError for a run that is not there, is not finished, or lacks what loads it.
+    """
+    if base and checkpoint is not None:
+        raise QtuneError(
+            "does not go with --base, the model before any step", where="--checkpoint", fix="leave one out"
+        )
+    directory = _newest(project) if name is None else _directory(project, name)
+    record, config = _read(directory)
+    if checkpoint is None and not base:
+        _require_finished(directory, record)
+    started_from = config.get("train", "model_name_or_path")
+    if not isinstance(started_from, str):
+        raise QtuneError("does not say which model it trained", where=_shown(directory), fix=_TRAIN_AGAIN)
+    weights = None if base else _weights(directory, checkpoint, config)
+    if weights is None or _adapts(config):
+        _require_base(project, directory, started_from)
+        if config.get("train", "train_from_scratch"):
+            what = "its base model was made at random, and never saved"
+            raise QtuneError(what, where=_shown(directory), fix="name a run that trained whole weights")
+    return Trained(
+        directory.name,
+        directory,
+        record,
+        config,
+        started_from,
+        None if weights is None else _from_root(weights, project.root),
+        checkpoint,
+    )
+
+
+_TRAIN_AGAIN = "train it again, or name another run"
+
+
+def _newest(project: Project) -> Path:
+    """The run that finished last; one that cannot be read is no candidate."""
+    finished, newest_other = [], ("", "")
+    for directory in _runs(project):
+        record = _plain_record(directory)
+        if record.get("status") == "finished":
+            finished.append((str(record.get("ended")), directory))
+        else:
+            state = f"is {record['status']}" if "status" in record else "has a record that cannot be read"
+            newest_other = max(newest_other, (str(record.get("started", "")), f"`{directory.name}` {state}"))
+    if finished:
+        return max(finished)[1]
+    where = _shown(project.root / Path(project.runs).expanduser())
+    if newest_other[1]:
+        raise QtuneError(
+            f"no run has finished yet; {newest_other[1]}",
+            where=where,
+            fix="name it with `--checkpoint N` for what it was at step N, or train to the end",
+        )
+    raise QtuneError("there is no run yet", where=where, fix="train one: `qtune train`")
+
+
+def _directory(project: Project, name: str) -> Path:
+    directory = project.root / Path(project.runs).expanduser() / name
+    if "/" not in name and (directory / RECORD).is_file():
+        return directory
+    path = Path(name).expanduser().resolve()
+    if "/" in name and (path / RECORD).is_file():
+        return path
+    if directory.is_dir() or path.is_dir():
+        raise QtuneError(
+            f"has no {RECORD}, so nothing tells what was trained",
+            where=_shown(directory if directory.is_dir() else path),
+            fix="name a run of `qtune train`",
+        )
+    names = [run.name for run in _runs(project)]
+    listed = f"the runs here: {', '.join(sorted(names))}" if names else "train one: `qtune train`"
+    raise QtuneError(f"there is no run `{name}`", fix=did_you_mean(name, names) or listed)
+
+
+def _runs(project: Project) -> Iterator[Path]:
+    runs = project.root / Path(project.runs).expanduser()
+    if runs.is_dir():
+        yield from (path for path in runs.iterdir() if (path / RECORD).is_file())
+
+
+def _plain_record(directory: Path) -> Mapping[str, Any]:
+    try:
+        record = json.loads((directory / RECORD).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return record if isinstance(record, dict) else {}
+
+
+def _read(directory: Path) -> tuple[Mapping[str, Any], Config]:
+    text = (directory / RECORD).read_text(encoding="utf-8", errors="replace")
+    try:
+        config = manifests.from_text(text, _shown(directory / RECORD)).config
+    except QtuneError as error:
+        raise QtuneError(error.what, where=error.where, fix=_TRAIN_AGAIN) from None
+    record: Mapping[str, Any] = json.loads(text)
+    return record, config
+
+
+def _require_finished(directory: Path, record: Mapping[str, Any]) -> None:
+    status = record.get("status")
+    if status == "finished":
+        return
+    steps = checkpoints(directory)
+    newest = f"`--checkpoint {steps[-1]}` takes what it was at that step" if steps else ""
+    if status == "running":
+        what, fix = _running(record)
+    else:
+        reason = record.get("reason")
+        what = f"is {status}" + (f": {reason}" if reason else "")
+        fix = _TRAIN_AGAIN
+    raise QtuneError(what, where=_shown(directory), fix=f"{fix}; {newest}" if newest else fix)
+
+
+def _running(record: Mapping[str, Any]) -> tuple[str, str]:
+    pid, host = record.get("pid"), record.get("host")
+    if host == platform.node() and not _alive(pid):
+        return f"says that it is running, but its process {pid} is gone: it was killed", _TRAIN_AGAIN
+    since = f"process {pid} on {host}, since {record.get('started')}"
+    return f"is still training ({since})", "wait for its end, or name another run"
+
+
+def _alive(pid: Any) -> bool:
+    if not isinstance(pid, int) or pid <= 0:
+        return False
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True  # somebody else's
+    return True
+
+
+def checkpoints(directory: Path) -> list[int]:
+    """The steps of a run's complete checkpoints, in order."""
+    numbers = (path.name.removeprefix("checkpoint-") for path in directory.glob("checkpoint-*"))
+    steps = sorted(int(number) for number in numbers if number.isdecimal())
+    return [step for step in steps if not (directory / f"checkpoint-{step}" / _INCOMPLETE).exists()]
+
+
+def _weights(directory: Path, checkpoint: int | None, config: Config) -> Path:
+    """The directory with what was trained, everything in it that loads it being whole."""
+    found = directory
+    if checkpoint is not None:
+        found = directory / f"checkpoint-{checkpoint}"
+        there = checkpoints(directory)
+        if checkpoint not in there:
+            fix = f"its checkpoints: {', '.join(map(str, there))}" if there else "leave --checkpoint out"
+            incomplete = (found / _INCOMPLETE).exists()
+            what = (
+                f"checkpoint {checkpoint} is half-written"
+                if incomplete
+                else f"has no checkpoint {checkpoint}"
+            )
+            raise QtuneError(what, where=_shown(directory), fix=fix)
+    if not _adapts(config):
+        _require_model(found)
+        return found
+    if checkpoint is None and (found / _PISSA_CONVERTED).is_dir():
+        found = found / _PISSA_CONVERTED
+    _require(found, _ADAPTER_CONFIG, _ADAPTER)
+    _sound(found, lambda: (read_json(found / _ADAPTER_CONFIG), read_header(found / _ADAPTER)))
+    if str(read_json(found / _ADAPTER_CONFIG).get("init_lora_weights")).startswith(_PISSA_AT_RANDOM):
+        raise QtuneError(
+            "its PiSSA adapter fits the rest of the base that the training computed with random numbers, "
+            "and a second time that rest is another",
+            where=_shown(found),
+            fix="train it with `-s pissa_convert=true`, and use its end result",
+        )
+    return found
+
+
+def _require_model(directory: Path) -> None:
+    if not any((directory / name).is_file() for name in _WEIGHTS):
+        _require(directory, _WEIGHTS[0])
+    _require(directory, "config.json", "tokenizer_config.json")
+    _sound(directory, lambda: (read_json(directory / "config.json"), read_directory(directory)))
+
+
+def _require(directory: Path, *names: str) -> None:
+    missing = [name for name in names if not (directory / name).is_file()]
+    if missing:
+        what = f"{' and '.join(missing)} {'is' if len(missing) == 1 else 'are'} missing"
+        raise QtuneError(what, where=_shown(directory), fix=_TRAIN_AGAIN)
+
+
+def _sound(directory: Path, read: Any) -> None:
+    """Read headers; what is broken is a training's file here, not a download's."""
+    try:
+        read()
+    except QtuneError as error:
+        where = _shown(Path(error.where)) if error.where else _shown(directory)
+        raise QtuneError(error.what, where=where, fix=_TRAIN_AGAIN) from None
+
+
+def _require_base(project: Project, run: Path, name: str) -> None:
+    directory = local_model(name, project.root)
+    if directory is not None and not (directory / "config.json").is_file():
+        raise QtuneError(
+            f"its base model {name} is no longer there",
+            where=_shown(run),
+            fix=f"put the model back to {directory}: what was trained is nothing without it",
+        )
+
+
+def _adapts(config: Config) -> bool:
+    return config.get("train", "finetuning_type", default="lora") in ADAPTED
+
+
+def _from_root(path: Path, root: Path) -> str:
+    """`path` as a child that runs in the project's root may name it."""
+    return path.relative_to(root).as_posix() if path.is_relative_to(root) else str(path)
+
+
+def _shown(path: Path) -> str:
+    return os.path.relpath(path)
