@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from qtune.machine.hardware import Hardware, detect_hardware
-from qtune.predict.models import load
+from qtune.predict.models.find import load
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 MEASURE = Path(__file__).with_name("measured_training.py")

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 from qtune.machine.hardware import Hardware
-from qtune.predict.estimate import Estimate
-from qtune.predict.memory import estimate_setting
-from qtune.predict.models import load
-from qtune.predict.setting import Setting
+from qtune.predict.memory.estimate import Estimate
+from qtune.predict.memory.setting import Setting
+from qtune.predict.memory.total import estimate_setting
+from qtune.predict.models.find import load
 
 GB, GIB = 10**9, 2**30
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import ast
-import json
 import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
-from trees import REPOSITORY
+from trees import REPOSITORY, cost
 
 PACKAGE = REPOSITORY / "adapter" / "qtune"
 # From the ground up; rooms on one floor do not know each other, except as named below.
@@ -28,11 +28,14 @@ FLOORS = [
     {"cli"},
     {"__main__"},
 ]
-# The rooms inside `data`, likewise; its modules that stand in none are below them, but for `split`.
-DATA_FLOORS = ["reading", "rows", "scanning lengths adding", "split"]
+# Rooms within a room, likewise; modules that stand in none are below them, but for those named here.
+FLOORS_INSIDE = {
+    "data": ["reading", "rows", "scanning lengths adding", "split"],
+    "predict": ["models", "tuning", "memory", "advice"],
+}
 LIBRARY = {"llamafactory", "torch", "transformers", "datasets", "peft", "trl", "deepspeed", "bitsandbytes"}
 HEAVY = {"torch", "transformers", "datasets", "pydantic", "psutil", "rich", "numpy", "importlib.metadata"}
-HEAVY |= {"qtune.predict.catalogue"}  # and with it every model family: only what estimates needs them
+HEAVY |= {"qtune.predict.models.catalogue"}  # and with it every model family: only what estimates needs them
 
 
 def imports() -> Iterator[tuple[str, str, str]]:
@@ -66,12 +69,13 @@ def test_imports_go_down_only() -> None:
     assert upward == []
 
 
-def test_imports_inside_data_go_down_only() -> None:
-    floor = {room: number for number, rooms in enumerate(DATA_FLOORS, 1) for room in rooms.split()}
+@pytest.mark.parametrize("outer", FLOORS_INSIDE)
+def test_imports_inside_a_room_go_down_only(outer: str) -> None:
+    floor = {room: number for number, rooms in enumerate(FLOORS_INSIDE[outer], 1) for room in rooms.split()}
     upward = []
-    for path in sorted((PACKAGE / "data").rglob("*.py")):
-        room = path.relative_to(PACKAGE / "data").with_suffix("").parts[0]
-        for imported in re.findall(r"qtune\.data\.(\w+)[\w.]* import", path.read_text(encoding="utf-8")):
+    for path in sorted((PACKAGE / outer).rglob("*.py")):
+        room = path.relative_to(PACKAGE / outer).with_suffix("").parts[0]
+        for imported in re.findall(rf"qtune\.{outer}\.(\w+)", path.read_text(encoding="utf-8")):
             if imported != room and floor.get(imported, 0) >= max(floor.get(room, 0), 1):
                 upward.append(f"{path.name}: {room} imports {imported}")
     assert upward == []
@@ -103,17 +107,9 @@ def test_only_scripts_of_child_processes_import_the_library() -> None:
 
 
 @pytest.mark.parametrize("command", [["--help"], ["render", "stage3", "--hardware", "cpu"], ["check"]])
-def test_a_command_imports_nothing_heavy(command: list[str], tmp_path: object) -> None:
-    program = (
-        "import atexit, json, sys\n"
-        "atexit.register(lambda: print(json.dumps(sorted(sys.modules)), file=sys.stderr))\n"
-        f"sys.argv = ['qtune', '-C', {str(tmp_path)!r}, *{command!r}]\n"
-        "from qtune.cli import main\nmain()\n"
-    )
+def test_a_command_imports_nothing_heavy(command: list[str], tmp_path: Path) -> None:
     qtune = [sys.executable, "-m", "qtune"]
     subprocess.run([*qtune, "init", str(tmp_path)], check=True, capture_output=True)
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    loaded = set(json.loads(done.stderr.splitlines()[-1]))
+    loaded, _ = cost(*command, directory=tmp_path)
     allowed = {"rich"} if command == ["--help"] else set()  # typer draws its help with it
     assert loaded & (HEAVY - allowed) == set()

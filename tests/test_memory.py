@@ -11,13 +11,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from qtune.machine.hardware import Hardware, parse_hardware
-from qtune.predict.disk import checkpoint_bytes, checkpoints, kept_bytes, model_bytes
-from qtune.predict.estimate import Estimate, Range
-from qtune.predict.memory import estimate
-from qtune.predict.models import Model, from_config
-from qtune.predict.optimizers import state_bytes
-from qtune.predict.setting import Setting
-from qtune.predict.weights import bytes_of_4_bit, frozen_bytes, quantizable
+from qtune.predict.memory.disk import checkpoint_bytes, checkpoints, kept_bytes, model_bytes
+from qtune.predict.memory.estimate import Estimate, Range
+from qtune.predict.memory.optimizers import state_bytes
+from qtune.predict.memory.setting import Setting
+from qtune.predict.memory.total import estimate
+from qtune.predict.memory.weights import bytes_of_4_bit, frozen_bytes, quantizable
+from qtune.predict.models.find import Model, from_config
 from qtune.values import Config, Origin, Value
 
 MIB = 2**20

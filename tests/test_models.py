@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from trees import TINY_MODEL, write_tree
 
 from qtune.errors import QtuneError
-from qtune.predict.headers import LARGEST_HEADER
-from qtune.predict.models import from_config, load
+from qtune.predict.models.find import from_config, load
+from qtune.predict.models.headers import LARGEST_HEADER
 
 # As published: the hubs' counts of safetensors weights, less output layers stored beside the embedding they
 # share (Qwen3-0.6B and 1.7B); for models without such files the papers' and the library's own counts.
@@ -84,7 +84,7 @@ PUBLISHED = {
     "Qwen/Qwen2.5-VL-32B": 33_452_718_336,
     "Qwen/Qwen2.5-VL-72B": 73_410_777_344,
 }
-TABLE = json.loads(files("qtune.predict").joinpath("models.json").read_text(encoding="utf-8"))
+TABLE = json.loads(files("qtune.predict.models").joinpath("models.json").read_text(encoding="utf-8"))
 QWEN2 = {
     "model_type": "qwen2",
     "hidden_size": 8,

@@ -16,16 +16,16 @@ from qtune.candidates import Field, gather
 from qtune.config.project import Project
 from qtune.config.resolve import overrides
 from qtune.machine.hardware import Hardware, parse_hardware
-from qtune.predict.estimate import Estimate, Range
-from qtune.predict.memory import estimate
-from qtune.predict.models import from_config, load
-from qtune.predict.reasons import reason
-from qtune.predict.recommend import Candidate, Choice, Room, batches, rank, with_batch
-from qtune.predict.remedies import remedies
-from qtune.predict.setting import Setting
-from qtune.predict.shapes import Model
-from qtune.predict.speed import Speed, Yardstick, predict_speed
-from qtune.predict.trainable import Trainable
+from qtune.predict.advice.reasons import reason
+from qtune.predict.advice.recommend import Candidate, Choice, Room, batches, rank, with_batch
+from qtune.predict.advice.remedies import remedies
+from qtune.predict.advice.speed import Speed, Yardstick, predict_speed
+from qtune.predict.memory.estimate import Estimate, Range
+from qtune.predict.memory.setting import Setting
+from qtune.predict.memory.total import estimate
+from qtune.predict.models.find import from_config, load
+from qtune.predict.models.shapes import Model
+from qtune.predict.tuning.trainable import Trainable
 from qtune.values import Config, KeyPath, Origin, Value
 
 SMALL = "Qwen/Qwen2.5-0.5B-Instruct"

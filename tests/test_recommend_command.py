@@ -5,15 +5,12 @@ from __future__ import annotations
 import itertools
 import json
 import shlex
-import subprocess
-import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import yaml
-from trees import REPOSITORY, Result, files_below
+from trees import REPOSITORY, Result, cost, files_below
 
 SMALL = "Qwen/Qwen2.5-0.5B-Instruct"
 PAIRS = [{"instruction": "say", "input": "", "chosen": "a", "rejected": "b"}] * 10
@@ -204,25 +201,10 @@ def test_presets_of_ones_own_are_weighed_too(
 
 
 def test_it_takes_less_than_a_second_and_nothing_heavy(tmp_path: Path) -> None:
-    program = (
-        "import atexit, json, sys\n"
-        "atexit.register(lambda: print(json.dumps(sorted(sys.modules)), file=sys.stderr))\n"
-        "sys.argv = ['qtune', 'recommend', '-m', 'Qwen/Qwen2.5-72B', '--hardware', '8x80GB', '--json']\n"
-        "from qtune.cli import main\nmain()\n"
-    )
-    seconds = []
-    for _ in range(3):
-        start = time.perf_counter()
-        done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True)
-        seconds.append(time.perf_counter() - start)
-        assert done.returncode == 0, done.stderr
-    loaded = set(json.loads(done.stderr.splitlines()[-1]))
-    assert (
-        loaded & {"torch", "transformers", "numpy", "pydantic", "psutil", "rich", "requests", "httpx"}
-        == set()
-    )
-    # the machine may be busy with other tests
-    assert min(seconds) < 2
+    arguments = ("recommend", "-m", "Qwen/Qwen2.5-72B", "--hardware", "8x80GB", "--json")
+    modules, seconds = cost(*arguments, directory=tmp_path)
+    assert modules & {"torch", "transformers", "numpy", "pydantic", "psutil", "rich", "requests"} == set()
+    assert seconds < 1
 
 
 def test_help_names_it(qtune: Callable[..., Result]) -> None:

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from qtune.errors import QtuneError
-from qtune.predict.models import Model, from_config, load
-from qtune.predict.trainable import trainable, upcasts
+from qtune.predict.models.find import Model, from_config, load
+from qtune.predict.tuning.trainable import trainable, upcasts
 
 QWEN2 = {
     "model_type": "qwen2",

@@ -129,6 +129,7 @@ def test_a_directory_without_a_record_is_no_run(runs: Runs) -> None:
         ({"status": "running", "pid": 1, "host": "another"}, "is still training (process 1 on another"),
         ({"schema_version": 99}, "was written by another qtune (schema 99)"),
     ],
+    ids=["failed", "interrupted", "running", "killed", "elsewhere", "of another schema"],
 )
 def test_an_unfinished_run_is_refused_with_its_state(runs: Runs, record: dict[str, Any], says: str) -> None:
     runs.make("x", **{"host": platform.node(), **record})

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,3 +50,23 @@ def write_tree(root: Path, tree: Mapping[str, Any]) -> Path:
 def files_below(root: Path) -> set[str]:
     """Every file below `root`, for 'nothing was written'."""
     return {path.relative_to(root).as_posix() for path in root.rglob("*") if path.is_file()}
+
+
+def cost(*arguments: str, directory: Path) -> tuple[set[str], float]:
+    """The modules that `qtune` imports for a command, and the seconds of processor time it takes.
+
+    Processor time, because other tests run beside. The second of two runs: the first may write bytecode.
+    """
+    program = (
+        "import atexit, json, sys, time\n"
+        "said = lambda: print(json.dumps([sorted(sys.modules), time.process_time()]), file=sys.stderr)\n"
+        "atexit.register(said)\n"
+        f"sys.argv = {['qtune', *arguments]!r}\n"
+        "from qtune.cli import main\nmain()\n"
+    )
+    for _ in range(2):
+        argv = [sys.executable, "-c", program]
+        done = subprocess.run(argv, cwd=directory, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+    modules, seconds = json.loads(done.stderr.splitlines()[-1])
+    return set(modules), seconds

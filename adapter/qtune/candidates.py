@@ -12,8 +12,8 @@ from qtune.config.sources import built_in
 from qtune.errors import QtuneError
 from qtune.machine.hardware import Hardware
 from qtune.machine.stack import Stack
-from qtune.predict.recommend import ACCUMULATION, BATCH, Candidate
-from qtune.predict.shapes import Model
+from qtune.predict.advice.recommend import ACCUMULATION, BATCH, Candidate
+from qtune.predict.models.shapes import Model
 from qtune.values import Config, Finding, Layer
 
 # The groups of the built-in presets that differ in memory and speed alone; a project's own all count.

@@ -368,8 +368,8 @@ def _python() -> Path:
 def _demand(prepared: Prepared) -> Demand:
     """What the estimate says; nothing where the config is wrong, or nothing tells of the model's shapes."""
     from qtune.doctor.host import Demand
-    from qtune.predict.memory import estimate
-    from qtune.predict.models import load
+    from qtune.predict.memory.total import estimate
+    from qtune.predict.models.find import load
 
     train = prepared.config.block("train")
     if prepared.errors:

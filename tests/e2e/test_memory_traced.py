@@ -16,8 +16,8 @@ import pytest
 from scratch import environment
 
 from qtune.machine.hardware import Hardware
-from qtune.predict.memory import estimate
-from qtune.predict.models import load
+from qtune.predict.memory.total import estimate
+from qtune.predict.models.find import load
 from qtune.values import Config, Origin, Value
 
 TRACE = Path(__file__).with_name("trace_memory.py")

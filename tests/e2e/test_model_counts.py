@@ -15,10 +15,10 @@ import pytest
 from models_drawn import CONFIGS, draw_arguments
 from scratch import environment
 
-from qtune.predict.catalogue import find
-from qtune.predict.composites import COMPOSITES
-from qtune.predict.models import from_config
-from qtune.predict.trainable import trainable
+from qtune.predict.models.catalogue import find
+from qtune.predict.models.find import from_config
+from qtune.predict.tuning.composites import COMPOSITES
+from qtune.predict.tuning.trainable import trainable
 
 HERE = Path(__file__).parent
 REAL = (

@@ -13,10 +13,10 @@ from typing import Any
 import pytest
 
 from qtune.machine.hardware import Hardware
-from qtune.predict import states
-from qtune.predict.models import load
-from qtune.predict.setting import Setting
-from qtune.predict.shapes import Model
+from qtune.predict.memory import states
+from qtune.predict.memory.setting import Setting
+from qtune.predict.models.find import load
+from qtune.predict.models.shapes import Model
 from qtune.values import Config, Origin, Value
 
 with warnings.catch_warnings():  # of torch, on DeepSpeed's imports

@@ -30,7 +30,7 @@ from qtune.values import Config, Layer
 
 if TYPE_CHECKING:  # read by this command alone, and by no other's start
     from qtune.cli.estimation import Row
-    from qtune.predict.shapes import Model
+    from qtune.predict.models.shapes import Model
 
 
 @app.command("estimate")
@@ -112,7 +112,7 @@ def _row(
     """One preset's estimate; known: models that were read already, None for a preset asked for by name."""
     from qtune.candidates import why_not_quantized
     from qtune.cli.estimation import Row
-    from qtune.predict.memory import estimate
+    from qtune.predict.memory.total import estimate
 
     config = pipeline.resolve(name, project, machine, layers)
     model = _model(config, project, {} if known is None else known)
@@ -132,7 +132,7 @@ def _row(
 
 
 def _model(config: Config, project: Project, known: dict[str, Model]) -> Model:
-    from qtune.predict import models
+    from qtune.predict.models import find as models
 
     train = config.block("train")
     name = train.get("model_name_or_path")

@@ -10,8 +10,8 @@ import typer
 
 from qtune.cli.output import note, print_table
 from qtune.machine.hardware import Hardware
-from qtune.predict.estimate import Estimate, Range
-from qtune.predict.shapes import Model
+from qtune.predict.memory.estimate import Estimate, Range
+from qtune.predict.models.shapes import Model
 from qtune.predict.steps import predict_steps
 from qtune.values import Config
 

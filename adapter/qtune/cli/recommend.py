@@ -33,9 +33,9 @@ from qtune.machine.hardware import Hardware
 from qtune.values import Config, KeyPath, Layer, Origin, Value, nested
 
 if TYPE_CHECKING:  # read by this command alone, and by no other's start
-    from qtune.predict.estimate import Estimate
-    from qtune.predict.recommend import Choice, Room
-    from qtune.predict.shapes import Model
+    from qtune.predict.advice.recommend import Choice, Room
+    from qtune.predict.memory.estimate import Estimate
+    from qtune.predict.models.shapes import Model
 
 
 @app.command("recommend")
@@ -68,9 +68,9 @@ def recommend_command(
     """
     from qtune.candidates import gather
     from qtune.cli.recommendation import Recommendation, command_for, plain, show
-    from qtune.predict.memory import estimate
-    from qtune.predict.recommend import rank
-    from qtune.predict.remedies import remedies
+    from qtune.predict.advice.recommend import rank
+    from qtune.predict.advice.remedies import remedies
+    from qtune.predict.memory.total import estimate
 
     project = here()
     if write is not None:
@@ -108,7 +108,7 @@ def recommend_command(
 
 def _model(project: Project, layers: Sequence[Layer]) -> Model:
     """The model that qtune.yaml or the command line names: all candidates train that one."""
-    from qtune.predict import models
+    from qtune.predict.models import find as models
 
     given = merge("", [*filter(None, [project.layer]), *layers])
     name = given.get("train", "model_name_or_path")
@@ -123,7 +123,7 @@ def _model(project: Project, layers: Sequence[Layer]) -> Model:
 def _room(project: Project, hardware: str | None) -> Room:
     """What is free here; of a machine that --hardware names nobody knows."""
     from qtune.machine.host import read_host, read_volume
-    from qtune.predict.recommend import Room
+    from qtune.predict.advice.recommend import Room
 
     if hardware is not None:
         return Room()
@@ -143,7 +143,7 @@ def _write(
     project: Project, name: str, choice: Choice, made_for: str, values: Mapping[KeyPath, Value]
 ) -> None:
     """Save a choice: its preset at this batch, and what --set said, which the batch was found with."""
-    from qtune.predict.recommend import ACCUMULATION, BATCH
+    from qtune.predict.advice.recommend import ACCUMULATION, BATCH
 
     path = own_preset_path(project, name)
     own: dict[KeyPath, Value] = {}

@@ -12,10 +12,10 @@ import typer
 from qtune.candidates import Field
 from qtune.cli.output import note, print_table
 from qtune.machine.hardware import Hardware
-from qtune.predict.reasons import gigabytes, reason
-from qtune.predict.recommend import Choice, Room, relative_speed
-from qtune.predict.remedies import Remedy
-from qtune.predict.shapes import Model
+from qtune.predict.advice.reasons import gigabytes, reason
+from qtune.predict.advice.recommend import Choice, Room, relative_speed
+from qtune.predict.advice.remedies import Remedy
+from qtune.predict.models.shapes import Model
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from qtune.config.model import local_model
 from qtune.config.names import did_you_mean
 from qtune.config.project import Project
 from qtune.errors import QtuneError
-from qtune.predict.headers import read_directory, read_header, read_json
+from qtune.predict.models.headers import read_directory, read_header, read_json
 from qtune.runs import RECORD
 from qtune.values import Config
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from qtune.predict.setting import Setting
+from qtune.predict.memory.setting import Setting
 
 _BLOCK_8_BIT = 256  # elements that share a float32 scale (bitsandbytes/optim/optimizer.py, init_state)
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from qtune.predict.setting import Setting
-from qtune.predict.shapes import Model
+from qtune.predict.memory.setting import Setting
+from qtune.predict.models.shapes import Model
 
 _ABSMAX_BLOCK = 64
 _NESTED_BLOCK = 256

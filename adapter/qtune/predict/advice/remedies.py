@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from qtune.machine.hardware import Hardware
-from qtune.predict.recommend import Choice, Estimator, Room, judge
-from qtune.predict.shapes import Model
+from qtune.predict.advice.recommend import Choice, Estimator, Room, judge
+from qtune.predict.models.shapes import Model
 from qtune.values import Config, KeyPath, Origin, Value
 
 _SHORTEST = 256  # tokens; below it few conversations are left whole

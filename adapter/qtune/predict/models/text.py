@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from qtune.predict.decoder import (
+from qtune.predict.models.decoder import (
     Block,
     Family,
     Sizes,
@@ -20,8 +20,8 @@ from qtune.predict.decoder import (
     gated_mlp,
     linear,
 )
-from qtune.predict.fields import Fields
-from qtune.predict.shapes import Module
+from qtune.predict.models.fields import Fields
+from qtune.predict.models.shapes import Module
 
 _FOUR_NORMS = (
     "input_layernorm",

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from qtune.machine.hardware import Hardware
-from qtune.predict import disk, states
-from qtune.predict.activations import activations, at_work_bytes, logits
-from qtune.predict.constants import (
+from qtune.predict.memory import disk, states
+from qtune.predict.memory.activations import activations, at_work_bytes, logits
+from qtune.predict.memory.constants import (
     CUDA_CONTEXT,
     GPU_PROCESS,
     HOST_UNCERTAIN,
@@ -18,10 +18,10 @@ from qtune.predict.constants import (
     SLACK,
     UNCERTAIN,
 )
-from qtune.predict.cpu import kept_by_allocator, small_share
-from qtune.predict.estimate import Estimate, Part, Range, Verdict
-from qtune.predict.setting import Setting
-from qtune.predict.shapes import Model
+from qtune.predict.memory.cpu import kept_by_allocator, small_share
+from qtune.predict.memory.estimate import Estimate, Part, Range, Verdict
+from qtune.predict.memory.setting import Setting
+from qtune.predict.models.shapes import Model
 from qtune.values import Config
 
 _OUTSIDE = ("CUDA context", "NCCL buffers", "allocator's slack")

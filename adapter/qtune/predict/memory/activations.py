@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from qtune.predict.estimate import Part
-from qtune.predict.setting import Loss, Setting
-from qtune.predict.weights import largest_dequantized
+from qtune.predict.memory.estimate import Part
+from qtune.predict.memory.setting import Loss, Setting
+from qtune.predict.memory.weights import largest_dequantized
 
 
 class PerToken(NamedTuple):

@@ -16,10 +16,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from qtune.machine.hardware import Hardware
-from qtune.predict.estimate import Estimate, Range, Verdict
-from qtune.predict.setting import Setting
-from qtune.predict.shapes import Model
-from qtune.predict.speed import Speed, Yardstick, predict_speed
+from qtune.predict.advice.speed import Speed, Yardstick, predict_speed
+from qtune.predict.memory.estimate import Estimate, Range, Verdict
+from qtune.predict.memory.setting import Setting
+from qtune.predict.models.shapes import Model
 from qtune.values import Config, KeyPath, Origin, Value
 
 _VERDICTS: tuple[Verdict, ...] = ("fits", "tight", "does not fit")

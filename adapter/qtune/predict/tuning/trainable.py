@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal
 
-from qtune.predict.adapters import adapter_tensors
-from qtune.predict.choice import Arguments, copied_modules, lora_modules, trained_weights
-from qtune.predict.shapes import Model, Shape
+from qtune.predict.models.shapes import Model, Shape
+from qtune.predict.tuning.adapters import adapter_tensors
+from qtune.predict.tuning.choice import Arguments, copied_modules, lora_modules, trained_weights
 
 Kind = Literal["weight", "adapter", "copy", "value head"]
 

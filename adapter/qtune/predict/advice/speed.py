@@ -10,9 +10,9 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from qtune.predict.setting import Setting
-from qtune.predict.shapes import Linear
-from qtune.predict.trainable import Trainable
+from qtune.predict.memory.setting import Setting
+from qtune.predict.models.shapes import Linear
+from qtune.predict.tuning.trainable import Trainable
 
 # The reference machine. Each figure with its source; "assumed" where none was found.
 COMPUTING = 35e12

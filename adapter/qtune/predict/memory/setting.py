@@ -8,8 +8,8 @@ from functools import cached_property
 from typing import Any, Literal
 
 from qtune.machine.hardware import Hardware
-from qtune.predict.shapes import Model
-from qtune.predict.trainable import Trainable, trainable
+from qtune.predict.models.shapes import Model
+from qtune.predict.tuning.trainable import Trainable, trainable
 from qtune.values import ACCELERATE, Config
 
 Device = Literal["gpu", "cpu", "nvme"]

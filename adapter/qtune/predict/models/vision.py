@@ -9,10 +9,19 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from qtune.predict.decoder import Family, Sizes, attention, decoder, gated_mlp, linear, single, usual_sizes
-from qtune.predict.fields import Fields
-from qtune.predict.shapes import Module
-from qtune.predict.text_models import TEXT, gemma3_text
+from qtune.predict.models.decoder import (
+    Family,
+    Sizes,
+    attention,
+    decoder,
+    gated_mlp,
+    linear,
+    single,
+    usual_sizes,
+)
+from qtune.predict.models.fields import Fields
+from qtune.predict.models.shapes import Module
+from qtune.predict.models.text import TEXT, gemma3_text
 
 _QWEN2_VL_VISION = {
     "depth": 32,

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from qtune.predict.activations import at_work_bytes
-from qtune.predict.constants import HEAP_BLOCK, HEAP_KEPT
-from qtune.predict.estimate import Part
-from qtune.predict.setting import Setting
-from qtune.predict.weights import quantizable
+from qtune.predict.memory.activations import at_work_bytes
+from qtune.predict.memory.constants import HEAP_BLOCK, HEAP_KEPT
+from qtune.predict.memory.estimate import Part
+from qtune.predict.memory.setting import Setting
+from qtune.predict.memory.weights import quantizable
 
 
 def kept_by_allocator(setting: Setting) -> list[Part]:

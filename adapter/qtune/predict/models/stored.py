@@ -6,8 +6,8 @@ import re
 from collections.abc import Iterable
 
 from qtune.errors import QtuneError
-from qtune.predict.headers import Stored
-from qtune.predict.shapes import Module, ModuleKind
+from qtune.predict.models.headers import Stored
+from qtune.predict.models.shapes import Module, ModuleKind
 
 _FLOATS = ("F", "BF")
 # What a checkpoint may hold beside parameters: position tables, masks, the scales of 8-bit weights.

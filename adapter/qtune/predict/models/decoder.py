@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from qtune.predict.fields import Fields
-from qtune.predict.shapes import Module, ModuleKind
+from qtune.predict.models.fields import Fields
+from qtune.predict.models.shapes import Module, ModuleKind
 
 
 def linear(name: str, inputs: int, outputs: int, bias: bool = False) -> Module:

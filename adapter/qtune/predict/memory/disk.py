@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 
-from qtune.predict.optimizers import state_bytes
-from qtune.predict.setting import Setting
+from qtune.predict.memory.optimizers import state_bytes
+from qtune.predict.memory.setting import Setting
 
 _TOKENIZER = 75
 """Bytes of the tokenizer's files for each word: Qwen2.5's tokenizer.json, vocab.json and merges.txt are 11.4

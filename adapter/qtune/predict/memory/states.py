@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from qtune.predict.estimate import Part, Place
-from qtune.predict.optimizers import needs_whole_copies, on_demand, state_bytes
-from qtune.predict.setting import Setting
-from qtune.predict.weights import frozen_bytes, reference_bytes, reward_model_bytes
+from qtune.predict.memory.estimate import Part, Place
+from qtune.predict.memory.optimizers import needs_whole_copies, on_demand, state_bytes
+from qtune.predict.memory.setting import Setting
+from qtune.predict.memory.weights import frozen_bytes, reference_bytes, reward_model_bytes
 
 _REDUCE_BUCKET = 500_000_000  # elements; DeepSpeed's defaults
 _PREFETCH_BUCKET = 50_000_000

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from qtune.predict.decoder import Family, Sizes, attention, decoder, gated_mlp, linear, single
-from qtune.predict.fields import Fields
-from qtune.predict.shapes import Module
+from qtune.predict.models.decoder import Family, Sizes, attention, decoder, gated_mlp, linear, single
+from qtune.predict.models.fields import Fields
+from qtune.predict.models.shapes import Module
 
 
 def _chatglm_sizes(config: Fields) -> Sizes:

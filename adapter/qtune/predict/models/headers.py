@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from qtune.errors import QtuneError
-from qtune.predict.shapes import Shape
+from qtune.predict.models.shapes import Shape
 
 LARGEST_HEADER = 100_000_000
 """Bytes; safetensors itself takes no larger one."""

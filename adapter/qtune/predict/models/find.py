@@ -9,13 +9,13 @@ from typing import Any
 from qtune.config.model import local_model
 from qtune.errors import QtuneError
 from qtune.machine.hub import Hub, huggingface_cache, look_up, modelscope_cache, read_hub
-from qtune.predict import catalogue
-from qtune.predict.decoder import Sizes
-from qtune.predict.families import FAMILIES
-from qtune.predict.fields import Fields
-from qtune.predict.headers import read_directory, read_json
-from qtune.predict.shapes import Linear, Model, Module, Tensor
-from qtune.predict.stored_models import modules_of
+from qtune.predict.models import catalogue
+from qtune.predict.models.decoder import Sizes
+from qtune.predict.models.families import FAMILIES
+from qtune.predict.models.fields import Fields
+from qtune.predict.models.headers import read_directory, read_json
+from qtune.predict.models.shapes import Linear, Model, Module, Tensor
+from qtune.predict.models.stored import modules_of
 
 __all__ = ["Linear", "Model", "Module", "Tensor", "from_config", "load"]
 

@@ -1,0 +1,1 @@
+"""Which preset to take: by memory, then by speed."""

@@ -1,0 +1,1 @@
+"""What a training holds in memory and writes to disk, in bytes."""
