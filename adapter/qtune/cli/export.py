@@ -25,7 +25,7 @@ def export_command(
     run: RunArgument = None,
     output: Annotated[
         Path | None,
-        typer.Option("-o", "--output", metavar="DIR", help="Where to.  [default: exports/RUN]"),
+        typer.Option("-o", "--output", metavar="DIR", help="Where to; else exports/RUN."),
     ] = None,
     checkpoint: CheckpointOption = None,
     assignments: Annotated[
