@@ -172,6 +172,13 @@ def test_a_hubs_base_model_is_named_in_the_cards_front(here: Path, qtune: Comman
     assert asked(here, "hub")["infer_dtype"] == "bfloat16"
 
 
+def test_a_broken_template_is_told_before_anything_starts(here: Path, qtune: Command) -> None:
+    write_tree(here, {"templates/model_card.md.j2": "{{ nothing }}"})
+    write_tree(here, {"qtune.yaml": "presets: [.]\ntrain: {model_name_or_path: base, dataset: rows}\n"})
+    done = qtune("export", directory=here)
+    assert done.code == 2 and "model_card.md.j2" in done.err and "merging" not in done.err
+
+
 def test_data_that_changed_since_is_not_counted(here: Path, qtune: Command) -> None:
     write_tree(here, {"data/rows.jsonl": ROWS * 7})
     qtune("export", directory=here)

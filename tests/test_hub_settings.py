@@ -125,9 +125,3 @@ def test_every_child_gets_them(
     assert outcome.exit_code == 0
     lines = log.read_text().splitlines()
     assert {"USE_MODELSCOPE_HUB=1", "MODELSCOPE_ENDPOINT=https://ms.example", "HF_HUB_OFFLINE=1"} <= {*lines}
-
-
-def test_doctor_looks_at_the_projects_hub(project: Callable[..., Path], qtune: Callable[..., Result]) -> None:
-    root = project({"qtune.yaml": BLOCK + "hub: {offline: true}\n"})
-    printed = qtune("doctor", directory=root)
-    assert "not asked, since HF_HUB_OFFLINE is set" in printed.out

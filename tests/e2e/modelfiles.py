@@ -1,4 +1,4 @@
-"""For each of LLaMA-Factory's templates: its Modelfiles, and the prompts the library makes. JSON to stdout.
+"""Of each of LLaMA-Factory's templates: Modelfiles, and the library's prompts. JSON on stdout's last line.
 
 Called with a tokenizer's directory. An object by template's name: `modelfile` by whether ollama adds the BOS
 token, `library`, the library's own (null where it fails), and `prompts`, [messages, text] each.

@@ -121,6 +121,12 @@ def test_a_full_disk(project: Project, small_disk: Path) -> None:
     assert "one checkpoint takes" in stopped(project, "full")
 
 
+def test_the_hub_settings_of_the_project_count(project: Project) -> None:
+    with (project.root / "qtune.yaml").open("a") as settings:
+        settings.write("hub: {offline: true}\n")
+    assert "HF_HUB_OFFLINE is set" in lines(project, "lora", exit_code=0)["hub"]["says"]
+
+
 def test_a_disk_too_small_for_a_huge_model(project: Project) -> None:
     """The same without a mount: no disk holds ten trillion parameters in full."""
     tiny = project.root / "data" / "tiny-qwen2"

@@ -26,7 +26,7 @@ METHODS = {
     "dora": ("dora",),
     # its scale is alpha / sqrt(rank), which a merge may miss
     "rslora": ("lora", "-s", "use_rslora=true"),
-    "pissa": ("lora", "-s", "pissa_init=true", "-s", "pissa_convert=true"),
+    "pissa": ("lora", "-s", "lora_rank=8", "-s", "pissa_init=true", "-s", "pissa_convert=true"),
     "oft": ("lora", "-s", "finetuning_type=oft", "-s", "lora_rank=null", "-s", "lora_target=null"),
     "freeze": ("freeze",),
 }

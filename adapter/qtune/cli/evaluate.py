@@ -38,7 +38,7 @@ def eval_command(
     checkpoint: CheckpointOption = None,
     base: Annotated[
         bool | None,
-        typer.Option("--base/--no-base", help="The untouched model alone, or without it.  [default: both]"),
+        typer.Option("--base/--no-base", help="The untouched model alone, or without it; else both."),
     ] = None,
     loss_only: Annotated[
         bool, typer.Option("--loss-only", help="Loss and perplexity; generate no answers.")

@@ -25,7 +25,7 @@ def export_command(
     run: RunArgument = None,
     output: Annotated[
         Path | None,
-        typer.Option("-o", "--output", metavar="DIR", help="Where to.  [default: exports/RUN]"),
+        typer.Option("-o", "--output", metavar="DIR", help="Where to; else exports/RUN."),
     ] = None,
     checkpoint: CheckpointOption = None,
     assignments: Annotated[
@@ -64,7 +64,7 @@ def export_command(
     trained = find(project, run, checkpoint=checkpoint)
     planned = plan(trained, assignments or (), project.root)
     target = output.expanduser() if output is not None else project.root / DIRECTORY / _name(trained)
-    target = target.absolute()
+    target = target.resolve()
     require_target(target, planned, force=force)
     if planned.size is None:
         note("how large it will be is not known, so there may be too little room")

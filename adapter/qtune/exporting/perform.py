@@ -46,7 +46,7 @@ class Exported:
 
 def require_target(target: Path, plan: Plan, *, force: bool) -> None:
     """Raises QtuneError where `target` is taken, or its volume has no room for the export."""
-    if target.exists() and not (target.is_dir() and not any(target.iterdir())):
+    if os.path.lexists(target) and not (target.is_dir() and not any(target.iterdir())):
         if not force:
             fix = "give another with -o, or replace it with --force"
             raise QtuneError("exists already", where=_shown(target), fix=fix)
@@ -78,6 +78,7 @@ def export(
     beside the target; KeyboardInterrupt where a signal ended it.
     """
     process.find_program(CLI)
+    card.card(plan, None, project)  # a broken template is told before hours of work
     with _beside(target) as directory:
         work = _Work(plan, project, directory, say, show)
         made = work.model()
@@ -195,12 +196,12 @@ def _open_to_readers(directory: Path) -> None:
 
 def _put(made: Path, target: Path, before: Path) -> None:
     """Rename what was made to where it belongs; what stood there goes only once it does."""
-    if target.exists():
+    if os.path.lexists(target):
         target.replace(before)
     try:
         made.replace(target)
     except BaseException:
-        if before.exists():
+        if os.path.lexists(before):
             before.replace(target)
         raise
 

@@ -1,11 +1,11 @@
-"""ollama's Modelfile of an exported model: a request in JSON in the file named first, the Modelfile beside it.
+"""ollama's Modelfile of an exported model, asked for with JSON in the file named first.
 
 Request: LLaMA-Factory's arguments for the exported model, and `directory`, where it lies. LLaMA-Factory's
 export writes a Modelfile too, which is right for most templates and wrong for some: a system prompt stands
 before the first user turn where the training had it inside (Llama 2, Mistral, Gemma), the empty thoughts of
-`enable_thinking: false` are missing, a leading BOS token is doubled, and templates that name tokens (ChatGLM3,
-Yuan) end the export with an error. How ollama reads the file: ollama's parser/parser.go, template/template.go
-and convert/tokenizer.go.
+`enable_thinking: false` are missing, a leading BOS token is doubled, and templates that name tokens
+(ChatGLM3, Yuan) end the export with an error. How ollama reads the file: its parser/parser.go,
+template/template.go and convert/tokenizer.go.
 """
 
 from __future__ import annotations
