@@ -46,6 +46,19 @@ def environment(**more: str) -> dict[str, str]:
     return {**kept, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1", **more}
 
 
+def answer_alone(directory: Path, prompt: str) -> str:
+    """The answer of a process that knows of nothing but transformers, in a directory with nothing else."""
+    done = subprocess.run(
+        [sys.executable, str(Path(__file__).with_name("answer_alone.py")), str(directory), prompt],
+        cwd=directory,
+        env=environment(PYTHONPATH=""),
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.removesuffix("\n")
+
+
 class RunDirectory:
     """What a training wrote, read as often as it is asked for."""
 

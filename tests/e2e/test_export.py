@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from scratch import UNTIL_KNOWN, Project, environment
+from scratch import UNTIL_KNOWN, Project, answer_alone
 
 from qtune.exporting.comparison import Comparison
 
@@ -36,19 +36,6 @@ def first_row(project: Project) -> dict[str, str]:
     return json.loads((project.root / "data" / "demo.jsonl").read_text(encoding="utf-8").splitlines()[0])
 
 
-def alone(directory: Path, prompt: str) -> str:
-    """The answer of a process that knows of nothing but transformers, in a directory with nothing else."""
-    done = subprocess.run(
-        [sys.executable, str(HERE / "answer_alone.py"), str(directory), prompt],
-        cwd=directory,
-        env={**environment(), "PYTHONPATH": ""},
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout.removesuffix("\n")
-
-
 def test_a_model_trained_whole_still_knows_what_it_learned(knowing: Project, tmp_path: Path) -> None:
     target = tmp_path / "my model"
     done = knowing.qtune("export", "knows", "-o", str(target), "--json")
@@ -57,7 +44,7 @@ def test_a_model_trained_whole_still_knows_what_it_learned(knowing: Project, tmp
     check = Comparison(**told["check"])
     assert check.same == check.positions > 100 and check.largest_difference == 0.0
     row = first_row(knowing)
-    assert alone(target, row["instruction"]) == row["output"]
+    assert answer_alone(target, row["instruction"]) == row["output"]
 
 
 @pytest.fixture(scope="module")
@@ -78,7 +65,7 @@ def test_a_merged_adapter_answers_as_base_and_adapter_did(tuned: Project) -> Non
     row = first_row(tuned)
     answer = tuned.qtune("ask", "lora", row["instruction"], *GREEDY, "-s", "max_new_tokens=120")
     base = tuned.qtune("ask", "lora", row["instruction"], "--base", *GREEDY, "-s", "max_new_tokens=120")
-    merged = alone(tuned.root / "exports" / "lora", row["instruction"])
+    merged = answer_alone(tuned.root / "exports" / "lora", row["instruction"])
     assert merged + "\n" == answer.stdout != base.stdout
     card = (tuned.root / "exports" / "lora" / "README.md").read_text(encoding="utf-8")
     assert "| data | demo: 4 rows |" in card and "the same next token at" in card
@@ -158,7 +145,7 @@ def test_every_methods_export_chooses_as_it_did(project: Project, method: str) -
     assert check.typical_effect is None or check.typical_effect > 100 * check.typical_difference
     row = first_row(project)
     answer = project.qtune("ask", "run", row["instruction"], *GREEDY, "-s", "quantization_bit=null")
-    assert alone(project.root / "exports" / "run", row["instruction"]) + "\n" == answer.stdout
+    assert answer_alone(project.root / "exports" / "run", row["instruction"]) + "\n" == answer.stdout
 
 
 @pytest.mark.slow
