@@ -18,7 +18,7 @@ from qtune.exporting.comparison import Comparison
 
 HERE = Path(__file__).parent
 LIBRARY = HERE.parents[1] / "adapter" / "qtune" / "library"
-GREEDY = ("-s", "do_sample=false")
+GREEDY = ("-s", "do_sample=false", "-s", "max_new_tokens=120")
 # Adapters that move a model of random weights far within a few steps.
 STRONG = (*UNTIL_KNOWN, "-s", "num_train_epochs=20", "-s", 'save_strategy="no"', "-s", "plot_loss=false")
 METHODS = {
@@ -63,8 +63,8 @@ def test_a_merged_adapter_answers_as_base_and_adapter_did(tuned: Project) -> Non
     done = tuned.qtune("export", "lora", "--force")
     assert done.stdout == "exports/lora\n"
     row = first_row(tuned)
-    answer = tuned.qtune("ask", "lora", row["instruction"], *GREEDY, "-s", "max_new_tokens=120")
-    base = tuned.qtune("ask", "lora", row["instruction"], "--base", *GREEDY, "-s", "max_new_tokens=120")
+    answer = tuned.qtune("ask", "lora", row["instruction"], *GREEDY)
+    base = tuned.qtune("ask", "lora", row["instruction"], "--base", *GREEDY)
     merged = answer_alone(tuned.root / "exports" / "lora", row["instruction"])
     assert merged + "\n" == answer.stdout != base.stdout
     card = (tuned.root / "exports" / "lora" / "README.md").read_text(encoding="utf-8")
