@@ -143,6 +143,16 @@ def test_output_is_shown_and_kept_and_words_arrive_unsplit(
     assert "['train', 'a b', '$HOME; echo'] 1" in text and str(tmp_path) in text and "to stderr" in text
 
 
+def test_a_second_child_adds_to_the_log_and_shows_its_own_output_alone(
+    tmp_path: Path, stand_in: Callable[[str], None]
+) -> None:
+    shown: list[bytes] = []
+    for word in ("first", "second"):
+        stand_in(f"print({word!r})")
+        run(tmp_path, shown.append)
+    assert b"".join(shown) == b"first\nsecond\n" == (tmp_path / "train.log").read_bytes()
+
+
 def test_a_killed_child_has_its_signals_number(tmp_path: Path, stand_in: Callable[[str], None]) -> None:
     stand_in("import os, signal; os.kill(os.getpid(), signal.SIGKILL)")
     assert run(tmp_path).exit_code == -signal.SIGKILL

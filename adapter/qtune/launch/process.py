@@ -136,6 +136,7 @@ def run(plan: LaunchPlan, directory: Path, log: Path, show: Callable[[bytes], No
         _MARK: mark,
     }
     with log.open("ab") as output, log.open("rb") as shown, _signals() as received:
+        shown.seek(0, os.SEEK_END)  # a child before this one may have written to it
         child = subprocess.Popen(
             [str(program), *plan.argv[1:]],
             cwd=directory,
