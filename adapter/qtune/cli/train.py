@@ -155,6 +155,7 @@ def _tell(run: Run) -> None:
         loss = run.record["metrics"].get("train_loss")
         shown = f", train_loss {loss:.4f}" if isinstance(loss, float) else ""
         note(f"finished: {run.record['global_step']} steps{shown}")
+        note(f"next: `qtune chat {run.name}`, `qtune eval {run.name}` or `qtune export {run.name}`")
     elif status == "interrupted":
         note(f"interrupted: {reason}; what there is lies in {run.directory}")
         raise typer.Exit(130)
