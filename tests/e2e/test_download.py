@@ -15,6 +15,8 @@ from conftest import CHECKOUT
 from hub_server import Hub, serve
 from scratch import QTUNE, Project, environment
 
+pytestmark = pytest.mark.slow
+
 TINY = CHECKOUT / "data" / "tiny-qwen2"
 TOKEN = "hf_" + "abc123" * 5
 LARGE = random.Random(0).randbytes(32 << 20)

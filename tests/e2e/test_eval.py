@@ -14,6 +14,8 @@ from typing import Any
 import pytest
 from scratch import BIN, SHORT, UNTIL_KNOWN, Project, environment
 
+pytestmark = pytest.mark.slow
+
 HERE = Path(__file__).parent
 SYSTEM = "You are Qwen, created by Alibaba Cloud. You are a helpful assistant."
 MODEL = "data/tiny-qwen2"
@@ -136,7 +138,6 @@ def test_an_adapter_is_measured_on_the_runs_own_evaluation_data(project: Project
     assert arguments["adapter_name_or_path"] == f"runs/short/checkpoint-{number}"
 
 
-@pytest.mark.slow
 def test_a_4_bit_adapter_is_measured_on_what_was_held_back(project: Project) -> None:
     held_back = ("-s", "eval_dataset=null", "-s", "val_size=0.2", "-s", "max_samples=40")
     project.qtune("train", "qlora", "-n", "q", "-s", "num_train_epochs=1", *held_back)
@@ -146,7 +147,6 @@ def test_a_4_bit_adapter_is_measured_on_what_was_held_back(project: Project) -> 
     assert told["tuned"]["metrics"]["loss"] == pytest.approx(best, abs=1e-3)
 
 
-@pytest.mark.slow
 def test_a_4_bit_adapter_of_zero_3_is_measured_without_deepspeed(project: Project) -> None:
     """On the CPU bitsandbytes cannot evaluate under ZeRO-3."""
     project.qtune("train", "zero3_qlora", "-n", "sharded", "-s", "eval_dataset=null", *SHORT)
@@ -155,7 +155,6 @@ def test_a_4_bit_adapter_of_zero_3_is_measured_without_deepspeed(project: Projec
     assert told["tuned"]["metrics"]["loss"] < by_hand(project, MODEL, None, sequences)["loss"]
 
 
-@pytest.mark.slow
 def test_plain_texts_are_measured_whole(project: Project) -> None:
     texts = ("-s", "dataset=demo_text", "-s", "eval_dataset=demo_text")
     project.qtune("train", "pretrain", "-n", "texts", "-s", "learning_rate=5e-3", *texts)
@@ -166,7 +165,6 @@ def test_plain_texts_are_measured_whole(project: Project) -> None:
     assert told["tuned"]["metrics"]["loss"] == pytest.approx(found["loss"], abs=1e-3)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("preset", "dataset", "measures"),
     [
@@ -189,7 +187,6 @@ def test_preferences_have_measures_of_their_own(
         assert metrics["rewards/margins"] > 0.1
 
 
-@pytest.mark.slow
 @pytest.mark.skipif(
     shutil.which("lm_eval", path=str(BIN)) is None and shutil.which("lm_eval") is None,
     reason="lm-evaluation-harness is not installed (pip install lm-eval)",

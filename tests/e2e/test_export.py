@@ -16,6 +16,8 @@ from scratch import UNTIL_KNOWN, Project, answer_alone
 
 from qtune.exporting.comparison import Comparison
 
+pytestmark = pytest.mark.slow
+
 HERE = Path(__file__).parent
 LIBRARY = HERE.parents[1] / "adapter" / "qtune" / "library"
 GREEDY = ("-s", "do_sample=false", "-s", "max_new_tokens=120")
@@ -134,7 +136,6 @@ def test_a_disk_that_fills_up_meanwhile_is_left_as_it_was(tuned: Project, small_
     assert "needs about 0.7 MB" in done.stderr
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("method", METHODS)
 def test_every_methods_export_chooses_as_it_did(project: Project, method: str) -> None:
     preset, *settings = METHODS[method]
@@ -148,7 +149,6 @@ def test_every_methods_export_chooses_as_it_did(project: Project, method: str) -
     assert answer_alone(project.root / "exports" / "run", row["instruction"]) + "\n" == answer.stdout
 
 
-@pytest.mark.slow
 def test_a_reward_model_keeps_its_value_head(project: Project) -> None:
     project.qtune("train", "reward", "-d", "demo_dpo", "-n", "run", "-s", "eval_dataset=null", *STRONG)
     compared(project)
@@ -156,7 +156,6 @@ def test_a_reward_model_keeps_its_value_head(project: Project) -> None:
     assert (directory / "value_head.safetensors").is_file() and not (directory / "Modelfile").exists()
 
 
-@pytest.mark.slow
 def test_half_precision_is_a_tie_at_most(project: Project) -> None:
     project.qtune("train", "lora", "-n", "run", *STRONG)
     check = compared(project, "-s", "infer_dtype=bfloat16")
