@@ -369,18 +369,12 @@ def _demand(prepared: Prepared) -> Demand:
     """What the estimate says; nothing where the config is wrong, or nothing tells of the model's shapes."""
     from qtune.doctor.host import Demand
     from qtune.predict.memory.total import estimate
-    from qtune.predict.models.find import load
+    from qtune.predict.models.find import load_named
 
-    train = prepared.config.block("train")
     if prepared.errors:
         return Demand()
     try:
-        model = load(
-            train["model_name_or_path"],
-            prepared.project.root,
-            revision=train.get("model_revision", "main"),
-            cache_dir=train.get("cache_dir"),
-        )
+        model = load_named(prepared.config.block("train"), prepared.project.root)
     except QtuneError:
         return Demand()
     found = estimate(prepared.config, model, prepared.hardware)

@@ -33,7 +33,6 @@ _OF_A_TRAINING = {
     "val_size": 0.0,
 }
 _ON_A_CPU = {"do_train": True, "use_cpu": True, "report_to": "none"}
-_TAIL_LINES = 10
 
 
 @dataclass(frozen=True)
@@ -114,9 +113,7 @@ def preview(
         )
     if answer.exit_code != 0:
         lines = failures.lines_of(answer.error)
-        reason = failures.reason_in(lines, answer.exit_code or 0)
-        tail = "\n".join(f"  | {line}" for line in lines[-_TAIL_LINES:] if line)
-        raise ChildFailed(f"LLaMA-Factory fails on this: {reason}\n{tail}")
+        raise ChildFailed(failures.told("LLaMA-Factory fails on this", lines, answer.exit_code or 0))
     made = json.loads(answer.out)
     return [_sample(file, line, plain) for (file, line), plain in zip(places, made, strict=False)]
 

@@ -132,16 +132,12 @@ def _row(
 
 
 def _model(config: Config, project: Project, known: dict[str, Model]) -> Model:
-    from qtune.predict.models import find as models
+    from qtune.predict.models.find import load_named
 
     train = config.block("train")
-    name = train.get("model_name_or_path")
-    if not isinstance(name, str):
-        fix = "-m NAME, or model_name_or_path under `train:` in qtune.yaml"
-        raise QtuneError("no model is named", fix=fix)
+    name = str(train.get("model_name_or_path"))
     if name not in known:
-        revision, cache = train.get("model_revision", "main"), train.get("cache_dir")
-        known[name] = models.load(name, project.root, revision=revision, cache_dir=cache)
+        known[name] = load_named(train, project.root)
     return known[name]
 
 

@@ -108,16 +108,10 @@ def recommend_command(
 
 def _model(project: Project, layers: Sequence[Layer]) -> Model:
     """The model that qtune.yaml or the command line names: all candidates train that one."""
-    from qtune.predict.models import find as models
+    from qtune.predict.models.find import load_named
 
     given = merge("", [*filter(None, [project.layer]), *layers])
-    name = given.get("train", "model_name_or_path")
-    if not isinstance(name, str):
-        raise QtuneError(
-            "no model is named", fix="-m NAME, or model_name_or_path under `train:` in qtune.yaml"
-        )
-    revision = given.get("train", "model_revision", default="main")
-    return models.load(name, project.root, revision=revision, cache_dir=given.get("train", "cache_dir"))
+    return load_named(given.block("train"), project.root)
 
 
 def _room(project: Project, hardware: str | None) -> Room:

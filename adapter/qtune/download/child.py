@@ -19,7 +19,6 @@ from qtune.values import LaunchPlan
 _SCRIPT = Path(qtune.__file__).parent / "library" / "download.py"
 _MARK = b"@qtune "
 _KEPT = "what was fetched is kept: run it again to go on"
-_TAIL_LINES = 10
 _QUIET = {"HF_HUB_DISABLE_PROGRESS_BARS": "1", "HF_HUB_DISABLE_TELEMETRY": "1", "HF_HUB_ETAG_TIMEOUT": "30"}
 _LOG_IN = {"huggingface": "hf auth login", "modelscope": "modelscope login"}
 
@@ -55,9 +54,7 @@ def speak(request: Request, more: Mapping[str, Any], hear: Callable[[dict[str, A
         if refusals:
             raise _error(request, refusals[0]["error"], refusals[0]["detail"])
         if outcome.exit_code != 0:
-            lines = failures.tail(log)
-            tail = "\n".join(f"  | {line}" for line in lines[-_TAIL_LINES:] if line)
-            raise ChildFailed(f"the download failed: {failures.reason_in(lines, outcome.exit_code)}\n{tail}")
+            raise ChildFailed(failures.told("the download failed", failures.tail(log), outcome.exit_code))
 
 
 def _python() -> Path:

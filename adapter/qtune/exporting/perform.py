@@ -29,7 +29,6 @@ from qtune.values import Config, LaunchPlan
 
 DIRECTORY = "exports"
 _TEMPLATE = "export.yaml.j2"
-_TAIL_LINES = 10
 _VALUE_HEADS = ("value_head.safetensors", "value_head.bin")
 # The library's last step is a Modelfile, and it fails there for templates that name tokens (ChatGLM3, Yuan).
 _ONLY_THE_MODELFILE = "ValueError: Dict is not supported."
@@ -176,13 +175,11 @@ class _Work:
         with tempfile.TemporaryDirectory(prefix="qtune-") as name:
             log = Path(name) / "export.log"
             outcome = process.run(plan, self.project.root, log, self.show)
-            lines = [line for line in failures.tail(log) if line]
+            lines = failures.tail(log)
         if outcome.interrupted is not None:
             raise KeyboardInterrupt
         if outcome.exit_code != 0:
-            reason = failures.reason_in(lines, outcome.exit_code)
-            tail = "\n".join(f"  | {line}" for line in lines[-_TAIL_LINES:])
-            raise ChildFailed(f"the export failed: {reason}\n{tail}")
+            raise ChildFailed(failures.told("the export failed", lines, outcome.exit_code))
 
 
 def _open_to_readers(directory: Path) -> None:

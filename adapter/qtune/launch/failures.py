@@ -7,6 +7,7 @@ import signal
 from pathlib import Path
 
 _TAIL_BYTES = 200_000
+_TOLD_LINES = 10
 _ANSI = re.compile(r"\x1b\[[0-9;]*m")
 # `ValueError: …`, `torch.OutOfMemoryError: …`, with torchrun's `[rank0]: ` before it
 _ERROR = re.compile(
@@ -34,6 +35,13 @@ def lines_of(output: bytes) -> list[str]:
     """The lines of a program's output, as `tail` has them."""
     lines = _ANSI.sub("", output.decode("utf-8", errors="replace")).split("\n")
     return [line.rstrip("\r").rsplit("\r", 1)[-1].rstrip() for line in lines]
+
+
+def told(what: str, lines: list[str], exit_code: int) -> str:
+    """What failed and why, in one line, and the child's last lines below it."""
+    lines = [line for line in lines if line]
+    tail = "\n".join(f"  | {line}" for line in lines[-_TOLD_LINES:])
+    return f"{what}: {reason_in(lines, exit_code)}\n{tail}"
 
 
 def reason_of(log: Path, exit_code: int) -> str:

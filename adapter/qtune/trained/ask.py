@@ -12,8 +12,6 @@ from qtune.launch import failures, process
 from qtune.trained.children import environment, script
 from qtune.values import Config
 
-_TAIL_LINES = 10
-
 
 @dataclass(frozen=True)
 class Answer:
@@ -39,8 +37,6 @@ def ask(models: Sequence[Config], prompt: str, system: str | None, root: Path) -
     given = json.dumps(request).encode()
     answer = process.ask(script("ask.py"), environment(), given=given, directory=root)
     if answer.exit_code != 0:
-        lines = [line for line in failures.lines_of(answer.error) if line]
-        reason = failures.reason_in(lines, answer.exit_code or 0)
-        tail = "\n".join(f"  | {line}" for line in lines[-_TAIL_LINES:])
-        raise ChildFailed(f"LLaMA-Factory fails on this: {reason}\n{tail}")
+        lines = failures.lines_of(answer.error)
+        raise ChildFailed(failures.told("LLaMA-Factory fails on this", lines, answer.exit_code or 0))
     return [Answer(**made) for made in json.loads(answer.out)]

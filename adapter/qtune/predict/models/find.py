@@ -17,9 +17,18 @@ from qtune.predict.models.headers import read_directory, read_json
 from qtune.predict.models.shapes import Linear, Model, Module, Tensor
 from qtune.predict.models.stored import modules_of
 
-__all__ = ["Linear", "Model", "Module", "Tensor", "from_config", "load"]
+__all__ = ["Linear", "Model", "Module", "Tensor", "from_config", "load", "load_named"]
 
 _WHERE = "model_name_or_path"
+
+
+def load_named(train: Mapping[str, Any], root: Path) -> Model:
+    """The model that LLaMA-Factory's arguments name; raises QtuneError as `load`, and where none is named."""
+    name = train.get("model_name_or_path")
+    if not isinstance(name, str):
+        fix = "-m NAME, or model_name_or_path under `train:` in qtune.yaml"
+        raise QtuneError("no model is named", fix=fix)
+    return load(name, root, revision=train.get("model_revision", "main"), cache_dir=train.get("cache_dir"))
 
 
 def load(name: str, root: Path, *, revision: str = "main", cache_dir: str | None = None) -> Model:
