@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from trees import REPOSITORY, Result, write_tree
 
-from qtune import pipeline
+from qtune import pipeline, training
 from qtune.doctor import accelerators, config_line, host, hub, probe, stack, tools
 from qtune.doctor.host import Demand
 from qtune.doctor.line import Line
@@ -649,7 +649,7 @@ def test_doctor_says_what_check_would(
 def test_train_stops_on_what_is_certain_to_fail_before_it_writes_anything(
     qtune: Callable[..., Result], project: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pipeline, "require_launcher", lambda name: None)
+    monkeypatch.setattr(training, "require_launcher", lambda name: None)
     monkeypatch.setattr(
         pipeline, "preflight", lambda prepared: [Line("disk", "failure", "is full", "make room")]
     )
@@ -659,7 +659,7 @@ def test_train_stops_on_what_is_certain_to_fail_before_it_writes_anything(
         started.append(prepared.config.name)
         raise OSError("stand-in")
 
-    monkeypatch.setattr(pipeline, "launch", launch)
+    monkeypatch.setattr(training, "launch", launch)
     root = project()
     result = qtune("train", "lora", directory=root)
     assert result.code == 2 and "failure  disk  is full" in result.err and "fix: make room" in result.err
@@ -671,7 +671,7 @@ def test_train_stops_on_what_is_certain_to_fail_before_it_writes_anything(
 def test_force_goes_on_without_a_compiler_too(
     qtune: Callable[..., Result], project: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pipeline, "require_launcher", lambda name: None)
+    monkeypatch.setattr(training, "require_launcher", lambda name: None)
     monkeypatch.setattr(pipeline, "preflight", lambda prepared: [])
     monkeypatch.setattr("qtune.machine.stack.compiler", lambda: None)
     monkeypatch.setattr("qtune.machine.stack._has_module", lambda name: True)
@@ -681,7 +681,7 @@ def test_force_goes_on_without_a_compiler_too(
         started.append(prepared.config.name)
         raise OSError("stand-in")
 
-    monkeypatch.setattr(pipeline, "launch", launch)
+    monkeypatch.setattr(training, "launch", launch)
     root = project()
     options = ("--hardware", "cpu")
     result = qtune("train", "stage3", *options, directory=root)

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pytest
 from trees import REPOSITORY, ROWS, Result, write_tree
 
-from qtune import pipeline, runs
+from qtune import pipeline
 from qtune.config.project import find_project
 from qtune.config.resolve import overrides
 from qtune.errors import QtuneError
@@ -24,6 +24,7 @@ from qtune.evaluation.tokens import count
 from qtune.launch import process
 from qtune.machine.hardware import Hardware, parse_hardware
 from qtune.machine.stack import Stack
+from qtune.runs.record import start
 from qtune.trained.runs import find
 
 Make = Callable[..., Path]
@@ -73,7 +74,7 @@ def finished(
     directory = write_tree(root / "runs" / name, {"adapter_config.json": "{}"})
     weights = struct.pack("<Q", len(header)) + header + bytes(4)
     (directory / "adapter_model.safetensors").write_bytes(weights)
-    runs.start(directory, prepared.manifest, prepared.plan, None).end(status, 0, None)
+    start(directory, prepared.manifest, prepared.plan, None).end(status, 0, None)
     return directory
 
 

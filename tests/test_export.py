@@ -15,7 +15,7 @@ import pytest
 import yaml
 from trees import ROWS, TINY_MODEL, Result, files_below, write_tree
 
-from qtune import pipeline, runs
+from qtune import pipeline
 from qtune.config.project import find_project
 from qtune.config.resolve import overrides
 from qtune.errors import QtuneError
@@ -24,6 +24,7 @@ from qtune.exporting.comparison import Comparison
 from qtune.exporting.plan import plan
 from qtune.launch import process
 from qtune.machine.hardware import Hardware
+from qtune.runs.record import start
 from qtune.trained.runs import find
 
 Make = Callable[..., Path]
@@ -77,7 +78,7 @@ def finished(root: Path, name: str, preset: str = "lora", *settings: str, status
     weights = struct.pack("<Q", len(header)) + header + bytes(4)
     (directory / "adapter_model.safetensors").write_bytes(weights)
     steps = prepared.steps.total if prepared.steps else None
-    runs.start(directory, prepared.manifest, prepared.plan, steps).end(status, 0, None)
+    start(directory, prepared.manifest, prepared.plan, steps).end(status, 0, None)
     return directory
 
 

@@ -18,12 +18,13 @@ import psutil
 import pytest
 from trees import files_below
 
-from qtune import pipeline, runs
+from qtune import pipeline, training
 from qtune.config.project import find_project
 from qtune.launch import failures, process
 from qtune.launch.compiled import missing_operations
 from qtune.launch.plan import into, plan_launch
 from qtune.machine.hardware import Hardware, parse_hardware
+from qtune.runs.record import Run, claim
 from qtune.values import LaunchPlan, Layer, Origin, Value
 
 ORIGIN = Origin("test")
@@ -255,12 +256,12 @@ def test_the_reason_is_the_last_error_that_is_no_launchers(
 
 
 def test_a_name_in_use_gets_the_next_free_suffix(tmp_path: Path) -> None:
-    assert [runs.claim(tmp_path / "runs", "x").name for _ in range(3)] == ["x", "x-2", "x-3"]
+    assert [claim(tmp_path / "runs", "x").name for _ in range(3)] == ["x", "x-2", "x-3"]
 
 
 def test_two_claims_at_once_never_share_a_directory(tmp_path: Path) -> None:
     claimed: list[Path] = []
-    threads = [threading.Thread(target=lambda: claimed.append(runs.claim(tmp_path, "x"))) for _ in range(16)]
+    threads = [threading.Thread(target=lambda: claimed.append(claim(tmp_path, "x"))) for _ in range(16)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -268,10 +269,10 @@ def test_two_claims_at_once_never_share_a_directory(tmp_path: Path) -> None:
     assert len(set(claimed)) == 16
 
 
-def train(root: Path) -> runs.Run:
+def train(root: Path) -> Run:
     prepared = pipeline.prepare("lora", find_project(root), Hardware())
     pipeline.write(prepared)
-    return pipeline.launch(prepared, begin=lambda run: None, show=lambda output: None)
+    return training.launch(prepared, begin=lambda run: None, show=lambda output: None)
 
 
 def test_the_record_is_there_before_the_child_and_tells_how_it_ended(
@@ -327,5 +328,5 @@ def test_without_the_library_nothing_is_written(
     monkeypatch.setattr(process.sys, "executable", "/nowhere/python")
     monkeypatch.setenv("PATH", "/nowhere")
     with pytest.raises(Exception, match="not installed"):
-        pipeline.launch(prepared, begin=lambda run: None, show=lambda output: None)
+        training.launch(prepared, begin=lambda run: None, show=lambda output: None)
     assert files_below(root) == before

@@ -2,12 +2,11 @@
 
     layers → config → check → rendered files → launch → run record
 
-`prepare` goes as far as files' text and starts nothing; `write` puts them down; `launch` trains.
+`prepare` goes as far as files' text and starts nothing; `write` puts them down; `qtune.training` trains.
 """
 
 from __future__ import annotations
 
-import signal
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -16,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from qtune import manifest as manifests
-from qtune import resources, runs
+from qtune import resources
 from qtune.checks import check
 from qtune.config.auto import Known, auto_layer
 from qtune.config.kl import kl_layer
@@ -36,15 +35,14 @@ from qtune.data.registrations import (
 from qtune.data.sources import Source, sources_of
 from qtune.errors import QtuneError
 from qtune.files import leaves, read_yaml, write_atomic
-from qtune.launch import failures, process
-from qtune.launch.plan import CLI, into, plan_launch, with_tokens
+from qtune.launch import process
+from qtune.launch.plan import plan_launch
 from qtune.machine.hardware import Hardware
 from qtune.machine.hub import why_unreachable
 from qtune.machine.stack import Stack, installed_stack, version
 from qtune.manifest import Manifest
 from qtune.predict.steps import Steps, predict_steps
 from qtune.render import render
-from qtune.runs import Run
 from qtune.schema import DERIVED
 from qtune.templates import Templates
 from qtune.values import (
@@ -299,55 +297,6 @@ def stale_layers(prepared: Prepared) -> list[str]:
     return stale
 
 
-def require_launcher(name: str | None = None) -> None:
-    """Raises QtuneError, before anything is written, where no training can start here or under this name."""
-    if name is not None:
-        valid_name(name, "run")
-    process.find_program(CLI)
-
-
-def launch(
-    prepared: Prepared,
-    *,
-    name: str | None = None,
-    begin: Callable[[Run], None],
-    show: Callable[[bytes], None],
-) -> Run:
-    """Train what was written: claim a run, record it, run the child to its end, and record how that was.
-
-    name: of the run, where it is not the config's; one in use gets the next free suffix.
-    begin: called once the run is recorded, before the child starts; show: called with the child's output.
-    """
-    require_launcher(name)
-    root, runs_directory = prepared.project.root, Path(prepared.project.runs).expanduser()
-    tokens = _tokens(prepared)
-    directory = runs.claim(root / runs_directory, name or prepared.config.name)
-    plan = into(prepared.plan, f"{prepared.project.runs}/{directory.name}")
-    made = runs_directory / directory.name / "tokenized"
-    if tokens is not None:
-        plan = with_tokens(plan, tokens if tokenized.is_complete(root / tokens) else made.as_posix())
-    predicted = prepared.steps
-    run = runs.start(directory, prepared.manifest, plan, predicted.total if predicted else None)
-    try:
-        begin(run)
-        outcome = process.run(plan, prepared.project.root, run.log, show)
-    except BaseException as error:
-        run.end("failed", 1, str(error) or type(error).__name__)
-        raise
-    finally:
-        if tokens is not None:
-            tokenized.keep(root / made, root / tokens)
-    if outcome.interrupted is not None:
-        run.end("interrupted", outcome.exit_code, f"ended by {signal.Signals(outcome.interrupted).name}")
-    elif outcome.exit_code != 0:
-        run.end("failed", outcome.exit_code, failures.reason_of(run.log, outcome.exit_code))
-    elif (logged := runs.losses(directory)) and not any(logged):
-        run.end("failed", outcome.exit_code, "every logged loss is exactly 0: the model trained on nothing")
-    else:
-        run.end("finished", outcome.exit_code, None)
-    return run
-
-
 def _facts(prepared: Prepared) -> Facts:
     from qtune.doctor.facts import gather
     from qtune.doctor.needs import needs_of
@@ -383,17 +332,6 @@ def _demand(prepared: Prepared) -> Demand:
 
 def _rendered_name(name: str) -> str:
     return f"{RENDERED}/{name}"
-
-
-def _tokens(prepared: Prepared) -> str | None:
-    """Where its tokens belong, by the data and values as they are now; None where that is not qtune's."""
-    if not tokenized.is_automatic(prepared.config):
-        return None
-    directory = tokenized.tokens_directory(prepared.config, prepared.project)
-    if directory is None:
-        fix = f"render it again: `qtune render {prepared.config.name}`"
-        raise QtuneError("its data is no longer what tokenized_path: auto can follow", fix=fix)
-    return directory
 
 
 def _dataset_names(config: Config) -> list[str]:

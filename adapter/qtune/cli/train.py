@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from qtune import pipeline
+from qtune import pipeline, training
 from qtune.cli import doctor
 from qtune.cli.app import (
     DatasetOption,
@@ -29,7 +29,7 @@ from qtune.errors import QtuneError
 from qtune.launch.compiled import missing_operations
 from qtune.machine.stack import Stack, installed_stack
 from qtune.pipeline import Prepared
-from qtune.runs import Run
+from qtune.runs.record import Run
 
 _MOST_GROUPS = 4
 _FORCED = "going on all the same (--force)"
@@ -66,7 +66,7 @@ def train_command(
 
     Exit code 1 where the training failed, 2 where it could only fail, 130 where Ctrl-C ended it.
     """
-    pipeline.require_launcher(name)
+    training.require_launcher(name)
     project = here()
     layers = override_layers(model, dataset, assignments)
     rendered = pipeline.current(project)
@@ -91,7 +91,7 @@ def train_command(
         )
         _look(prepared, force=force)
         pipeline.write(prepared)
-    run = pipeline.launch(prepared, name=name, begin=lambda run: _announce(run, prepared), show=_show)
+    run = training.launch(prepared, name=name, begin=lambda run: _announce(run, prepared), show=_show)
     _tell(run)
 
 

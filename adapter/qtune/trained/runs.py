@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import json
-import os
 import platform
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from qtune import manifest as manifests
 from qtune.config.model import local_model
-from qtune.config.names import did_you_mean
 from qtune.config.project import Project
 from qtune.errors import QtuneError
 from qtune.predict.models.headers import read_directory, read_header, read_json
-from qtune.runs import RECORD
+from qtune.runs.checkpoints import INCOMPLETE, checkpoints
+from qtune.runs.find import directories, directory_of, is_alive, plain_record, shown
+from qtune.runs.record import RECORD
 from qtune.values import Config
 
 ADAPTED = ("lora", "oft")
@@ -28,7 +28,6 @@ _WEIGHTS = ("model.safetensors", "model.safetensors.index.json")
 _PISSA_CONVERTED = "pissa_converted"
 # Without it PEFT computes the rest of the base anew as it loads; with pissa_iter -1 that is exact.
 _PISSA_AT_RANDOM = "pissa_niter"
-_INCOMPLETE = "checkpoint-is-incomplete.txt"
 
 
 @dataclass(frozen=True)
@@ -89,19 +88,19 @@ def find(
         raise QtuneError(
             "does not go with --base, the model before any step", where="--checkpoint", fix="leave one out"
         )
-    directory = _newest(project) if name is None else _directory(project, name)
+    directory = _newest(project) if name is None else directory_of(project, name)
     record, config = _read(directory)
     if checkpoint is None and not base:
         _require_finished(directory, record)
     started_from = config.get("train", "model_name_or_path")
     if not isinstance(started_from, str):
-        raise QtuneError("does not say which model it trained", where=_shown(directory), fix=_TRAIN_AGAIN)
+        raise QtuneError("does not say which model it trained", where=shown(directory), fix=_TRAIN_AGAIN)
     weights = None if base else _weights(directory, checkpoint, config)
     if weights is None or _adapts(config):
         _require_base(project, directory, started_from)
         if config.get("train", "train_from_scratch"):
             what = "its base model was made at random, and never saved"
-            raise QtuneError(what, where=_shown(directory), fix="name a run that trained whole weights")
+            raise QtuneError(what, where=shown(directory), fix="name a run that trained whole weights")
     return Trained(
         directory.name,
         directory,
@@ -119,8 +118,8 @@ _TRAIN_AGAIN = "train it again, or name another run"
 def _newest(project: Project) -> Path:
     """The run that finished last; one that cannot be read is no candidate."""
     finished, newest_other = [], ("", "")
-    for directory in _runs(project):
-        record = _plain_record(directory)
+    for directory in directories(project):
+        record = plain_record(directory)
         if record.get("status") == "finished":
             finished.append((str(record.get("ended")), directory))
         else:
@@ -128,7 +127,7 @@ def _newest(project: Project) -> Path:
             newest_other = max(newest_other, (str(record.get("started", "")), f"`{directory.name}` {state}"))
     if finished:
         return max(finished)[1]
-    where = _shown(project.root / Path(project.runs).expanduser())
+    where = shown(project.root / Path(project.runs).expanduser())
     if newest_other[1]:
         raise QtuneError(
             f"no run has finished yet; {newest_other[1]}",
@@ -138,42 +137,10 @@ def _newest(project: Project) -> Path:
     raise QtuneError("there is no run yet", where=where, fix="train one: `qtune train`")
 
 
-def _directory(project: Project, name: str) -> Path:
-    directory = project.root / Path(project.runs).expanduser() / name
-    if "/" not in name and (directory / RECORD).is_file():
-        return directory
-    path = Path(name).expanduser().resolve()
-    if "/" in name and (path / RECORD).is_file():
-        return path
-    if directory.is_dir() or path.is_dir():
-        raise QtuneError(
-            f"has no {RECORD}, so nothing tells what was trained",
-            where=_shown(directory if directory.is_dir() else path),
-            fix="name a run of `qtune train`",
-        )
-    names = [run.name for run in _runs(project)]
-    listed = f"the runs here: {', '.join(sorted(names))}" if names else "train one: `qtune train`"
-    raise QtuneError(f"there is no run `{name}`", fix=did_you_mean(name, names) or listed)
-
-
-def _runs(project: Project) -> Iterator[Path]:
-    runs = project.root / Path(project.runs).expanduser()
-    if runs.is_dir():
-        yield from (path for path in runs.iterdir() if (path / RECORD).is_file())
-
-
-def _plain_record(directory: Path) -> Mapping[str, Any]:
-    try:
-        record = json.loads((directory / RECORD).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return record if isinstance(record, dict) else {}
-
-
 def _read(directory: Path) -> tuple[Mapping[str, Any], Config]:
     text = (directory / RECORD).read_text(encoding="utf-8", errors="replace")
     try:
-        config = manifests.from_text(text, _shown(directory / RECORD)).config
+        config = manifests.from_text(text, shown(directory / RECORD)).config
     except QtuneError as error:
         raise QtuneError(error.what, where=error.where, fix=_TRAIN_AGAIN) from None
     record: Mapping[str, Any] = json.loads(text)
@@ -192,34 +159,15 @@ def _require_finished(directory: Path, record: Mapping[str, Any]) -> None:
         reason = record.get("reason")
         what = f"is {status}" + (f": {reason}" if reason else "")
         fix = _TRAIN_AGAIN
-    raise QtuneError(what, where=_shown(directory), fix=f"{fix}; {newest}" if newest else fix)
+    raise QtuneError(what, where=shown(directory), fix=f"{fix}; {newest}" if newest else fix)
 
 
 def _running(record: Mapping[str, Any]) -> tuple[str, str]:
     pid, host = record.get("pid"), record.get("host")
-    if host == platform.node() and not _alive(pid):
+    if host == platform.node() and not is_alive(pid):
         return f"says that it is running, but its process {pid} is gone: it was killed", _TRAIN_AGAIN
     since = f"process {pid} on {host}, since {record.get('started')}"
     return f"is still training ({since})", "wait for its end, or name another run"
-
-
-def _alive(pid: Any) -> bool:
-    if not isinstance(pid, int) or pid <= 0:
-        return False
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True  # somebody else's
-    return True
-
-
-def checkpoints(directory: Path) -> list[int]:
-    """The steps of a run's complete checkpoints, in order."""
-    numbers = (path.name.removeprefix("checkpoint-") for path in directory.glob("checkpoint-*"))
-    steps = sorted(int(number) for number in numbers if number.isdecimal())
-    return [step for step in steps if not (directory / f"checkpoint-{step}" / _INCOMPLETE).exists()]
 
 
 def _weights(directory: Path, checkpoint: int | None, config: Config) -> Path:
@@ -230,13 +178,13 @@ def _weights(directory: Path, checkpoint: int | None, config: Config) -> Path:
         there = checkpoints(directory)
         if checkpoint not in there:
             fix = f"its checkpoints: {', '.join(map(str, there))}" if there else "leave --checkpoint out"
-            incomplete = (found / _INCOMPLETE).exists()
+            incomplete = (found / INCOMPLETE).exists()
             what = (
                 f"checkpoint {checkpoint} is half-written"
                 if incomplete
                 else f"has no checkpoint {checkpoint}"
             )
-            raise QtuneError(what, where=_shown(directory), fix=fix)
+            raise QtuneError(what, where=shown(directory), fix=fix)
     if not _adapts(config):
         _require_model(found)
         return found
@@ -248,7 +196,7 @@ def _weights(directory: Path, checkpoint: int | None, config: Config) -> Path:
         raise QtuneError(
             "its PiSSA adapter fits the rest of the base that the training computed with random numbers, "
             "and a second time that rest is another",
-            where=_shown(found),
+            where=shown(found),
             fix="train it with `-s pissa_convert=true`, and use its end result",
         )
     return found
@@ -265,7 +213,7 @@ def _require(directory: Path, *names: str) -> None:
     missing = [name for name in names if not (directory / name).is_file()]
     if missing:
         what = f"{' and '.join(missing)} {'is' if len(missing) == 1 else 'are'} missing"
-        raise QtuneError(what, where=_shown(directory), fix=_TRAIN_AGAIN)
+        raise QtuneError(what, where=shown(directory), fix=_TRAIN_AGAIN)
 
 
 def _sound(directory: Path, read: Any) -> None:
@@ -273,7 +221,7 @@ def _sound(directory: Path, read: Any) -> None:
     try:
         read()
     except QtuneError as error:
-        where = _shown(Path(error.where)) if error.where else _shown(directory)
+        where = shown(Path(error.where)) if error.where else shown(directory)
         raise QtuneError(error.what, where=where, fix=_TRAIN_AGAIN) from None
 
 
@@ -282,7 +230,7 @@ def _require_base(project: Project, run: Path, name: str) -> None:
     if directory is not None and not (directory / "config.json").is_file():
         raise QtuneError(
             f"its base model {name} is no longer there",
-            where=_shown(run),
+            where=shown(run),
             fix=f"put the model back to {directory}: what was trained is nothing without it",
         )
 
@@ -294,7 +242,3 @@ def _adapts(config: Config) -> bool:
 def _from_root(path: Path, root: Path) -> str:
     """`path` as a child that runs in the project's root may name it."""
     return path.relative_to(root).as_posix() if path.is_relative_to(root) else str(path)
-
-
-def _shown(path: Path) -> str:
-    return os.path.relpath(path)

@@ -1,0 +1,70 @@
+"""Which run a name means, and whether the process that its record names is still there."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from qtune.config.names import did_you_mean
+from qtune.config.project import Project
+from qtune.errors import QtuneError
+from qtune.runs.record import RECORD
+
+
+def directory_of(project: Project, name: str) -> Path:
+    """The directory of the run `name`, or of the run whose directory's path it is.
+
+    Raises QtuneError where there is none.
+    """
+    directory = project.root / Path(project.runs).expanduser() / name
+    if "/" not in name and (directory / RECORD).is_file():
+        return directory
+    path = Path(name).expanduser().resolve()
+    if "/" in name and (path / RECORD).is_file():
+        return path
+    if directory.is_dir() or path.is_dir():
+        raise QtuneError(
+            f"has no {RECORD}, so nothing tells what was trained",
+            where=shown(directory if directory.is_dir() else path),
+            fix="name a run of `qtune train`",
+        )
+    names = [run.name for run in directories(project)]
+    listed = f"the runs here: {', '.join(sorted(names))}" if names else "train one: `qtune train`"
+    raise QtuneError(f"there is no run `{name}`", fix=did_you_mean(name, names) or listed)
+
+
+def directories(project: Project) -> Iterator[Path]:
+    """Every run's directory."""
+    runs = project.root / Path(project.runs).expanduser()
+    if runs.is_dir():
+        yield from (path for path in runs.iterdir() if (path / RECORD).is_file())
+
+
+def plain_record(directory: Path) -> Mapping[str, Any]:
+    """What a run's record holds, nothing where it cannot be read."""
+    try:
+        record = json.loads((directory / RECORD).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return record if isinstance(record, dict) else {}
+
+
+def is_alive(pid: Any) -> bool:
+    """Whether a process of this machine has this number."""
+    if not isinstance(pid, int) or pid <= 0:
+        return False
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True  # somebody else's
+    return True
+
+
+def shown(path: Path) -> str:
+    """A path as a message names it: from the current directory."""
+    return os.path.relpath(path)
