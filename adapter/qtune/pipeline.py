@@ -102,8 +102,7 @@ class Prepared:
         if tokenized.is_automatic(self.config):
             train.pop("tokenized_path", None)  # made from this data, so of as many rows
         rows = count_training_rows(train, self.registrations)
-        processes = self.config.get("launch", "nproc_per_node", default=1)
-        return predict_steps(train, rows, processes) if rows is not None else None
+        return predict_steps(train, rows, self.config.processes) if rows is not None else None
 
     @property
     def sources(self) -> list[Source]:

@@ -116,12 +116,12 @@ def _row(
 
     config = pipeline.resolve(name, project, machine, layers)
     model = _model(config, project, {} if known is None else known)
-    processes = config.get("launch", "nproc_per_node", default=1)
     if known is not None:
         if reason := why_not_quantized(config, model):
             raise _Unsuitable(reason)
-        if not machine.is_cpu and isinstance(processes, int) and processes > machine.gpus:
-            raise _Unsuitable(f"it runs {processes} processes, one for each GPU, and there is {machine.gpus}")
+        here = config.nproc_per_node
+        if not machine.is_cpu and here > machine.gpus:
+            raise _Unsuitable(f"it runs {here} processes, one for each GPU, and there is {machine.gpus}")
     try:
         found = estimate(config, model, machine, free)
     except (TypeError, ValueError, OverflowError) as error:
