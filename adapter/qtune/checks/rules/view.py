@@ -24,8 +24,9 @@ class Rule:
 
     keys: the finding stands at one of them that the config sets, with `zero.` or `launch.` in front of keys
     of those blocks; when: whether the rule applies, or in words what it applies to, which message and fix
-    then name as {found}; message and fix may name arguments, as {stage}, and {processes}, {nproc_per_node} and {hardware};
-    source: the library's file and function that fails, or says so.
+    then name as {found}; message and fix may name arguments, as {stage}, and
+    {processes}, {nproc_per_node} and {hardware}; source: the library's file and function that fails, or says
+    so.
     """
 
     id: str
