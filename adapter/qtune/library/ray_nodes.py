@@ -99,12 +99,11 @@ class Node:
         return f"node {self.rank} ({self.host})"
 
     def show(self, output: bytes) -> None:
-        """Print whole lines, and each state of a progress bar, with the node before them."""
+        """Print it; of one among several whole lines, with its rank before them, and no line written over."""
         if self.prefix:
-            *lines, self.unfinished = (self.unfinished + output).replace(b"\r", b"\r\n").split(b"\n")
-            output = b"".join(
-                self.prefix + line + (b"" if line.endswith(b"\r") else b"\n") for line in lines
-            )
+            *lines, self.unfinished = (self.unfinished + output).split(b"\n")
+            last = (line.rstrip(b"\r").rsplit(b"\r", 1)[-1] for line in lines)
+            output = b"".join(self.prefix + line + b"\n" for line in last)
         sys.stdout.buffer.write(output)
         sys.stdout.buffer.flush()
 
@@ -131,7 +130,7 @@ def main() -> int:
             Node(rank, _actor(group, rank, arguments.resources), alone=len(bundles) == 1)
             for rank in range(len(bundles))
         ]
-        return _run(nodes, arguments.command, arguments.master_port, said)
+        return _run(nodes, arguments.command, said)
     finally:
         remove_placement_group(group)
         ray.shutdown()
@@ -142,7 +141,6 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--nnodes", type=int, required=True)
     parser.add_argument("--resources", type=json.loads, required=True, help="of each node's bundle, JSON")
     parser.add_argument("--ray_init_kwargs", type=json.loads, default={}, help="for ray.init, JSON")
-    parser.add_argument("--master_port", type=int, help="on node 0; any free one where it is not given")
     parser.add_argument("command", nargs=argparse.REMAINDER)
     return parser.parse_args()
 
@@ -231,9 +229,7 @@ def _actor(group: PlacementGroup, rank: int, resources: dict[str, float]) -> Any
     )
 
 
-def _run(
-    nodes: list[Node], command: list[str], master_port: int | None, said: queue.SimpleQueue[str]
-) -> int:
+def _run(nodes: list[Node], command: list[str], said: queue.SimpleQueue[str]) -> int:
     directory = str(Path.cwd())
     places = ray.get([node.actor.place.remote(directory) for node in nodes])
     for node, place in zip(nodes, places, strict=True):
@@ -245,7 +241,7 @@ def _run(
             )
     environment = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
     environment["MASTER_ADDR"] = places[0]["address"]
-    environment["MASTER_PORT"] = str(master_port or places[0]["port"])
+    environment.setdefault("MASTER_PORT", str(places[0]["port"]))
     started = [
         node.actor.start.remote(command, {**environment, "NODE_RANK": str(node.rank)}, directory)
         for node in nodes
