@@ -12,6 +12,7 @@ from qtune.cli.app import (
     DatasetOption,
     HardwareOption,
     JsonOption,
+    LauncherOption,
     ModelOption,
     SetOption,
     app,
@@ -49,6 +50,7 @@ def estimate_command(
     model: ModelOption = None,
     dataset: DatasetOption = None,
     assignments: SetOption = None,
+    launcher: LauncherOption = None,
     hardware: HardwareOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -64,7 +66,7 @@ def estimate_command(
     if every and preset is not None:
         raise QtuneError(f"--all takes no preset, and here is `{preset}`", fix="leave one of them out")
     project, machine = here(), hardware_from(hardware)
-    layers = override_layers(model, dataset, assignments)
+    layers = override_layers(model, dataset, assignments, launcher)
     free = _free_host(hardware)
     if not every:
         row = _row(preset or DEFAULT, project, machine, layers, free)

@@ -13,6 +13,7 @@ from qtune.cli import doctor
 from qtune.cli.app import (
     DatasetOption,
     HardwareOption,
+    LauncherOption,
     ModelOption,
     SetOption,
     app,
@@ -52,6 +53,7 @@ def train_command(
     model: ModelOption = None,
     dataset: DatasetOption = None,
     assignments: SetOption = None,
+    launcher: LauncherOption = None,
     hardware: HardwareOption = None,
     force: Annotated[
         bool, typer.Option("--force", help="Train although this machine or the data would fail it.")
@@ -68,7 +70,7 @@ def train_command(
     """
     training.require_launcher(name)
     project = here()
-    layers = override_layers(model, dataset, assignments)
+    layers = override_layers(model, dataset, assignments, launcher)
     rendered = pipeline.current(project)
     if preset is None and rendered is not None:
         if layers or hardware:
