@@ -714,6 +714,12 @@ _TWO_NODES = {"launch.nnodes": 2, "launch.master_addr": "10.0.0.1", "launch.mast
 _ELASTIC = {**_TWO_NODES, "launch.rdzv_id": "job", "launch.min_nnodes": 1, "launch.max_nnodes": 4}
 
 _LAUNCHING = [
+    Case(
+        "tokens-of-several-nodes",
+        {**_TWO_NODES, "tokenized_path": "no-tokens"},
+        {**_TWO_NODES, "tokenized_path": "auto"},
+        also_near={"tokenized_path": "no-tokens"},
+    ),
     Case("nodes-need-an-address", {"launch.nnodes": 2, "launch.master_addr": "10.0.0.1"}, _TWO_NODES),
     Case(
         "node-rank-below-nodes", {**_TWO_NODES, "launch.node_rank": 2}, {**_TWO_NODES, "launch.node_rank": 1}

@@ -25,7 +25,7 @@ FLOORS = [
     {"trained"},
     {"pipeline", "evaluation", "exporting"},
     {"training"},
-    {"compare", "candidates"},
+    {"compare", "candidates", "joining"},
     {"cli"},
     {"__main__"},
 ]

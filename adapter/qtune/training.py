@@ -44,7 +44,8 @@ def launch(
 ) -> Run:
     """Train what was written: claim a run, record it, run the child to its end, and record how that was.
 
-    name: of the run, where it is not the config's; one in use gets the next free suffix.
+    name: of the run, where it is not the config's; one in use gets the next free suffix, or is refused where
+    several nodes have to agree on it.
     command: qtune's own command line, and rows: how many each dataset has, both for the record.
     begin: called once the run is recorded, before the child starts; show: called with the child's output.
     """
@@ -52,7 +53,8 @@ def launch(
     project = prepared.project
     _tokens(prepared)  # what it refuses is refused before anything is written
     steps, found = prepared.steps, facts.gather(project.root, prepared.sources, rows or {})
-    directory = record.claim(project.root / Path(project.runs).expanduser(), name or prepared.config.name)
+    claim = record.claim if prepared.config.nnodes == 1 else record.claim_for_nodes
+    directory = claim(project.root / Path(project.runs).expanduser(), name or prepared.config.name)
     run = record.start(
         directory,
         prepared.manifest,

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from qtune import pipeline, training
+from qtune import joining, pipeline, training
 from qtune.cli import doctor
 from qtune.cli.app import (
     DatasetOption,
@@ -27,10 +27,13 @@ from qtune.cli.output import complain, note, report
 from qtune.cli.presets import stop_on_errors
 from qtune.config.presets import DEFAULT
 from qtune.errors import QtuneError
+from qtune.joining import Part
 from qtune.launch.compiled import missing_operations
 from qtune.machine.stack import Stack, installed_stack
 from qtune.pipeline import Prepared
 from qtune.runs.record import Run
+from qtune.training import Ended
+from qtune.values import Layer, Origin, Value
 
 _MOST_GROUPS = 4
 _FORCED = "going on all the same (--force)"
@@ -54,6 +57,14 @@ def train_command(
     dataset: DatasetOption = None,
     assignments: SetOption = None,
     launcher: LauncherOption = None,
+    node_rank: Annotated[
+        int | None,
+        typer.Option(
+            "--node-rank",
+            metavar="RANK",
+            help="Which of several nodes this one is, from 0 (launch.node_rank).",
+        ),
+    ] = None,
     hardware: HardwareOption = None,
     force: Annotated[
         bool, typer.Option("--force", help="Train although this machine or the data would fail it.")
@@ -66,11 +77,15 @@ def train_command(
 
     What `qtune doctor` can tell within a second is looked at first, then the data's rows.
 
+    Several nodes (launch.nnodes) run the same command each, with its --node-rank. Node 0 keeps the record,
+    the model and the log; each of the others its own part of the log, train-nodeRANK.log.
+
     Exit code 1 where the training failed, 2 where it could only fail, 130 where Ctrl-C ended it.
     """
     training.require_launcher(name)
     project = here()
     layers = override_layers(model, dataset, assignments, launcher)
+    node = _node_layers(node_rank)
     rendered = pipeline.current(project)
     if preset is None and rendered is not None:
         if layers or hardware:
@@ -78,7 +93,7 @@ def train_command(
             raise QtuneError(
                 "options change what is rendered, and nothing is rendered without a preset", fix=fix
             )
-        prepared = _suited(lambda stack: pipeline.read_rendered(project, rendered, stack), force=force)
+        prepared = _suited(lambda stack: pipeline.read_rendered(project, rendered, stack, node), force=force)
         changed = pipeline.stale_layers(prepared)
         if changed:
             note(f"note: {', '.join(changed)} changed since this was rendered; `qtune render` takes that in")
@@ -88,11 +103,16 @@ def train_command(
             note(f"nothing is rendered yet, and no preset named: taking `{DEFAULT}`")
         machine = hardware_from(hardware)
         prepared = _suited(
-            lambda stack: pipeline.prepare(preset or DEFAULT, project, machine, layers, stack=stack),
+            lambda stack: pipeline.prepare(
+                preset or DEFAULT, project, machine, [*layers, *node], stack=stack
+            ),
             force=force,
         )
         rows = _look(prepared, force=force)
         pipeline.write(prepared)
+    if prepared.config.get("launch", "node_rank", default=0) > 0:
+        _tell_part(*joining.join(prepared, name=name, begin=_announce_part, show=_show))
+        return
     run = training.launch(
         prepared,
         name=name,
@@ -102,6 +122,14 @@ def train_command(
         show=_show,
     )
     _tell(run)
+
+
+def _node_layers(node_rank: int | None) -> list[Layer]:
+    """It says where the training starts, and nothing of what is rendered."""
+    if node_rank is None:
+        return []
+    origin = Origin("--node-rank")
+    return [Layer(origin.layer, {("launch", "node_rank"): Value(node_rank, origin)})]
 
 
 def _suited(prepare: Callable[[Stack | None], Prepared], *, force: bool) -> Prepared:
@@ -150,9 +178,33 @@ def _announce(run: Run, prepared: Prepared) -> None:
     steps = prepared.steps
     if steps is not None:
         note(f"{steps.total} steps of {steps.effective_batch} rows (batch x processes x accumulation)")
+    config = prepared.config
+    if config.nnodes > 1:
+        place = f"{config.get('launch', 'master_addr')}:{config.get('launch', 'master_port')}"
+        others = "1" if config.nnodes == 2 else f"1 to {config.nnodes - 1}"
+        note(
+            f"node 0 of {config.nnodes}, waiting at {place} for node {others}: the same command there, with "
+            f"--name {run.name} and --node-rank"
+        )
     missing = missing_operations(prepared.config, prepared.hardware)
     if missing:
         note(f"DeepSpeed compiles {' and '.join(missing)} first: a few minutes without output, this once")
+
+
+def _announce_part(part: Part) -> None:
+    note(f"node {part.node_rank} of {part.nnodes}, joining {part.directory}; node 0 keeps the record")
+
+
+def _tell_part(part: Part, ended: Ended) -> None:
+    who = f"node {part.node_rank} of {part.nnodes}"
+    if ended.status == "finished":
+        note(f"{who}: finished; the model and the record are node 0's")
+    elif ended.status == "stopped":
+        note(f"{who}: stopped, {ended.reason}")
+        raise typer.Exit(130)
+    else:
+        complain(f"{who} failed: {ended.reason}\n  log: {part.log}")
+        raise typer.Exit(1)
 
 
 def _show(output: bytes) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-from qtune.doctor import accelerators, host, hub, stack, tools
+from qtune.doctor import accelerators, host, hub, nodes, stack, tools
 from qtune.doctor.facts import Facts
 from qtune.doctor.line import Line
 from qtune.doctor.probe import Part, Probe
@@ -45,6 +45,7 @@ def examine(
         host.shared_memory_line(facts.host, needs),
         host.open_files_line(facts.host),
         host.disk_line(facts.volume, facts.demand, facts.runs),
+        *([nodes.meeting_line(facts.meeting)] if facts.meeting else []),
         hub.hub_line(facts.hub, unreachable, needs, facts.cached),
         hub.model_line(facts.hub, needs, facts.cached),
         config_line(config, findings),
@@ -65,6 +66,7 @@ def preflight(facts: Facts, version: Callable[[str], str | None]) -> list[Line]:
         hub.model_line(facts.hub, needs, facts.cached),
         host.disk_line(facts.volume, facts.demand, facts.runs),
         host.memory_line(facts.host, facts.demand),
+        *([nodes.meeting_line(facts.meeting)] if facts.meeting else []),
     ]
     if needs.gpu:
         memory = accelerators.gpu_memory_line(facts.gpus, facts.demand.gpu)

@@ -68,6 +68,15 @@ def _lost_fsdp(view: View) -> bool:
 
 RULES = (
     Rule(
+        "tokens-of-several-nodes",
+        ("tokenized_path", "launch.nnodes"),
+        lambda view: view.config.nnodes > 1 and view["tokenized_path"] is not None,
+        "a node that finds tokens there waits for ever for one that does not",
+        "let all nodes share that directory, and make the tokens on one node first; or take it out",
+        "llamafactory/data/loader.py, get_dataset",
+        "warning",
+    ),
+    Rule(
         "nodes-need-an-address",
         ("launch.master_addr", "launch.master_port", "launch.nnodes"),
         _without_address,
