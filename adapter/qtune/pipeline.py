@@ -47,6 +47,7 @@ from qtune.schema import DERIVED
 from qtune.templates import Templates
 from qtune.values import (
     ACCELERATE,
+    JOB,
     TRAIN,
     ZERO,
     Config,
@@ -239,7 +240,7 @@ def write(prepared: Prepared) -> Path:
     directory = prepared.project.root / _rendered_name(prepared.config.name)
     for file in prepared.files:
         write_atomic(directory / file.name, file.text, executable=file.name.endswith(".sh"))
-    for name in {ZERO, ACCELERATE} - {file.name for file in prepared.files}:
+    for name in {ZERO, ACCELERATE, JOB} - {file.name for file in prepared.files}:
         (directory / name).unlink(missing_ok=True)
     write_atomic(directory / manifests.FILE, manifests.to_text(prepared.manifest))
     write_atomic(directory.parent / CURRENT, prepared.config.name + "\n")

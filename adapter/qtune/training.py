@@ -11,11 +11,12 @@ from typing import NamedTuple
 from qtune.config.names import valid_name
 from qtune.data import tokenized
 from qtune.errors import QtuneError
-from qtune.launch import failures, process
+from qtune.launch import failures, process, slurm
 from qtune.launch.plan import CLI, into, with_tokens
 from qtune.pipeline import Prepared
 from qtune.runs import facts, progress, record
 from qtune.runs.record import Run
+from qtune.values import CLUSTERS
 
 
 class Ended(NamedTuple):
@@ -53,7 +54,8 @@ def launch(
     project = prepared.project
     _tokens(prepared)  # what it refuses is refused before anything is written
     steps, found = prepared.steps, facts.gather(project.root, prepared.sources, rows or {})
-    claim = record.claim if prepared.config.nnodes == 1 else record.claim_for_nodes
+    agreed = prepared.config.nnodes > 1 and prepared.config.launcher not in CLUSTERS
+    claim = record.claim_for_nodes if agreed else record.claim
     directory = claim(project.root / Path(project.runs).expanduser(), name or prepared.config.name)
     run = record.start(
         directory,
@@ -76,6 +78,8 @@ def attempt(run: Run, prepared: Prepared, show: Callable[[bytes], None]) -> Ende
     made = f"{Path(runs).expanduser().as_posix()}/{run.name}/tokenized"
     if tokens is not None:
         plan = with_tokens(plan, tokens if tokenized.is_complete(root / tokens) else made)
+    if prepared.config.launcher == "slurm":
+        plan = slurm.on_nodes(plan, prepared.config.nnodes)
     run.begin_attempt(plan)
     try:
         outcome = process.run(plan, root, run.log, show)

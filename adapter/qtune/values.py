@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 KeyPath = tuple[str, ...]
@@ -162,6 +162,7 @@ class LaunchPlan:
     """What starts a training: the argument list and the variables added to the environment.
 
     files: those of the rendered directory that the launcher alone needs.
+    sbatch: the options of the Slurm job that argv has to run in, by their long names.
     has_supervisors: whether what argv starts runs a node supervisor (qtune.launch.node) on each node, and
     passes on to them what it reads from its own input.
     """
@@ -169,4 +170,5 @@ class LaunchPlan:
     argv: tuple[str, ...]
     environment: Mapping[str, str]
     files: tuple[str, ...] = ()
+    sbatch: Mapping[str, str | None] = field(default_factory=dict)
     has_supervisors: bool = False

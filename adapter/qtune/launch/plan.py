@@ -8,8 +8,9 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import PurePosixPath
 
+from qtune.launch.sbatch import sbatch_options
 from qtune.machine.hardware import Hardware
-from qtune.values import ACCELERATE, JOB, Config, LaunchPlan
+from qtune.values import ACCELERATE, Config, LaunchPlan
 
 CLI = "llamafactory-cli"
 # Of `launch`, what LLaMA-Factory's launcher reads as a variable where it is set, and hands to torchrun.
@@ -129,13 +130,14 @@ def _ray(config: Config, hardware: Hardware, train_yaml: str) -> LaunchPlan:
 
 def _slurm(config: Config, hardware: Hardware, train_yaml: str) -> LaunchPlan:
     """LLaMA-Factory's launcher on each node of a Slurm job, started by srun from within the job."""
-    options = [f"--nodes={config.nnodes}", f"--ntasks={config.nnodes}", "--kill-on-bad-exit=1"]
+    job = sbatch_options(config, hardware)
+    step = [f"--nodes={config.nnodes}", f"--ntasks={config.nnodes}", "--kill-on-bad-exit=1"]
     if config.nnodes > 1:
-        options.append("--label")
-    if (cores := config.get("launch", "slurm", "cpus-per-task")) is not None:
-        options.append(f"--cpus-per-task={cores}")  # of the job, which srun does not go by since Slurm 22.05
-    argv = ("srun", *options, "python3", "-P", "-m", "qtune.launch.slurm_node", CLI, "train", train_yaml)
-    return LaunchPlan(argv, _each_node(config), files=(JOB,), has_supervisors=True)
+        step.append("--label")
+    if "cpus-per-task" in job:
+        step.append(f"--cpus-per-task={job['cpus-per-task']}")  # srun does not go by the job's since 22.05
+    argv = ("srun", *step, "python3", "-P", "-m", "qtune.launch.slurm_node", CLI, "train", train_yaml)
+    return LaunchPlan(argv, _each_node(config), sbatch=job, has_supervisors=True)
 
 
 def _each_node(config: Config) -> dict[str, str]:

@@ -38,7 +38,7 @@ WORKER_SETTINGS = {"RAY_kill_child_processes_on_worker_exit": "0", "RAY_worker_n
 
 
 class Supervised:
-    """The actor: one node's supervisor. Its methods run in threads, so that `say` reaches it during `read`."""
+    """The actor: one node's supervisor. It has threads, so that `say` reaches it during `read`."""
 
     def place(self, directory: str) -> dict[str, Any]:
         """This node's address, a port that is free there, and whether it has `directory`."""

@@ -104,7 +104,10 @@ def launch_keys() -> Mapping[str, Argument]:
         _launch_key("min_nnodes", ("int",), None, "Fewest machines of an elastic job; needs rdzv_id."),
         _launch_key("max_nnodes", ("int",), None, "Most machines of an elastic job; needs rdzv_id."),
         _launch_key(
-            "ray_init_kwargs", ("dict",), None, "For ray.init, such as address: of a Ray cluster, if not here."
+            "ray_init_kwargs",
+            ("dict",),
+            None,
+            "For ray.init, such as address: of a Ray cluster not here.",
         ),
         _launch_key(
             "slurm", ("dict",), None, "Options of sbatch by their long names, such as partition: and time:."
