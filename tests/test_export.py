@@ -300,9 +300,9 @@ def test_nothing_merges_into_a_quantised_base(here: Path, qtune: Command) -> Non
 
 
 def test_an_unfinished_run_is_refused(here: Path, qtune: Command) -> None:
-    finished(here, "broken", status="interrupted")
+    finished(here, "broken", status="stopped")
     done = qtune("export", "broken", directory=here)
-    assert done.code == 2 and "is interrupted" in done.err
+    assert done.code == 2 and "is stopped" in done.err
     assert not (here / "exports").exists()
 
 
