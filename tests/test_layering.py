@@ -26,6 +26,7 @@ FLOORS = [
     {"pipeline", "evaluation", "exporting"},
     {"training"},
     {"compare", "candidates", "joining"},
+    {"resuming"},
     {"cli"},
     {"__main__"},
 ]
