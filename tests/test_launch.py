@@ -284,7 +284,7 @@ def test_the_record_is_there_before_the_child_and_tells_how_it_ended(
         directory = pathlib.Path(sys.argv[-1].partition("=")[2])
         assert json.loads((directory / "qtune.json").read_text())["status"] == "running"
         (directory / "all_results.json").write_text('{"train_loss": 1.5}')
-        (directory / "trainer_state.json").write_text('{"global_step": 6}')
+        (directory / "trainer_state.json").write_text('{"global_step": 6, "max_steps": 6}')
         (directory / "trainer_log.jsonl").write_text('{"loss": 1.5}')
         """
     )
@@ -294,7 +294,9 @@ def test_the_record_is_there_before_the_child_and_tells_how_it_ended(
     assert (record["status"], record["exit_code"], record["global_step"]) == ("finished", 0, 6)
     assert record["metrics"] == {"train_loss": 1.5}
     assert record["predicted_steps"] == 6
-    assert record["command"][-1] == "output_dir=runs/lora"
+    [attempt] = record["attempts"]
+    assert attempt["command"][-1] == "output_dir=runs/lora"
+    assert (attempt["status"], attempt["exit_code"], attempt["global_step"]) == ("finished", 0, 6)
     assert {layer["name"] for layer in record["layers"]} >= {"base", "lora", "project"}
     assert train(root).directory.name == "lora-2"
 
