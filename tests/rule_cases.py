@@ -40,7 +40,7 @@ def lacking(*modules: str) -> Stack:
 
 @dataclass(frozen=True)
 class Case:
-    """Settings over the `lora` preset, with which `rule` fires alone, and others with which nothing does.
+    """Settings over a preset, with which `rule` fires alone, and others with which nothing does.
 
     hardware and stack: of both, other_hardware and other_stack: of the near one where it differs there only.
     """
@@ -53,6 +53,7 @@ class Case:
     other_hardware: str | Hardware | None = None
     other_stack: Stack | None = None
     also_near: Settings = field(default_factory=dict)
+    preset: str = "lora"
 
 
 def _packages() -> list[Case]:
@@ -709,7 +710,50 @@ _MACHINE = [
     ),
 ]
 
-CASES = [*_METHOD, *_STAGES, *_TRAINER, *_ranges(), *_DEEPSPEED, *_MACHINE, *_packages()]
+_TWO_NODES = {"launch.nnodes": 2, "launch.master_addr": "10.0.0.1", "launch.master_port": 29500}
+_ELASTIC = {**_TWO_NODES, "launch.rdzv_id": "job", "launch.min_nnodes": 1, "launch.max_nnodes": 4}
+
+_LAUNCHING = [
+    Case("nodes-need-an-address", {"launch.nnodes": 2, "launch.master_addr": "10.0.0.1"}, _TWO_NODES),
+    Case(
+        "node-rank-below-nodes", {**_TWO_NODES, "launch.node_rank": 2}, {**_TWO_NODES, "launch.node_rank": 1}
+    ),
+    Case("master-port-range", {"launch.master_port": 65536}, {"launch.master_port": 65535}),
+    Case(
+        "launcher-words-without-spaces",
+        {**_TWO_NODES, "launch.master_addr": "node 0"},
+        {**_TWO_NODES, "launch.master_addr": "node-0"},
+    ),
+    Case("rdzv-conf-is-pairs", {"launch.rdzv_conf": "timeout"}, {"launch.rdzv_conf": "timeout=60"}),
+    Case(
+        "local-is-one-process",
+        {"launch.launcher": "local", "launch.nproc_per_node": 2, "ddp_backend": "gloo"},
+        {"launch.launcher": "local", "ddp_backend": None},
+        hardware="cpu",
+    ),
+    Case("local-without-deepspeed", {**_ZERO2, "launch.launcher": "local"}, {"launch.launcher": "local"}),
+    Case(
+        "fsdp-needs-accelerate",
+        {"launch.launcher": "torchrun"},
+        {"launch.launcher": "accelerate"},
+        hardware="2x24GB",
+        preset="fsdp_qlora",
+    ),
+    Case(
+        "elastic-needs-rdzv-id",
+        {"launch.max_restarts": 3},
+        {"launch.max_restarts": 3, "launch.rdzv_id": "job"},
+    ),
+    Case("elastic-nodes-range", {**_ELASTIC, "launch.min_nnodes": 3}, _ELASTIC),
+    Case(
+        "accelerate-is-not-elastic",
+        {"launch.launcher": "accelerate", "launch.max_restarts": 3},
+        {"launch.launcher": "accelerate"},
+        hardware="2x24GB",
+    ),
+]
+
+CASES = [*_METHOD, *_STAGES, *_TRAINER, *_ranges(), *_DEEPSPEED, *_LAUNCHING, *_MACHINE, *_packages()]
 
 _PAIR = [{"instruction": "say", "chosen": "yes", "rejected": "no"}] * 10
 _CHAT = [
@@ -768,6 +812,10 @@ def hardware_of(hardware: str | Hardware) -> Hardware:
 
 
 def examine(
-    project: Project, settings: Settings, hardware: str | Hardware, stack: Stack | None = None
+    project: Project,
+    settings: Settings,
+    hardware: str | Hardware,
+    stack: Stack | None = None,
+    preset: str = "lora",
 ) -> Prepared:
-    return pipeline.examine("lora", project, hardware_of(hardware), [settings_layer(settings)], stack=stack)
+    return pipeline.examine(preset, project, hardware_of(hardware), [settings_layer(settings)], stack=stack)

@@ -74,7 +74,7 @@ def finished(
     directory = write_tree(root / "runs" / name, {"adapter_config.json": "{}"})
     weights = struct.pack("<Q", len(header)) + header + bytes(4)
     (directory / "adapter_model.safetensors").write_bytes(weights)
-    start(directory, prepared.manifest, prepared.plan, None).end(status, 0, None)
+    start(directory, prepared.manifest).end(status, 0, None)
     return directory
 
 

@@ -78,7 +78,7 @@ def finished(root: Path, name: str, preset: str = "lora", *settings: str, status
     weights = struct.pack("<Q", len(header)) + header + bytes(4)
     (directory / "adapter_model.safetensors").write_bytes(weights)
     steps = prepared.steps.total if prepared.steps else None
-    start(directory, prepared.manifest, prepared.plan, steps).end(status, 0, None)
+    start(directory, prepared.manifest, predicted_steps=steps).end(status, 0, None)
     return directory
 
 

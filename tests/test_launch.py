@@ -294,7 +294,9 @@ def test_the_record_is_there_before_the_child_and_tells_how_it_ended(
     assert (record["status"], record["exit_code"], record["global_step"]) == ("finished", 0, 6)
     assert record["metrics"] == {"train_loss": 1.5}
     assert record["predicted_steps"] == 6
-    assert record["command"][-1] == "output_dir=runs/lora"
+    [attempt] = record["attempts"]
+    assert attempt["command"][-1] == "output_dir=runs/lora"
+    assert (attempt["status"], attempt["exit_code"], attempt["global_step"]) == ("finished", 0, 6)
     assert {layer["name"] for layer in record["layers"]} >= {"base", "lora", "project"}
     assert train(root).directory.name == "lora-2"
 

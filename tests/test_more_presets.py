@@ -168,8 +168,8 @@ def test_a_switch_from_accelerate_removes_its_file(project: Callable[..., Path])
 
 
 def test_an_unknown_launcher_is_refused(qtune: Callable[..., Result], project: Callable[..., Path]) -> None:
-    result = qtune("check", "lora", "-s", "launch.launcher=torchrun", directory=project())
-    assert result.code == 2 and "accepted: auto, accelerate" in result.err
+    result = qtune("check", "lora", "-s", "launch.launcher=mpirun", directory=project())
+    assert result.code == 2 and "accepted: auto, local, torchrun, accelerate" in result.err
 
 
 # --- the catalogue

@@ -28,14 +28,18 @@ def rules(tmp_path_factory: pytest.TempPathFactory) -> Project:
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.rule)
 def test_a_rule_fires_alone_on_its_config_and_not_on_the_near_one(rules: Project, case: Case) -> None:
-    fired = examine(rules, case.fires, case.hardware, case.stack).findings
+    fired = examine(rules, case.fires, case.hardware, case.stack, case.preset).findings
     assert [finding.rule for finding in fired] == [case.rule], [str(finding) for finding in fired]
     (finding,) = fired
     assert finding.message and finding.fix and finding.source
     assert "{" not in finding.message + finding.fix.replace("{kto_tag", "")
     for near in (case.near, case.also_near):
         found = examine(
-            rules, near, case.other_hardware or case.hardware, case.other_stack or case.stack
+            rules,
+            near,
+            case.other_hardware or case.hardware,
+            case.other_stack or case.stack,
+            case.preset,
         ).findings
         assert found == (), [str(finding) for finding in found]
 

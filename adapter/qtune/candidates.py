@@ -121,7 +121,7 @@ def why_not_quantized(config: Config, model: Model) -> str:
     train = config.block("train")
     if train.get("finetuning_type", "lora") not in ("lora", "oft"):
         return f"the model's weights are quantised ({model.quantization}) and can only carry an adapter"
-    if config.get("zero", "stage") == 3 or config.get("launch", "launcher") == "accelerate":
+    if config.get("zero", "stage") == 3 or config.launcher == "accelerate":
         return f"ZeRO-3 and FSDP cannot shard {model.quantization} weights"
     if train.get("quantization_bit") is not None:
         return f"the model's weights are quantised already ({model.quantization})"

@@ -67,6 +67,7 @@ if TYPE_CHECKING:
 RENDERED = "rendered"
 CURRENT = "current"
 _HUB_SECONDS = 3.0
+_NODE_RANK = ("launch", "node_rank")
 
 
 @dataclass(frozen=True)
@@ -102,8 +103,7 @@ class Prepared:
         if tokenized.is_automatic(self.config):
             train.pop("tokenized_path", None)  # made from this data, so of as many rows
         rows = count_training_rows(train, self.registrations)
-        processes = self.config.get("launch", "nproc_per_node", default=1)
-        return predict_steps(train, rows, processes) if rows is not None else None
+        return predict_steps(train, rows, self.config.processes) if rows is not None else None
 
     @property
     def sources(self) -> list[Source]:
@@ -112,7 +112,7 @@ class Prepared:
 
     @property
     def manifest(self) -> Manifest:
-        return manifests.make(self.config, self.hardware, self.files)
+        return manifests.make(_for_all_nodes(self.config), self.hardware, self.files)
 
 
 def resolve(
@@ -189,7 +189,7 @@ def prepare(
         config,
         {name: complete_entry(registrations[name], directory) for name in _dataset_names(config)},
         hardware,
-        prepared.plan,
+        replace(prepared, config=_for_all_nodes(config)).plan,
         templates=templates,
         directory=_rendered_name(config.name),
         # apart from qtune's own runs, which a second run by hand would otherwise continue and overwrite
@@ -328,6 +328,13 @@ def _demand(prepared: Prepared) -> Demand:
         return Demand()
     found = estimate(prepared.config, model, prepared.hardware)
     return Demand(found.gpu.expected, found.host.expected, found.checkpoint, found.disk)
+
+
+def _for_all_nodes(config: Config) -> Config:
+    """Without `launch.node_rank`, so that every node renders the same files."""
+    values = {path: value for path, value in config.values.items() if path != _NODE_RANK}
+    layers = tuple(layer for layer in config.layers if layer.file or set(layer.values) != {_NODE_RANK})
+    return replace(config, values=values, layers=layers)
 
 
 def _rendered_name(name: str) -> str:

@@ -115,6 +115,9 @@ def render(
         "environment": plan.environment,
         "hub": hub or {},
         "argv": plan.argv,
+        "nnodes": config.nnodes,
+        "master_addr": config.get("launch", "master_addr"),
+        "master_port": config.get("launch", "master_port"),
         "accelerate": _accelerate_values(config, hardware),
     }
     files = [RenderedFile(TRAIN, render_arguments("train.yaml.j2", train, templates, context))]
@@ -171,11 +174,18 @@ def arguments_of(config: Config) -> dict[str, Value]:
 def _accelerate_values(config: Config, hardware: Hardware) -> dict[str, Any]:
     """What accelerate's own file says of the processes, as train.yaml says it to the trainer."""
     precision = next((name for name in ("bf16", "fp16") if config.get("train", name)), "no")
-    return {
-        "num_processes": config.get("launch", "nproc_per_node", default=1),
+    values: dict[str, Any] = {
+        "num_processes": config.processes,
         "mixed_precision": precision,
         "use_cpu": hardware.is_cpu,
+        "num_machines": config.nnodes,
+        "machine_rank": 0,  # the command line has each node's own
+        # 0 for any free one: two trainings on one machine do not meet
+        "main_process_port": config.get("launch", "master_port", default=0),
     }
+    if config.nnodes > 1:
+        values["main_process_ip"] = config.get("launch", "master_addr")
+    return values
 
 
 def _json(place: str, text: str) -> dict[str, Any]:

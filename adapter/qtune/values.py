@@ -97,6 +97,28 @@ class Config:
         """DeepSpeed is on exactly where `zero.stage` is 1, 2 or 3; stage 0 is DeepSpeed's own 'off'."""
         return bool(self.get("zero", "stage"))
 
+    @property
+    def launcher(self) -> str:
+        return str(self.get("launch", "launcher", default="auto"))
+
+    @property
+    def nnodes(self) -> int:
+        return self._count("nnodes")
+
+    @property
+    def nproc_per_node(self) -> int:
+        return self._count("nproc_per_node")
+
+    @property
+    def processes(self) -> int:
+        """The training processes of all nodes: torchrun's world size."""
+        return self.nnodes * self.nproc_per_node
+
+    def _count(self, key: str) -> int:
+        """1 where nothing is set, or no number of which there could be so many."""
+        value = self.get("launch", key, default=1)
+        return value if isinstance(value, int) and value > 0 else 1
+
 
 @dataclass(frozen=True, slots=True)
 class Finding:

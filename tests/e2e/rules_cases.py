@@ -23,8 +23,8 @@ def main() -> None:
     project, here = rules_project(Path(sys.argv[1])), installed_stack()
     asked = []
     for case in CASES:
-        fires = examine(project, case.fires, case.hardware, here)
-        near = examine(project, case.near, case.other_hardware or case.hardware, here)
+        fires = examine(project, case.fires, case.hardware, here, case.preset)
+        near = examine(project, case.near, case.other_hardware or case.hardware, here, case.preset)
         asked += [(case.rule, "fires", fires), (case.rule, "near", near)]
     answers: dict[str, dict[str, Any]] = {case.rule: {} for case in CASES}
     for rule, which, prepared in sorted(asked, key=lambda item: rules_library.distributed(item[2])):

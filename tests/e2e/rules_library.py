@@ -49,8 +49,8 @@ def refusal(prepared: Prepared) -> BaseException | None:
 def distributed(prepared: Prepared) -> bool:
     """Whether torchrun starts it (llamafactory/launcher.py, launch)."""
     config = prepared.config
-    processes = config.get("launch", "nproc_per_node", default=1)
-    return config.uses_zero or processes > 1 or prepared.hardware.gpus > 1
+    asked = config.launcher not in ("auto", "local")
+    return asked or config.uses_zero or config.processes > 1 or prepared.hardware.gpus > 1
 
 
 def parse(root: Path, file: str, hardware: Hardware, torchrun: bool) -> BaseException | None:

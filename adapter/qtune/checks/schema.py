@@ -32,6 +32,7 @@ _OWNED = {
 # Numbers of things of which there must be one; the steps and processes are computed from them.
 _COUNTS = (
     ("launch", "nproc_per_node"),
+    ("launch", "nnodes"),
     ("train", "per_device_train_batch_size"),
     ("train", "gradient_accumulation_steps"),
     ("train", "cutoff_len"),

@@ -10,12 +10,13 @@ import typer
 from typer.core import TyperGroup
 
 from qtune import __version__
-from qtune.cli.complete import assignments, dataset_names, preset_names
+from qtune.cli.complete import assignments, dataset_names, launchers, preset_names
 from qtune.config.project import Project, find_project
 from qtune.config.resolve import overrides
 from qtune.machine.hardware import Hardware, detect_hardware, parse_hardware
 from qtune.machine.hub import set_variables
 from qtune.machine.stack import Stack, installed_stack
+from qtune.schema import LAUNCHERS
 from qtune.values import KeyPath, Layer, Origin, Value
 
 _STORY = (
@@ -90,6 +91,14 @@ SetOption = Annotated[
         autocompletion=assignments,
     ),
 ]
+LauncherOption = Annotated[
+    str | None,
+    typer.Option(
+        "--launcher",
+        help=f"What starts the processes: {', '.join(LAUNCHERS)} (launch.launcher).",
+        autocompletion=launchers,
+    ),
+]
 HardwareOption = Annotated[
     str | None,
     typer.Option("--hardware", help="Decide `auto` for cpu, 1x24GB, 8x80GB, … instead of for this machine."),
@@ -132,11 +141,17 @@ def stack_from(option: str | None) -> Stack | None:
     return installed_stack() if option is None else None
 
 
-def override_layers(model: str | None, dataset: str | None, assignments: list[str] | None) -> list[Layer]:
-    """The command line's values: --model and --dataset, then --set, which wins over them."""
-    given = (("model_name_or_path", model, "--model"), ("dataset", dataset, "--dataset"))
+def override_layers(
+    model: str | None, dataset: str | None, assignments: list[str] | None, launcher: str | None = None
+) -> list[Layer]:
+    """The command line's values: --model, --dataset and --launcher, then --set, which wins over them."""
+    given = (
+        ("train", "model_name_or_path", model, "--model"),
+        ("train", "dataset", dataset, "--dataset"),
+        ("launch", "launcher", launcher, "--launcher"),
+    )
     values: dict[KeyPath, Value] = {
-        ("train", key): Value(value, Origin(option)) for key, value, option in given if value is not None
+        (block, key): Value(value, Origin(option)) for block, key, value, option in given if value is not None
     }
     layers = [Layer("options", values)] if values else []
     return [*layers, overrides(assignments)] if assignments else layers

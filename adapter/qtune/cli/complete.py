@@ -8,7 +8,7 @@ from pathlib import Path
 from qtune.config.presets import BLOCKS
 from qtune.config.project import Project, find_project
 from qtune.data.registrations import read_registrations
-from qtune.schema import known_keys
+from qtune.schema import LAUNCHERS, known_keys
 
 Completer = Callable[[str], list[str]]
 
@@ -51,6 +51,10 @@ def dataset_names(incomplete: str) -> list[str]:
 def assignments(incomplete: str) -> list[str]:
     """`KEY=` for --set."""
     return [] if "=" in incomplete else [f"{name}=" for name in argument_names(incomplete)]
+
+
+def launchers(incomplete: str) -> list[str]:
+    return [name for name in LAUNCHERS if name.startswith(incomplete)]
 
 
 def sides(incomplete: str) -> list[str]:

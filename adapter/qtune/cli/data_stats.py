@@ -100,7 +100,7 @@ def _steps(config: Config, registration: Registration, found: Statistics) -> dic
     train = config.block("train")
     drawn = registration.entry.get("num_samples") or found.rows
     rows = min(drawn, train.get("max_samples") or drawn)
-    processes = config.get("launch", "nproc_per_node", default=1)
+    processes = config.processes
     # whatever shares sequences is counted here in sequences
     plain = {**train, "packing": False, "neat_packing": False, "stage": "sft"}
     packed = found.padding.sequences
@@ -213,7 +213,7 @@ def _packing(found: Statistics) -> str:
 
 def _planned(planned: Steps, config: Config, packing: bool) -> str:
     train = config.block("train")
-    processes = config.get("launch", "nproc_per_node", default=1)
+    processes = config.processes
     unit = "packed sequences" if packing else "rows"
     length = (
         f"max_steps {planned.total:,}"

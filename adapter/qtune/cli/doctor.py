@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from qtune import pipeline
-from qtune.cli.app import JsonOption, ModelOption, SetOption, app, here, override_layers
+from qtune.cli.app import JsonOption, LauncherOption, ModelOption, SetOption, app, here, override_layers
 from qtune.cli.complete import preset_names
 from qtune.cli.output import note, print_json
 from qtune.config.presets import DEFAULT
@@ -36,6 +36,7 @@ def doctor_command(
     ] = None,
     model: ModelOption = None,
     assignments: SetOption = None,
+    launcher: LauncherOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Look at this machine: packages, GPUs, compilers, memory, disk, hub; what would fail, and its fix.
@@ -44,7 +45,7 @@ def doctor_command(
     """
     project = here()
     name = preset or pipeline.current(project) or DEFAULT
-    layers = override_layers(model, None, assignments)
+    layers = override_layers(model, None, assignments, launcher)
     prepared = pipeline.examine(name, project, detect_hardware(), layers, stack=installed_stack())
     with _telling("importing the training's libraries, as a training would"):
         lines = pipeline.doctor(prepared)

@@ -12,6 +12,7 @@ from qtune.cli.app import (
     DatasetOption,
     HardwareOption,
     JsonOption,
+    LauncherOption,
     ModelOption,
     SetOption,
     app,
@@ -49,6 +50,7 @@ def estimate_command(
     model: ModelOption = None,
     dataset: DatasetOption = None,
     assignments: SetOption = None,
+    launcher: LauncherOption = None,
     hardware: HardwareOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -64,7 +66,7 @@ def estimate_command(
     if every and preset is not None:
         raise QtuneError(f"--all takes no preset, and here is `{preset}`", fix="leave one of them out")
     project, machine = here(), hardware_from(hardware)
-    layers = override_layers(model, dataset, assignments)
+    layers = override_layers(model, dataset, assignments, launcher)
     free = _free_host(hardware)
     if not every:
         row = _row(preset or DEFAULT, project, machine, layers, free)
@@ -116,12 +118,12 @@ def _row(
 
     config = pipeline.resolve(name, project, machine, layers)
     model = _model(config, project, {} if known is None else known)
-    processes = config.get("launch", "nproc_per_node", default=1)
     if known is not None:
         if reason := why_not_quantized(config, model):
             raise _Unsuitable(reason)
-        if not machine.is_cpu and isinstance(processes, int) and processes > machine.gpus:
-            raise _Unsuitable(f"it runs {processes} processes, one for each GPU, and there is {machine.gpus}")
+        here = config.nproc_per_node
+        if not machine.is_cpu and here > machine.gpus:
+            raise _Unsuitable(f"it runs {here} processes, one for each GPU, and there is {machine.gpus}")
     try:
         found = estimate(config, model, machine, free)
     except (TypeError, ValueError, OverflowError) as error:

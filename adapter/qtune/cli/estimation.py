@@ -41,7 +41,7 @@ class Row:
         return (
             int(train.get("per_device_train_batch_size", 8)),
             int(train.get("gradient_accumulation_steps", 1)),
-            int(self.config.get("launch", "nproc_per_node", default=1)),
+            self.config.processes,
         )
 
     @property

@@ -13,6 +13,7 @@ from qtune.cli.app import (
     DatasetOption,
     HardwareOption,
     JsonOption,
+    LauncherOption,
     ModelOption,
     PresetArgument,
     SetOption,
@@ -105,6 +106,7 @@ def check_command(
     model: ModelOption = None,
     dataset: DatasetOption = None,
     assignments: SetOption = None,
+    launcher: LauncherOption = None,
     hardware: HardwareOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -114,7 +116,7 @@ def check_command(
     qtune and do not suit this project's data or machine are listed as such, and are nothing wrong.
     """
     project, machine = here(), hardware_from(hardware)
-    layers, stack = override_layers(model, dataset, assignments), stack_from(hardware)
+    layers, stack = override_layers(model, dataset, assignments, launcher), stack_from(hardware)
     names = presets or project.store.names()
     findings = {name: _findings(name, project, machine, layers, stack) for name in names}
     unsuitable = {}
@@ -161,6 +163,7 @@ def render_command(
     model: ModelOption = None,
     dataset: DatasetOption = None,
     assignments: SetOption = None,
+    launcher: LauncherOption = None,
     hardware: HardwareOption = None,
 ) -> None:
     """Write the rendered directory of a preset and make it the current one, which `qtune train` takes.
@@ -172,7 +175,7 @@ def render_command(
         preset,
         project,
         hardware_from(hardware),
-        override_layers(model, dataset, assignments),
+        override_layers(model, dataset, assignments, launcher),
         name=name,
         stack=stack_from(hardware),
     )

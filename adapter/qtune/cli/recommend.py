@@ -12,6 +12,7 @@ from qtune.cli.app import (
     DatasetOption,
     HardwareOption,
     JsonOption,
+    LauncherOption,
     ModelOption,
     SetOption,
     app,
@@ -51,6 +52,7 @@ def recommend_command(
     model: ModelOption = None,
     dataset: DatasetOption = None,
     assignments: SetOption = None,
+    launcher: LauncherOption = None,
     hardware: HardwareOption = None,
     write: Annotated[
         str | None,
@@ -75,7 +77,7 @@ def recommend_command(
     project = here()
     if write is not None:
         own_preset_path(project, write)  # refuses before anything is predicted
-    machine, layers = hardware_from(hardware), override_layers(model, dataset, assignments)
+    machine, layers = hardware_from(hardware), override_layers(model, dataset, assignments, launcher)
     known = _model(project, layers)
     field = gather(project, known, machine, layers, stack_from(hardware), presets or ())
     if not field.candidates and field.shared:

@@ -11,6 +11,7 @@ from qtune.cli.app import (
     DatasetOption,
     HardwareOption,
     JsonOption,
+    LauncherOption,
     ModelOption,
     PresetArgument,
     SetOption,
@@ -50,6 +51,7 @@ def show_command(
     model: ModelOption = None,
     dataset: DatasetOption = None,
     assignments: SetOption = None,
+    launcher: LauncherOption = None,
     hardware: HardwareOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -58,7 +60,7 @@ def show_command(
     With KEY: that one's value, every layer that set it, and the library's help, default and choices.
     """
     config = pipeline.resolve(
-        preset, here(), hardware_from(hardware), override_layers(model, dataset, assignments)
+        preset, here(), hardware_from(hardware), override_layers(model, dataset, assignments, launcher)
     )
     if key is not None:
         explained = _explain(config, key)

@@ -13,6 +13,7 @@ from qtune.cli import doctor
 from qtune.cli.app import (
     DatasetOption,
     HardwareOption,
+    LauncherOption,
     ModelOption,
     SetOption,
     app,
@@ -52,6 +53,7 @@ def train_command(
     model: ModelOption = None,
     dataset: DatasetOption = None,
     assignments: SetOption = None,
+    launcher: LauncherOption = None,
     hardware: HardwareOption = None,
     force: Annotated[
         bool, typer.Option("--force", help="Train although this machine or the data would fail it.")
@@ -68,7 +70,7 @@ def train_command(
     """
     training.require_launcher(name)
     project = here()
-    layers = override_layers(model, dataset, assignments)
+    layers = override_layers(model, dataset, assignments, launcher)
     rendered = pipeline.current(project)
     if preset is None and rendered is not None:
         if layers or hardware:
@@ -80,7 +82,7 @@ def train_command(
         changed = pipeline.stale_layers(prepared)
         if changed:
             note(f"note: {', '.join(changed)} changed since this was rendered; `qtune render` takes that in")
-        _look(prepared, force=force)
+        rows = _look(prepared, force=force)
     else:
         if preset is None:
             note(f"nothing is rendered yet, and no preset named: taking `{DEFAULT}`")
@@ -89,9 +91,16 @@ def train_command(
             lambda stack: pipeline.prepare(preset or DEFAULT, project, machine, layers, stack=stack),
             force=force,
         )
-        _look(prepared, force=force)
+        rows = _look(prepared, force=force)
         pipeline.write(prepared)
-    run = training.launch(prepared, name=name, begin=lambda run: _announce(run, prepared), show=_show)
+    run = training.launch(
+        prepared,
+        name=name,
+        command=("qtune", *sys.argv[1:]),
+        rows=rows,
+        begin=lambda run: _announce(run, prepared),
+        show=_show,
+    )
     _tell(run)
 
 
@@ -111,8 +120,11 @@ def _suited(prepare: Callable[[Stack | None], Prepared], *, force: bool) -> Prep
     return prepared
 
 
-def _look(prepared: Prepared, *, force: bool) -> None:
-    """At the machine, then at the data's rows; leave with exit code 2 where the training can only fail."""
+def _look(prepared: Prepared, *, force: bool) -> dict[str, int]:
+    """At the machine, then at the data's rows; how many each dataset has.
+
+    Leaves with exit code 2 where the training can only fail.
+    """
     lines = pipeline.preflight(prepared)
     doctor.show(lines, numbered=False, err=True)
     if any(line.level == "failure" for line in lines):
@@ -122,6 +134,7 @@ def _look(prepared: Prepared, *, force: bool) -> None:
     show_reports([item for item in reports if item.groups], _MOST_GROUPS, err=True)
     if any(item.errors for item in reports):
         _stop("`qtune data check NAME --fix OUT` writes the good rows", force=force)
+    return {item.name: item.rows for item in reports}
 
 
 def _stop(what_helps: str, *, force: bool) -> None:

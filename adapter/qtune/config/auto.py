@@ -25,9 +25,14 @@ class Known:
     model_type: str | None = None
 
     @property
-    def processes(self) -> int:
+    def nproc_per_node(self) -> int:
         value = self.config.get("launch", "nproc_per_node")
         return value if isinstance(value, int) and value > 0 else max(1, self.hardware.gpus)
+
+    @property
+    def processes(self) -> int:
+        """Of all nodes."""
+        return self.config.nnodes * self.nproc_per_node
 
     @property
     def has_evaluation_data(self) -> bool:
@@ -51,7 +56,7 @@ class Known:
         config = self.config
         if config.get("train", "use_asft_loss") and config.get("train", "stage", default="sft") == "sft":
             return "use_asft_loss, with which LLaMA-Factory cannot evaluate"
-        sharded = config.get("zero", "stage") == 3 or config.get("launch", "launcher") == "accelerate"
+        sharded = config.get("zero", "stage") == 3 or config.launcher == "accelerate"
         if self.hardware.is_cpu and sharded and config.get("train", "quantization_bit") == 4:
             return "cpu, where 4-bit weights in shards cannot be evaluated"
         return None
@@ -95,7 +100,7 @@ def _use_cpu(known: Known) -> bool | None:
 
 def _ddp_backend(known: Known) -> str | None:
     # Without torchrun nobody starts the process group that accelerate looks for where a backend is named.
-    launched = known.config.uses_zero or known.processes > 1
+    launched = known.config.uses_zero or known.processes > 1 or known.config.launcher == "torchrun"
     return "gloo" if known.hardware.is_cpu and launched else None
 
 
@@ -112,7 +117,7 @@ def _preprocessing_workers(known: Known) -> int | None:
 def _loader_workers(known: Known) -> int:
     if known.hardware.is_cpu:
         return 0
-    return min(MAX_LOADER_WORKERS, known.hardware.cores // known.processes)
+    return min(MAX_LOADER_WORKERS, known.hardware.cores // known.nproc_per_node)
 
 
 def _val_size(known: Known) -> float | None:
@@ -152,7 +157,7 @@ def _from_evaluation(known: Known) -> str:
 # What decided each `auto`, and what it becomes (None removes the key). Any other `auto` is the library's own.
 _Resolver = tuple[str | Callable[[Known], str], Callable[[Known], Any]]
 _RESOLVERS: dict[KeyPath, _Resolver] = {
-    ("launch", "nproc_per_node"): (_from_hardware, lambda known: known.processes),
+    ("launch", "nproc_per_node"): (_from_hardware, lambda known: known.nproc_per_node),
     ("train", "bf16"): (_from_hardware, lambda known: known.hardware.bf16 or None),
     ("train", "fp16"): (
         _from_hardware,

@@ -49,7 +49,7 @@ def needs_of(
     gpu = not hardware.is_cpu and train.get("use_cpu") is not True
     offloaded = [config.get("zero", block, "device") for block in ("offload_optimizer", "offload_param")]
     operations = needed_operations(config, hardware)
-    processes = _count(config.get("launch", "nproc_per_node"), 1)
+    processes = config.nproc_per_node
     name = _text(train.get("model_name_or_path"))
     model = name if name and local_model(name, root) is None else None
     optimizer = str(train.get("optim", ""))

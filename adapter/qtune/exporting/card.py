@@ -79,7 +79,7 @@ def card(plan: Plan, comparison: Comparison | None, project: Project) -> str:
             name: metrics[name] for name in _SHOWN_METRICS if name in metrics and trained.checkpoint is None
         },
         "hyperparameters": _hyperparameters(trained),
-        "processes": trained.config.get("launch", "nproc_per_node"),
+        "processes": trained.config.processes,
         "versions": dict(record.get("versions") or {}),
         "check": comparison.summary if comparison is not None else None,
         "chats": trained.stage != "rm",
@@ -134,8 +134,7 @@ def _rows(trained: Trained, registrations: Mapping[str, Registration]) -> int | 
     train.pop("tokenized_path", None)  # made of these rows
     try:
         rows = count_training_rows(train, registrations)
-        processes = trained.config.get("launch", "nproc_per_node", default=1)
-        steps = predict_steps(train, rows, processes) if rows is not None else None
+        steps = predict_steps(train, rows, trained.config.processes) if rows is not None else None
     except (QtuneError, OSError):
         return None
     told = trained.record.get("predicted_steps")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import PurePosixPath
@@ -10,18 +11,21 @@ from qtune.machine.hardware import Hardware
 from qtune.values import ACCELERATE, Config, LaunchPlan
 
 CLI = "llamafactory-cli"
+# Of `launch`, what LLaMA-Factory's launcher reads as a variable where it is set, and hands to torchrun.
+_ELASTIC = ("rdzv_id", "max_restarts", "min_nnodes", "max_nnodes")
+_PLAIN = re.compile(r"[\w./-]*/[\w./-]*")  # with a slash it is no number or date
 
 
 def plan_launch(config: Config, hardware: Hardware, train_yaml: str) -> LaunchPlan:
-    """The plan for a training on one machine.
+    """The plan for a training, on one machine or on the node of several that `launch.node_rank` names.
 
     train_yaml: the rendered file, relative to the project's root, where the child runs: LLaMA-Factory's
     launcher joins its command as text and splits it at spaces, which the root's own path may hold.
     """
-    plan = _LAUNCHERS[config.get("launch", "launcher", default="auto")](config, train_yaml)
+    plan = _LAUNCHERS[config.launcher](config, train_yaml)
     environment = {
         # How many processes, also where the library would start one for each GPU it sees.
-        "NPROC_PER_NODE": str(config.get("launch", "nproc_per_node", default=1)),
+        "NPROC_PER_NODE": str(config.nproc_per_node),
         # Peak memory in each line of trainer_log.jsonl (llamafactory/train/callbacks.py).
         "RECORD_VRAM": "1",
         **plan.environment,
@@ -34,19 +38,62 @@ def plan_launch(config: Config, hardware: Hardware, train_yaml: str) -> LaunchPl
 
 def into(plan: LaunchPlan, output_dir: str) -> LaunchPlan:
     """The same plan, writing to `output_dir` (relative to the project's root)."""
-    return replace(plan, argv=(*plan.argv, f"output_dir={output_dir}"))
+    return with_argument(plan, "output_dir", output_dir)
 
 
 def with_tokens(plan: LaunchPlan, tokenized_path: str) -> LaunchPlan:
     """The same plan, reading its tokens from there, or writing them (relative to the project's root)."""
-    return replace(plan, argv=(*plan.argv, f"tokenized_path={tokenized_path}"))
+    return with_argument(plan, "tokenized_path", tokenized_path)
 
 
-def _llamafactory(config: Config, train_yaml: str) -> LaunchPlan:
-    """LLaMA-Factory's own launcher, which starts torchrun by itself."""
+def with_argument(plan: LaunchPlan, name: str, path: str) -> LaunchPlan:
+    """The same plan, with a path in place of what train.yaml says, without a space on the command line.
+
+    The value is read as YAML (llamafactory/hparams/parser.py, read_args; omegaconf, from_cli), which can
+    write any character in others.
+    """
+    value = path if _PLAIN.fullmatch(path) else f'"{"".join(map(_escaped, path))}"'
+    return replace(plan, argv=(*plan.argv, f"{name}={value}"))
+
+
+def _escaped(character: str) -> str:
+    return character if character.isalnum() or character in "./-_" else f"\\U{ord(character):08x}"
+
+
+def _local(config: Config, train_yaml: str) -> LaunchPlan:
+    """LLaMA-Factory in one process."""
+    return LaunchPlan((CLI, "train", train_yaml), {})
+
+
+def _torchrun(config: Config, train_yaml: str) -> LaunchPlan:
+    """LLaMA-Factory's own launcher, which starts torchrun by itself and reads its options as variables."""
+    launch = config.block("launch")
+    environment = {"FORCE_TORCHRUN": "1", **_nodes(config)}
+    environment |= {key.upper(): str(launch[key]) for key in _ELASTIC if launch.get(key) is not None}
+    if launch.get("rdzv_conf") is not None:
+        # torchrun's own variable for an option (torch/distributed/argparse_util.py)
+        environment["PET_RDZV_CONF"] = str(launch["rdzv_conf"])
+    return LaunchPlan((CLI, "train", train_yaml), environment)
+
+
+def _nodes(config: Config) -> dict[str, str]:
+    """Also for one node, whose environment may hold the words of a cluster."""
+    launch = config.block("launch")
+    address = launch.get("master_addr") if config.nnodes > 1 else "127.0.0.1"
+    environment = {
+        "NNODES": str(config.nnodes),
+        "NODE_RANK": str(launch.get("node_rank", 0)),
+        "MASTER_ADDR": str(address),
+    }
+    if launch.get("master_port") is not None:
+        environment["MASTER_PORT"] = str(launch["master_port"])
+    return environment
+
+
+def _auto(config: Config, train_yaml: str) -> LaunchPlan:
     # DeepSpeed takes its process group from torchrun (llamafactory/launcher.py).
-    torchrun = config.uses_zero or config.get("launch", "nproc_per_node", default=1) > 1
-    return LaunchPlan((CLI, "train", train_yaml), {"FORCE_TORCHRUN": "1"} if torchrun else {})
+    torchrun = config.uses_zero or config.processes > 1
+    return _torchrun(config, train_yaml) if torchrun else _local(config, train_yaml)
 
 
 def _accelerate(config: Config, train_yaml: str) -> LaunchPlan:
@@ -55,12 +102,23 @@ def _accelerate(config: Config, train_yaml: str) -> LaunchPlan:
     By its name the rendered script holds no path of this machine.
     """
     settings = PurePosixPath(train_yaml).with_name(ACCELERATE)
-    argv = ("accelerate", "launch", "--config_file", str(settings), "--module", "llamafactory.launcher")
-    return LaunchPlan((*argv, train_yaml), {}, files=(ACCELERATE,))
+    launch = config.block("launch")
+    options = ["--config_file", str(settings)]
+    if config.nnodes > 1:
+        # the file is one for all nodes
+        options += [MACHINE_RANK, str(launch.get("node_rank", 0))]
+    if launch.get("rdzv_conf") is not None:
+        options += ["--rdzv_conf", str(launch["rdzv_conf"])]
+    argv = ("accelerate", "launch", *options, "--module", "llamafactory.launcher", train_yaml)
+    return LaunchPlan(argv, {}, files=(ACCELERATE,))
 
 
-# By `launch.launcher`; its values are listed in qtune.schema.launch_keys.
+MACHINE_RANK = "--machine_rank"
+
+# By `launch.launcher`: qtune.schema.LAUNCHERS.
 _LAUNCHERS: dict[str, Callable[[Config, str], LaunchPlan]] = {
-    "auto": _llamafactory,
+    "auto": _auto,
+    "local": _local,
+    "torchrun": _torchrun,
     "accelerate": _accelerate,
 }

@@ -9,37 +9,33 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
-from typing import IO, TYPE_CHECKING, BinaryIO
+from typing import IO, BinaryIO
 
 from qtune.errors import QtuneError
+from qtune.launch import node
+from qtune.launch.signals import collected
 from qtune.values import LaunchPlan
 
-if TYPE_CHECKING:
-    import psutil
-
-# Carried by the child and all its descendants: torchrun gives each worker a session of its own, so no
-# process group holds them together, and orphans change parents.
-_MARK = "QTUNE_PROCESS"
 _POLL_SECONDS = 0.1
-_GRACE_SECONDS = 10.0
+_GRACE_SECONDS = 10.0  # a server's, for its last answers
 
 
 @dataclass(frozen=True)
 class Outcome:
     """How a child ended: its exit code (minus the signal's number where one killed it), and by whose will.
 
-    interrupted: the signal that qtune got and passed on, None where the child ended by itself.
+    interrupted: the signal that qtune got and passed on; reason: why qtune ended it, or what ended its
+    supervisor; both None where the child ended by itself.
     """
 
     exit_code: int
     interrupted: int | None = None
+    reason: str | None = None
 
 
 @dataclass(frozen=True)
@@ -120,10 +116,22 @@ def ask(
             raise
 
 
-def run(plan: LaunchPlan, directory: Path, log: Path, show: Callable[[bytes], None]) -> Outcome:
+def run(
+    plan: LaunchPlan,
+    directory: Path,
+    log: Path,
+    show: Callable[[bytes], None],
+    *,
+    watch: Callable[[], str | None] = lambda: None,
+    stopping: Callable[[int], None] = lambda number: None,
+) -> Outcome:
     """Run `plan` in `directory` to its end, its output going to `log` and to `show` as it comes.
 
-    SIGINT, SIGTERM and SIGHUP end the child and all its descendants; so does any exception here.
+    SIGINT, SIGTERM and SIGHUP ask a training to stop cleanly, with a checkpoint, and end any other child; a
+    second SIGINT or SIGTERM ends a training too, and so does any exception here. No descendant is left, also
+    where this process is killed, or the supervisor below it (`qtune.launch.node`) is.
+    watch: called ten times a second; a reason that it returns ends the child. stopping: called with the
+    signal that asked for a clean stop.
     """
     program = find_program(plan.argv[0])
     mark = uuid.uuid4().hex
@@ -133,29 +141,51 @@ def run(plan: LaunchPlan, directory: Path, log: Path, show: Callable[[bytes], No
         # the launcher finds torchrun by name, and DeepSpeed finds ninja so
         "PATH": f"{program.parent}{os.pathsep}{os.environ.get('PATH', '')}",
         "PYTHONUNBUFFERED": "1",
-        _MARK: mark,
+        node.MARK: mark,
     }
-    with log.open("ab") as output, log.open("rb") as shown, _signals() as received:
+    reason = None
+    with log.open("ab") as output, log.open("rb") as shown, collected() as received:
         shown.seek(0, os.SEEK_END)  # a child before this one may have written to it
-        child = subprocess.Popen(
-            [str(program), *plan.argv[1:]],
+        supervisor = subprocess.Popen(
+            [sys.executable, "-P", "-m", node.__name__, str(program), *plan.argv[1:]],
             cwd=directory,
             env=environment,
-            stdin=subprocess.DEVNULL,
+            stdin=subprocess.PIPE,
             stdout=output,
             stderr=subprocess.STDOUT,
-            start_new_session=True,  # the terminal's Ctrl-C reaches qtune alone, which then ends everything
+            start_new_session=True,  # the terminal's Ctrl-C reaches qtune alone, which asks for a stop
         )
+        assert supervisor.stdin is not None
+        handled = 0
         try:
-            while _running(child) and not received:
+            while _running(supervisor):
                 _copy(shown, show)
-            if received:
-                _end(child, mark)
+                for number in received[handled:]:
+                    if handled == 0:
+                        stopping(number)
+                    if handled == 0 or number != signal.SIGHUP:  # a terminal that closes is no second press
+                        _say(supervisor.stdin, node.STOP)
+                    handled += 1
+                if reason is None and (reason := watch()) is not None:
+                    _say(supervisor.stdin, node.END)
             _copy(shown, show)
         finally:
-            # a worker may outlive the launcher that started it, however that one ended
-            _end(child, mark)
-    return Outcome(child.returncode, received[0] if received else None)
+            with suppress(OSError):
+                supervisor.stdin.close()  # at which it ends everything
+            node.end(mark)  # what is left where it was killed itself
+            supervisor.wait()
+    code = supervisor.returncode
+    if code < 0:
+        reason = reason or f"its supervisor was ended by {signal.Signals(-code).name}"
+    elif code > node.SIGNALLED and code - node.SIGNALLED < signal.NSIG:
+        code = node.SIGNALLED - code
+    return Outcome(code, received[0] if received else None, reason)
+
+
+def _say(supervisor: IO[bytes], word: bytes) -> None:
+    with suppress(OSError):  # it has just ended
+        supervisor.write(word + b"\n")
+        supervisor.flush()
 
 
 def attach(argv: Sequence[str | Path], environment: Mapping[str, str], directory: Path) -> Outcome:
@@ -164,7 +194,7 @@ def attach(argv: Sequence[str | Path], environment: Mapping[str, str], directory
     Ctrl-C reaches it from the terminal itself, and what it makes of that is its own affair; SIGTERM and
     SIGHUP are passed on.
     """
-    with _signals() as received:
+    with collected() as received:
         child = subprocess.Popen(argv, cwd=directory, env=environment)
         while _running(child):
             if any(number != signal.SIGINT for number in received):
@@ -189,11 +219,11 @@ def serve(
     answers: whether somebody can talk to it; ready: called once, when it first does.
     """
     mark = uuid.uuid4().hex
-    with _signals() as received:
+    with collected() as received:
         child = subprocess.Popen(
             argv,
             cwd=directory,
-            env={**environment, _MARK: mark},
+            env={**environment, node.MARK: mark},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -212,7 +242,8 @@ def serve(
                     told = True
                     ready()
         finally:
-            _end(child, mark)
+            node.end(mark, _GRACE_SECONDS)
+            child.wait()
             with suppress(BrokenPipeError):
                 child.stdin.close()
             output.join(_GRACE_SECONDS)
@@ -236,47 +267,3 @@ def _running(child: subprocess.Popen[bytes]) -> bool:
 def _copy(source: BinaryIO, show: Callable[[bytes], None]) -> None:
     while chunk := source.read(1 << 16):
         show(chunk)
-
-
-def _end(child: subprocess.Popen[bytes], mark: str) -> None:
-    """End the child and every process that carries `mark`: politely, then for certain."""
-    import psutil
-
-    for stop in (psutil.Process.terminate, psutil.Process.kill):
-        for process in _marked(mark):
-            with suppress(psutil.NoSuchProcess):
-                stop(process)
-        deadline = time.monotonic() + _GRACE_SECONDS
-        while any(_marked(mark)) and time.monotonic() < deadline:
-            time.sleep(_POLL_SECONDS)
-    child.wait()
-
-
-def _marked(mark: str) -> Iterator[psutil.Process]:
-    import psutil
-
-    for process in psutil.process_iter():
-        try:
-            if process.environ().get(_MARK) == mark and process.status() != psutil.STATUS_ZOMBIE:
-                yield process
-        except psutil.Error:
-            continue
-
-
-@contextmanager
-def _signals() -> Iterator[list[int]]:
-    """Collects SIGINT, SIGTERM and SIGHUP while inside, SIGINT also where a script's `&` made it ignored."""
-    received: list[int] = []
-
-    def note(number: int, frame: FrameType | None) -> None:
-        received.append(number)
-
-    watched = {signal.SIGINT, signal.SIGTERM}
-    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # else nohup asked for it
-        watched.add(signal.SIGHUP)
-    before = {number: signal.signal(number, note) for number in watched}
-    try:
-        yield received
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

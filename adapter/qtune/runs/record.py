@@ -1,41 +1,40 @@
-"""Runs: a directory each under `runs/`, with the record `qtune.json`, which exists before the child does."""
+"""A run's record, `qtune.json`: what was trained, from what and where, and each attempt at it.
+
+It exists before the first child does, so that a crash of anything leaves one that says `running`.
+"""
 
 from __future__ import annotations
 
 import json
 import os
 import platform
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from qtune import manifest as manifests
+from qtune.errors import QtuneError
 from qtune.files import write_atomic
 from qtune.manifest import Manifest
+from qtune.runs import secrets
+from qtune.runs.progress import mean_loss
 from qtune.values import LaunchPlan
 
 RECORD, LOG = "qtune.json", "train.log"
-_STACK = (
-    "llamafactory",
-    "torch",
-    "transformers",
-    "peft",
-    "deepspeed",
-    "bitsandbytes",
-    "accelerate",
-    "datasets",
-    "trl",
-)
+VERSION = 2
+"""Of what a record holds beside its manifest, which has a schema version of its own. 1 had no attempts."""
 
 
 @dataclass
 class Run:
-    """One training's directory, claimed by this process; `record` is what its qtune.json holds.
+    """One training's directory; `record` is what its qtune.json holds.
 
     status: `running`, then `finished`, `failed` or `interrupted`. A record that says `running` with a pid
     that is gone belongs to a qtune that was killed.
+    attempts: each `command`, `environment`, `resume_from_checkpoint` with its step `from_step`, `changes` of
+    the recorded config by key, `started`, `ended`, `status`, `exit_code`, `reason` and `global_step`.
     """
 
     directory: Path
@@ -46,22 +45,91 @@ class Run:
     def log(self) -> Path:
         return self.directory / LOG
 
+    @property
+    def attempts(self) -> list[dict[str, Any]]:
+        found = self.record.setdefault("attempts", [])
+        assert isinstance(found, list)
+        return found
+
     def update(self, **changes: Any) -> None:
         """Change the record, on disk too."""
         self.record.update(changes)
         write_atomic(self.directory / RECORD, json.dumps(self.record, indent=1, ensure_ascii=False) + "\n")
 
+    def begin_attempt(
+        self,
+        plan: LaunchPlan,
+        *,
+        resume_from_checkpoint: str | None = None,
+        from_step: int = 0,
+        changes: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Record that `plan` is about to start, by this process.
+
+        resume_from_checkpoint: a directory inside the run's; changes: of the recorded config, by key.
+        """
+        known = secrets.known(os.environ)
+        begun = {
+            "command": secrets.redacted(plan.argv, known),
+            "environment": secrets.redacted(plan.environment, known),
+            "resume_from_checkpoint": resume_from_checkpoint,
+            "from_step": from_step,
+            "changes": secrets.redacted(dict(changes or {}), known),
+            "started": _now(),
+            "status": "running",
+        }
+        if self.attempts and self.attempts[-1]["status"] == "running":
+            self.attempts[-1].update(status="killed", reason="its qtune was killed")
+        self.update(
+            attempts=[*self.attempts, begun],
+            status="running",
+            host=platform.node(),
+            pid=os.getpid(),
+            ended=None,
+            exit_code=None,
+            reason=None,
+        )
+
+    def end_attempt(self, status: str, exit_code: int, reason: str | None) -> None:
+        """Close the attempt that is under way; the run goes on, with another one."""
+        self._close(status, exit_code, reason)
+        self.update()
+
     def end(self, status: str, exit_code: int, reason: str | None) -> None:
         """Close the record with what came out: final metrics and steps, as far as the library wrote them."""
+        self._close(status, exit_code, reason)
         self.update(
             status=status,
             ended=_now(),
             exit_code=exit_code,
-            reason=reason,
+            reason=secrets.redacted(reason, secrets.known(os.environ)),
             pid=None,
-            metrics=_read_json(self.directory / "all_results.json"),
-            global_step=_read_json(self.directory / "trainer_state.json").get("global_step"),
+            metrics=self._metrics(),
+            global_step=self._state().get("global_step"),
         )
+
+    def _close(self, status: str, exit_code: int, reason: str | None) -> None:
+        known = secrets.known(os.environ)
+        secrets.clean(self.log, known)
+        if self.attempts and self.attempts[-1]["status"] == "running":
+            self.attempts[-1].update(
+                ended=_now(),
+                status=status,
+                exit_code=exit_code,
+                reason=secrets.redacted(reason, known),
+                global_step=self._state().get("global_step"),
+            )
+
+    def _state(self) -> Mapping[str, Any]:
+        return _read_json(self.directory / "trainer_state.json")
+
+    def _metrics(self) -> dict[str, Any]:
+        """The library's results; the mean loss of all steps where its own covers those since a resume."""
+        metrics = dict(_read_json(self.directory / "all_results.json"))
+        if "train_loss" in metrics and self.attempts and self.attempts[-1]["from_step"]:
+            # transformers/trainer.py: _total_loss_scalar starts at 0 and is divided by all steps
+            metrics["train_loss"] = mean_loss(self._state()) or metrics["train_loss"]
+        return metrics
 
 
 def claim(runs: Path, name: str) -> Path:
@@ -77,43 +145,51 @@ def claim(runs: Path, name: str) -> Path:
             number += 1
 
 
-def start(directory: Path, manifest: Manifest, plan: LaunchPlan, predicted_steps: int | None) -> Run:
-    """Write the record of a training that is about to start in `directory`."""
+def start(
+    directory: Path,
+    manifest: Manifest,
+    *,
+    command: Sequence[str] = (),
+    predicted_steps: int | None = None,
+    facts: Mapping[str, Any] | None = None,
+) -> Run:
+    """Write the record of a training that is about to start in `directory`.
+
+    command: qtune's own command line; facts: those of `qtune.runs.facts`.
+    """
     run = Run(directory, directory.name, {})
     run.update(
         **manifests.to_plain(manifest),
+        record_version=VERSION,
         name=run.name,
         status="running",
-        command=list(plan.argv),
-        environment=dict(plan.environment),
+        command=secrets.redacted(command, secrets.known(os.environ)),
         host=platform.node(),
         pid=os.getpid(),
         started=_now(),
+        seed=manifest.config.get("train", "seed", default=42),
         predicted_steps=predicted_steps,
-        versions=_versions(),
+        **(facts or {}),
+        attempts=[],
     )
     return run
 
 
-def losses(directory: Path) -> list[float]:
-    """Each training loss that LLaMA-Factory logged, in order."""
-    path = directory / "trainer_log.jsonl"
-    if not path.is_file():
-        return []
-    rows = (json.loads(line) for line in path.read_text(encoding="utf-8").splitlines())
-    return [row["loss"] for row in rows if "loss" in row]
+def read(directory: Path) -> Run:
+    """The run in `directory`, its record being one that this qtune or an older one wrote.
 
-
-def _versions() -> dict[str, str]:
-    from importlib import metadata
-
-    versions = {"python": platform.python_version()}
-    for package in _STACK:
-        try:
-            versions[package] = metadata.version(package)
-        except metadata.PackageNotFoundError:
-            continue
-    return versions
+    Raises QtuneError where it is not.
+    """
+    path = directory / RECORD
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+        newer = record.get("record_version", 1) > VERSION
+    except (OSError, ValueError, AttributeError, TypeError) as error:
+        fix = "name another run"
+        raise QtuneError(f"is not what qtune wrote ({error})", where=str(path), fix=fix) from None
+    if newer:
+        raise QtuneError("was written by a newer qtune", where=str(path), fix="update qtune")
+    return Run(directory, directory.name, record)
 
 
 def _read_json(path: Path) -> Mapping[str, Any]:

@@ -10,6 +10,7 @@ from qtune.checks.rules import (
     arguments,
     data,
     deepspeed,
+    launching,
     machine,
     optimizers,
     packages,
@@ -34,6 +35,7 @@ RULES: tuple[Rule, ...] = (
     *arguments.RULES,
     *ranges.RULES,
     *deepspeed.RULES,
+    *launching.RULES,
     *machine.RULES,
     *packages.RULES,
 )

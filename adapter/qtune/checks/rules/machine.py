@@ -55,8 +55,8 @@ RULES = (
     Rule(
         "processes-on-hardware",
         ("launch.nproc_per_node",),
-        lambda view: 0 < view.hardware.gpus < view.processes,
-        "{processes} processes on {gpus} GPUs: each process needs one of its own",
+        lambda view: 0 < view.hardware.gpus < view.config.nproc_per_node,
+        "{nproc_per_node} processes on {gpus} GPUs: each process needs one of its own",
         "set launch.nproc_per_node: auto, or use gradient_accumulation_steps for a larger batch",
         "llamafactory/extras/misc.py, get_current_device; torch.cuda.set_device",
     ),
@@ -106,7 +106,7 @@ RULES = (
         ("eval_strategy", "quantization_bit", "zero.stage", "launch.launcher"),
         lambda view: (
             view.hardware.is_cpu
-            and (view.zero3 or view.config.get("launch", "launcher") == "accelerate")
+            and (view.zero3 or view.accelerate)
             and view["quantization_bit"] == 4
             and view.evaluates
         ),
@@ -126,8 +126,8 @@ RULES = (
     Rule(
         "loader-workers-on-hardware",
         ("dataloader_num_workers", "launch.nproc_per_node"),
-        lambda view: _more_than_cores(view, view["dataloader_num_workers"] * view.processes),
-        "makes {found}, {dataloader_num_workers} in each of {processes} processes: they wait for each other",
+        lambda view: _more_than_cores(view, view["dataloader_num_workers"] * view.config.nproc_per_node),
+        "makes {found}, {dataloader_num_workers} in each of {nproc_per_node}: they wait for each other",
         "set dataloader_num_workers: auto",
         "torch/utils/data/dataloader.py, DataLoader.check_worker_number_rationality",
         "warning",

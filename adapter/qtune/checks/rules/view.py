@@ -24,8 +24,9 @@ class Rule:
 
     keys: the finding stands at one of them that the config sets, with `zero.` or `launch.` in front of keys
     of those blocks; when: whether the rule applies, or in words what it applies to, which message and fix
-    then name as {found}; message and fix may name arguments, as {stage}, and {processes} and {hardware};
-    source: the library's file and function that fails, or says so.
+    then name as {found}; message and fix may name arguments, as {stage}, and
+    {processes}, {nproc_per_node} and {hardware}; source: the library's file and function that fails, or says
+    so.
     """
 
     id: str
@@ -73,10 +74,10 @@ class View:
         block = self.zero.get(what, {})
         return block if block.get("device", "none") != "none" else {}
 
-    @cached_property
+    @property
     def processes(self) -> int:
-        value = self.config.get("launch", "nproc_per_node", default=1)
-        return value if isinstance(value, int) else 1
+        """Of all nodes."""
+        return self.config.processes
 
     @cached_property
     def fsdp(self) -> bool:
@@ -85,7 +86,7 @@ class View:
 
     @cached_property
     def accelerate(self) -> bool:
-        return bool(self.config.get("launch", "launcher") == "accelerate")
+        return self.config.launcher == "accelerate"
 
     @cached_property
     def distributed(self) -> bool:
@@ -93,7 +94,8 @@ class View:
 
         Source: llamafactory/launcher.py, launch.
         """
-        return bool(self.zero) or self.processes > 1 or self.hardware.gpus > 1 or self.accelerate
+        asked = self.config.launcher not in ("auto", "local")
+        return asked or bool(self.zero) or self.processes > 1 or self.hardware.gpus > 1
 
     @cached_property
     def lora(self) -> bool:
@@ -198,6 +200,7 @@ class _Words(dict[str, str]):
         super().__init__(
             found=str(found),
             processes=str(view.processes),
+            nproc_per_node=str(view.config.nproc_per_node),
             gpus=str(view.hardware.gpus),
             hardware=str(view.hardware),
         )

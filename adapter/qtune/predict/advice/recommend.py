@@ -81,7 +81,7 @@ class Choice:
     @property
     def effective_batch(self) -> int:
         """Rows of one optimizer step, of all processes."""
-        return self.batch * self.accumulation * int(self.config.get("launch", "nproc_per_node", default=1))
+        return self.batch * self.accumulation * self.config.processes
 
     @property
     def is_adjusted(self) -> bool:

@@ -106,7 +106,7 @@ def predict_speed(setting: Setting, trained: Trainable, yardstick: Yardstick, co
         "unpacking weights": work.unpacked / (DEQUANTIZING * memory / DEVICE_MEMORY),
         "gathering weights": work.gathered_layers * GATHER + work.gathered_bytes / from_peers,
         "weights from host memory": work.fetched("cpu") / from_host,
-        "weights from the disk": work.fetched("nvme") * setting.processes / NVME,
+        "weights from the disk": work.fetched("nvme") * setting.nproc_per_node / NVME,
         "gradients to host memory": to_host,
         "reducing gradients": work.reduced_each_micro / PEER_LINK,
     }
@@ -114,12 +114,12 @@ def predict_speed(setting: Setting, trained: Trainable, yardstick: Yardstick, co
         **{name: value * accumulation for name, value in micro.items()},
         "exchanging gradients": work.exchanged_each_step / PEER_LINK,
         "the optimizer": (
-            work.trainable / CPU_ADAM + 2 * work.share / HOST_LINK
+            work.updated_here / CPU_ADAM + 2 * work.share / HOST_LINK
             if setting.on_cpu or work.offloads_optimizer
             else work.share * _ADAM_BYTES / memory
         ),
         "optimizer states on the disk": (
-            2 * 12 * work.trainable / NVME if setting.offloaded("offload_optimizer") == "nvme" else 0.0
+            2 * 12 * work.updated_here / NVME if setting.offloaded("offload_optimizer") == "nvme" else 0.0
         ),
     }
     return Speed(seconds, tokens * setting.processes)
@@ -236,6 +236,11 @@ class _Work:
     def share(self) -> float:
         """Trainable parameters that one process keeps the optimizer's states of."""
         return self.trainable / (self.setting.processes if self.setting.shares_states else 1)
+
+    @property
+    def updated_here(self) -> float:
+        """Trainable parameters that the processes of one machine together update, each once."""
+        return self.trainable / (self.setting.nnodes if self.setting.shares_states else 1)
 
     @property
     def offloads_optimizer(self) -> bool:

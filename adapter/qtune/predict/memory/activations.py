@@ -158,7 +158,7 @@ def activations(setting: Setting, *, going_back: bool) -> list[Part]:
         if setting.train.get("use_unsloth_gc"):
             parts = [_part("activations", mask, "inputs of the layers lie in host memory")]
             parts.append(
-                Part("inputs of layers", layers * inputs * setting.processes, "host", "use_unsloth_gc")
+                Part("inputs of layers", layers * inputs * setting.nproc_per_node, "host", "use_unsloth_gc")
             )
         if going_back:
             parts.append(_part("layer at work", at_work, "computed again, and its gradients"))

@@ -10,7 +10,7 @@ from typing import Any, Literal
 from qtune.machine.hardware import Hardware
 from qtune.predict.models.shapes import Model
 from qtune.predict.tuning.trainable import Trainable, trainable
-from qtune.values import ACCELERATE, Config
+from qtune.values import Config
 
 Device = Literal["gpu", "cpu", "nvme"]
 _LINEARS = frozenset({"q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"})
@@ -24,7 +24,8 @@ _ALONE = {"float8_e4m3fn": 2, "float8_e5m2": 2}  # dequantised to 16 bits to be 
 class Setting:
     """One training, its arguments with LLaMA-Factory's own defaults where they are not given.
 
-    train: LLaMA-Factory's arguments; zero: DeepSpeed's `zero_optimization`, empty without DeepSpeed.
+    train: LLaMA-Factory's arguments; zero: DeepSpeed's `zero_optimization`, empty without DeepSpeed;
+    processes: of all nodes.
     """
 
     model: Model
@@ -33,18 +34,24 @@ class Setting:
     processes: int
     on_cpu: bool
     fsdp: bool
+    nnodes: int = 1
 
     @classmethod
     def of(cls, config: Config, model: Model, hardware: Hardware) -> Setting:
-        processes = config.get("launch", "nproc_per_node", default=1)
         return cls(
             model=model,
             train=config.block("train"),
             zero=config.block("zero") if config.uses_zero else {},
-            processes=processes if isinstance(processes, int) and processes > 0 else 1,
+            processes=config.processes,
+            nnodes=config.nnodes,
             on_cpu=hardware.is_cpu,
-            fsdp=config.get("launch", "launcher") == ACCELERATE.removesuffix(".yaml"),
+            fsdp=config.launcher == "accelerate",
         )
+
+    @property
+    def nproc_per_node(self) -> int:
+        """The processes that share one machine's memory and disks; what ZeRO keeps there is 1/nnodes."""
+        return self.processes // self.nnodes
 
     @property
     def stage(self) -> int:

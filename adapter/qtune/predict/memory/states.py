@@ -51,13 +51,15 @@ def gradients(setting: Setting) -> list[Part]:
     largest = max((tensor.size for tensor in setting.trainable.tensors), default=0)
     again = setting.stage == 3 or setting.accumulates
     both = 4 * setting.trainable.parameters + (size if again else 0)
-    parts = [_part("gradients", both, "float32, and in the model's dtype as they come", "host")]
+    parts = [
+        _part("gradients", both // setting.nnodes, "float32, and in the model's dtype as they come", "host")
+    ]
     if setting.stage == 3:
         return parts
     on_their_way = (
         largest * setting.trained_bytes
     )  # temp_grad_buffer_for_gpu_offload, and ..._for_cpu_offload
-    staged = _part("gradients to come", on_their_way * setting.processes, "the largest one", "host")
+    staged = _part("gradients to come", on_their_way * setting.nproc_per_node, "the largest one", "host")
     return [*parts, staged, _part("gradients on their way", on_their_way, "the largest one")]
 
 
@@ -107,7 +109,7 @@ def _placed(setting: Setting, name: str, size: int, note: str) -> Iterable[Part]
     if device == "gpu":
         yield _part(name, size // setting.processes, f"{note}, 1/{setting.processes} of it")
     elif device == "cpu":
-        yield _part(name, size, f"{note}, in pinned memory", "host")
+        yield _part(name, size // setting.nnodes, f"{note}, in pinned memory", "host")
 
 
 def _masters(setting: Setting) -> Iterable[Part]:
@@ -124,10 +126,10 @@ def _masters(setting: Setting) -> Iterable[Part]:
     if device == "gpu":
         yield _part("master copies", 4 * count // setting.processes, "float32")
     elif device == "cpu":
-        yield _part("master copies", 4 * count, "float32", "host")
+        yield _part("master copies", 4 * count // setting.nnodes, "float32", "host")
         if setting.stage < 3:
             note = "from which updated weights go back"
-            yield _part("buffer of weights", setting.trained_bytes * count, note, "host")
+            yield _part("buffer of weights", setting.trained_bytes * count // setting.nnodes, note, "host")
 
 
 def _optimizer(setting: Setting) -> Iterable[Part]:
@@ -138,7 +140,7 @@ def _optimizer(setting: Setting) -> Iterable[Part]:
         note = f"{name}; may leave the GPU" if on_demand(setting.train) else name
         yield _part("optimizer states", size // setting.processes if setting.shares_states else size, note)
     elif device == "cpu":
-        yield _part("optimizer states", size, name, "host")
+        yield _part("optimizer states", size // setting.nnodes, name, "host")
     else:
         # deepspeed/runtime/swap_tensor/optimizer_utils.py: buffers for the sub-group at work, pinned
         group = min(int(setting.zero.get("sub_group_size", _SUB_GROUP)), setting.trainable.parameters)
@@ -198,7 +200,9 @@ def _live(setting: Setting) -> Iterable[Part]:
     if setting.offloaded("offload_param") == "nvme":
         block = zero["offload_param"]
         buffers = int(block.get("buffer_count", _NVME_BUFFERS)) * int(block.get("buffer_size", _NVME_BUFFER))
-        yield _part("buffers of weights", 2 * buffers * setting.processes, "to and from the disk", "host")
+        yield _part(
+            "buffers of weights", 2 * buffers * setting.nproc_per_node, "to and from the disk", "host"
+        )
 
 
 def _described(setting: Setting) -> str:

@@ -44,7 +44,7 @@ def estimate_setting(setting: Setting, hardware: Hardware, free_host: int | None
     parts = moments[moment]
     if setting.on_cpu:
         # one memory for all: what would lie on a GPU lies there once for each process
-        parts = [_on_host(part, setting.processes) for part in parts]
+        parts = [_on_host(part, setting.nproc_per_node) for part in parts]
     else:
         host = {part.name: part for found in moments.values() for part in found if part.where == "host"}
         parts = [*(part for part in parts if part.where == "gpu"), *host.values()]
@@ -94,7 +94,7 @@ def _moments(setting: Setting) -> dict[str, list[Part]]:
 def _taken(setting: Setting, parts: Sequence[Part]) -> int:
     """Bytes of the memory whose peak is asked for: of a GPU, or of the host where it does everything."""
     own = _total(parts, "gpu")
-    return own * setting.processes + _total(parts, "host") if setting.on_cpu else own
+    return own * setting.nproc_per_node + _total(parts, "host") if setting.on_cpu else own
 
 
 def _on_host(part: Part, processes: int) -> Part:
@@ -142,14 +142,15 @@ def _scaled(parts: Sequence[Part], share: float) -> list[Part]:
 
 def _outside(setting: Setting, allocated: int) -> list[Part]:
     """What lies beside that which the framework allocates for the training."""
-    own = INTERPRETER * setting.processes
-    parts = [Part(_SELF, own, "host", f"{setting.processes} process{'es' if setting.processes > 1 else ''}")]
+    here = setting.nproc_per_node
+    own = INTERPRETER * here
+    parts = [Part(_SELF, own, "host", f"{here} process{'es' if here > 1 else ''}")]
     if setting.on_cpu:
         return parts
     distributed = bool(setting.zero) or setting.processes > 1
     return [
         *parts,
-        Part("CUDA's libraries", GPU_PROCESS * setting.processes, "host", "and its buffers"),
+        Part("CUDA's libraries", GPU_PROCESS * here, "host", "and its buffers"),
         Part("CUDA context", CUDA_CONTEXT, "gpu", "driver and kernels"),
         Part("NCCL buffers", NCCL_BUFFERS if distributed else 0, "gpu", "between processes"),
         Part("allocator's slack", int(SLACK * allocated), "gpu", f"{SLACK:.0%} of the above"),

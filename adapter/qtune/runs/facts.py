@@ -1,0 +1,100 @@
+"""What a training stood on, for its record: package versions, the project's commit, the machine, the data."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from qtune.data.digests import sha256
+from qtune.data.file_types import data_files
+from qtune.data.sources import Source
+from qtune.launch import process
+from qtune.machine.hardware import detect_hardware
+from qtune.machine.host import read_host
+from qtune.machine.stack import version
+
+_STACK = (
+    "llamafactory",
+    "torch",
+    "transformers",
+    "peft",
+    "deepspeed",
+    "bitsandbytes",
+    "accelerate",
+    "datasets",
+    "trl",
+)
+_GIT_SECONDS = 10.0
+
+
+def gather(root: Path, sources: Sequence[Source], rows: Mapping[str, int]) -> dict[str, Any]:
+    """The facts as plain JSON values.
+
+    root: the project's; sources: its datasets of local files; rows: how many each has, where that is known.
+    """
+    return {
+        "versions": _versions(),
+        "git": _git(root),
+        "machine": _machine(),
+        "data": _data(root, sources, rows),
+    }
+
+
+def _versions() -> dict[str, str]:
+    found = {package: version(package) for package in _STACK}
+    return {"python": platform.python_version()} | {
+        name: number for name, number in found.items() if number is not None
+    }
+
+
+def _git(root: Path) -> dict[str, Any] | None:
+    """The commit that is checked out, and whether a tracked file differs; None outside a repository."""
+    git = shutil.which("git")
+    if git is None:
+        return None
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
+    ask: list[str | Path] = [
+        git,
+        "-c",
+        "core.fsmonitor=false",
+        "-C",
+        root,
+    ]  # a repository's own settings could start programs
+    commit = process.ask([*ask, "rev-parse", "HEAD"], environment, seconds=_GIT_SECONDS)
+    if commit.exit_code != 0:
+        return None
+    changed = process.ask(
+        [*ask, "status", "--porcelain", "--untracked-files=no"], environment, seconds=_GIT_SECONDS
+    )
+    dirty = bool(changed.out.strip()) if changed.exit_code == 0 else None
+    return {"commit": commit.out.decode().strip(), "dirty": dirty}
+
+
+def _machine() -> dict[str, Any]:
+    """This one, whatever --hardware says."""
+    hardware = detect_hardware()
+    return {
+        "hardware": str(hardware),
+        "cores": hardware.cores,
+        "memory_gb": round(read_host().memory_total / 2**30, 1),
+        "platform": platform.platform(),
+    }
+
+
+def _data(root: Path, sources: Sequence[Source], rows: Mapping[str, int]) -> list[dict[str, Any]]:
+    return [
+        {
+            "name": source.registration.name,
+            "rows": rows.get(source.registration.name),
+            "files": {
+                Path(os.path.relpath(file, root)).as_posix(): sha256(file)
+                for file in data_files(source.path)
+                if file.is_file()
+            },
+        }
+        for source in sources
+    ]
