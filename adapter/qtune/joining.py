@@ -9,6 +9,7 @@ from pathlib import Path
 
 from qtune.errors import QtuneError
 from qtune.launch import failures, process
+from qtune.launch.meeting import why_not
 from qtune.launch.plan import into
 from qtune.pipeline import Prepared
 from qtune.runs.find import plain_record
@@ -60,5 +61,6 @@ def join(
         return part, Ended("stopped", outcome.exit_code, reason)
     if outcome.exit_code != 0:
         reason = outcome.reason or failures.reason_of(part.log, outcome.exit_code)
+        reason = why_not(config, reason) or reason
         return part, Ended("failed", outcome.exit_code, reason)
     return part, Ended("finished", outcome.exit_code, None)
