@@ -25,7 +25,8 @@ FLOORS = [
     {"trained"},
     {"pipeline", "evaluation", "exporting"},
     {"training"},
-    {"compare", "candidates", "joining"},
+    {"compare", "candidates"},
+    {"resuming", "joining"},
     {"cli"},
     {"__main__"},
 ]

@@ -53,6 +53,11 @@ class Run:
         assert isinstance(found, list)
         return found
 
+    @property
+    def changes(self) -> dict[str, Any]:
+        """What the last attempt changed of the recorded config, which the next one goes on with."""
+        return dict(self.attempts[-1]["changes"]) if self.attempts else {}
+
     def update(self, **changes: Any) -> None:
         """Change the record, on disk too."""
         self.record.update(changes)
@@ -68,7 +73,8 @@ class Run:
     ) -> None:
         """Record that `plan` is about to start, by this process.
 
-        resume_from_checkpoint: a directory inside the run's; changes: of the recorded config, by key.
+        resume_from_checkpoint: as the child is told it; changes: all of the recorded config's, by key, such
+        as {"train.gradient_accumulation_steps": 8}.
         """
         known = secrets.known(os.environ)
         begun = {
