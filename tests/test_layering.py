@@ -25,8 +25,8 @@ FLOORS = [
     {"trained"},
     {"pipeline", "evaluation", "exporting"},
     {"training"},
-    {"compare", "candidates", "joining"},
-    {"resuming"},
+    {"compare", "candidates"},
+    {"resuming", "joining"},
     {"cli"},
     {"__main__"},
 ]

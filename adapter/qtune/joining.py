@@ -9,8 +9,10 @@ from pathlib import Path
 
 from qtune.errors import QtuneError
 from qtune.launch import failures, process
-from qtune.launch.plan import into
+from qtune.launch.meeting import why_not
+from qtune.launch.plan import continuing, into
 from qtune.pipeline import Prepared
+from qtune.runs.checkpoints import Checkpoint
 from qtune.runs.find import plain_record
 from qtune.runs.record import NODE_LOGS
 from qtune.training import Ended, require_launcher
@@ -33,19 +35,22 @@ def join(
     prepared: Prepared,
     *,
     name: str | None = None,
+    again: bool = False,
+    checkpoint: Checkpoint | None = None,
     begin: Callable[[Part], None],
     show: Callable[[bytes], None],
 ) -> tuple[Part, Ended]:
     """Train as the node that `launch.node_rank` names, to the end of its part; how that was.
 
     name: of the run, where it is not the config's; the same on all nodes, of which any may start first.
+    again: whether node 0 goes on with a run, from `checkpoint`, or takes the place of one.
     begin: called before the child starts; show: called with the child's output.
     Raises QtuneError where a run of that name is over.
     """
     require_launcher(name)
     config, project = prepared.config, prepared.project
     directory = project.root / Path(project.runs).expanduser() / (name or config.name)
-    if plain_record(directory).get("status") == "finished":
+    if not again and plain_record(directory).get("status") == "finished":
         raise QtuneError(
             f"{directory.name} is finished: there is nothing to join",
             fix="give every node the same new --name",
@@ -53,12 +58,15 @@ def join(
     directory.mkdir(parents=True, exist_ok=True)
     part = Part(directory, config.get("launch", "node_rank"), config.nnodes)
     begin(part)
-    plan = into(prepared.plan, f"{project.runs}/{directory.name}")
+    plan = into(prepared.plan, project.from_root(directory))
+    if checkpoint is not None:
+        plan = continuing(plan, project.from_root(checkpoint.path))
     outcome = process.run(plan, project.root, part.log, show)
     if outcome.interrupted is not None:
         reason = f"ended by {signal.Signals(outcome.interrupted).name}"
         return part, Ended("stopped", outcome.exit_code, reason)
     if outcome.exit_code != 0:
         reason = outcome.reason or failures.reason_of(part.log, outcome.exit_code)
+        reason = why_not(config, reason) or reason
         return part, Ended("failed", outcome.exit_code, reason)
     return part, Ended("finished", outcome.exit_code, None)

@@ -14,6 +14,7 @@ from qtune.config.names import valid_name
 from qtune.data import tokenized
 from qtune.errors import QtuneError
 from qtune.launch import failures, process, slurm
+from qtune.launch.meeting import why_not
 from qtune.launch.plan import CLI, continuing, from_the_beginning, into, with_tokens
 from qtune.pipeline import Prepared, within, write_files
 from qtune.runs import facts, progress, record
@@ -51,8 +52,8 @@ def launch(
 ) -> Run:
     """Train what was written: claim a run, record it, run the child to its end, and record how that was.
 
-    name: of the run, where it is not the config's; one in use gets the next free suffix, or with `overwrite`
-    loses its place to this one, or is refused where several nodes have to agree on it.
+    name: of the run, where it is not the config's; one in use gets the next free suffix, is refused where
+    several nodes have to agree on it, or with `overwrite` loses its place to this one.
     command: qtune's own command line, and rows: how many each dataset has, both for the record.
     begin: called once the run is recorded, before the child starts; show: called with the child's output;
     stopping: called with the signal that asks for a clean stop.
@@ -135,7 +136,8 @@ def _judged(run: Run, config: Config, outcome: process.Outcome) -> Ended:
         # SIGTERM reached the workers by another way: transformers stops then, and exits with 0
         by = "somebody else stopped it"
     elif code != 0:
-        return Ended("failed", code, outcome.reason or failures.reason_of(run.log, code))
+        reason = outcome.reason or failures.reason_of(run.log, code)
+        return Ended("failed", code, why_not(config, reason) or reason)
     elif (logged := progress.losses(run.directory)) and not any(logged):
         return Ended("failed", code, "every logged loss is exactly 0: the model trained on nothing")
     else:

@@ -24,6 +24,7 @@ from qtune.cli.app import (
 )
 from qtune.cli.complete import preset_names
 from qtune.cli.data_check import reading, show_reports
+from qtune.cli.nodes import announce_part, node_layers, tell_part, tell_who_is_awaited
 from qtune.cli.output import complain, note, report
 from qtune.cli.presets import stop_on_errors
 from qtune.cli.resumption import announce_resumed, set_aside_broken, show_what_differs
@@ -35,7 +36,7 @@ from qtune.machine.stack import Stack, installed_stack
 from qtune.pipeline import Prepared
 from qtune.runs.record import Run
 from qtune.training import Ended
-from qtune.values import Layer, Origin, Value
+from qtune.values import Layer
 
 _MOST_GROUPS = 4
 _FORCED = "going on all the same (--force)"
@@ -100,10 +101,13 @@ def train_command(
     training.require_launcher(name)
     project = here()
     layers = override_layers(model, dataset, assignments, launcher)
-    node = _node_layers(node_rank)
+    node = node_layers(node_rank)
     if resume or replay:
         _require_fitting(resume=resume, replay=replay, name=name, overwrite=overwrite, hardware=hardware)
-        _tell(_resumed(preset, layers, force) if resume else _replayed(preset, layers, name, force))
+        if resume and node_rank:
+            tell_part(*_resumed_part(preset, layers, node, force))
+        else:
+            _tell(_resumed(preset, layers, force) if resume else _replayed(preset, layers, name, force))
         return
     rendered = pipeline.current(project)
     if preset is None and rendered is not None:
@@ -130,7 +134,7 @@ def train_command(
         rows = _look(prepared, force=force)
         pipeline.write(prepared)
     if prepared.config.get("launch", "node_rank", default=0) > 0:
-        _tell_part(*joining.join(prepared, name=name, begin=_announce_part, show=_show))
+        tell_part(*joining.join(prepared, name=name, again=overwrite, begin=announce_part, show=_show))
         return
     run = training.launch(
         prepared,
@@ -183,6 +187,31 @@ def _resumed(name: str | None, options: list[Layer], force: bool) -> Run:
     )
 
 
+def _resumed_part(
+    name: str | None, options: list[Layer], node: list[Layer], force: bool
+) -> tuple[Part, Ended]:
+    """Join a run that node 0 goes on with, or will: from the checkpoint that both find, on a shared disk."""
+    project = here()
+    if name is None:
+        raise QtuneError(
+            "needs the name of the run", where="--node-rank", fix="qtune train --resume RUN --node-rank …"
+        )
+    run = resuming.recorded(project, name)
+    layers = [*resuming.layers(run, options), *node]
+    prepared = _suited(
+        lambda stack: pipeline.read_record(project, run.directory, layers, stack=stack), force=force
+    )
+    found = resuming.look(run, prepared, options)
+    return joining.join(
+        prepared,
+        name=run.name,
+        again=True,
+        checkpoint=found.checkpoint,
+        begin=announce_part,
+        show=_show,
+    )
+
+
 def _replayed(name: str | None, options: list[Layer], new_name: str | None, force: bool) -> Run:
     """Train what a run recorded in a new one, and say what differs today."""
     project = here()
@@ -205,14 +234,6 @@ def _replayed(name: str | None, options: list[Layer], new_name: str | None, forc
         begin=lambda run: _announce(run, prepared),
         show=_show,
     )
-
-
-def _node_layers(node_rank: int | None) -> list[Layer]:
-    """It says where the training starts, and nothing of what is rendered."""
-    if node_rank is None:
-        return []
-    origin = Origin("--node-rank")
-    return [Layer(origin.layer, {("launch", "node_rank"): Value(node_rank, origin)})]
 
 
 def _suited(prepare: Callable[[Stack | None], Prepared], *, force: bool) -> Prepared:
@@ -261,33 +282,10 @@ def _announce(run: Run, prepared: Prepared) -> None:
     steps = prepared.steps
     if steps is not None:
         note(f"{steps.total} steps of {steps.effective_batch} rows (batch x processes x accumulation)")
-    config = prepared.config
-    if config.nnodes > 1:
-        place = f"{config.get('launch', 'master_addr')}:{config.get('launch', 'master_port')}"
-        others = "1" if config.nnodes == 2 else f"1 to {config.nnodes - 1}"
-        note(
-            f"node 0 of {config.nnodes}, waiting at {place} for node {others}: the same command there, with "
-            f"--name {run.name} and --node-rank"
-        )
+    tell_who_is_awaited(run, prepared.config)
     missing = missing_operations(prepared.config, prepared.hardware)
     if missing:
         note(f"DeepSpeed compiles {' and '.join(missing)} first: a few minutes without output, this once")
-
-
-def _announce_part(part: Part) -> None:
-    note(f"node {part.node_rank} of {part.nnodes}, joining {part.directory}; node 0 keeps the record")
-
-
-def _tell_part(part: Part, ended: Ended) -> None:
-    who = f"node {part.node_rank} of {part.nnodes}"
-    if ended.status == "finished":
-        note(f"{who}: finished; the model and the record are node 0's")
-    elif ended.status == "stopped":
-        note(f"{who}: stopped, {ended.reason}")
-        raise typer.Exit(130)
-    else:
-        complain(f"{who} failed: {ended.reason}\n  log: {part.log}")
-        raise typer.Exit(1)
 
 
 def _show(output: bytes) -> None:
