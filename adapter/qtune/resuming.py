@@ -14,7 +14,7 @@ from qtune.errors import QtuneError
 from qtune.pipeline import Prepared
 from qtune.runs import facts, record
 from qtune.runs.checkpoints import Checkpoint, newest
-from qtune.runs.find import begun, directories, directory_of, is_under_way, plain_record, require_ended, shown
+from qtune.runs.find import begun, directories, directory_of, plain_record, require_ended, shown, under_way
 from qtune.runs.record import Run
 from qtune.values import Config, Layer, Origin, Value
 
@@ -58,7 +58,7 @@ def find(project: Project, name: str | None) -> Run:
             (begun(found), directory)
             for directory in directories(project)
             if (found := plain_record(directory)).get("status") not in (None, "finished")
-            and not is_under_way(found)
+            and under_way(directory, found) is None
             and (name is None or found.get("preset") == name)
         ]
         if not unfinished and name is not None:
