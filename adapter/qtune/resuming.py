@@ -194,8 +194,9 @@ def _edited(recorded: Prepared) -> list[Difference]:
     except QtuneError:
         return []  # they are being edited
     found = compare.compare(_side(recorded), Side(replace(today, name=recorded.config.name), {}))
-    return [item for item in found if _file(item.second) in stale or _file(item.first) in stale]
+    return [item for item in found if _is_of(item.second, stale) or _is_of(item.first, stale)]
 
 
-def _file(value: Value | None) -> str | None:
-    return value.origin.file if value is not None else None
+def _is_of(value: Value | None, files: Sequence[str]) -> bool:
+    """Whether it was written in one of these files; what `auto` became follows from other values."""
+    return value is not None and value.origin.file in files and not value.origin.layer.startswith("auto")
