@@ -33,7 +33,7 @@ def judged(directory: Path, log: Path, config: Config, outcome: Outcome) -> Ende
     elif cut and not config.get("train", "early_stopping_steps"):
         by = "stopped by SIGTERM to its workers"
     elif code != 0:
-        return Ended("failed", code, outcome.reason or failures.reason_of(log, code))
+        return Ended("failed", code, outcome.reason or str(failures.reason_of(log, code)))
     elif (logged := progress.losses(directory)) and not any(logged):
         return Ended("failed", code, "every logged loss is exactly 0: the model trained on nothing")
     else:
