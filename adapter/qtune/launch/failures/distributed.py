@@ -35,7 +35,10 @@ FAILURES = (
     ),
     Failure(
         "no-cuda-home",
-        (r"CUDA_HOME does not exist, unable to compile CUDA op", r"CUDA_HOME environment variable is not set"),
+        (
+            r"CUDA_HOME does not exist, unable to compile CUDA op",
+            r"CUDA_HOME environment variable is not set",
+        ),
         "DeepSpeed compiles for the GPU with CUDA's toolkit, which is not there",
         "install the toolkit of torch's CUDA version and set CUDA_HOME; or set "
         "zero_force_ds_cpu_optimizer: false, which compiles nothing for the optimizer",

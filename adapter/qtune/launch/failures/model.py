@@ -60,7 +60,9 @@ FAILURES = (
     ),
     Failure(
         "unknown-architecture",
-        (r"The checkpoint you are trying to load has model type `(?P<type>[^`]*)` but Transformers does not",),
+        (
+            r"The checkpoint you are trying to load has model type `(?P<type>[^`]*)` but Transformers does not",
+        ),
         "this transformers does not know models of type `{type}`",
         "install a newer transformers that LLaMA-Factory allows, or choose another model",
         "transformers/models/auto/configuration_auto.py, AutoConfig.from_pretrained",

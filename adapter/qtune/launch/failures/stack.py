@@ -98,7 +98,7 @@ FAILURES = (
         "four-bits-on-a-cpu",
         (r"packed_weight\.dtype == torch\.uint8",),
         "bitsandbytes cannot evaluate a model in 4 bits under ZeRO-3 on a CPU",
-        "set eval_strategy: \"no\", or take a preset without ZeRO-3",
+        'set eval_strategy: "no", or take a preset without ZeRO-3',
         "bitsandbytes/backends/cpu/ops.py",
     ),
 )
