@@ -766,7 +766,7 @@ _CLUSTERS = [
     Case(
         "slurm-options-are-sbatchs",
         {**_SLURM, "launch.slurm.comment": "two\nlines"},
-        {**_SLURM, "launch.slurm.comment": "it's \"one\" line, #1 of 2"},
+        {**_SLURM, "launch.slurm.comment": 'it\'s "one" line, #1 of 2'},
         also_near={**_SLURM, "launch.slurm.cpus-per-task": 8, "launch.slurm.exclusive": True},
     ),
     Case(
@@ -781,7 +781,17 @@ _CLUSTERS = [
     ),
 ]
 
-CASES = [*_METHOD, *_STAGES, *_TRAINER, *_ranges(), *_DEEPSPEED, *_LAUNCHING, *_CLUSTERS, *_MACHINE, *_packages()]
+CASES = [
+    *_METHOD,
+    *_STAGES,
+    *_TRAINER,
+    *_ranges(),
+    *_DEEPSPEED,
+    *_LAUNCHING,
+    *_CLUSTERS,
+    *_MACHINE,
+    *_packages(),
+]
 
 _PAIR = [{"instruction": "say", "chosen": "yes", "rejected": "no"}] * 10
 _CHAT = [

@@ -26,7 +26,7 @@ FLOORS = [
     {"pipeline", "evaluation", "exporting"},
     {"training"},
     {"compare", "candidates"},
-    {"resuming", "joining"},
+    {"resuming", "joining", "submitting"},
     {"cli"},
     {"__main__"},
 ]
@@ -35,7 +35,17 @@ FLOORS_INSIDE = {
     "data": ["reading", "rows", "scanning lengths adding", "split"],
     "predict": ["models", "tuning", "memory", "advice"],
 }
-LIBRARY = {"llamafactory", "torch", "transformers", "datasets", "peft", "trl", "deepspeed", "bitsandbytes", "ray"}
+LIBRARY = {
+    "llamafactory",
+    "torch",
+    "transformers",
+    "datasets",
+    "peft",
+    "trl",
+    "deepspeed",
+    "bitsandbytes",
+    "ray",
+}
 HEAVY = {"torch", "transformers", "datasets", "pydantic", "psutil", "rich", "numpy", "importlib.metadata"}
 HEAVY |= {"qtune.predict.models.catalogue"}  # and with it every model family: only what estimates needs them
 

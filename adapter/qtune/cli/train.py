@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import signal
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Any
 
 import typer
 
-from qtune import joining, pipeline, resuming, training
+from qtune import joining, pipeline, resuming, submitting, training
 from qtune.cli import doctor
 from qtune.cli.app import (
     DatasetOption,
@@ -29,6 +29,7 @@ from qtune.cli.nodes import announce_part, node_layers, tell_part, tell_who_is_a
 from qtune.cli.output import note, pass_on, report
 from qtune.cli.presets import stop_on_errors
 from qtune.cli.resumption import announce_resumed, set_aside_broken, show_what_differs
+from qtune.cli.submission import as_options, submit
 from qtune.config.presets import DEFAULT
 from qtune.errors import QtuneError
 from qtune.joining import Part
@@ -146,6 +147,8 @@ def train_command(
         tell_part(*joining.join(prepared, name=name, again=overwrite, begin=announce_part, show=pass_on))
         return
     command = ("qtune", *sys.argv[1:])
+    if submitting.is_submission(prepared):
+        submitting.require_accepted(prepared)
     run, prepared = training.claim(prepared, name=name, overwrite=overwrite, command=command, rows=rows)
     tell(_carried_out(run, prepared, lambda: _announce(run, prepared), detach=detach))
 
@@ -193,7 +196,13 @@ def _resumed(name: str | None, options: list[Layer], force: bool, detach: bool) 
         announce_resumed(found)
 
     return _carried_out(
-        run, prepared, begin, detach=detach, checkpoint=found.checkpoint, changes=found.changes
+        run,
+        prepared,
+        begin,
+        detach=detach,
+        checkpoint=found.checkpoint,
+        changes=found.changes,
+        in_job=("train", "--resume", run.name, *as_options(options), *(["--force"] if force else [])),
     )
 
 
@@ -237,6 +246,8 @@ def _replayed(name: str | None, options: list[Layer], new_name: str | None, forc
     for line in differing:
         note(f"  {line}")
     command = ("qtune", *sys.argv[1:])
+    if submitting.is_submission(prepared):
+        submitting.require_accepted(prepared)
     run, prepared = training.claim(prepared, name=new_name or first.name, command=command, rows=rows)
     return _carried_out(run, prepared, lambda: _announce(run, prepared), detach=detach)
 
@@ -249,8 +260,14 @@ def _carried_out(
     detach: bool,
     checkpoint: Checkpoint | None = None,
     changes: Mapping[str, Any] | None = None,
+    in_job: Sequence[str] = (),
 ) -> Run:
-    """Train it to its end, showing all of it; with `detach` in the background, leaving with exit code 0."""
+    """Train it to its end, showing all of it; with `detach` in the background, leaving with exit code 0.
+
+    in_job: what to call qtune with in a Slurm job, where that has to give it nodes; else to carry it out.
+    """
+    if submitting.is_submission(prepared):
+        submit(run, prepared, in_job or ("carry-out", run.name))
     well = background.fork(run.log) if detach else None
     if detach and well is None:
         note("training in the background")
