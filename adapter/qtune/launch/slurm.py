@@ -31,11 +31,17 @@ def on_nodes(plan: LaunchPlan, nnodes: int) -> LaunchPlan:
     if job_id() is None:
         fix = "`qtune train --launcher slurm` makes one"
         raise QtuneError("srun starts nodes inside a job only", fix=fix)
-    first = _ask("scontrol", "show", "hostnames").split()[0] if nnodes > 1 else "127.0.0.1"
+    first = _address(_ask("scontrol", "show", "hostnames").split()[0]) if nnodes > 1 else "127.0.0.1"
     with socket.socket() as taken:
         taken.bind(("", 0))
         port = str(taken.getsockname()[1])
     return replace(plan, environment={"MASTER_PORT": port, **plan.environment, "MASTER_ADDR": first})
+
+
+def _address(name: str) -> str:
+    """Of a node, by which Slurm itself reaches it: its name need not be one that others can look up."""
+    told = _ask("scontrol", "--oneliner", "show", "node", name)
+    return next((word[9:] for word in told.split() if word.startswith("NodeAddr=")), name)
 
 
 def test(script: str, directory: Path) -> None:
