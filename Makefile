@@ -11,7 +11,7 @@ STACK := $(VENV)/.stack
 unexport PYTHONDONTWRITEBYTECODE
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: help setup train lint test-fast test test-all bench snapshot
+.PHONY: help setup train lint test-fast test test-all test-slurm bench snapshot
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' Makefile | awk -F ':.*## ' '{printf "make %-10s %s\n", $$1, $$2}'
@@ -47,6 +47,10 @@ test: lint test-fast ## what must pass before a change: lint, fast tests, every 
 
 test-all: setup ## the slow suites that `make test` leaves out
 	@$(BIN)/pytest --numprocesses 2 --dist worksteal -m slow tests/e2e
+
+test-slurm: setup ## install Slurm where it is missing (Debian, as root), and train in its jobs
+	@test -x /usr/sbin/slurmctld || { apt-get update && apt-get install --yes --no-install-recommends slurmctld slurmd slurm-client munge; }
+	@$(BIN)/pytest tests/e2e/test_slurm.py
 
 bench: setup ## the ratios that README quotes
 	@$(BIN)/python bench/startup.py
