@@ -20,6 +20,7 @@ from qtune.runs import facts, progress, record
 from qtune.runs.checkpoints import Checkpoint, at_home
 from qtune.runs.find import plain_record, require_ended, shown
 from qtune.runs.record import Run
+from qtune.values import Config
 
 
 class Ended(NamedTuple):
@@ -46,13 +47,15 @@ def launch(
     rows: Mapping[str, int] | None = None,
     begin: Callable[[Run], None],
     show: Callable[[bytes], None],
+    stopping: Callable[[int], None] = lambda number: None,
 ) -> Run:
     """Train what was written: claim a run, record it, run the child to its end, and record how that was.
 
     name: of the run, where it is not the config's; one in use gets the next free suffix, or with `overwrite`
     loses its place to this one.
     command: qtune's own command line, and rows: how many each dataset has, both for the record.
-    begin: called once the run is recorded, before the child starts; show: called with the child's output.
+    begin: called once the run is recorded, before the child starts; show: called with the child's output;
+    stopping: called with the signal that asks for a clean stop.
     """
     require_launcher(name)
     project = prepared.project
@@ -75,7 +78,7 @@ def launch(
         )
     with _closing(run):
         begin(run)
-        run.end(*attempt(run, prepared, show))
+        run.end(*attempt(run, prepared, show, stopping))
     return run
 
 
@@ -83,6 +86,7 @@ def attempt(
     run: Run,
     prepared: Prepared,
     show: Callable[[bytes], None],
+    stopping: Callable[[int], None] = lambda number: None,
     *,
     checkpoint: Checkpoint | None = None,
     changes: Mapping[str, Any] | None = None,
@@ -109,19 +113,31 @@ def attempt(
         changes=changes,
     )
     try:
-        outcome = process.run(plan, root, run.log, show)
+        outcome = process.run(plan, root, run.log, show, stopping=stopping)
     finally:
         if tokens is not None:
             tokenized.keep(root / made, root / tokens)
-    if outcome.interrupted is not None:
-        reason = f"ended by {signal.Signals(outcome.interrupted).name}"
-        return Ended("interrupted", outcome.exit_code, reason)
-    if outcome.exit_code != 0:
-        return Ended("failed", outcome.exit_code, failures.reason_of(run.log, outcome.exit_code))
-    if (logged := progress.losses(run.directory)) and not any(logged):
-        reason = "every logged loss is exactly 0: the model trained on nothing"
-        return Ended("failed", outcome.exit_code, reason)
-    return Ended("finished", outcome.exit_code, None)
+    return _judged(run, prepared.config, outcome)
+
+
+def _judged(run: Run, config: Config, outcome: process.Outcome) -> Ended:
+    """How it ended; a training that was asked to stop and made its last step all the same is finished."""
+    code = outcome.exit_code
+    reached = progress.reached(run.directory, ended=code == 0)
+    cut = code == 0 and reached is not None and reached[0] < reached[1]
+    if outcome.interrupted is not None and (code != 0 or cut):
+        by = f"stopped by {signal.Signals(outcome.interrupted).name}"
+    elif cut and not config.get("train", "early_stopping_steps"):
+        # SIGTERM reached the workers by another way: transformers stops then, and exits with 0
+        by = "somebody else stopped it"
+    elif code != 0:
+        return Ended("failed", code, outcome.reason or failures.reason_of(run.log, code))
+    elif (logged := progress.losses(run.directory)) and not any(logged):
+        return Ended("failed", code, "every logged loss is exactly 0: the model trained on nothing")
+    else:
+        return Ended("finished", code, None)
+    at = f"at step {reached[0]} of {reached[1]}" if reached else "before its first step"
+    return Ended("stopped", code, f"{by} {at}")
 
 
 def resume(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from collections.abc import Callable
 from typing import Annotated
@@ -120,6 +121,7 @@ def train_command(
         rows=rows,
         begin=lambda run: _announce(run, prepared),
         show=_show,
+        stopping=_stopping,
     )
     _tell(run)
 
@@ -243,6 +245,11 @@ def _show(output: bytes) -> None:
     sys.stderr.buffer.flush()
 
 
+def _stopping(number: int) -> None:
+    name = signal.Signals(number).name
+    note(f"{name}: stopping at the next step, with a checkpoint; Ctrl-C again ends it now, without")
+
+
 def _tell(run: Run) -> None:
     status, reason = run.record["status"], run.record["reason"]
     if status == "finished":
@@ -251,8 +258,8 @@ def _tell(run: Run) -> None:
         shown = f", train_loss {loss:.4f}" if isinstance(loss, float) else ""
         note(f"finished: {run.record['global_step']} steps{shown}")
         note(f"next: `qtune chat {run.name}`, `qtune eval {run.name}` or `qtune export {run.name}`")
-    elif status == "interrupted":
-        note(f"interrupted: {reason}; what there is lies in {run.directory}")
+    elif status == "stopped":
+        note(f"{reason}; what there is lies in {run.directory}")
         raise typer.Exit(130)
     else:
         complain(f"the training failed: {reason}\n  log: {run.log}")

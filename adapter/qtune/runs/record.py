@@ -19,7 +19,7 @@ from qtune.errors import QtuneError
 from qtune.files import write_atomic
 from qtune.manifest import Manifest
 from qtune.runs import secrets
-from qtune.runs.progress import mean_loss
+from qtune.runs.progress import mean_loss, reached
 from qtune.values import LaunchPlan
 
 RECORD, LOG = "qtune.json", "train.log"
@@ -31,10 +31,11 @@ VERSION = 2
 class Run:
     """One training's directory; `record` is what its qtune.json holds.
 
-    status: `running`, then `finished`, `failed` or `interrupted`. A record that says `running` with a pid
+    status: `running`, then `finished`, `failed` or `stopped`. A record that says `running` with a pid
     that is gone belongs to a qtune that was killed.
     attempts: each `command`, `environment`, `resume_from_checkpoint` with its step `from_step`, `changes` of
-    the recorded config by key, `started`, `ended`, `status`, `exit_code`, `reason` and `global_step`.
+    the recorded config by key, `started`, `ended`, `status`, `exit_code`, `reason`, and `global_step` of
+    `max_steps`.
     """
 
     directory: Path
@@ -111,7 +112,7 @@ class Run:
             reason=secrets.redacted(reason, secrets.known(os.environ)),
             pid=None,
             metrics=self._metrics(),
-            global_step=self._state().get("global_step"),
+            **self._steps(exit_code),
         )
 
     def _close(self, status: str, exit_code: int, reason: str | None) -> None:
@@ -123,8 +124,12 @@ class Run:
                 status=status,
                 exit_code=exit_code,
                 reason=secrets.redacted(reason, known),
-                global_step=self._state().get("global_step"),
+                **self._steps(exit_code),
             )
+
+    def _steps(self, exit_code: int) -> dict[str, int | None]:
+        step, steps = reached(self.directory, ended=exit_code == 0) or (None, None)
+        return {"global_step": step, "max_steps": steps}
 
     def _state(self) -> Mapping[str, Any]:
         return _read_json(self.directory / "trainer_state.json")
