@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import signal
 import sys
-from collections.abc import Callable
-from typing import Annotated
+from collections.abc import Callable, Mapping
+from typing import Annotated, Any
 
 import typer
 
@@ -24,15 +24,19 @@ from qtune.cli.app import (
 )
 from qtune.cli.complete import preset_names
 from qtune.cli.data_check import reading, show_reports
-from qtune.cli.output import complain, note, report
+from qtune.cli.ended import tell
+from qtune.cli.output import note, pass_on, report
 from qtune.cli.presets import stop_on_errors
 from qtune.cli.resumption import announce_resumed, set_aside_broken, show_what_differs
 from qtune.config.presets import DEFAULT
 from qtune.errors import QtuneError
+from qtune.launch import background
 from qtune.launch.compiled import missing_operations
 from qtune.machine.stack import Stack, installed_stack
 from qtune.pipeline import Prepared
+from qtune.runs.checkpoints import Checkpoint
 from qtune.runs.record import Run
+from qtune.training import Observer
 from qtune.values import Layer
 
 _MOST_GROUPS = 4
@@ -62,6 +66,9 @@ def train_command(
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Take the place of the run of that name; it is removed.")
     ] = False,
+    detach: Annotated[
+        bool, typer.Option("--detach", help="Train in the background; `qtune watch` follows it.")
+    ] = False,
     name: Annotated[
         str | None,
         typer.Option("-n", "--name", help="Name of the run; in use, it gets the next free suffix."),
@@ -89,7 +96,10 @@ def train_command(
     layers = override_layers(model, dataset, assignments, launcher)
     if resume or replay:
         _require_fitting(resume=resume, replay=replay, name=name, overwrite=overwrite, hardware=hardware)
-        _tell(_resumed(preset, layers, force) if resume else _replayed(preset, layers, name, force))
+        if resume:
+            tell(_resumed(preset, layers, force, detach))
+        else:
+            tell(_replayed(preset, layers, name, force, detach))
         return
     rendered = pipeline.current(project)
     if preset is None and rendered is not None:
@@ -113,17 +123,19 @@ def train_command(
         )
         rows = _look(prepared, force=force)
         pipeline.write(prepared)
-    run = training.launch(
-        prepared,
-        name=name,
-        overwrite=overwrite,
-        command=("qtune", *sys.argv[1:]),
-        rows=rows,
-        begin=lambda run: _announce(run, prepared),
-        show=_show,
-        stopping=_stopping,
-    )
-    _tell(run)
+    command = ("qtune", *sys.argv[1:])
+    run, prepared = training.claim(prepared, name=name, overwrite=overwrite, command=command, rows=rows)
+    tell(_carried_out(run, prepared, lambda: _announce(run, prepared), detach=detach))
+
+
+@app.command("carry-out", hidden=True)
+def carry_out_command(name: Annotated[str, typer.Argument(metavar="RUN")]) -> None:
+    """Train a run that was claimed before, from its record alone: what a scheduler's job calls."""
+    project = here()
+    run = resuming.recorded(project, name)
+    prepared = pipeline.read_record(project, run.directory, resuming.layers(run), stack=installed_stack())
+    stop_on_errors(prepared)
+    tell(_carried_out(run, prepared, lambda: _announce(run, prepared), detach=False))
 
 
 def _require_fitting(
@@ -141,7 +153,7 @@ def _require_fitting(
         raise QtuneError(f"does not go with {other}", where=option, fix="leave one of them out")
 
 
-def _resumed(name: str | None, options: list[Layer], force: bool) -> Run:
+def _resumed(name: str | None, options: list[Layer], force: bool, detach: bool) -> Run:
     """Go on with a run, under the values of `options`; what differs from what was recorded needs `force`."""
     project = here()
     run = resuming.find(project, name)
@@ -153,18 +165,17 @@ def _resumed(name: str | None, options: list[Layer], force: bool) -> Run:
     if show_what_differs(found):
         _stop("a new run takes any values: `qtune train PRESET`", force=force)
     _look(prepared, force=force)
-    set_aside_broken(found)
-    return training.resume(
-        run,
-        prepared,
-        checkpoint=found.checkpoint,
-        changes=found.changes,
-        begin=lambda run: announce_resumed(found),
-        show=_show,
+
+    def begin() -> None:
+        set_aside_broken(found)
+        announce_resumed(found)
+
+    return _carried_out(
+        run, prepared, begin, detach=detach, checkpoint=found.checkpoint, changes=found.changes
     )
 
 
-def _replayed(name: str | None, options: list[Layer], new_name: str | None, force: bool) -> Run:
+def _replayed(name: str | None, options: list[Layer], new_name: str | None, force: bool, detach: bool) -> Run:
     """Train what a run recorded in a new one, and say what differs today."""
     project = here()
     if name is None:
@@ -178,14 +189,39 @@ def _replayed(name: str | None, options: list[Layer], new_name: str | None, forc
     note(f"replaying {first.name}; " + ("differing today:" if differing else "nothing differs today"))
     for line in differing:
         note(f"  {line}")
-    return training.launch(
-        prepared,
-        name=new_name or first.name,
-        command=("qtune", *sys.argv[1:]),
-        rows=rows,
-        begin=lambda run: _announce(run, prepared),
-        show=_show,
-    )
+    command = ("qtune", *sys.argv[1:])
+    run, prepared = training.claim(prepared, name=new_name or first.name, command=command, rows=rows)
+    return _carried_out(run, prepared, lambda: _announce(run, prepared), detach=detach)
+
+
+def _carried_out(
+    run: Run,
+    prepared: Prepared,
+    announce: Callable[[], None],
+    *,
+    detach: bool,
+    checkpoint: Checkpoint | None = None,
+    changes: Mapping[str, Any] | None = None,
+) -> Run:
+    """Train it to its end, showing all of it; with `detach` in the background, leaving with exit code 0."""
+    well = background.fork(run.log) if detach else None
+    if detach and well is None:
+        note(
+            f"training in the background: follow it: `qtune watch {run.name}`, stop it: `qtune stop {run.name}`"
+        )
+        typer.echo(str(run.directory))
+        raise typer.Exit
+
+    def begin(run: Run, kept: bool) -> None:
+        announce()
+        if not kept:
+            note("the file system of the run keeps no locks: nothing keeps another qtune from this run")
+        if well is not None:
+            well()
+
+    # in the background the log is the terminal
+    observer = Observer(begin, pass_on if well is None else lambda output: None, _stopping)
+    return training.carry_out(run, prepared, observer, checkpoint=checkpoint, changes=changes)
 
 
 def _suited(prepare: Callable[[Stack | None], Prepared], *, force: bool) -> Prepared:
@@ -239,28 +275,6 @@ def _announce(run: Run, prepared: Prepared) -> None:
         note(f"DeepSpeed compiles {' and '.join(missing)} first: a few minutes without output, this once")
 
 
-def _show(output: bytes) -> None:
-    # stderr, where the library's own log and progress belong: stdout carries the result
-    sys.stderr.buffer.write(output)
-    sys.stderr.buffer.flush()
-
-
 def _stopping(number: int) -> None:
     name = signal.Signals(number).name
     note(f"{name}: stopping at the next step, with a checkpoint; Ctrl-C again ends it now, without")
-
-
-def _tell(run: Run) -> None:
-    status, reason = run.record["status"], run.record["reason"]
-    if status == "finished":
-        typer.echo(str(run.directory))
-        loss = run.record["metrics"].get("train_loss")
-        shown = f", train_loss {loss:.4f}" if isinstance(loss, float) else ""
-        note(f"finished: {run.record['global_step']} steps{shown}")
-        note(f"next: `qtune chat {run.name}`, `qtune eval {run.name}` or `qtune export {run.name}`")
-    elif status == "stopped":
-        note(f"{reason}; what there is lies in {run.directory}")
-        raise typer.Exit(130)
-    else:
-        complain(f"the training failed: {reason}\n  log: {run.log}")
-        raise typer.Exit(1)
