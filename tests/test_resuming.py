@@ -6,7 +6,6 @@ A small real program stands in for llamafactory-cli; e2e runs the real one.
 from __future__ import annotations
 
 import json
-import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -17,6 +16,7 @@ from saved import save_checkpoint
 from trees import Result, files_below
 
 from qtune.launch import process
+from qtune.runs import lock
 
 Qtune = Callable[..., Result]
 Make = Callable[..., Path]
@@ -179,11 +179,12 @@ def test_what_the_library_cannot_go_on_with_is_refused_even_with_force(
 
 
 def test_a_training_that_goes_on_is_left_alone(root: Path, qtune: Qtune) -> None:
-    set_record(root, status="running", pid=os.getpid())
-    for command in (["--resume", "lora"], ["mine", "-n", "lora", "--overwrite"]):
-        done = qtune("train", *command, directory=root)
-        assert done.code == 2 and "is still training" in done.err
-    assert "no unfinished run" in qtune("train", "--resume", directory=root).err
+    set_record(root, status="running")
+    with lock.held(root / "runs/lora"):
+        for command in (["--resume", "lora"], ["mine", "-n", "lora", "--overwrite"]):
+            done = qtune("train", *command, directory=root)
+            assert done.code == 2 and "is still training" in done.err
+        assert "no unfinished run" in qtune("train", "--resume", directory=root).err
 
 
 def test_a_killed_run_goes_on(root: Path, qtune: Qtune) -> None:
