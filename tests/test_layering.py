@@ -88,7 +88,7 @@ def test_only_two_modules_start_processes() -> None:
     users = [
         path.relative_to(PACKAGE).as_posix()
         for path in PACKAGE.rglob("*.py")
-        if "subprocess" in path.read_text(encoding="utf-8")
+        if re.search(r"^\s*(?:import|from) subprocess\b", path.read_text(encoding="utf-8"), re.MULTILINE)
     ]
     assert sorted(users) == ["launch/node.py", "launch/process.py"]
 

@@ -206,9 +206,8 @@ def _carried_out(
     """Train it to its end, showing all of it; with `detach` in the background, leaving with exit code 0."""
     well = background.fork(run.log) if detach else None
     if detach and well is None:
-        note(
-            f"training in the background: follow it: `qtune watch {run.name}`, stop it: `qtune stop {run.name}`"
-        )
+        note("training in the background")
+        note(f"`qtune watch {run.name}` follows it, `qtune stop {run.name}` stops it")
         typer.echo(str(run.directory))
         raise typer.Exit
 
