@@ -10,7 +10,9 @@ from qtune.launch.failures.row import Failure
 _ENOUGH = 3  # lines, one of which alone may be a batch without a single answer in it
 _LONGEST = 10_000  # bytes of a line
 _LOUD = 0.1  # a gradient that does not come from a loss of 0
-_LINE = re.compile(rb"\{'loss': '?(?P<loss>[^',}]+)'?(?!, 'reward')(?:, 'grad_norm': '?(?P<norm>[^',}]+)'?)?")
+_LINE = re.compile(
+    rb"\{'loss': '?(?P<loss>[^',}]++)'?+(?!, 'reward')(?:, 'grad_norm': '?(?P<norm>[^',}]+)'?)?"
+)
 
 NAN = Failure(
     "loss-nan",

@@ -23,7 +23,7 @@ _WRAPPERS = (
 )
 _ROOT_CAUSE = "Root Cause (first observed failure):"
 _RANK = re.compile(r"^\s*rank\s*: (\d+)")
-# LLaMA-Factory prints a row of the data, which may hold any words (data/loader.py, _get_preprocessed_dataset).
+# LLaMA-Factory prints a row of data, which may hold any words (data/loader.py, _get_preprocessed_dataset).
 _EXAMPLE = re.compile(r"^(?:training|eval) example:$")
 _AFTER_EXAMPLE = re.compile(r"^\[(?:INFO|WARNING|ERROR|rank\d+|\d{4}-)|^Traceback ")
 
@@ -71,7 +71,7 @@ def shortened(line: str) -> str:
 
 
 def error_line(lines: Sequence[str]) -> str | None:
-    """The last error line that has a reason in it, of the process that failed first where torchrun says so."""
+    """The last error line that has a reason in it, of the process that failed first if torchrun names it."""
     first = _first_to_fail(lines)
     found: dict[str | None, str] = {}
     for line in lines:
