@@ -284,7 +284,7 @@ def test_the_record_is_there_before_the_child_and_tells_how_it_ended(
         directory = pathlib.Path(sys.argv[-1].partition("=")[2])
         assert json.loads((directory / "qtune.json").read_text())["status"] == "running"
         (directory / "all_results.json").write_text('{"train_loss": 1.5}')
-        (directory / "trainer_state.json").write_text('{"global_step": 6}')
+        (directory / "trainer_state.json").write_text('{"global_step": 6, "max_steps": 6}')
         (directory / "trainer_log.jsonl").write_text('{"loss": 1.5}')
         """
     )

@@ -26,6 +26,7 @@ FLOORS = [
     {"pipeline", "evaluation", "exporting"},
     {"training"},
     {"compare", "candidates"},
+    {"resuming"},
     {"cli"},
     {"__main__"},
 ]

@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -34,7 +35,7 @@ from qtune.data.registrations import (
 )
 from qtune.data.sources import Source, sources_of
 from qtune.errors import QtuneError
-from qtune.files import leaves, read_yaml, write_atomic
+from qtune.files import Document, leaves, read_yaml, write_atomic
 from qtune.launch import process
 from qtune.launch.plan import plan_launch
 from qtune.machine.hardware import Hardware
@@ -47,6 +48,7 @@ from qtune.schema import DERIVED
 from qtune.templates import Templates
 from qtune.values import (
     ACCELERATE,
+    DATASETS,
     TRAIN,
     ZERO,
     Config,
@@ -74,7 +76,8 @@ _NODE_RANK = ("launch", "node_rank")
 class Prepared:
     """A config with everything that is known about it before anything is written.
 
-    files: the rendered directory's content, empty where a finding is an error.
+    files: the rendered directory's content, empty where a finding is an error; directory: where it belongs,
+    relative to the project's root, where it is not that of the config's name.
     """
 
     project: Project
@@ -83,6 +86,12 @@ class Prepared:
     findings: tuple[Finding, ...]
     files: tuple[RenderedFile, ...]
     registrations: Mapping[str, Registration]
+    directory: str | None = None
+
+    @property
+    def rendered(self) -> str:
+        """The rendered directory, relative to the project's root."""
+        return self.directory or _rendered_name(self.config.name)
 
     @property
     def errors(self) -> tuple[Finding, ...]:
@@ -91,7 +100,7 @@ class Prepared:
     @property
     def plan(self) -> LaunchPlan:
         """What starts it; only for a config without errors."""
-        return plan_launch(self.config, self.hardware, f"{_rendered_name(self.config.name)}/{TRAIN}")
+        return plan_launch(self.config, self.hardware, f"{self.rendered}/{TRAIN}")
 
     @cached_property
     def steps(self) -> Steps | None:
@@ -112,7 +121,13 @@ class Prepared:
 
     @property
     def manifest(self) -> Manifest:
-        return manifests.make(_for_all_nodes(self.config), self.hardware, self.files)
+        made = manifests.make(_for_all_nodes(self.config), self.hardware, self.files)
+        if self.directory is None:
+            return made
+        # its entries name files from where they are read back: see read_record
+        start = self.project.root / _rendered_name(self.config.name)
+        entries = {name: complete_entry(self.registrations[name], start) for name in made.datasets}
+        return replace(made, datasets=entries)
 
 
 def resolve(
@@ -182,24 +197,45 @@ def prepare(
     prepared = examine(preset, project, hardware, overrides, name=name, stack=stack)
     if prepared.errors:
         return prepared
-    config, registrations = prepared.config, prepared.registrations
-    directory = project.root / _rendered_name(config.name)
-    templates = Templates(project.sources, project.root)
-    files = render(
-        config,
-        {name: complete_entry(registrations[name], directory) for name in _dataset_names(config)},
-        hardware,
-        replace(prepared, config=_for_all_nodes(config)).plan,
-        templates=templates,
-        directory=_rendered_name(config.name),
-        # apart from qtune's own runs, which a second run by hand would otherwise continue and overwrite
-        output_dir=f"{project.runs}/{config.name}-by-hand",
-        about=project.store.load(preset).about,
-        hub=project.hub,
-    )
-    # what the files were made from: the values' layers, and the templates
-    config = replace(config, layers=(*config.layers, *templates.used))
-    return replace(prepared, config=config, files=tuple(files))
+    # apart from qtune's own runs, which a second run by hand would otherwise continue and overwrite
+    by_hand = f"{project.runs}/{prepared.config.name}-by-hand"
+    return _rendered(prepared, by_hand, project.store.load(preset).about)
+
+
+def read_record(
+    project: Project, directory: Path, changes: Sequence[Layer] = (), *, stack: Stack | None = None
+) -> Prepared:
+    """What the run in `directory` was trained with, checked and rendered again, for that directory.
+
+    It is made from the run's record alone, but for the templates, whatever presets and registrations say
+    today. changes: layers over what was recorded; stack: what is installed where it will train.
+    Raises QtuneError where the record cannot be read.
+    """
+    path = directory / manifests.FILE
+    display = os.path.relpath(path)
+    manifest = manifests.from_text(path.read_text(encoding="utf-8"), display)
+    config = merge(manifest.config.name, [Layer("record", manifest.config.values), *changes])
+    config = replace(config, layers=manifest.config.layers)
+    # its entries name files from a rendered directory
+    document = Document({}, {}, project.root / _rendered_name(config.name) / DATASETS, display, "")
+    registrations = {
+        **read_registrations(project),
+        **{name: Registration(name, entry, document) for name, entry in manifest.datasets.items()},
+    }
+    findings = tuple(check(config, registrations, project.root, manifest.hardware, stack))
+    found = Prepared(project, config, manifest.hardware, findings, (), registrations)
+    return within(found, directory)
+
+
+def within(prepared: Prepared, directory: Path) -> Prepared:
+    """The same, rendered for a run's own directory; without errors only."""
+    if prepared.errors:
+        return prepared
+    run = prepared.project.from_root(directory)
+    layers = prepared.config.layers
+    made = _rendered(replace(prepared, directory=f"{run}/{RENDERED}"), run, "")
+    # the record vouches for the layers that the values came from, not for those of the day
+    return replace(made, config=replace(made.config, layers=layers))
 
 
 def check_rows(prepared: Prepared, progress: Callable[[int], None] = lambda size: None) -> list[Report]:
@@ -236,13 +272,19 @@ def write(prepared: Prepared) -> Path:
     Each file is written whole or not at all; the manifest comes last, so that it never vouches for files
     that are not there.
     """
-    directory = prepared.project.root / _rendered_name(prepared.config.name)
-    for file in prepared.files:
-        write_atomic(directory / file.name, file.text, executable=file.name.endswith(".sh"))
+    directory = write_files(prepared)
     for name in {ZERO, ACCELERATE} - {file.name for file in prepared.files}:
         (directory / name).unlink(missing_ok=True)
     write_atomic(directory / manifests.FILE, manifests.to_text(prepared.manifest))
     write_atomic(directory.parent / CURRENT, prepared.config.name + "\n")
+    return directory
+
+
+def write_files(prepared: Prepared) -> Path:
+    """Write the files alone, where they belong; the directory."""
+    directory = prepared.project.root / prepared.rendered
+    for file in prepared.files:
+        write_atomic(directory / file.name, file.text, executable=file.name.endswith(".sh"))
     return directory
 
 
@@ -295,6 +337,27 @@ def stale_layers(prepared: Prepared) -> list[str]:
         if present != layer.sha256:
             stale.append(layer.file)
     return stale
+
+
+def _rendered(prepared: Prepared, output_dir: str, about: str) -> Prepared:
+    """With the text of its files, and the templates they were made from among the layers."""
+    project, config, registrations = prepared.project, prepared.config, prepared.registrations
+    templates = Templates(project.sources, project.root)
+    directory = project.root / prepared.rendered
+    files = render(
+        config,
+        {name: complete_entry(registrations[name], directory) for name in _dataset_names(config)},
+        prepared.hardware,
+        replace(prepared, config=_for_all_nodes(config)).plan,
+        templates=templates,
+        directory=prepared.rendered,
+        output_dir=output_dir,
+        about=about,
+        hub=project.hub,
+    )
+    # what the files were made from: the values' layers, and the templates
+    config = replace(config, layers=(*config.layers, *templates.used))
+    return replace(prepared, config=config, files=tuple(files))
 
 
 def _facts(prepared: Prepared) -> Facts:

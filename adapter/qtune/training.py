@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import shutil
 import signal
+import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from qtune.config.names import valid_name
 from qtune.data import tokenized
 from qtune.errors import QtuneError
 from qtune.launch import failures, process
-from qtune.launch.plan import CLI, into, with_tokens
-from qtune.pipeline import Prepared
+from qtune.launch.plan import CLI, continuing, from_the_beginning, into, with_tokens
+from qtune.pipeline import Prepared, within, write_files
 from qtune.runs import facts, progress, record
+from qtune.runs.checkpoints import Checkpoint, at_home
+from qtune.runs.find import plain_record, require_ended, shown
 from qtune.runs.record import Run
+from qtune.values import Config
 
 
 class Ended(NamedTuple):
@@ -37,58 +42,150 @@ def launch(
     prepared: Prepared,
     *,
     name: str | None = None,
+    overwrite: bool = False,
     command: Sequence[str] = (),
     rows: Mapping[str, int] | None = None,
     begin: Callable[[Run], None],
     show: Callable[[bytes], None],
+    stopping: Callable[[int], None] = lambda number: None,
 ) -> Run:
     """Train what was written: claim a run, record it, run the child to its end, and record how that was.
 
-    name: of the run, where it is not the config's; one in use gets the next free suffix.
+    name: of the run, where it is not the config's; one in use gets the next free suffix, or with `overwrite`
+    loses its place to this one.
     command: qtune's own command line, and rows: how many each dataset has, both for the record.
-    begin: called once the run is recorded, before the child starts; show: called with the child's output.
+    begin: called once the run is recorded, before the child starts; show: called with the child's output;
+    stopping: called with the signal that asks for a clean stop.
     """
     require_launcher(name)
     project = prepared.project
+    if overwrite:
+        _require_replaceable(project.root / Path(project.runs).expanduser() / (name or prepared.config.name))
     _tokens(prepared)  # what it refuses is refused before anything is written
     steps, found = prepared.steps, facts.gather(project.root, prepared.sources, rows or {})
-    directory = record.claim(project.root / Path(project.runs).expanduser(), name or prepared.config.name)
-    run = record.start(
-        directory,
-        prepared.manifest,
-        command=command,
-        predicted_steps=steps.total if steps else None,
-        facts=found,
-    )
+    runs, name = project.root / Path(project.runs).expanduser(), name or prepared.config.name
+    with _replaced(runs / name) if overwrite else nullcontext():
+        directory = record.claim(runs, name)
+        if prepared.directory is not None:  # made from another run's record
+            prepared = within(prepared, directory)
+            write_files(prepared)
+        run = record.start(
+            directory,
+            prepared.manifest,
+            command=command,
+            predicted_steps=steps.total if steps else None,
+            facts=found,
+        )
     with _closing(run):
         begin(run)
-        run.end(*attempt(run, prepared, show))
+        run.end(*attempt(run, prepared, show, stopping))
     return run
 
 
-def attempt(run: Run, prepared: Prepared, show: Callable[[bytes], None]) -> Ended:
-    """Run the child once, to its end, as an attempt of `run`; how it ended."""
-    root, runs = prepared.project.root, prepared.project.runs
-    tokens = _tokens(prepared)
-    plan = into(prepared.plan, f"{runs}/{run.name}")
-    made = f"{Path(runs).expanduser().as_posix()}/{run.name}/tokenized"
+def attempt(
+    run: Run,
+    prepared: Prepared,
+    show: Callable[[bytes], None],
+    stopping: Callable[[int], None] = lambda number: None,
+    *,
+    checkpoint: Checkpoint | None = None,
+    changes: Mapping[str, Any] | None = None,
+) -> Ended:
+    """Run the child once, to its end, as an attempt of `run`; how it ended.
+
+    checkpoint: from which it goes on, None for the beginning; changes: of the recorded config, by key.
+    """
+    root, output_dir = prepared.project.root, prepared.project.from_root(run.directory)
+    tokens, made = _tokens(prepared), f"{output_dir}/tokenized"
+    plan = into(prepared.plan, output_dir)
     if tokens is not None:
         plan = with_tokens(plan, tokens if tokenized.is_complete(root / tokens) else made)
-    run.begin_attempt(plan)
+    resumed = prepared.project.from_root(checkpoint.path) if checkpoint else None
+    if checkpoint is not None and resumed is not None:
+        at_home(checkpoint, output_dir)
+        plan = continuing(plan, resumed)
+    elif run.attempts:
+        plan = from_the_beginning(plan)
+    run.begin_attempt(
+        plan,
+        resume_from_checkpoint=resumed,
+        from_step=checkpoint.step if checkpoint else 0,
+        changes=changes,
+    )
     try:
-        outcome = process.run(plan, root, run.log, show)
+        outcome = process.run(plan, root, run.log, show, stopping=stopping)
     finally:
         if tokens is not None:
             tokenized.keep(root / made, root / tokens)
-    if outcome.interrupted is not None:
-        reason = f"ended by {signal.Signals(outcome.interrupted).name}"
-        return Ended("interrupted", outcome.exit_code, reason)
-    if outcome.exit_code != 0:
-        return Ended("failed", outcome.exit_code, failures.reason_of(run.log, outcome.exit_code))
-    if (logged := progress.losses(run.directory)) and not any(logged):
-        reason = "every logged loss is exactly 0: the model trained on nothing"
-        return Ended("failed", outcome.exit_code, reason)
-    return Ended("finished", outcome.exit_code, None)
+    return _judged(run, prepared.config, outcome)
+
+
+def _judged(run: Run, config: Config, outcome: process.Outcome) -> Ended:
+    """How it ended; a training that was asked to stop and made its last step all the same is finished."""
+    code = outcome.exit_code
+    reached = progress.reached(run.directory, ended=code == 0)
+    cut = code == 0 and reached is not None and reached[0] < reached[1]
+    if outcome.interrupted is not None and (code != 0 or cut):
+        by = f"stopped by {signal.Signals(outcome.interrupted).name}"
+    elif cut and not config.get("train", "early_stopping_steps"):
+        # SIGTERM reached the workers by another way: transformers stops then, and exits with 0
+        by = "somebody else stopped it"
+    elif code != 0:
+        return Ended("failed", code, outcome.reason or failures.reason_of(run.log, code))
+    elif (logged := progress.losses(run.directory)) and not any(logged):
+        return Ended("failed", code, "every logged loss is exactly 0: the model trained on nothing")
+    else:
+        return Ended("finished", code, None)
+    at = f"at step {reached[0]} of {reached[1]}" if reached else "before its first step"
+    return Ended("stopped", code, f"{by} {at}")
+
+
+def resume(
+    run: Run,
+    prepared: Prepared,
+    *,
+    checkpoint: Checkpoint | None,
+    changes: Mapping[str, Any],
+    begin: Callable[[Run], None],
+    show: Callable[[bytes], None],
+) -> Run:
+    """Go on with a run from a checkpoint, or from its beginning where that is None, to its end.
+
+    prepared: as `pipeline.read_record` made it, with `changes` in it.
+    """
+    require_launcher()
+    _tokens(prepared)
+    write_files(prepared)
+    with _closing(run):
+        begin(run)
+        run.end(*attempt(run, prepared, show, checkpoint=checkpoint, changes=changes))
+    return run
+
+
+def _require_replaceable(directory: Path) -> None:
+    """Raises QtuneError where something else than a run that has ended is in the place of a new one."""
+    if not directory.exists():
+        return
+    if not (directory / record.RECORD).is_file():
+        raise QtuneError("is no run of qtune", where=shown(directory), fix="take another --name")
+    require_ended(directory, plain_record(directory))
+
+
+@contextmanager
+def _replaced(directory: Path) -> Iterator[None]:
+    """Free the place of a run for the block, which puts another there; only then is the old one gone."""
+    aside = directory.with_name(f".{directory.name}-{uuid.uuid4().hex}")
+    there = directory.exists()
+    if there:
+        directory.rename(aside)
+    try:
+        yield
+    except BaseException:
+        if there:
+            shutil.rmtree(directory, ignore_errors=True)
+            aside.rename(directory)
+        raise
+    shutil.rmtree(aside, ignore_errors=True)
 
 
 @contextmanager

@@ -10,6 +10,7 @@ import typer
 from qtune.cli.app import HardwareOption, JsonOption, app, hardware_from, here
 from qtune.cli.complete import sides
 from qtune.cli.output import note, print_json
+from qtune.compare import Difference
 from qtune.files import dump_yaml
 from qtune.values import Value
 
@@ -43,11 +44,18 @@ def diff_command(
         for section, items in groupby(differences, key=lambda item: item.section):
             typer.echo(f"### {section}")
             for item in items:
-                typer.echo(f"{item.key}:\n  - {_shown(item.first)}\n  + {_shown(item.second)}")
+                for line in shown_lines(item):
+                    typer.echo(line)
         if not differences:
             note(f"{first} and {second} mean the same")
     if differences and exit_code:
         raise typer.Exit(1)
+
+
+def shown_lines(difference: Difference) -> list[str]:
+    """One difference as `qtune diff` shows it."""
+    first, second = _shown(difference.first), _shown(difference.second)
+    return [f"{difference.key}:", f"  - {first}", f"  + {second}"]
 
 
 def _plain(value: Value | None) -> dict[str, Any] | None:

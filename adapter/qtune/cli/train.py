@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from collections.abc import Callable
 from typing import Annotated
 
 import typer
 
-from qtune import pipeline, training
+from qtune import pipeline, resuming, training
 from qtune.cli import doctor
 from qtune.cli.app import (
     DatasetOption,
@@ -25,12 +26,14 @@ from qtune.cli.complete import preset_names
 from qtune.cli.data_check import reading, show_reports
 from qtune.cli.output import complain, note, report
 from qtune.cli.presets import stop_on_errors
+from qtune.cli.resumption import announce_resumed, set_aside_broken, show_what_differs
 from qtune.config.presets import DEFAULT
 from qtune.errors import QtuneError
 from qtune.launch.compiled import missing_operations
 from qtune.machine.stack import Stack, installed_stack
 from qtune.pipeline import Prepared
 from qtune.runs.record import Run
+from qtune.values import Layer
 
 _MOST_GROUPS = 4
 _FORCED = "going on all the same (--force)"
@@ -42,10 +45,23 @@ def train_command(
         str | None,
         typer.Argument(
             metavar="[PRESET]",
-            help="Render this preset first; else train the current rendered directory.",
+            help="Render this preset first; else train the current rendered directory. A RUN's name with "
+            "--resume and --replay.",
             autocompletion=preset_names,
         ),
     ] = None,
+    resume: Annotated[
+        bool,
+        typer.Option(
+            "--resume", help="Go on with RUN, or the newest unfinished run, from its newest whole checkpoint."
+        ),
+    ] = False,
+    replay: Annotated[
+        bool, typer.Option("--replay", help="Train what RUN recorded once more, in a new run.")
+    ] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Take the place of the run of that name; it is removed.")
+    ] = False,
     name: Annotated[
         str | None,
         typer.Option("-n", "--name", help="Name of the run; in use, it gets the next free suffix."),
@@ -71,6 +87,10 @@ def train_command(
     training.require_launcher(name)
     project = here()
     layers = override_layers(model, dataset, assignments, launcher)
+    if resume or replay:
+        _require_fitting(resume=resume, replay=replay, name=name, overwrite=overwrite, hardware=hardware)
+        _tell(_resumed(preset, layers, force) if resume else _replayed(preset, layers, name, force))
+        return
     rendered = pipeline.current(project)
     if preset is None and rendered is not None:
         if layers or hardware:
@@ -96,12 +116,76 @@ def train_command(
     run = training.launch(
         prepared,
         name=name,
+        overwrite=overwrite,
+        command=("qtune", *sys.argv[1:]),
+        rows=rows,
+        begin=lambda run: _announce(run, prepared),
+        show=_show,
+        stopping=_stopping,
+    )
+    _tell(run)
+
+
+def _require_fitting(
+    *, resume: bool, replay: bool, name: str | None, overwrite: bool, hardware: str | None
+) -> None:
+    """Raises QtuneError for options that contradict each other."""
+    given = {
+        "--replay": resume and replay,
+        "--name": resume and name is not None,
+        "--overwrite": resume and overwrite,
+        "--hardware": hardware is not None,  # what was recorded was decided for the hardware then
+    }
+    for option in (option for option, wrong in given.items() if wrong):
+        other = "--resume" if resume else "--replay"
+        raise QtuneError(f"does not go with {other}", where=option, fix="leave one of them out")
+
+
+def _resumed(name: str | None, options: list[Layer], force: bool) -> Run:
+    """Go on with a run, under the values of `options`; what differs from what was recorded needs `force`."""
+    project = here()
+    run = resuming.find(project, name)
+    layers = resuming.layers(run, options)
+    prepared = _suited(
+        lambda stack: pipeline.read_record(project, run.directory, layers, stack=stack), force=force
+    )
+    found = resuming.look(run, prepared, options)
+    if show_what_differs(found):
+        _stop("a new run takes any values: `qtune train PRESET`", force=force)
+    _look(prepared, force=force)
+    set_aside_broken(found)
+    return training.resume(
+        run,
+        prepared,
+        checkpoint=found.checkpoint,
+        changes=found.changes,
+        begin=lambda run: announce_resumed(found),
+        show=_show,
+    )
+
+
+def _replayed(name: str | None, options: list[Layer], new_name: str | None, force: bool) -> Run:
+    """Train what a run recorded in a new one, and say what differs today."""
+    project = here()
+    if name is None:
+        raise QtuneError("needs the name of a run", where="--replay", fix="qtune train --replay RUN")
+    first = resuming.recorded(project, name)
+    prepared = _suited(
+        lambda stack: pipeline.read_record(project, first.directory, options, stack=stack), force=force
+    )
+    rows = _look(prepared, force=force)
+    differing = resuming.differing_facts(first, prepared)
+    note(f"replaying {first.name}; " + ("differing today:" if differing else "nothing differs today"))
+    for line in differing:
+        note(f"  {line}")
+    return training.launch(
+        prepared,
+        name=new_name or first.name,
         command=("qtune", *sys.argv[1:]),
         rows=rows,
         begin=lambda run: _announce(run, prepared),
         show=_show,
     )
-    _tell(run)
 
 
 def _suited(prepare: Callable[[Stack | None], Prepared], *, force: bool) -> Prepared:
@@ -161,6 +245,11 @@ def _show(output: bytes) -> None:
     sys.stderr.buffer.flush()
 
 
+def _stopping(number: int) -> None:
+    name = signal.Signals(number).name
+    note(f"{name}: stopping at the next step, with a checkpoint; Ctrl-C again ends it now, without")
+
+
 def _tell(run: Run) -> None:
     status, reason = run.record["status"], run.record["reason"]
     if status == "finished":
@@ -169,8 +258,8 @@ def _tell(run: Run) -> None:
         shown = f", train_loss {loss:.4f}" if isinstance(loss, float) else ""
         note(f"finished: {run.record['global_step']} steps{shown}")
         note(f"next: `qtune chat {run.name}`, `qtune eval {run.name}` or `qtune export {run.name}`")
-    elif status == "interrupted":
-        note(f"interrupted: {reason}; what there is lies in {run.directory}")
+    elif status == "stopped":
+        note(f"{reason}; what there is lies in {run.directory}")
         raise typer.Exit(130)
     else:
         complain(f"the training failed: {reason}\n  log: {run.log}")

@@ -65,6 +65,10 @@ class Project:
         """The file of the project's dataset registrations."""
         return self.root / "data" / "datasets.yaml"
 
+    def from_root(self, path: Path) -> str:
+        """`path` as a child that runs in the project's root may name it."""
+        return path.relative_to(self.root).as_posix() if path.is_relative_to(self.root) else str(path)
+
 
 def find_project(start: Path) -> Project:
     """The project of `start`: the nearest directory upwards with a `qtune.yaml`, else `start` itself.

@@ -56,6 +56,20 @@ def with_argument(plan: LaunchPlan, name: str, path: str) -> LaunchPlan:
     return replace(plan, argv=(*plan.argv, f"{name}={value}"))
 
 
+def continuing(plan: LaunchPlan, checkpoint: str) -> LaunchPlan:
+    """The same plan, going on from a checkpoint (relative to the project's root).
+
+    With overwrite_output_dir the library would delete the log so far (llamafactory/train/callbacks.py).
+    """
+    plan = with_argument(plan, "resume_from_checkpoint", checkpoint)
+    return replace(plan, argv=(*plan.argv, "overwrite_output_dir=false"))
+
+
+def from_the_beginning(plan: LaunchPlan) -> LaunchPlan:
+    """The same plan, starting anew in a directory that was trained in (llamafactory/hparams/parser.py)."""
+    return replace(plan, argv=(*plan.argv, "overwrite_output_dir=true"))
+
+
 def _escaped(character: str) -> str:
     return character if character.isalnum() or character in "./-_" else f"\\U{ord(character):08x}"
 

@@ -40,7 +40,7 @@ def gather(root: Path, sources: Sequence[Source], rows: Mapping[str, int]) -> di
         "versions": _versions(),
         "git": _git(root),
         "machine": _machine(),
-        "data": _data(root, sources, rows),
+        "data": data(root, sources, rows),
     }
 
 
@@ -85,7 +85,7 @@ def _machine() -> dict[str, Any]:
     }
 
 
-def _data(root: Path, sources: Sequence[Source], rows: Mapping[str, int]) -> list[dict[str, Any]]:
+def data(root: Path, sources: Sequence[Source], rows: Mapping[str, int]) -> list[dict[str, Any]]:
     return [
         {
             "name": source.registration.name,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import platform
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -50,6 +51,27 @@ def plain_record(directory: Path) -> Mapping[str, Any]:
     except (OSError, ValueError):
         return {}
     return record if isinstance(record, dict) else {}
+
+
+def is_under_way(record: Mapping[str, Any]) -> bool:
+    """Whether the training of this record goes on, as far as can be told from here."""
+    if record.get("status") != "running":
+        return False
+    return record.get("host") != platform.node() or is_alive(record.get("pid"))
+
+
+def begun(record: Mapping[str, Any]) -> str:
+    """When its last attempt began; comparable as text."""
+    attempts = record.get("attempts") or [record]
+    return str(attempts[-1].get("started", ""))
+
+
+def require_ended(directory: Path, record: Mapping[str, Any]) -> None:
+    """Raises QtuneError while a run's training is under way."""
+    if is_under_way(record):
+        since = f"process {record.get('pid')} on {record.get('host')}, since {begun(record)}"
+        fix = "wait for its end, or stop it"
+        raise QtuneError(f"is still training ({since})", where=shown(directory), fix=fix)
 
 
 def is_alive(pid: Any) -> bool:

@@ -19,7 +19,7 @@ from qtune.errors import QtuneError
 from qtune.files import write_atomic
 from qtune.manifest import Manifest
 from qtune.runs import secrets
-from qtune.runs.progress import mean_loss
+from qtune.runs.progress import mean_loss, reached
 from qtune.values import LaunchPlan
 
 RECORD, LOG = "qtune.json", "train.log"
@@ -31,10 +31,11 @@ VERSION = 2
 class Run:
     """One training's directory; `record` is what its qtune.json holds.
 
-    status: `running`, then `finished`, `failed` or `interrupted`. A record that says `running` with a pid
+    status: `running`, then `finished`, `failed` or `stopped`. A record that says `running` with a pid
     that is gone belongs to a qtune that was killed.
     attempts: each `command`, `environment`, `resume_from_checkpoint` with its step `from_step`, `changes` of
-    the recorded config by key, `started`, `ended`, `status`, `exit_code`, `reason` and `global_step`.
+    the recorded config by key, `started`, `ended`, `status`, `exit_code`, `reason`, and `global_step` of
+    `max_steps`.
     """
 
     directory: Path
@@ -51,6 +52,11 @@ class Run:
         assert isinstance(found, list)
         return found
 
+    @property
+    def changes(self) -> dict[str, Any]:
+        """What the last attempt changed of the recorded config, which the next one goes on with."""
+        return dict(self.attempts[-1]["changes"]) if self.attempts else {}
+
     def update(self, **changes: Any) -> None:
         """Change the record, on disk too."""
         self.record.update(changes)
@@ -66,7 +72,8 @@ class Run:
     ) -> None:
         """Record that `plan` is about to start, by this process.
 
-        resume_from_checkpoint: a directory inside the run's; changes: of the recorded config, by key.
+        resume_from_checkpoint: as the child is told it; changes: all of the recorded config's, by key, such
+        as {"train.gradient_accumulation_steps": 8}.
         """
         known = secrets.known(os.environ)
         begun = {
@@ -105,7 +112,7 @@ class Run:
             reason=secrets.redacted(reason, secrets.known(os.environ)),
             pid=None,
             metrics=self._metrics(),
-            global_step=self._state().get("global_step"),
+            **self._steps(exit_code),
         )
 
     def _close(self, status: str, exit_code: int, reason: str | None) -> None:
@@ -117,8 +124,12 @@ class Run:
                 status=status,
                 exit_code=exit_code,
                 reason=secrets.redacted(reason, known),
-                global_step=self._state().get("global_step"),
+                **self._steps(exit_code),
             )
+
+    def _steps(self, exit_code: int) -> dict[str, int | None]:
+        step, steps = reached(self.directory, ended=exit_code == 0) or (None, None)
+        return {"global_step": step, "max_steps": steps}
 
     def _state(self) -> Mapping[str, Any]:
         return _read_json(self.directory / "trainer_state.json")

@@ -107,7 +107,7 @@ def find(
         record,
         config,
         started_from,
-        None if weights is None else _from_root(weights, project.root),
+        None if weights is None else project.from_root(weights),
         checkpoint,
     )
 
@@ -237,8 +237,3 @@ def _require_base(project: Project, run: Path, name: str) -> None:
 
 def _adapts(config: Config) -> bool:
     return config.get("train", "finetuning_type", default="lora") in ADAPTED
-
-
-def _from_root(path: Path, root: Path) -> str:
-    """`path` as a child that runs in the project's root may name it."""
-    return path.relative_to(root).as_posix() if path.is_relative_to(root) else str(path)

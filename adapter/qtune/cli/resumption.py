@@ -1,0 +1,44 @@
+"""What a resumed run says before it goes on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from qtune.cli.diff import shown_lines
+from qtune.cli.output import note
+from qtune.compare import Difference
+from qtune.resuming import Resumption
+from qtune.runs.checkpoints import set_aside
+from qtune.runs.find import shown
+
+
+def show_what_differs(found: Resumption) -> bool:
+    """Say what is no longer as the run recorded it; whether anything is."""
+    _show("it would go on with other values", found.differences)
+    _show("the project's files give other values now; going on keeps the recorded ones", found.edited)
+    if found.data:
+        note(f"{found.run.name}: its data changed: {', '.join(found.data)}")
+    return bool(found.differences or found.edited or found.data)
+
+
+def set_aside_broken(found: Resumption) -> None:
+    """Move the newer checkpoints that are not whole out of the library's sight, saying so of each."""
+    for checkpoint in found.broken:
+        why, moved = checkpoint.flaw, set_aside(checkpoint)
+        note(f"{checkpoint.path.name} is not complete ({why}): set aside as {shown(moved)}")
+
+
+def announce_resumed(found: Resumption) -> None:
+    name = shown(found.run.directory)
+    if found.checkpoint is None:
+        note(f"{name} has no complete checkpoint: training from the beginning, in the same run")
+    else:
+        note(f"going on with {name} from {found.checkpoint.path.name}")
+
+
+def _show(title: str, differences: Sequence[Difference]) -> None:
+    if differences:
+        note(f"{title}:")
+    for difference in differences:
+        for line in shown_lines(difference):
+            note(f"  {line}")

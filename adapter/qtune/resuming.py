@@ -1,0 +1,201 @@
+"""Going on with a run: which one, whether what it stood on is still so, and from which checkpoint."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from qtune import compare, pipeline
+from qtune.compare import Difference, Side
+from qtune.config.project import Project
+from qtune.errors import QtuneError
+from qtune.pipeline import Prepared
+from qtune.runs import facts, record
+from qtune.runs.checkpoints import Checkpoint, newest
+from qtune.runs.find import begun, directories, directory_of, is_under_way, plain_record, require_ended, shown
+from qtune.runs.record import Run
+from qtune.values import Config, Layer, Origin, Value
+
+_LENGTHS = ("train.num_train_epochs", "train.max_steps")
+_KINDS = (
+    ("train", "stage"),
+    ("train", "finetuning_type"),
+    ("zero", "stage"),
+    ("train", "model_name_or_path"),
+)
+_FACTS = ("versions", "git", "machine", "data")
+
+
+@dataclass(frozen=True)
+class Resumption:
+    """A run as it would go on.
+
+    prepared: with `changes`, by key, over what was recorded; differences: of its values from those so far.
+    edited: of the project's values from the recorded ones, where its files were changed since.
+    data: the files of its datasets whose content is no longer the recorded one.
+    checkpoint: the newest complete one, None where there is none; broken: the newer ones.
+    """
+
+    run: Run
+    prepared: Prepared
+    changes: dict[str, Any]
+    differences: list[Difference]
+    edited: list[Difference]
+    data: list[str]
+    checkpoint: Checkpoint | None
+    broken: list[Checkpoint]
+
+
+def find(project: Project, name: str | None) -> Run:
+    """The run `name`, or the newest unfinished one, of the preset `name` where there is no such run.
+
+    Raises QtuneError where there is none, or its training is under way.
+    """
+    if name is None or not _is_run(project, name):
+        unfinished = [
+            (begun(found), directory)
+            for directory in directories(project)
+            if (found := plain_record(directory)).get("status") not in (None, "finished")
+            and not is_under_way(found)
+            and (name is None or found.get("preset") == name)
+        ]
+        if not unfinished and name is not None:
+            directory_of(project, name)  # raises
+        if not unfinished:
+            where = shown(project.root / Path(project.runs).expanduser())
+            raise QtuneError("there is no unfinished run", where=where, fix="train one: `qtune train`")
+        return record.read(max(unfinished)[1])
+    run = record.read(directory_of(project, name))
+    require_ended(run.directory, run.record)
+    return run
+
+
+def recorded(project: Project, name: str) -> Run:
+    """The run `name`, whatever became of it; raises QtuneError where there is none."""
+    return record.read(directory_of(project, name))
+
+
+def layers(run: Run, options: Sequence[Layer] = ()) -> list[Layer]:
+    """What goes over the recorded config: the changes of its attempts so far, and `options`."""
+    origin = Origin("an earlier attempt")
+    values = {tuple(key.split(".")): Value(value, origin) for key, value in run.changes.items()}
+    return [Layer(origin.layer, values), *options] if values else list(options)
+
+
+def look(run: Run, prepared: Prepared, options: Sequence[Layer]) -> Resumption:
+    """What going on with `run` would be; nothing is written.
+
+    prepared: its record with `layers(run, options)` over it.
+    Raises QtuneError where the library cannot go on with it, whatever may be forced.
+    """
+    so_far = pipeline.read_record(prepared.project, run.directory, layers(run))
+    given = {".".join(path): value.value for layer in options for path, value in layer.values.items()}
+    where = shown(run.directory)
+    if run.record.get("status") == "finished" and not any(length in given for length in _LENGTHS):
+        further = f"`qtune train --resume {run.name} -s num_train_epochs=… --force` trains it further"
+        raise QtuneError("is finished", where=where, fix=f"{further}; `qtune train` makes a new run")
+    _require_resumable(so_far.config, prepared.config, run)
+    checkpoint, broken = newest(run.directory, so_far.config)
+    return Resumption(
+        run,
+        prepared,
+        {**run.changes, **given},
+        compare.compare(_side(so_far), _side(prepared)),
+        _edited(so_far),
+        changed_data(run, prepared),
+        checkpoint,
+        broken,
+    )
+
+
+def differing_facts(run: Run, prepared: Prepared) -> list[str]:
+    """What differs today from what the run stood on, each in a line."""
+    today = facts.gather(prepared.project.root, prepared.sources, {})
+    lines = []
+    for name in _FACTS[:-1]:
+        before, now = run.record.get(name), today[name]
+        if isinstance(before, dict) and isinstance(now, dict):
+            for key in dict.fromkeys([*before, *now]):
+                if before.get(key) != now.get(key):
+                    lines.append(f"{name}: {key} was {before.get(key)}, is {now.get(key)}")
+        elif before != now and before is not None:
+            lines.append(f"{name}: was {before}, is {now}")
+    lines += [f"data: {file} changed" for file in changed_data(run, prepared)]
+    return [*lines, *(f"{file} changed" for file in pipeline.stale_layers(prepared))]
+
+
+def changed_data(run: Run, prepared: Prepared) -> list[str]:
+    """The files of the datasets whose content is not the recorded one, or that are gone or new."""
+    then = {file: digest for item in run.record.get("data", []) for file, digest in item["files"].items()}
+    if not then:
+        return []
+    now = {
+        file: digest
+        for item in facts.data(prepared.project.root, prepared.sources, {})
+        for file, digest in item["files"].items()
+    }
+    return sorted(file for file in {*then, *now} if then.get(file) != now.get(file))
+
+
+def _is_run(project: Project, name: str) -> bool:
+    return "/" in name or (project.root / Path(project.runs).expanduser() / name / record.RECORD).is_file()
+
+
+def _side(prepared: Prepared) -> Side:
+    return Side(prepared.config, {})
+
+
+def _require_resumable(so_far: Config, config: Config, run: Run) -> None:
+    """Raises QtuneError where no checkpoint of the run can be gone on with in this way."""
+    where = shown(run.directory)
+    anew = "start anew: `--overwrite` with its name, or a new run"
+    stage, finetuning = config.get("train", "stage", default="sft"), config.get("train", "finetuning_type")
+    if stage == "ppo" or (stage == "rm" and finetuning in ("full", "freeze")):
+        # llamafactory/hparams/parser.py, get_train_args; train/ppo/trainer.py, ppo_train
+        what = f"LLaMA-Factory cannot resume stage {stage} with {finetuning}"
+        raise QtuneError(what, where=where, fix=anew)
+    if so_far.get("train", "save_only_model"):
+        what = "its checkpoints hold the model alone (save_only_model), so nothing can go on from them"
+        raise QtuneError(what, where=where, fix=anew)
+    for path in _KINDS:
+        before, now = so_far.get(*path), config.get(*path)
+        if before != now:
+            what = f"its checkpoints are of {path[1]} {before}: they cannot be gone on with as {now}"
+            raise QtuneError(what, where=where, fix="train that in a new run")
+    sharded = so_far.uses_zero or so_far.launcher == "accelerate"
+    if sharded and so_far.processes != config.processes:
+        weights = "adapter_name_or_path" if finetuning in ("lora", "oft") else "model_name_or_path"
+        raise QtuneError(
+            f"its optimizer state lies in {so_far.processes} parts, a process each, so {config.processes} "
+            "cannot go on with it",
+            where=where,
+            fix=f"resume with {so_far.processes} processes, or start a new run from its weights: "
+            f"`-s {weights}={where}/checkpoint-…`",
+        )
+
+
+def _edited(recorded: Prepared) -> list[Difference]:
+    """How the project's files would now decide what was recorded, where they were changed since."""
+    project, stale = recorded.project, pipeline.stale_layers(recorded)
+    named = [layer.name for layer in recorded.config.layers if layer.file]
+    presets = [name for name in named if project.store.knows(name)]
+    if not stale or not presets:
+        return []
+    by_hand = {
+        path: value
+        for path, value in recorded.config.values.items()
+        if value.origin.layer.startswith("--")
+        or (value.origin.file or "").startswith(f"{pipeline.RENDERED}/")
+    }
+    try:
+        today = pipeline.resolve(presets[-1], project, recorded.hardware, [Layer("options", by_hand)])
+    except QtuneError:
+        return []  # they are being edited
+    found = compare.compare(_side(recorded), Side(replace(today, name=recorded.config.name), {}))
+    return [item for item in found if _file(item.second) in stale or _file(item.first) in stale]
+
+
+def _file(value: Value | None) -> str | None:
+    return value.origin.file if value is not None else None
