@@ -272,7 +272,7 @@ def test_two_claims_at_once_never_share_a_directory(tmp_path: Path) -> None:
 def train(root: Path) -> Run:
     prepared = pipeline.prepare("lora", find_project(root), Hardware())
     pipeline.write(prepared)
-    return training.launch(prepared, begin=lambda run: None, show=lambda output: None)
+    return training.carry_out(*training.claim(prepared), training.Observer())
 
 
 def test_the_record_is_there_before_the_child_and_tells_how_it_ended(
@@ -330,5 +330,5 @@ def test_without_the_library_nothing_is_written(
     monkeypatch.setattr(process.sys, "executable", "/nowhere/python")
     monkeypatch.setenv("PATH", "/nowhere")
     with pytest.raises(Exception, match="not installed"):
-        training.launch(prepared, begin=lambda run: None, show=lambda output: None)
+        training.claim(prepared)
     assert files_below(root) == before

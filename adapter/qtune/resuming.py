@@ -14,7 +14,7 @@ from qtune.errors import QtuneError
 from qtune.pipeline import Prepared
 from qtune.runs import facts, record
 from qtune.runs.checkpoints import Checkpoint, newest
-from qtune.runs.find import begun, directories, directory_of, is_under_way, plain_record, require_ended, shown
+from qtune.runs.find import begun, directories, directory_of, plain_record, require_ended, shown, under_way
 from qtune.runs.record import Run
 from qtune.values import Config, Layer, Origin, Value
 
@@ -58,7 +58,7 @@ def find(project: Project, name: str | None) -> Run:
             (begun(found), directory)
             for directory in directories(project)
             if (found := plain_record(directory)).get("status") not in (None, "finished")
-            and not is_under_way(found)
+            and under_way(directory, found) is None
             and (name is None or found.get("preset") == name)
         ]
         if not unfinished and name is not None:
@@ -194,8 +194,9 @@ def _edited(recorded: Prepared) -> list[Difference]:
     except QtuneError:
         return []  # they are being edited
     found = compare.compare(_side(recorded), Side(replace(today, name=recorded.config.name), {}))
-    return [item for item in found if _file(item.second) in stale or _file(item.first) in stale]
+    return [item for item in found if _is_of(item.second, stale) or _is_of(item.first, stale)]
 
 
-def _file(value: Value | None) -> str | None:
-    return value.origin.file if value is not None else None
+def _is_of(value: Value | None, files: Sequence[str]) -> bool:
+    """Whether it was written in one of these files; what `auto` became follows from other values."""
+    return value is not None and value.origin.file in files and not value.origin.layer.startswith("auto")

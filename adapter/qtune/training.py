@@ -3,32 +3,37 @@
 from __future__ import annotations
 
 import shutil
-import signal
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from qtune.config.names import valid_name
 from qtune.data import tokenized
 from qtune.errors import QtuneError
-from qtune.launch import failures, process
+from qtune.launch import process, signals
 from qtune.launch.plan import CLI, continuing, from_the_beginning, into, with_tokens
 from qtune.pipeline import Prepared, within, write_files
-from qtune.runs import facts, progress, record
+from qtune.runs import facts, lock, record
 from qtune.runs.checkpoints import Checkpoint, at_home
+from qtune.runs.ending import Ended, judged
 from qtune.runs.find import plain_record, require_ended, shown
 from qtune.runs.record import Run
-from qtune.values import Config
 
 
-class Ended(NamedTuple):
-    """How an attempt ended, in the record's words."""
+@dataclass(frozen=True)
+class Observer:
+    """Who is told of a training while it is carried out.
 
-    status: str
-    exit_code: int
-    reason: str | None
+    begin: called once the run is recorded and held, before its child starts, with whether its file system
+    keeps locks; show: with the child's output; stopping: with the signal that asks for a clean stop.
+    """
+
+    begin: Callable[[Run, bool], None] = lambda run, kept: None
+    show: Callable[[bytes], None] = lambda output: None
+    stopping: Callable[[int], None] = lambda number: None
 
 
 def require_launcher(name: str | None = None) -> None:
@@ -38,37 +43,31 @@ def require_launcher(name: str | None = None) -> None:
     process.find_program(CLI)
 
 
-def launch(
+def claim(
     prepared: Prepared,
     *,
     name: str | None = None,
     overwrite: bool = False,
     command: Sequence[str] = (),
     rows: Mapping[str, int] | None = None,
-    begin: Callable[[Run], None],
-    show: Callable[[bytes], None],
-    stopping: Callable[[int], None] = lambda number: None,
-) -> Run:
-    """Train what was written: claim a run, record it, run the child to its end, and record how that was.
+) -> tuple[Run, Prepared]:
+    """Make the run that will train what was prepared, and record it; what to carry out in it.
 
     name: of the run, where it is not the config's; one in use gets the next free suffix, or with `overwrite`
     loses its place to this one.
     command: qtune's own command line, and rows: how many each dataset has, both for the record.
-    begin: called once the run is recorded, before the child starts; show: called with the child's output;
-    stopping: called with the signal that asks for a clean stop.
     """
     require_launcher(name)
     project = prepared.project
+    runs, name = project.root / Path(project.runs).expanduser(), name or prepared.config.name
     if overwrite:
-        _require_replaceable(project.root / Path(project.runs).expanduser() / (name or prepared.config.name))
+        _require_replaceable(runs / name)
     _tokens(prepared)  # what it refuses is refused before anything is written
     steps, found = prepared.steps, facts.gather(project.root, prepared.sources, rows or {})
-    runs, name = project.root / Path(project.runs).expanduser(), name or prepared.config.name
     with _replaced(runs / name) if overwrite else nullcontext():
         directory = record.claim(runs, name)
         if prepared.directory is not None:  # made from another run's record
             prepared = within(prepared, directory)
-            write_files(prepared)
         run = record.start(
             directory,
             prepared.manifest,
@@ -76,17 +75,39 @@ def launch(
             predicted_steps=steps.total if steps else None,
             facts=found,
         )
-    with _closing(run):
-        begin(run)
-        run.end(*attempt(run, prepared, show, stopping))
+    return run, prepared
+
+
+def carry_out(
+    run: Run,
+    prepared: Prepared,
+    observer: Observer,
+    *,
+    checkpoint: Checkpoint | None = None,
+    changes: Mapping[str, Any] | None = None,
+) -> Run:
+    """Train a claimed run, or go on with one, to its end, and record how that was; it holds the run's lock.
+
+    prepared: as `claim` gave it, or `pipeline.read_record` made it, with `changes` in it.
+    checkpoint: from which it goes on, None for the beginning; changes: of the recorded config, by key.
+    Raises QtuneError where somebody else holds the run.
+    """
+    require_launcher()
+    _tokens(prepared)
+    with lock.held(run.directory) as kept, signals.collected():  # until the record tells of the end
+        run.record = record.read(run.directory).record  # as who held it before left it
+        with _closing(run):
+            observer.begin(run, kept)
+            if prepared.directory is not None:
+                write_files(prepared)
+            run.end(*attempt(run, prepared, observer, checkpoint=checkpoint, changes=changes))
     return run
 
 
 def attempt(
     run: Run,
     prepared: Prepared,
-    show: Callable[[bytes], None],
-    stopping: Callable[[int], None] = lambda number: None,
+    observer: Observer,
     *,
     checkpoint: Checkpoint | None = None,
     changes: Mapping[str, Any] | None = None,
@@ -113,53 +134,11 @@ def attempt(
         changes=changes,
     )
     try:
-        outcome = process.run(plan, root, run.log, show, stopping=stopping)
+        outcome = process.run(plan, root, run.log, observer.show, stopping=observer.stopping)
     finally:
         if tokens is not None:
             tokenized.keep(root / made, root / tokens)
-    return _judged(run, prepared.config, outcome)
-
-
-def _judged(run: Run, config: Config, outcome: process.Outcome) -> Ended:
-    """How it ended; a training that was asked to stop and made its last step all the same is finished."""
-    code = outcome.exit_code
-    reached = progress.reached(run.directory, ended=code == 0)
-    cut = code == 0 and reached is not None and reached[0] < reached[1]
-    if outcome.interrupted is not None and (code != 0 or cut):
-        by = f"stopped by {signal.Signals(outcome.interrupted).name}"
-    elif cut and not config.get("train", "early_stopping_steps"):
-        # SIGTERM reached the workers by another way: transformers stops then, and exits with 0
-        by = "somebody else stopped it"
-    elif code != 0:
-        return Ended("failed", code, outcome.reason or failures.reason_of(run.log, code))
-    elif (logged := progress.losses(run.directory)) and not any(logged):
-        return Ended("failed", code, "every logged loss is exactly 0: the model trained on nothing")
-    else:
-        return Ended("finished", code, None)
-    at = f"at step {reached[0]} of {reached[1]}" if reached else "before its first step"
-    return Ended("stopped", code, f"{by} {at}")
-
-
-def resume(
-    run: Run,
-    prepared: Prepared,
-    *,
-    checkpoint: Checkpoint | None,
-    changes: Mapping[str, Any],
-    begin: Callable[[Run], None],
-    show: Callable[[bytes], None],
-) -> Run:
-    """Go on with a run from a checkpoint, or from its beginning where that is None, to its end.
-
-    prepared: as `pipeline.read_record` made it, with `changes` in it.
-    """
-    require_launcher()
-    _tokens(prepared)
-    write_files(prepared)
-    with _closing(run):
-        begin(run)
-        run.end(*attempt(run, prepared, show, checkpoint=checkpoint, changes=changes))
-    return run
+    return judged(run.directory, run.log, prepared.config, outcome)
 
 
 def _require_replaceable(directory: Path) -> None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import signal
 import sys
-from collections.abc import Callable
-from typing import Annotated
+from collections.abc import Callable, Mapping
+from typing import Annotated, Any
 
 import typer
 
@@ -32,7 +32,9 @@ from qtune.errors import QtuneError
 from qtune.launch.compiled import missing_operations
 from qtune.machine.stack import Stack, installed_stack
 from qtune.pipeline import Prepared
+from qtune.runs.checkpoints import Checkpoint
 from qtune.runs.record import Run
+from qtune.training import Observer
 from qtune.values import Layer
 
 _MOST_GROUPS = 4
@@ -113,17 +115,9 @@ def train_command(
         )
         rows = _look(prepared, force=force)
         pipeline.write(prepared)
-    run = training.launch(
-        prepared,
-        name=name,
-        overwrite=overwrite,
-        command=("qtune", *sys.argv[1:]),
-        rows=rows,
-        begin=lambda run: _announce(run, prepared),
-        show=_show,
-        stopping=_stopping,
-    )
-    _tell(run)
+    command = ("qtune", *sys.argv[1:])
+    run, prepared = training.claim(prepared, name=name, overwrite=overwrite, command=command, rows=rows)
+    _tell(_carried_out(run, prepared, lambda: _announce(run, prepared)))
 
 
 def _require_fitting(
@@ -153,15 +147,12 @@ def _resumed(name: str | None, options: list[Layer], force: bool) -> Run:
     if show_what_differs(found):
         _stop("a new run takes any values: `qtune train PRESET`", force=force)
     _look(prepared, force=force)
-    set_aside_broken(found)
-    return training.resume(
-        run,
-        prepared,
-        checkpoint=found.checkpoint,
-        changes=found.changes,
-        begin=lambda run: announce_resumed(found),
-        show=_show,
-    )
+
+    def begin() -> None:
+        set_aside_broken(found)
+        announce_resumed(found)
+
+    return _carried_out(run, prepared, begin, checkpoint=found.checkpoint, changes=found.changes)
 
 
 def _replayed(name: str | None, options: list[Layer], new_name: str | None, force: bool) -> Run:
@@ -178,14 +169,28 @@ def _replayed(name: str | None, options: list[Layer], new_name: str | None, forc
     note(f"replaying {first.name}; " + ("differing today:" if differing else "nothing differs today"))
     for line in differing:
         note(f"  {line}")
-    return training.launch(
-        prepared,
-        name=new_name or first.name,
-        command=("qtune", *sys.argv[1:]),
-        rows=rows,
-        begin=lambda run: _announce(run, prepared),
-        show=_show,
-    )
+    command = ("qtune", *sys.argv[1:])
+    run, prepared = training.claim(prepared, name=new_name or first.name, command=command, rows=rows)
+    return _carried_out(run, prepared, lambda: _announce(run, prepared))
+
+
+def _carried_out(
+    run: Run,
+    prepared: Prepared,
+    announce: Callable[[], None],
+    *,
+    checkpoint: Checkpoint | None = None,
+    changes: Mapping[str, Any] | None = None,
+) -> Run:
+    """Train it here, to its end, showing all of it."""
+
+    def begin(run: Run, kept: bool) -> None:
+        announce()
+        if not kept:
+            note("the file system of the run keeps no locks: nothing keeps another qtune from this run")
+
+    observer = Observer(begin, _show, _stopping)
+    return training.carry_out(run, prepared, observer, checkpoint=checkpoint, changes=changes)
 
 
 def _suited(prepare: Callable[[Stack | None], Prepared], *, force: bool) -> Prepared:

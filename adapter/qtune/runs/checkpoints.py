@@ -115,7 +115,7 @@ def _states(path: Path, step: int, config: Config) -> None:
     _archive(path / "scheduler.pt")
     if config.uses_zero:
         _zero_states(path, config)
-    elif _is_sharded(config):
+    elif _is_sharded(config) and not (path / "optimizer.pt").exists():
         _fsdp_states(path, config)
     else:
         _archive(path / "optimizer.pt")
