@@ -255,6 +255,20 @@ def _stopping(number: int) -> None:
     note(f"{name}: stopping at the next step, with a checkpoint; Ctrl-C again ends it now, without")
 
 
+def _steps_down(on_oom: OnOom | None) -> Callable[[Ended, Step], bool]:
+    def decide(ended: Ended, step: Step) -> bool:
+        complain(f"out of memory: {told(ended.reason, ended.failure)}")
+        if on_oom is None and sys.stdin.isatty() and sys.stderr.isatty():
+            return typer.confirm(f"go on with {step.text}?", default=True, err=True)
+        if on_oom == "step-down":
+            note(f"going on with {step.text} (--on-oom step-down)")
+        else:
+            note(f"`qtune train --resume --on-oom step-down` would go on with {step.text}")
+        return on_oom == "step-down"
+
+    return decide
+
+
 def _tell(run: Run) -> None:
     status, reason = run.record["status"], run.record["reason"]
     if status == "finished":
@@ -267,5 +281,5 @@ def _tell(run: Run) -> None:
         note(f"{reason}; what there is lies in {run.directory}")
         raise typer.Exit(130)
     else:
-        complain(f"the training failed: {reason}\n  log: {run.log}")
+        complain(f"the training failed: {told(reason, run.record.get('failure'))}\n  log: {run.log}")
         raise typer.Exit(1)

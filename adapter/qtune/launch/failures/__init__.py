@@ -15,9 +15,21 @@ from pathlib import Path
 from qtune.launch.failures import data, disk, distributed, losses, memory, model, stack
 from qtune.launch.failures.losses import LossWatch
 from qtune.launch.failures.row import Failure
-from qtune.launch.failures.words import error_line, lines_of, own_words, shortened, tail, whose
+from qtune.launch.failures.words import error_line, evaluates, lines_of, own_words, shortened, tail, whose
 
-__all__ = ["FAILURES", "Failure", "LossWatch", "Reason", "lines_of", "reason_in", "reason_of", "tail", "told"]
+__all__ = [
+    "FAILURES",
+    "Failure",
+    "LossWatch",
+    "Reason",
+    "evaluates",
+    "known",
+    "lines_of",
+    "reason_in",
+    "reason_of",
+    "tail",
+    "told",
+]
 
 FAILURES: tuple[Failure, ...] = (
     *memory.FAILURES,
@@ -51,9 +63,9 @@ class Reason:
         return self.words if self.cause is None else f"{self.words}\n  cause: {self.cause}\n  fix: {self.fix}"
 
 
-def known(failure: Failure, words: str) -> Reason:
-    """The reason that a row of the table is, noticed by other means than the child's words."""
-    return Reason(words, failure, failure.cause, failure.fix, failure.out_of_memory)
+def known(failure: Failure) -> Reason:
+    """The reason that a row of the table is which qtune noticed by itself."""
+    return Reason(failure.words, failure, failure.cause, failure.fix, failure.out_of_memory)
 
 
 def reason_of(log: Path, exit_code: int, *, start: int = 0, killed_for_memory: bool | None = None) -> Reason:

@@ -21,6 +21,7 @@ NAN = Failure(
     "take a checkpoint from before; set bf16: auto instead of fp16, lower learning_rate, keep max_grad_norm, "
     "set flash_attn: auto",
     "transformers/trainer.py, logging_nan_inf_filter, which logs it as 0; #7263 #8261",
+    words="the loss is no number any more",
 )
 ZERO = Failure(
     "loss-zero",
@@ -30,6 +31,7 @@ ZERO = Failure(
     "look with `qtune data preview` whether answers are left after cutoff_len; several processes on a CPU "
     "need ddp_backend: gloo",
     "transformers/trainer.py; #8088",
+    words="every logged loss is exactly 0: the model trains on nothing",
 )
 FAILURES = (NAN, ZERO)
 

@@ -22,6 +22,8 @@ _WRAPPERS = (
     "DatasetGenerationError",
 )
 _ROOT_CAUSE = "Root Cause (first observed failure):"
+_EVALUATION, _TRAINING = "***** Running Evaluation *****", "***** Running training *****"
+_EVALUATED = re.compile(r"'eval_\w*runtime'")
 _RANK = re.compile(r"^\s*rank\s*: (\d+)")
 # LLaMA-Factory prints a row of data, which may hold any words (data/loader.py, _get_preprocessed_dataset).
 _EXAMPLE = re.compile(r"^(?:training|eval) example:$")
@@ -57,6 +59,17 @@ def own_words(lines: Sequence[str]) -> list[str]:
         if not shows_data:
             kept.append(line)
     return kept
+
+
+def evaluates(lines: Sequence[str]) -> bool:
+    """Whether the last thing that these lines tell of is an evaluation (transformers/trainer.py)."""
+    evaluating = False
+    for line in lines:
+        if _EVALUATION in line:
+            evaluating = True
+        elif _EVALUATED.search(line) or _TRAINING in line:
+            evaluating = False
+    return evaluating
 
 
 def whose(line: str) -> tuple[str | None, str]:
