@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from qtune import compare, pipeline
+from qtune import manifest as manifests
 from qtune.compare import Difference, Side
 from qtune.config.project import Project
+from qtune.config.resolve import merge
 from qtune.errors import QtuneError
 from qtune.pipeline import Prepared
 from qtune.runs import facts, record
@@ -70,6 +72,17 @@ def find(project: Project, name: str | None) -> Run:
     run = record.read(directory_of(project, name))
     require_ended(run.directory, run.record)
     return run
+
+
+def goes_on_from(run: Run) -> tuple[Checkpoint | None, list[Checkpoint]]:
+    """The checkpoint from which the run would go on, None for its beginning; the newer, broken ones.
+
+    Raises QtuneError where its record cannot be read.
+    """
+    path = run.directory / record.RECORD
+    recorded = manifests.from_text(path.read_text(encoding="utf-8"), shown(path)).config
+    config = merge(recorded.name, [Layer("record", recorded.values), *layers(run)])
+    return newest(run.directory, config)
 
 
 def recorded(project: Project, name: str) -> Run:

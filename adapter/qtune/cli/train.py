@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import sys
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Annotated, Any
 
 import typer
@@ -24,11 +25,14 @@ from qtune.cli.app import (
 )
 from qtune.cli.complete import preset_names
 from qtune.cli.data_check import reading, show_reports
-from qtune.cli.output import complain, note, report
+from qtune.cli.ended import tell
+from qtune.cli.out_of_memory import OnOom, OnOomOption, steps_down
+from qtune.cli.output import note, pass_on, report
 from qtune.cli.presets import stop_on_errors
 from qtune.cli.resumption import announce_resumed, set_aside_broken, show_what_differs
 from qtune.config.presets import DEFAULT
 from qtune.errors import QtuneError
+from qtune.launch import background
 from qtune.launch.compiled import missing_operations
 from qtune.machine.stack import Stack, installed_stack
 from qtune.pipeline import Prepared
@@ -64,6 +68,10 @@ def train_command(
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Take the place of the run of that name; it is removed.")
     ] = False,
+    on_oom: OnOomOption = None,
+    detach: Annotated[
+        bool, typer.Option("--detach", help="Train in the background; `qtune watch` follows it.")
+    ] = False,
     name: Annotated[
         str | None,
         typer.Option("-n", "--name", help="Name of the run; in use, it gets the next free suffix."),
@@ -91,7 +99,10 @@ def train_command(
     layers = override_layers(model, dataset, assignments, launcher)
     if resume or replay:
         _require_fitting(resume=resume, replay=replay, name=name, overwrite=overwrite, hardware=hardware)
-        _tell(_resumed(preset, layers, force) if resume else _replayed(preset, layers, name, force))
+        if resume:
+            tell(_resumed(preset, layers, force, detach, on_oom))
+        else:
+            tell(_replayed(preset, layers, name, force, detach, on_oom))
         return
     rendered = pipeline.current(project)
     if preset is None and rendered is not None:
@@ -117,7 +128,18 @@ def train_command(
         pipeline.write(prepared)
     command = ("qtune", *sys.argv[1:])
     run, prepared = training.claim(prepared, name=name, overwrite=overwrite, command=command, rows=rows)
-    _tell(_carried_out(run, prepared, lambda: _announce(run, prepared)))
+    announce = partial(_announce, run, prepared)
+    tell(_carried_out(run, prepared, announce, detach=detach, on_oom=on_oom))
+
+
+@app.command("carry-out", hidden=True)
+def carry_out_command(name: Annotated[str, typer.Argument(metavar="RUN")]) -> None:
+    """Train a run that was claimed before, from its record alone: what a scheduler's job calls."""
+    project = here()
+    run = resuming.recorded(project, name)
+    prepared = pipeline.read_record(project, run.directory, resuming.layers(run), stack=installed_stack())
+    stop_on_errors(prepared)
+    tell(_carried_out(run, prepared, lambda: _announce(run, prepared), detach=False))
 
 
 def _require_fitting(
@@ -135,7 +157,7 @@ def _require_fitting(
         raise QtuneError(f"does not go with {other}", where=option, fix="leave one of them out")
 
 
-def _resumed(name: str | None, options: list[Layer], force: bool) -> Run:
+def _resumed(name: str | None, options: list[Layer], force: bool, detach: bool, on_oom: OnOom | None) -> Run:
     """Go on with a run, under the values of `options`; what differs from what was recorded needs `force`."""
     project = here()
     run = resuming.find(project, name)
@@ -152,10 +174,25 @@ def _resumed(name: str | None, options: list[Layer], force: bool) -> Run:
         set_aside_broken(found)
         announce_resumed(found)
 
-    return _carried_out(run, prepared, begin, checkpoint=found.checkpoint, changes=found.changes)
+    return _carried_out(
+        run,
+        prepared,
+        begin,
+        detach=detach,
+        on_oom=on_oom,
+        checkpoint=found.checkpoint,
+        changes=found.changes,
+    )
 
 
-def _replayed(name: str | None, options: list[Layer], new_name: str | None, force: bool) -> Run:
+def _replayed(
+    name: str | None,
+    options: list[Layer],
+    new_name: str | None,
+    force: bool,
+    detach: bool,
+    on_oom: OnOom | None,
+) -> Run:
     """Train what a run recorded in a new one, and say what differs today."""
     project = here()
     if name is None:
@@ -171,7 +208,8 @@ def _replayed(name: str | None, options: list[Layer], new_name: str | None, forc
         note(f"  {line}")
     command = ("qtune", *sys.argv[1:])
     run, prepared = training.claim(prepared, name=new_name or first.name, command=command, rows=rows)
-    return _carried_out(run, prepared, lambda: _announce(run, prepared))
+    announce = partial(_announce, run, prepared)
+    return _carried_out(run, prepared, announce, detach=detach, on_oom=on_oom)
 
 
 def _carried_out(
@@ -179,17 +217,31 @@ def _carried_out(
     prepared: Prepared,
     announce: Callable[[], None],
     *,
+    detach: bool,
+    on_oom: OnOom | None = None,
     checkpoint: Checkpoint | None = None,
     changes: Mapping[str, Any] | None = None,
 ) -> Run:
-    """Train it here, to its end, showing all of it."""
+    """Train it to its end, showing all of it; with `detach` in the background, leaving with exit code 0."""
+    well = background.fork(run.log) if detach else None
+    if detach and well is None:
+        note(
+            f"training in the background: follow it: `qtune watch {run.name}`, stop it: `qtune stop {run.name}`"
+        )
+        typer.echo(str(run.directory))
+        raise typer.Exit
 
     def begin(run: Run, kept: bool) -> None:
         announce()
         if not kept:
             note("the file system of the run keeps no locks: nothing keeps another qtune from this run")
+        if well is not None:
+            well()
 
-    observer = Observer(begin, _show, _stopping)
+    # in the background the log is the terminal
+    observer = Observer(
+        begin, pass_on if well is None else lambda output: None, _stopping, partial(steps_down, on_oom)
+    )
     return training.carry_out(run, prepared, observer, checkpoint=checkpoint, changes=changes)
 
 
@@ -244,42 +296,6 @@ def _announce(run: Run, prepared: Prepared) -> None:
         note(f"DeepSpeed compiles {' and '.join(missing)} first: a few minutes without output, this once")
 
 
-def _show(output: bytes) -> None:
-    # stderr, where the library's own log and progress belong: stdout carries the result
-    sys.stderr.buffer.write(output)
-    sys.stderr.buffer.flush()
-
-
 def _stopping(number: int) -> None:
     name = signal.Signals(number).name
     note(f"{name}: stopping at the next step, with a checkpoint; Ctrl-C again ends it now, without")
-
-
-def _steps_down(on_oom: OnOom | None) -> Callable[[Ended, Step], bool]:
-    def decide(ended: Ended, step: Step) -> bool:
-        complain(f"out of memory: {told(ended.reason, ended.failure)}")
-        if on_oom is None and sys.stdin.isatty() and sys.stderr.isatty():
-            return typer.confirm(f"go on with {step.text}?", default=True, err=True)
-        if on_oom == "step-down":
-            note(f"going on with {step.text} (--on-oom step-down)")
-        else:
-            note(f"`qtune train --resume --on-oom step-down` would go on with {step.text}")
-        return on_oom == "step-down"
-
-    return decide
-
-
-def _tell(run: Run) -> None:
-    status, reason = run.record["status"], run.record["reason"]
-    if status == "finished":
-        typer.echo(str(run.directory))
-        loss = run.record["metrics"].get("train_loss")
-        shown = f", train_loss {loss:.4f}" if isinstance(loss, float) else ""
-        note(f"finished: {run.record['global_step']} steps{shown}")
-        note(f"next: `qtune chat {run.name}`, `qtune eval {run.name}` or `qtune export {run.name}`")
-    elif status == "stopped":
-        note(f"{reason}; what there is lies in {run.directory}")
-        raise typer.Exit(130)
-    else:
-        complain(f"the training failed: {told(reason, run.record.get('failure'))}\n  log: {run.log}")
-        raise typer.Exit(1)

@@ -77,6 +77,8 @@ def judged(directory: Path, log: Path, config: Config, outcome: Outcome, watch: 
         lines = failures.tail(log, watch.start)
         why = failures.reason_in(lines, code, killed_for_memory=watch.killed_for_memory)
         return Ended.failed(code, why, evaluating=failures.evaluates(lines))
+    elif (logged := progress.losses(directory)) and not any(logged):
+        return Ended.failed(code, failures.known(failures.ZERO))
     else:
         return Ended("finished", code, None)
     at = f"at step {reached[0]} of {reached[1]}" if reached else "before its first step"

@@ -37,8 +37,8 @@ def reached(directory: Path, *, ended: bool) -> tuple[int, int] | None:
         state = _object(path.read_text(encoding="utf-8")) if path.is_file() else {}
         step, steps = state.get("global_step"), state.get("max_steps")
     else:
-        row = next((row for row in reversed(_rows(directory)) if "current_steps" in row), {})
-        step, steps = row.get("current_steps"), row.get("total_steps")
+        rows = [row for row in _rows(directory) if "current_steps" in row]
+        step, steps = (rows[-1]["current_steps"], rows[-1].get("total_steps")) if rows else (None, None)
     return (step, steps) if isinstance(step, int) and isinstance(steps, int) else None
 
 

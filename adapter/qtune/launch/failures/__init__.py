@@ -13,12 +13,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from qtune.launch.failures import data, disk, distributed, losses, memory, model, stack
-from qtune.launch.failures.losses import LossWatch
+from qtune.launch.failures.losses import ZERO, LossWatch
 from qtune.launch.failures.row import Failure
 from qtune.launch.failures.words import error_line, evaluates, lines_of, own_words, shortened, tail, whose
 
 __all__ = [
     "FAILURES",
+    "ZERO",
     "Failure",
     "LossWatch",
     "Reason",
