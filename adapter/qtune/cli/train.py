@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import sys
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Annotated, Any
 
 import typer
@@ -25,6 +26,7 @@ from qtune.cli.app import (
 from qtune.cli.complete import preset_names
 from qtune.cli.data_check import reading, show_reports
 from qtune.cli.ended import tell
+from qtune.cli.out_of_memory import OnOom, OnOomOption, steps_down
 from qtune.cli.output import note, pass_on, report
 from qtune.cli.presets import stop_on_errors
 from qtune.cli.resumption import announce_resumed, set_aside_broken, show_what_differs
@@ -66,6 +68,7 @@ def train_command(
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Take the place of the run of that name; it is removed.")
     ] = False,
+    on_oom: OnOomOption = None,
     detach: Annotated[
         bool, typer.Option("--detach", help="Train in the background; `qtune watch` follows it.")
     ] = False,
@@ -97,9 +100,9 @@ def train_command(
     if resume or replay:
         _require_fitting(resume=resume, replay=replay, name=name, overwrite=overwrite, hardware=hardware)
         if resume:
-            tell(_resumed(preset, layers, force, detach))
+            tell(_resumed(preset, layers, force, detach, on_oom))
         else:
-            tell(_replayed(preset, layers, name, force, detach))
+            tell(_replayed(preset, layers, name, force, detach, on_oom))
         return
     rendered = pipeline.current(project)
     if preset is None and rendered is not None:
@@ -125,7 +128,8 @@ def train_command(
         pipeline.write(prepared)
     command = ("qtune", *sys.argv[1:])
     run, prepared = training.claim(prepared, name=name, overwrite=overwrite, command=command, rows=rows)
-    tell(_carried_out(run, prepared, lambda: _announce(run, prepared), detach=detach))
+    announce = partial(_announce, run, prepared)
+    tell(_carried_out(run, prepared, announce, detach=detach, on_oom=on_oom))
 
 
 @app.command("carry-out", hidden=True)
@@ -153,7 +157,7 @@ def _require_fitting(
         raise QtuneError(f"does not go with {other}", where=option, fix="leave one of them out")
 
 
-def _resumed(name: str | None, options: list[Layer], force: bool, detach: bool) -> Run:
+def _resumed(name: str | None, options: list[Layer], force: bool, detach: bool, on_oom: OnOom | None) -> Run:
     """Go on with a run, under the values of `options`; what differs from what was recorded needs `force`."""
     project = here()
     run = resuming.find(project, name)
@@ -171,11 +175,24 @@ def _resumed(name: str | None, options: list[Layer], force: bool, detach: bool) 
         announce_resumed(found)
 
     return _carried_out(
-        run, prepared, begin, detach=detach, checkpoint=found.checkpoint, changes=found.changes
+        run,
+        prepared,
+        begin,
+        detach=detach,
+        on_oom=on_oom,
+        checkpoint=found.checkpoint,
+        changes=found.changes,
     )
 
 
-def _replayed(name: str | None, options: list[Layer], new_name: str | None, force: bool, detach: bool) -> Run:
+def _replayed(
+    name: str | None,
+    options: list[Layer],
+    new_name: str | None,
+    force: bool,
+    detach: bool,
+    on_oom: OnOom | None,
+) -> Run:
     """Train what a run recorded in a new one, and say what differs today."""
     project = here()
     if name is None:
@@ -191,7 +208,8 @@ def _replayed(name: str | None, options: list[Layer], new_name: str | None, forc
         note(f"  {line}")
     command = ("qtune", *sys.argv[1:])
     run, prepared = training.claim(prepared, name=new_name or first.name, command=command, rows=rows)
-    return _carried_out(run, prepared, lambda: _announce(run, prepared), detach=detach)
+    announce = partial(_announce, run, prepared)
+    return _carried_out(run, prepared, announce, detach=detach, on_oom=on_oom)
 
 
 def _carried_out(
@@ -200,6 +218,7 @@ def _carried_out(
     announce: Callable[[], None],
     *,
     detach: bool,
+    on_oom: OnOom | None = None,
     checkpoint: Checkpoint | None = None,
     changes: Mapping[str, Any] | None = None,
 ) -> Run:
@@ -219,7 +238,9 @@ def _carried_out(
             well()
 
     # in the background the log is the terminal
-    observer = Observer(begin, pass_on if well is None else lambda output: None, _stopping)
+    observer = Observer(
+        begin, pass_on if well is None else lambda output: None, _stopping, partial(steps_down, on_oom)
+    )
     return training.carry_out(run, prepared, observer, checkpoint=checkpoint, changes=changes)
 
 
