@@ -24,6 +24,7 @@ FLOORS = [
     {"runs", "sharing", "importing", "preview", "download", "doctor"},
     {"trained"},
     {"pipeline", "evaluation", "exporting"},
+    {"stepping"},
     {"training"},
     {"compare", "candidates"},
     {"resuming", "joining", "submitting"},

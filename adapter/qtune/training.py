@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from qtune import stepping
 from qtune.config.names import valid_name
 from qtune.data import tokenized
 from qtune.errors import QtuneError
@@ -18,9 +19,10 @@ from qtune.launch.plan import CLI, continuing, from_the_beginning, into, with_to
 from qtune.pipeline import Prepared, within, write_files
 from qtune.runs import facts, lock, record
 from qtune.runs.checkpoints import Checkpoint, at_home
-from qtune.runs.ending import Ended, judged
+from qtune.runs.ending import Ended, Watch, judged
 from qtune.runs.find import plain_record, require_ended, shown
 from qtune.runs.record import Run
+from qtune.stepping import Step
 from qtune.values import CLUSTERS
 
 
@@ -29,12 +31,14 @@ class Observer:
     """Who is told of a training while it is carried out.
 
     begin: called once the run is recorded and held, before its child starts, with whether its file system
-    keeps locks; show: with the child's output; stopping: with the signal that asks for a clean stop.
+    keeps locks; show: with the child's output; stopping: with the signal that asks for a clean stop;
+    steps_down: with how an attempt ended that ran out of memory and what would be tried next, whether it is.
     """
 
     begin: Callable[[Run, bool], None] = lambda run, kept: None
     show: Callable[[bytes], None] = lambda output: None
     stopping: Callable[[int], None] = lambda number: None
+    steps_down: Callable[[Ended, Step], bool] = lambda ended, step: False
 
 
 def require_launcher(name: str | None = None) -> None:
@@ -103,7 +107,17 @@ def carry_out(
             observer.begin(run, kept)
             if prepared.directory is not None:
                 write_files(prepared)
-            run.end(*attempt(run, prepared, observer, checkpoint=checkpoint, changes=changes))
+            ended = attempt(run, prepared, observer, checkpoint=checkpoint, changes=changes)
+            while ended.maybe_memory:
+                ended = _explained(ended, prepared)
+                step = stepping.after(run, prepared, ended.evaluating)
+                if step is None or not observer.steps_down(ended, step):
+                    break
+                run.end_attempt(ended.status, ended.exit_code, ended.reason, ended.failure)
+                prepared, checkpoint = step.prepared, stepping.take(step, run)
+                write_files(prepared)
+                ended = attempt(run, prepared, observer, checkpoint=checkpoint, changes=step.changes)
+            run.end(ended.status, ended.exit_code, ended.reason, ended.failure)
     return run
 
 
@@ -139,12 +153,25 @@ def attempt(
         from_step=checkpoint.step if checkpoint else 0,
         changes=changes,
     )
+    watch = Watch(run.log)
+
+    def show(output: bytes) -> None:
+        watch.losses.feed(output)
+        observer.show(output)
+
     try:
-        outcome = process.run(plan, root, run.log, observer.show, stopping=observer.stopping)
+        outcome = process.run(plan, root, run.log, show, watch=watch.trouble, stopping=observer.stopping)
     finally:
         if tokens is not None:
             tokenized.keep(root / made, root / tokens)
-    return judged(run.directory, run.log, prepared.config, outcome)
+    return judged(run.directory, run.log, prepared.config, outcome, watch)
+
+
+def _explained(ended: Ended, prepared: Prepared) -> Ended:
+    """With the estimate's biggest parts in the cause."""
+    failure = dict(ended.failure or {})
+    estimate = stepping.explained(prepared, failure["id"].startswith("cuda-"))
+    return ended._replace(failure={**failure, "cause": "; ".join(filter(None, [failure["cause"], estimate]))})
 
 
 def _require_replaceable(directory: Path) -> None:

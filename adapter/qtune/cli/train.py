@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Annotated, Any
 
 import typer
@@ -26,6 +27,7 @@ from qtune.cli.complete import preset_names
 from qtune.cli.data_check import reading, show_reports
 from qtune.cli.ended import tell
 from qtune.cli.nodes import announce_part, node_layers, tell_part, tell_who_is_awaited
+from qtune.cli.out_of_memory import OnOom, OnOomOption, steps_down
 from qtune.cli.output import note, pass_on, report
 from qtune.cli.presets import stop_on_errors
 from qtune.cli.resumption import announce_resumed, set_aside_broken, show_what_differs
@@ -70,6 +72,7 @@ def train_command(
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Take the place of the run of that name; it is removed.")
     ] = False,
+    on_oom: OnOomOption = None,
     detach: Annotated[
         bool, typer.Option("--detach", help="Train in the background; `qtune watch` follows it.")
     ] = False,
@@ -115,9 +118,9 @@ def train_command(
         if resume and node_rank:
             tell_part(*_resumed_part(preset, layers, node, force))
         elif resume:
-            tell(_resumed(preset, layers, force, detach))
+            tell(_resumed(preset, layers, force, detach, on_oom))
         else:
-            tell(_replayed(preset, layers, name, force, detach))
+            tell(_replayed(preset, layers, name, force, detach, on_oom))
         return
     rendered = pipeline.current(project)
     if preset is None and rendered is not None:
@@ -150,17 +153,21 @@ def train_command(
     if submitting.is_submission(prepared):
         submitting.require_accepted(prepared)
     run, prepared = training.claim(prepared, name=name, overwrite=overwrite, command=command, rows=rows)
-    tell(_carried_out(run, prepared, lambda: _announce(run, prepared), detach=detach))
+    announce = partial(_announce, run, prepared)
+    tell(_carried_out(run, prepared, announce, detach=detach, on_oom=on_oom))
 
 
 @app.command("carry-out", hidden=True)
-def carry_out_command(name: Annotated[str, typer.Argument(metavar="RUN")]) -> None:
+def carry_out_command(
+    name: Annotated[str, typer.Argument(metavar="RUN")], on_oom: OnOomOption = None
+) -> None:
     """Train a run that was claimed before, from its record alone: what a scheduler's job calls."""
     project = here()
     run = resuming.recorded(project, name)
     prepared = pipeline.read_record(project, run.directory, resuming.layers(run), stack=installed_stack())
     stop_on_errors(prepared)
-    tell(_carried_out(run, prepared, lambda: _announce(run, prepared), detach=False))
+    announce = partial(_announce, run, prepared)
+    tell(_carried_out(run, prepared, announce, detach=False, on_oom=on_oom))
 
 
 def _require_fitting(
@@ -178,7 +185,7 @@ def _require_fitting(
         raise QtuneError(f"does not go with {other}", where=option, fix="leave one of them out")
 
 
-def _resumed(name: str | None, options: list[Layer], force: bool, detach: bool) -> Run:
+def _resumed(name: str | None, options: list[Layer], force: bool, detach: bool, on_oom: OnOom | None) -> Run:
     """Go on with a run, under the values of `options`; what differs from what was recorded needs `force`."""
     project = here()
     run = resuming.find(project, name)
@@ -200,6 +207,7 @@ def _resumed(name: str | None, options: list[Layer], force: bool, detach: bool) 
         prepared,
         begin,
         detach=detach,
+        on_oom=on_oom,
         checkpoint=found.checkpoint,
         changes=found.changes,
         in_job=("train", "--resume", run.name, *as_options(options), *(["--force"] if force else [])),
@@ -231,7 +239,14 @@ def _resumed_part(
     )
 
 
-def _replayed(name: str | None, options: list[Layer], new_name: str | None, force: bool, detach: bool) -> Run:
+def _replayed(
+    name: str | None,
+    options: list[Layer],
+    new_name: str | None,
+    force: bool,
+    detach: bool,
+    on_oom: OnOom | None,
+) -> Run:
     """Train what a run recorded in a new one, and say what differs today."""
     project = here()
     if name is None:
@@ -249,7 +264,8 @@ def _replayed(name: str | None, options: list[Layer], new_name: str | None, forc
     if submitting.is_submission(prepared):
         submitting.require_accepted(prepared)
     run, prepared = training.claim(prepared, name=new_name or first.name, command=command, rows=rows)
-    return _carried_out(run, prepared, lambda: _announce(run, prepared), detach=detach)
+    announce = partial(_announce, run, prepared)
+    return _carried_out(run, prepared, announce, detach=detach, on_oom=on_oom)
 
 
 def _carried_out(
@@ -258,6 +274,7 @@ def _carried_out(
     announce: Callable[[], None],
     *,
     detach: bool,
+    on_oom: OnOom | None = None,
     checkpoint: Checkpoint | None = None,
     changes: Mapping[str, Any] | None = None,
     in_job: Sequence[str] = (),
@@ -267,7 +284,8 @@ def _carried_out(
     in_job: what to call qtune with in a Slurm job, where that has to give it nodes; else to carry it out.
     """
     if submitting.is_submission(prepared):
-        submit(run, prepared, in_job or ("carry-out", run.name))
+        memory = ("--on-oom", on_oom) if on_oom else ()
+        submit(run, prepared, (*(in_job or ("carry-out", run.name)), *memory))
     well = background.fork(run.log) if detach else None
     if detach and well is None:
         note("training in the background")
@@ -283,7 +301,9 @@ def _carried_out(
             well()
 
     # in the background the log is the terminal
-    observer = Observer(begin, pass_on if well is None else lambda output: None, _stopping)
+    observer = Observer(
+        begin, pass_on if well is None else lambda output: None, _stopping, partial(steps_down, on_oom)
+    )
     return training.carry_out(run, prepared, observer, checkpoint=checkpoint, changes=changes)
 
 
