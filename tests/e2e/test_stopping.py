@@ -111,7 +111,7 @@ def test_ctrl_c_twice_ends_it_now(project: Project) -> None:
 
         wait_until(press, END_SECONDS)
     assert re.search(r"stopped by SIGINT at step \d+ of 25000", run.record["reason"])
-    assert (run.record["status"], run.record["exit_code"]) == ("stopped", -signal.SIGTERM)
+    assert (run.record["status"], run.record["exit_code"]) == ("stopped", -signal.SIGKILL)
     assert list(run.path.glob("checkpoint-*")) == [] and not (run.path / "adapter_config.json").exists()
     assert marked(project) == []
 
