@@ -99,4 +99,4 @@ def _read(descriptor: int) -> Holder:
     try:
         return Holder(**json.loads(os.pread(descriptor, 1 << 12, 0)))
     except (ValueError, TypeError):  # it is just about to write who it is
-        return Holder(0, "some computer", "just now")
+        return Holder(0, "an unknown computer", "just now")
