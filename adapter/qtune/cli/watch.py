@@ -73,7 +73,11 @@ def stop_command(
         raise QtuneError(f"is {what}", where=shown(run.directory), fix="`qtune watch` tells how it ended")
     number = signals.END if now else signal.SIGTERM
     if holder.is_here:
-        os.kill(holder.pid, number)
+        try:
+            os.kill(holder.pid, number)
+        except PermissionError:
+            what = f"is another user's ({holder})"
+            raise QtuneError(what, where=shown(run.directory), fix="ask them") from None
     elif (job := run.record.get("job_id")) is not None:
         slurm.tell(job, number)
     else:

@@ -70,7 +70,7 @@ def release(job: str) -> None:
 
 
 def state(job: str) -> str | None:
-    """A job's state and why it is in it, as `PENDING (Resources)`; None where it is in the queue no longer."""
+    """A job's state and why it is in it, as `PENDING (Resources)`; None where it has left the queue."""
     try:
         told = _ask("squeue", "--noheader", f"--job={job}", "--format=%T %r").strip()
     except QtuneError as error:
