@@ -49,6 +49,7 @@ from qtune.templates import Templates
 from qtune.values import (
     ACCELERATE,
     DATASETS,
+    JOB,
     TRAIN,
     ZERO,
     Config,
@@ -65,6 +66,7 @@ if TYPE_CHECKING:
     from qtune.doctor.facts import Facts
     from qtune.doctor.host import Demand
     from qtune.doctor.line import Line
+    from qtune.predict.memory.estimate import Estimate
 
 RENDERED = "rendered"
 CURRENT = "current"
@@ -273,7 +275,7 @@ def write(prepared: Prepared) -> Path:
     that are not there.
     """
     directory = write_files(prepared)
-    for name in {ZERO, ACCELERATE} - {file.name for file in prepared.files}:
+    for name in {ZERO, ACCELERATE, JOB} - {file.name for file in prepared.files}:
         (directory / name).unlink(missing_ok=True)
     write_atomic(directory / manifests.FILE, manifests.to_text(prepared.manifest))
     write_atomic(directory.parent / CURRENT, prepared.config.name + "\n")
@@ -294,10 +296,13 @@ def current(project: Project) -> str | None:
     return path.read_text(encoding="utf-8").strip() if path.is_file() else None
 
 
-def read_rendered(project: Project, name: str, stack: Stack | None = None) -> Prepared:
+def read_rendered(
+    project: Project, name: str, stack: Stack | None = None, overrides: Sequence[Layer] = ()
+) -> Prepared:
     """The rendered directory `name` as it stands, edits by hand included, checked again.
 
-    stack: what is installed on this machine, where it will train on this one.
+    stack: what is installed on this machine, where it will train on this one; overrides: what changes
+    nothing that is rendered.
     Raises QtuneError where it is incomplete or unreadable.
     """
     relative = _rendered_name(valid_name(name, "rendered directory"))
@@ -311,7 +316,8 @@ def read_rendered(project: Project, name: str, stack: Stack | None = None) -> Pr
     for file in manifest.files:
         if not (directory / file).is_file():
             raise QtuneError("is missing", where=f"{relative}/{file}", fix=fix)
-    config = merge(name, [Layer("rendered", manifest.config.values), *_edits(directory, relative, manifest)])
+    rendered = Layer("rendered", manifest.config.values)
+    config = merge(name, [rendered, *_edits(directory, relative, manifest), *overrides])
     config = replace(config, layers=manifest.config.layers)
     registrations = read_registrations(project)
     return Prepared(
@@ -377,19 +383,31 @@ def _python() -> Path:
         return Path(sys.executable)
 
 
-def _demand(prepared: Prepared) -> Demand:
-    """What the estimate says; nothing where the config is wrong, or nothing tells of the model's shapes."""
-    from qtune.doctor.host import Demand
+def estimated(prepared: Prepared) -> Estimate | None:
+    """What it needs; None where the config is wrong, or nothing tells of the model's shapes."""
     from qtune.predict.memory.total import estimate
     from qtune.predict.models.find import load_named
 
     if prepared.errors:
-        return Demand()
+        return None
     try:
         model = load_named(prepared.config.block("train"), prepared.project.root)
     except QtuneError:
+        return None
+    return estimate(prepared.config, model, prepared.hardware)
+
+
+def is_by_hand(value: Value) -> bool:
+    """Whether somebody gave it for this training alone: as an option, or in the rendered files."""
+    return value.origin.layer.startswith("--") or (value.origin.file or "").startswith(f"{RENDERED}/")
+
+
+def _demand(prepared: Prepared) -> Demand:
+    from qtune.doctor.host import Demand
+
+    found = estimated(prepared)
+    if found is None:
         return Demand()
-    found = estimate(prepared.config, model, prepared.hardware)
     return Demand(found.gpu.expected, found.host.expected, found.checkpoint, found.disk)
 
 

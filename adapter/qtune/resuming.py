@@ -198,12 +198,7 @@ def _edited(recorded: Prepared) -> list[Difference]:
     presets = [name for name in named if project.store.knows(name)]
     if not stale or not presets:
         return []
-    by_hand = {
-        path: value
-        for path, value in recorded.config.values.items()
-        if value.origin.layer.startswith("--")
-        or (value.origin.file or "").startswith(f"{pipeline.RENDERED}/")
-    }
+    by_hand = {path: value for path, value in recorded.config.values.items() if pipeline.is_by_hand(value)}
     try:
         today = pipeline.resolve(presets[-1], project, recorded.hardware, [Layer("options", by_hand)])
     except QtuneError:

@@ -10,17 +10,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from qtune import stepping
 from qtune.config.names import valid_name
 from qtune.data import tokenized
 from qtune.errors import QtuneError
-from qtune.launch import process, signals
+from qtune.launch import process, signals, slurm
 from qtune.launch.plan import CLI, continuing, from_the_beginning, into, with_tokens
 from qtune.pipeline import Prepared, within, write_files
 from qtune.runs import facts, lock, record
 from qtune.runs.checkpoints import Checkpoint, at_home
-from qtune.runs.ending import Ended, judged
+from qtune.runs.ending import Ended, Watch, judged
 from qtune.runs.find import plain_record, require_ended, shown
 from qtune.runs.record import Run
+from qtune.stepping import Step
+from qtune.values import CLUSTERS
 
 
 @dataclass(frozen=True)
@@ -28,12 +31,14 @@ class Observer:
     """Who is told of a training while it is carried out.
 
     begin: called once the run is recorded and held, before its child starts, with whether its file system
-    keeps locks; show: with the child's output; stopping: with the signal that asks for a clean stop.
+    keeps locks; show: with the child's output; stopping: with the signal that asks for a clean stop;
+    steps_down: with how an attempt ended that ran out of memory and what would be tried next, whether it is.
     """
 
     begin: Callable[[Run, bool], None] = lambda run, kept: None
     show: Callable[[bytes], None] = lambda output: None
     stopping: Callable[[int], None] = lambda number: None
+    steps_down: Callable[[Ended, Step], bool] = lambda ended, step: False
 
 
 def require_launcher(name: str | None = None) -> None:
@@ -53,8 +58,8 @@ def claim(
 ) -> tuple[Run, Prepared]:
     """Make the run that will train what was prepared, and record it; what to carry out in it.
 
-    name: of the run, where it is not the config's; one in use gets the next free suffix, or with `overwrite`
-    loses its place to this one.
+    name: of the run, where it is not the config's; one in use gets the next free suffix, is refused where
+    several nodes have to agree on it, or with `overwrite` loses its place to this one.
     command: qtune's own command line, and rows: how many each dataset has, both for the record.
     """
     require_launcher(name)
@@ -64,8 +69,10 @@ def claim(
         _require_replaceable(runs / name)
     _tokens(prepared)  # what it refuses is refused before anything is written
     steps, found = prepared.steps, facts.gather(project.root, prepared.sources, rows or {})
+    agreed = prepared.config.nnodes > 1 and prepared.config.launcher not in CLUSTERS
+    claim = record.claim_for_nodes if agreed else record.claim
     with _replaced(runs / name) if overwrite else nullcontext():
-        directory = record.claim(runs, name)
+        directory = claim(runs, name)
         if prepared.directory is not None:  # made from another run's record
             prepared = within(prepared, directory)
         run = record.start(
@@ -100,7 +107,17 @@ def carry_out(
             observer.begin(run, kept)
             if prepared.directory is not None:
                 write_files(prepared)
-            run.end(*attempt(run, prepared, observer, checkpoint=checkpoint, changes=changes))
+            ended = attempt(run, prepared, observer, checkpoint=checkpoint, changes=changes)
+            while ended.maybe_memory:
+                ended = _explained(ended, prepared)
+                step = stepping.after(run, prepared, ended.evaluating)
+                if step is None or not observer.steps_down(ended, step):
+                    break
+                run.end_attempt(ended.status, ended.exit_code, ended.reason, ended.failure)
+                prepared, checkpoint = step.prepared, stepping.take(step, run)
+                write_files(prepared)
+                ended = attempt(run, prepared, observer, checkpoint=checkpoint, changes=step.changes)
+            run.end(ended.status, ended.exit_code, ended.reason, ended.failure)
     return run
 
 
@@ -127,18 +144,33 @@ def attempt(
         plan = continuing(plan, resumed)
     elif run.attempts:
         plan = from_the_beginning(plan)
+    if prepared.config.launcher == "slurm":
+        plan = slurm.on_nodes(plan, prepared.config.nnodes)
     run.begin_attempt(
         plan,
         resume_from_checkpoint=resumed,
         from_step=checkpoint.step if checkpoint else 0,
         changes=changes,
     )
+    watch = Watch(run.log)
+
+    def show(output: bytes) -> None:
+        watch.losses.feed(output)
+        observer.show(output)
+
     try:
-        outcome = process.run(plan, root, run.log, observer.show, stopping=observer.stopping)
+        outcome = process.run(plan, root, run.log, show, watch=watch.trouble, stopping=observer.stopping)
     finally:
         if tokens is not None:
             tokenized.keep(root / made, root / tokens)
-    return judged(run.directory, run.log, prepared.config, outcome)
+    return judged(run.directory, run.log, prepared.config, outcome, watch)
+
+
+def _explained(ended: Ended, prepared: Prepared) -> Ended:
+    """With the estimate's biggest parts in the cause."""
+    failure = dict(ended.failure or {})
+    estimate = stepping.explained(prepared, failure["id"].startswith("cuda-"))
+    return ended._replace(failure={**failure, "cause": "; ".join(filter(None, [failure["cause"], estimate]))})
 
 
 def _require_replaceable(directory: Path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import typer
 
 from qtune import resuming
@@ -13,7 +15,7 @@ from qtune.runs.record import Run
 
 def tell(run: Run) -> None:
     """Say how it ended. Leaves with exit code 1 where it failed or was killed, 130 where it was stopped."""
-    status, reason = run.record["status"], run.record.get("reason")
+    status = run.record["status"]
     if status == "finished":
         typer.echo(str(run.directory))
         loss = run.record["metrics"].get("train_loss")
@@ -21,7 +23,7 @@ def tell(run: Run) -> None:
         note(f"finished: {run.record['global_step']} steps{shown}")
         note(f"next: `qtune chat {run.name}`, `qtune eval {run.name}` or `qtune export {run.name}`")
     elif status == "stopped":
-        note(f"{run.name}: {reason}")
+        note(f"{run.name}: {run.record['reason']}")
         tell_how_to_go_on(run)
         raise typer.Exit(130)
     elif status == "running":
@@ -29,8 +31,15 @@ def tell(run: Run) -> None:
         tell_how_to_go_on(run)
         raise typer.Exit(1)
     else:
-        complain(f"the training failed: {reason}\n  log: {run.log}")
+        complain(f"the training failed: {reason(run.record.get('reason'), run.record.get('failure'))}")
+        note(f"  log: {run.log}")
         raise typer.Exit(1)
+
+
+def reason(words: str | None, failure: Mapping[str, str] | None) -> str:
+    """Why a training failed, as its record has it; cause and fix below it where the failure is known."""
+    known = [f"  {part}: {failure[part]}" for part in ("cause", "fix")] if failure else []
+    return "\n".join([str(words), *known])
 
 
 def tell_how_to_go_on(run: Run) -> None:

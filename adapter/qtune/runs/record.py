@@ -23,6 +23,8 @@ from qtune.runs.progress import mean_loss, reached
 from qtune.values import LaunchPlan
 
 RECORD, LOG = "qtune.json", "train.log"
+NODE_LOGS = "train-node*.log"
+"""Of the nodes other than 0, whose is `train.log`."""
 VERSION = 2
 """Of what a record holds beside its manifest, which has a schema version of its own. 1 had no attempts."""
 
@@ -34,8 +36,8 @@ class Run:
     status: `running`, then `finished`, `failed` or `stopped`. A record that says `running` with a pid
     that is gone belongs to a qtune that was killed.
     attempts: each `command`, `environment`, `resume_from_checkpoint` with its step `from_step`, `changes` of
-    the recorded config by key, `started`, `ended`, `status`, `exit_code`, `reason`, and `global_step` of
-    `max_steps`.
+    the recorded config by key, `started`, `ended`, `status`, `exit_code`, `reason`, `failure`, and
+    `global_step` of `max_steps`.
     """
 
     directory: Path
@@ -95,27 +97,38 @@ class Run:
             ended=None,
             exit_code=None,
             reason=None,
+            failure=None,
         )
 
-    def end_attempt(self, status: str, exit_code: int, reason: str | None) -> None:
+    def end_attempt(
+        self, status: str, exit_code: int, reason: str | None, failure: Mapping[str, str] | None = None
+    ) -> None:
         """Close the attempt that is under way; the run goes on, with another one."""
-        self._close(status, exit_code, reason)
+        self._close(status, exit_code, reason, failure)
         self.update()
 
-    def end(self, status: str, exit_code: int, reason: str | None) -> None:
-        """Close the record with what came out: final metrics and steps, as far as the library wrote them."""
-        self._close(status, exit_code, reason)
+    def end(
+        self, status: str, exit_code: int, reason: str | None, failure: Mapping[str, str] | None = None
+    ) -> None:
+        """Close the record with what came out: final metrics and steps, as far as the library wrote them.
+
+        failure: of a known one `id`, `cause` and `fix`.
+        """
+        self._close(status, exit_code, reason, failure)
         self.update(
             status=status,
             ended=_now(),
             exit_code=exit_code,
             reason=secrets.redacted(reason, secrets.known(os.environ)),
+            failure=secrets.redacted(failure, secrets.known(os.environ)),
             pid=None,
             metrics=self._metrics(),
             **self._steps(exit_code),
         )
 
-    def _close(self, status: str, exit_code: int, reason: str | None) -> None:
+    def _close(
+        self, status: str, exit_code: int, reason: str | None, failure: Mapping[str, str] | None
+    ) -> None:
         known = secrets.known(os.environ)
         secrets.clean(self.log, known)
         if self.attempts and self.attempts[-1]["status"] == "running":
@@ -124,6 +137,7 @@ class Run:
                 status=status,
                 exit_code=exit_code,
                 reason=secrets.redacted(reason, known),
+                failure=secrets.redacted(failure, known),
                 **self._steps(exit_code),
             )
 
@@ -154,6 +168,21 @@ def claim(runs: Path, name: str) -> Path:
             return directory
         except FileExistsError:
             number += 1
+
+
+def claim_for_nodes(runs: Path, name: str) -> Path:
+    """The directory `runs/name`, by which several nodes know one run; some may have joined it before.
+
+    Raises QtuneError where another run has it: a suffix would be this node's own.
+    """
+    directory = runs / name
+    directory.mkdir(parents=True, exist_ok=True)
+    if any(not path.match(NODE_LOGS) for path in directory.iterdir()):
+        raise QtuneError(
+            f"there is a {directory.name} already, and several nodes know a run by its name",
+            fix="give every node the same new --name",
+        )
+    return directory
 
 
 def start(

@@ -13,11 +13,24 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from qtune.launch.failures import data, disk, distributed, losses, memory, model, stack
-from qtune.launch.failures.losses import LossWatch
+from qtune.launch.failures.losses import ZERO, LossWatch
 from qtune.launch.failures.row import Failure
-from qtune.launch.failures.words import error_line, lines_of, own_words, shortened, tail, whose
+from qtune.launch.failures.words import error_line, evaluates, lines_of, own_words, shortened, tail, whose
 
-__all__ = ["FAILURES", "Failure", "LossWatch", "Reason", "lines_of", "reason_in", "reason_of", "tail", "told"]
+__all__ = [
+    "FAILURES",
+    "ZERO",
+    "Failure",
+    "LossWatch",
+    "Reason",
+    "evaluates",
+    "known",
+    "lines_of",
+    "reason_in",
+    "reason_of",
+    "tail",
+    "told",
+]
 
 FAILURES: tuple[Failure, ...] = (
     *memory.FAILURES,
@@ -36,7 +49,7 @@ _KILLED = (-signal.SIGKILL, 128 + signal.SIGKILL)
 
 @dataclass(frozen=True)
 class Reason:
-    """Why a child failed: its own words, and where the failure is known, which it is, its cause and what helps.
+    """Why a child failed: its own words, and where it is a known failure, which, its cause and what helps.
 
     maybe_memory: whether memory may have run out.
     """
@@ -51,9 +64,9 @@ class Reason:
         return self.words if self.cause is None else f"{self.words}\n  cause: {self.cause}\n  fix: {self.fix}"
 
 
-def known(failure: Failure, words: str) -> Reason:
-    """The reason that a row of the table is, noticed by other means than the child's words."""
-    return Reason(words, failure, failure.cause, failure.fix, failure.out_of_memory)
+def known(failure: Failure) -> Reason:
+    """The reason that a row of the table is which qtune noticed by itself."""
+    return Reason(failure.words, failure, failure.cause, failure.fix, failure.out_of_memory)
 
 
 def reason_of(log: Path, exit_code: int, *, start: int = 0, killed_for_memory: bool | None = None) -> Reason:
@@ -70,12 +83,13 @@ def reason_in(lines: Sequence[str], exit_code: int, *, killed_for_memory: bool |
     lines = own_words(lines)
     found = _first_known(lines)
     if (found is None or found[0].follows) and exit_code in _KILLED:
-        found = memory.SIGKILL, {}, _ended_by(exit_code)
+        found = memory.SIGKILL, {}, "ended by SIGKILL"
     if found is None:
         return Reason(error_line(lines) or _ended_by(exit_code))
     failure, names, words = found
-    if failure is memory.SIGKILL and killed_for_memory:
-        failure = memory.KILLED
+    if failure is memory.SIGKILL:
+        words = f"local_rank {names['rank']} ended by SIGKILL" if names.get("rank") else words
+        failure = memory.KILLED if killed_for_memory else failure
     maybe = failure.out_of_memory or (failure is memory.SIGKILL and killed_for_memory is None)
     return Reason(words, failure, failure.cause.format(**names), failure.fix.format(**names), maybe)
 
@@ -96,7 +110,9 @@ def _first_known(lines: Sequence[str]) -> tuple[Failure, dict[str, str], str] | 
             match = pattern.search(text)
             if match is None or (failure.follows and follower is not None):
                 continue
-            found = failure, {name: value or "" for name, value in match.groupdict().items()}, shortened(text)
+            names = {name: "" for other in failure.patterns for name in re.compile(other).groupindex}
+            names |= {name: value for name, value in match.groupdict().items() if value is not None}
+            found = failure, names, shortened(text)
             if not failure.follows:
                 return found
             follower = found

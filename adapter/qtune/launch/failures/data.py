@@ -25,8 +25,8 @@ FAILURES = (
             r"^RuntimeError: Cannot find valid samples",
             r"^RuntimeError: Cannot find sufficient samples",
         ),
-        "no row of the data was left: empty fields, wrong columns, roles that the tags do not name, or rows for "
-        "another stage",
+        "no row of the data was left: empty fields, wrong columns, roles that the tags do not name, or rows "
+        "for another stage",
         "`qtune data check` names the rows and why, `qtune data preview` shows what the model would see",
         "llamafactory/data/loader.py, _get_preprocessed_dataset; data/converter.py; #4249 #9493 #6878",
     ),

@@ -35,7 +35,10 @@ FAILURES = (
     ),
     Failure(
         "no-cuda-home",
-        (r"CUDA_HOME does not exist, unable to compile CUDA op", r"CUDA_HOME environment variable is not set"),
+        (
+            r"CUDA_HOME does not exist, unable to compile CUDA op",
+            r"CUDA_HOME environment variable is not set",
+        ),
         "DeepSpeed compiles for the GPU with CUDA's toolkit, which is not there",
         "install the toolkit of torch's CUDA version and set CUDA_HOME; or set "
         "zero_force_ds_cpu_optimizer: false, which compiles nothing for the optimizer",
@@ -44,8 +47,8 @@ FAILURES = (
     Failure(
         "other-cuda-version",
         (
-            r"Exception: (?:>- DeepSpeed Op Builder: )?Installed CUDA version (?P<have>\S+) does not match the "
-            r"version torch was compiled with (?P<want>[\d.]+)",
+            r"Exception: (?:>- DeepSpeed Op Builder: )?Installed CUDA version (?P<have>\S+) does not match "
+            r"the version torch was compiled with (?P<want>[\d.]+)",
         ),
         "DeepSpeed would compile with CUDA {have}, and torch was built with {want}",
         "install CUDA's toolkit {want} and set CUDA_HOME to it",
@@ -75,8 +78,8 @@ FAILURES = (
     Failure(
         "other-world-size",
         (
-            r"The checkpoint being loaded used a DP world size of (?P<then>\d+) but the current world size is "
-            r"(?P<now>\d+)",
+            r"The checkpoint being loaded used a DP world size of (?P<then>\d+) but the current world size "
+            r"is (?P<now>\d+)",
         ),
         "ZeRO wrote this checkpoint with {then} processes, and cannot read it with {now}",
         "go on with {then} processes, or start anew from the model that the checkpoint holds",
@@ -105,16 +108,16 @@ FAILURES = (
             r"RendezvousConnectionError: The connection to the C10d store has failed",
         ),
         "not all nodes came together {joined}{address}",
-        "start every node with the same MASTER_ADDR and MASTER_PORT, and a NODE_RANK of its own, and open that "
-        "port in the firewalls",
+        "start every node with the same MASTER_ADDR and MASTER_PORT, and a NODE_RANK of its own, and open "
+        "that port in the firewalls",
         "torch/csrc/distributed/c10d/TCPStore.cpp, socket.cpp; #5277 #8801",
     ),
     Failure(
         "nccl-time-out",
         (r"Watchdog caught collective operation timeout: WorkNCCL\(.*OpType=(?P<operation>\w+)",),
         "a GPU waited too long for the others ({operation}): one was slow or had failed, or the link hangs",
-        "set ddp_timeout: 180000000 where rows are prepared for long; on RTX 4000 cards NCCL_P2P_DISABLE=1 and "
-        "NCCL_IB_DISABLE=1; NCCL_DEBUG=INFO says more",
+        "set ddp_timeout: 180000000 where rows are prepared for long; on RTX 4000 cards NCCL_P2P_DISABLE=1 "
+        "and NCCL_IB_DISABLE=1; NCCL_DEBUG=INFO says more",
         "torch/csrc/distributed/c10d/ProcessGroupNCCL.cpp; #2424 #3282 #7396",
         follows=True,
     ),
@@ -148,18 +151,11 @@ FAILURES = (
         follows=True,
     ),
     Failure(
-        "no-backend",
-        (r"No backend type associated with device type cpu", r"ProcessGroupNCCL is only supported with GPUs"),
-        "several processes on a CPU exchange data through gloo, and NCCL was asked to",
-        "set ddp_backend: auto, or gloo",
-        "torch/distributed/distributed_c10d.py; torch/csrc/distributed/c10d/ProcessGroupNCCL.cpp",
-    ),
-    Failure(
         "ray-cannot-place",
-        (r"No available node types can fulfill resource request (?P<request>.+)",),
+        (r"No available node types can fulfill resource requests? (?P<request>\{.*?\})",),
         "no node of the Ray cluster has {request}",
         "ask for less, or add nodes: `ray status` lists what there is",
-        "ray/autoscaler/_private/resource_demand_scheduler.py",
+        "ray/autoscaler/v2/event_logger.py",
     ),
     Failure(
         "time-limit",

@@ -10,7 +10,9 @@ from qtune.launch.failures.row import Failure
 _ENOUGH = 3  # lines, one of which alone may be a batch without a single answer in it
 _LONGEST = 10_000  # bytes of a line
 _LOUD = 0.1  # a gradient that does not come from a loss of 0
-_LINE = re.compile(rb"\{'loss': '?(?P<loss>[^',}]+)'?(?!, 'reward')(?:, 'grad_norm': '?(?P<norm>[^',}]+)'?)?")
+_LINE = re.compile(
+    rb"\{'loss': '?(?P<loss>[^',}]++)'?+(?!, 'reward')(?:, 'grad_norm': '?(?P<norm>[^',}]+)'?)?"
+)
 
 NAN = Failure(
     "loss-nan",
@@ -19,6 +21,7 @@ NAN = Failure(
     "take a checkpoint from before; set bf16: auto instead of fp16, lower learning_rate, keep max_grad_norm, "
     "set flash_attn: auto",
     "transformers/trainer.py, logging_nan_inf_filter, which logs it as 0; #7263 #8261",
+    words="the loss is no number any more",
 )
 ZERO = Failure(
     "loss-zero",
@@ -28,6 +31,7 @@ ZERO = Failure(
     "look with `qtune data preview` whether answers are left after cutoff_len; several processes on a CPU "
     "need ddp_backend: gloo",
     "transformers/trainer.py; #8088",
+    words="every logged loss is exactly 0: the model trains on nothing",
 )
 FAILURES = (NAN, ZERO)
 

@@ -19,7 +19,7 @@ KILLED = Failure(
 )
 SIGKILL = Failure(
     "killed",
-    (r"^\s*exitcode\s*: -9 ", r"failed \(exitcode: -9\)", r"died with <Signals\.SIGKILL: 9>"),
+    (r"failed \(exitcode: -9\) local_rank: (?P<rank>\d+)", r"died with <Signals\.SIGKILL: 9>"),
     "something ended the training with SIGKILL, which leaves no word: a person, a scheduler, or the system "
     "where memory runs out",
     f"look at the system's log (`dmesg`); where it was memory, {_SMALLER}",
@@ -79,7 +79,7 @@ FAILURES = (
         "worker-of-data-died",
         (
             r"^RuntimeError: One of the subprocesses has abruptly died during map operation",
-            r"^RuntimeError: DataLoader worker \(pid(?:\(s\))? [\d, ]+\) (?:is killed by signal: Killed|exited)",
+            r"^RuntimeError: DataLoader worker \(pid\S* [\d, ]+\) (?:is killed by signal: Killed|exited)",
         ),
         "a process that prepares the rows was ended, mostly because the machine has no memory left",
         "set preprocessing_num_workers: 1 and dataloader_num_workers: 0, or fewer than now",

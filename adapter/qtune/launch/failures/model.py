@@ -26,7 +26,6 @@ FAILURES = (
         "hub-unreachable",
         (
             r"^OSError: We couldn't connect to '(?P<hub>[^']*)' to load the files",
-            r"LocalEntryNotFoundError: ",
             r"^ConnectionError: Couldn't reach '.*' on the Hub",
             r"(?:Max retries exceeded|ConnectError|NameResolutionError).*(?:hf\.co|huggingface|modelscope)",
         ),
@@ -60,7 +59,7 @@ FAILURES = (
     ),
     Failure(
         "unknown-architecture",
-        (r"The checkpoint you are trying to load has model type `(?P<type>[^`]*)` but Transformers does not",),
+        (r"The checkpoint you are trying to load has model type `(?P<type>[^`]*)` but Transformers",),
         "this transformers does not know models of type `{type}`",
         "install a newer transformers that LLaMA-Factory allows, or choose another model",
         "transformers/models/auto/configuration_auto.py, AutoConfig.from_pretrained",

@@ -7,9 +7,7 @@ from qtune.launch.failures.row import Failure
 FAILURES = (
     Failure(
         "unknown-keys",
-        (
-            r"^ValueError: Some (?:keys|specified arguments) are not used by the HfArgumentParser: (?P<keys>.+)",
-        ),
+        (r"^ValueError: Some (?:keys|\w+ arguments) are not used by the HfArgumentParser: (?P<keys>.+)",),
         "the installed LLaMA-Factory does not know {keys}: a slip, or of another version",
         "`qtune check` says what they are called; install the versions that qtune pins",
         "llamafactory/hparams/parser.py, _parse_args; transformers/hf_argparser.py; #7927 #7412",
@@ -55,7 +53,7 @@ FAILURES = (
         "flash-attention-build",
         (r"flash_attn\S*\.so: undefined symbol", r"ImportError: FlashAttention2 has been toggled on"),
         "the installed flash-attn was built for another torch, or is missing",
-        "set flash_attn: auto; or build it anew: pip install --no-build-isolation --force-reinstall flash-attn",
+        "set flash_attn: auto; or build it anew: pip install --no-build-isolation --no-cache flash-attn",
         "transformers/modeling_utils.py; flash-attention #975; #3464",
     ),
     Failure(
@@ -91,14 +89,7 @@ FAILURES = (
             r"GPU is lost",
         ),
         "a GPU failed in the midst of its work: a fault of the hardware, its driver or a kernel",
-        "go on with `qtune train --resume`; where it comes again, look at `nvidia-smi -q` and the system's log",
+        "go on with `qtune train --resume`; if it comes again, look at `nvidia-smi -q` and the system's log",
         "CUDA, cudaErrorIllegalAddress, cudaErrorECCUncorrectable",
-    ),
-    Failure(
-        "four-bits-on-a-cpu",
-        (r"packed_weight\.dtype == torch\.uint8",),
-        "bitsandbytes cannot evaluate a model in 4 bits under ZeRO-3 on a CPU",
-        "set eval_strategy: \"no\", or take a preset without ZeRO-3",
-        "bitsandbytes/backends/cpu/ops.py",
     ),
 )

@@ -22,8 +22,10 @@ _WRAPPERS = (
     "DatasetGenerationError",
 )
 _ROOT_CAUSE = "Root Cause (first observed failure):"
+_EVALUATION, _TRAINING = "***** Running Evaluation *****", "***** Running training *****"
+_EVALUATED = re.compile(r"'eval_\w*runtime'")
 _RANK = re.compile(r"^\s*rank\s*: (\d+)")
-# LLaMA-Factory prints a row of the data, which may hold any words (data/loader.py, _get_preprocessed_dataset).
+# LLaMA-Factory prints a row of data, which may hold any words (data/loader.py, _get_preprocessed_dataset).
 _EXAMPLE = re.compile(r"^(?:training|eval) example:$")
 _AFTER_EXAMPLE = re.compile(r"^\[(?:INFO|WARNING|ERROR|rank\d+|\d{4}-)|^Traceback ")
 
@@ -59,6 +61,17 @@ def own_words(lines: Sequence[str]) -> list[str]:
     return kept
 
 
+def evaluates(lines: Sequence[str]) -> bool:
+    """Whether the last thing that these lines tell of is an evaluation (transformers/trainer.py)."""
+    evaluating = False
+    for line in lines:
+        if _EVALUATION in line:
+            evaluating = True
+        elif _EVALUATED.search(line) or _TRAINING in line:
+            evaluating = False
+    return evaluating
+
+
 def whose(line: str) -> tuple[str | None, str]:
     """The rank that a line is marked with, and the line without the mark."""
     match = _WHOSE.match(line)
@@ -71,7 +84,7 @@ def shortened(line: str) -> str:
 
 
 def error_line(lines: Sequence[str]) -> str | None:
-    """The last error line that has a reason in it, of the process that failed first where torchrun says so."""
+    """The last error line that has a reason in it, of the process that failed first if torchrun names it."""
     first = _first_to_fail(lines)
     found: dict[str | None, str] = {}
     for line in lines:
