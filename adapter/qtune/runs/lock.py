@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 from qtune.errors import QtuneError
 
-LOCK = "qtune.lock"
+LOCK = "run.lock"
 # Who only looks whether it is held holds it himself for a moment.
 _LOOK_SECONDS = 0.5
 _NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP}
