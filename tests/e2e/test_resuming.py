@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
+import time
 from contextlib import suppress
 from pathlib import Path
 
@@ -81,13 +83,16 @@ def test_full_goes_on_after_a_kill_and_after_a_stop(project: Project) -> None:
     assert f"checkpoint-{first} is not complete" in said and f"from checkpoint-{second}" in said
     assert killed.record["status"] == "stopped"
 
+    for path in killed.path.glob("checkpoint-*"):  # as after a clock that was set back by a day
+        os.utime(path, (time.time() + 86400, time.time() + 86400))
     project.qtune("train", "--resume")
     assert_ended_alike(killed, project.run("whole"))
     assert [attempt["status"] for attempt in killed.record["attempts"]] == ["killed", "stopped", "finished"]
+    assert max(saved(killed)) == killed.state["global_step"]  # the newest was not taken for the oldest
 
 
 def test_zero_2_goes_on_with_the_parts_of_every_process(project: Project) -> None:
-    settings = (*STEPS, "-s", "launch.nproc_per_node=2")
+    settings = (*STEPS, "-s", "num_train_epochs=3", "-s", "launch.nproc_per_node=2")  # 12 steps
     project.qtune("train", "deepspeed", *settings, "-n", "whole")
     kill_at(project, 5, "train", "deepspeed", *settings, "-n", "killed")
     killed = project.run("killed")
