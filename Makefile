@@ -46,7 +46,7 @@ test: lint test-fast ## what must pass before a change: lint, fast tests, every 
 	@$(BIN)/pytest --numprocesses 2 --dist worksteal -m "not slow" tests/e2e
 
 test-all: setup ## the slow suites that `make test` leaves out
-	@$(BIN)/pytest -m slow tests/e2e
+	@$(BIN)/pytest --numprocesses 2 --dist worksteal -m slow tests/e2e
 
 bench: setup ## the ratios that README quotes
 	@$(BIN)/python bench/startup.py

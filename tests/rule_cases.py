@@ -759,7 +759,39 @@ _LAUNCHING = [
     ),
 ]
 
-CASES = [*_METHOD, *_STAGES, *_TRAINER, *_ranges(), *_DEEPSPEED, *_LAUNCHING, *_MACHINE, *_packages()]
+_SLURM = {"launch.launcher": "slurm", "launch.nnodes": 2}
+
+_CLUSTERS = [
+    Case("cluster-places-the-nodes", {**_SLURM, "launch.rdzv_id": "job"}, _SLURM),
+    Case(
+        "slurm-options-are-sbatchs",
+        {**_SLURM, "launch.slurm.comment": "two\nlines"},
+        {**_SLURM, "launch.slurm.comment": 'it\'s "one" line, #1 of 2'},
+        also_near={**_SLURM, "launch.slurm.cpus-per-task": 8, "launch.slurm.exclusive": True},
+    ),
+    Case(
+        "slurm-options-of-qtune",
+        {**_SLURM, "launch.slurm.nodes": 2},
+        {**_SLURM, "launch.slurm.signal": "B:TERM@300"},
+    ),
+    Case(
+        "slurm-times-in-quotes",
+        {**_SLURM, "launch.slurm.time": 7200},
+        {**_SLURM, "launch.slurm.time": "2:00:00"},
+    ),
+]
+
+CASES = [
+    *_METHOD,
+    *_STAGES,
+    *_TRAINER,
+    *_ranges(),
+    *_DEEPSPEED,
+    *_LAUNCHING,
+    *_CLUSTERS,
+    *_MACHINE,
+    *_packages(),
+]
 
 _PAIR = [{"instruction": "say", "chosen": "yes", "rejected": "no"}] * 10
 _CHAT = [

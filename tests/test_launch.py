@@ -243,7 +243,7 @@ def test_a_missing_program_says_what_to_install(monkeypatch: pytest.MonkeyPatch)
             "pyarrow.lib.ArrowInvalid: JSON parse error: in row 49",
         ),
         ("all fine\n", 7, "exit code 7"),
-        ("", -9, "ended by SIGKILL (the kernel ends so what needs more memory than there is)"),
+        ("", -9, "ended by SIGKILL"),
         ("", -11, "ended by SIGSEGV"),
     ],
 )
@@ -252,7 +252,7 @@ def test_the_reason_is_the_last_error_that_is_no_launchers(
 ) -> None:
     log = tmp_path / "train.log"
     log.write_text(text)
-    assert failures.reason_of(log, code) == reason
+    assert failures.reason_of(log, code).words == reason
 
 
 def test_a_name_in_use_gets_the_next_free_suffix(tmp_path: Path) -> None:
@@ -272,7 +272,7 @@ def test_two_claims_at_once_never_share_a_directory(tmp_path: Path) -> None:
 def train(root: Path) -> Run:
     prepared = pipeline.prepare("lora", find_project(root), Hardware())
     pipeline.write(prepared)
-    return training.launch(prepared, begin=lambda run: None, show=lambda output: None)
+    return training.carry_out(*training.claim(prepared), training.Observer())
 
 
 def test_the_record_is_there_before_the_child_and_tells_how_it_ended(
@@ -284,7 +284,7 @@ def test_the_record_is_there_before_the_child_and_tells_how_it_ended(
         directory = pathlib.Path(sys.argv[-1].partition("=")[2])
         assert json.loads((directory / "qtune.json").read_text())["status"] == "running"
         (directory / "all_results.json").write_text('{"train_loss": 1.5}')
-        (directory / "trainer_state.json").write_text('{"global_step": 6}')
+        (directory / "trainer_state.json").write_text('{"global_step": 6, "max_steps": 6}')
         (directory / "trainer_log.jsonl").write_text('{"loss": 1.5}')
         """
     )
@@ -330,5 +330,5 @@ def test_without_the_library_nothing_is_written(
     monkeypatch.setattr(process.sys, "executable", "/nowhere/python")
     monkeypatch.setenv("PATH", "/nowhere")
     with pytest.raises(Exception, match="not installed"):
-        training.launch(prepared, begin=lambda run: None, show=lambda output: None)
+        training.claim(prepared)
     assert files_below(root) == before

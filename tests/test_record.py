@@ -34,7 +34,7 @@ def test_each_attempt_is_recorded_with_what_came_of_it(run: record.Run) -> None:
     run.begin_attempt(PLAN)
     run.end_attempt("failed", 1, "out of memory")
     assert run.record["status"] == "running"
-    (run.directory / "trainer_state.json").write_text('{"global_step": 6}')
+    (run.directory / "trainer_state.json").write_text('{"global_step": 6, "max_steps": 6}')
     changes = {"train.per_device_train_batch_size": 1}
     run.begin_attempt(PLAN, resume_from_checkpoint="checkpoint-3", from_step=3, changes=changes)
     run.end("finished", 0, None)

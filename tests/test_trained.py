@@ -104,8 +104,8 @@ def test_no_run_at_all_says_how_to_make_one(runs: Runs) -> None:
 
 def test_no_finished_run_names_the_newest_other(runs: Runs) -> None:
     runs.make("old", status="failed")
-    runs.make("new", status="interrupted", started="2026-01-05T00:00:00")
-    assert "no run has finished yet; `new` is interrupted" in refusal(runs)
+    runs.make("new", status="stopped", started="2026-01-05T00:00:00")
+    assert "no run has finished yet; `new` is stopped" in refusal(runs)
 
 
 def test_an_unknown_name_suggests_the_nearest(runs: Runs) -> None:
@@ -123,13 +123,16 @@ def test_a_directory_without_a_record_is_no_run(runs: Runs) -> None:
     ("record", "says"),
     [
         ({"status": "failed", "reason": "ValueError: no"}, "is failed: ValueError: no"),
-        ({"status": "interrupted", "reason": "ended by SIGINT"}, "is interrupted: ended by SIGINT"),
+        (
+            {"status": "stopped", "reason": "stopped by SIGINT at step 3 of 9"},
+            "is stopped: stopped by SIGINT",
+        ),
         ({"status": "running", "pid": os.getpid()}, f"is still training (process {os.getpid()} on "),
         ({"status": "running", "pid": 2**22 + 1}, "its process 4194305 is gone: it was killed"),
         ({"status": "running", "pid": 1, "host": "another"}, "is still training (process 1 on another"),
         ({"schema_version": 99}, "was written by another qtune (schema 99)"),
     ],
-    ids=["failed", "interrupted", "running", "killed", "elsewhere", "of another schema"],
+    ids=["failed", "stopped", "running", "killed", "elsewhere", "of another schema"],
 )
 def test_an_unfinished_run_is_refused_with_its_state(runs: Runs, record: dict[str, Any], says: str) -> None:
     runs.make("x", **{"host": platform.node(), **record})

@@ -13,9 +13,10 @@ from qtune.launch.meeting import why_not
 from qtune.launch.plan import continuing, into
 from qtune.pipeline import Prepared
 from qtune.runs.checkpoints import Checkpoint
+from qtune.runs.ending import Ended
 from qtune.runs.find import plain_record
 from qtune.runs.record import NODE_LOGS
-from qtune.training import Ended, require_launcher
+from qtune.training import require_launcher
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,7 @@ def join(
         reason = f"ended by {signal.Signals(outcome.interrupted).name}"
         return part, Ended("stopped", outcome.exit_code, reason)
     if outcome.exit_code != 0:
-        reason = outcome.reason or failures.reason_of(part.log, outcome.exit_code)
+        reason = outcome.reason or str(failures.reason_of(part.log, outcome.exit_code))
         reason = why_not(config, reason) or reason
         return part, Ended("failed", outcome.exit_code, reason)
     return part, Ended("finished", outcome.exit_code, None)

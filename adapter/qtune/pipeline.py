@@ -49,6 +49,7 @@ from qtune.templates import Templates
 from qtune.values import (
     ACCELERATE,
     DATASETS,
+    JOB,
     TRAIN,
     ZERO,
     Config,
@@ -65,6 +66,7 @@ if TYPE_CHECKING:
     from qtune.doctor.facts import Facts
     from qtune.doctor.host import Demand
     from qtune.doctor.line import Line
+    from qtune.predict.memory.estimate import Estimate
 
 RENDERED = "rendered"
 CURRENT = "current"
@@ -273,7 +275,7 @@ def write(prepared: Prepared) -> Path:
     that are not there.
     """
     directory = write_files(prepared)
-    for name in {ZERO, ACCELERATE} - {file.name for file in prepared.files}:
+    for name in {ZERO, ACCELERATE, JOB} - {file.name for file in prepared.files}:
         (directory / name).unlink(missing_ok=True)
     write_atomic(directory / manifests.FILE, manifests.to_text(prepared.manifest))
     write_atomic(directory.parent / CURRENT, prepared.config.name + "\n")
@@ -381,19 +383,31 @@ def _python() -> Path:
         return Path(sys.executable)
 
 
-def _demand(prepared: Prepared) -> Demand:
-    """What the estimate says; nothing where the config is wrong, or nothing tells of the model's shapes."""
-    from qtune.doctor.host import Demand
+def estimated(prepared: Prepared) -> Estimate | None:
+    """What it needs; None where the config is wrong, or nothing tells of the model's shapes."""
     from qtune.predict.memory.total import estimate
     from qtune.predict.models.find import load_named
 
     if prepared.errors:
-        return Demand()
+        return None
     try:
         model = load_named(prepared.config.block("train"), prepared.project.root)
     except QtuneError:
+        return None
+    return estimate(prepared.config, model, prepared.hardware)
+
+
+def is_by_hand(value: Value) -> bool:
+    """Whether somebody gave it for this training alone: as an option, or in the rendered files."""
+    return value.origin.layer.startswith("--") or (value.origin.file or "").startswith(f"{RENDERED}/")
+
+
+def _demand(prepared: Prepared) -> Demand:
+    from qtune.doctor.host import Demand
+
+    found = estimated(prepared)
+    if found is None:
         return Demand()
-    found = estimate(prepared.config, model, prepared.hardware)
     return Demand(found.gpu.expected, found.host.expected, found.checkpoint, found.disk)
 
 

@@ -8,13 +8,15 @@ from pathlib import Path
 from typing import Any
 
 from qtune import compare, pipeline
+from qtune import manifest as manifests
 from qtune.compare import Difference, Side
 from qtune.config.project import Project
+from qtune.config.resolve import merge
 from qtune.errors import QtuneError
 from qtune.pipeline import Prepared
 from qtune.runs import facts, record
 from qtune.runs.checkpoints import Checkpoint, newest
-from qtune.runs.find import begun, directories, directory_of, is_under_way, plain_record, require_ended, shown
+from qtune.runs.find import begun, directories, directory_of, plain_record, require_ended, shown, under_way
 from qtune.runs.record import Run
 from qtune.values import Config, Layer, Origin, Value
 
@@ -58,7 +60,7 @@ def find(project: Project, name: str | None) -> Run:
             (begun(found), directory)
             for directory in directories(project)
             if (found := plain_record(directory)).get("status") not in (None, "finished")
-            and not is_under_way(found)
+            and under_way(directory, found) is None
             and (name is None or found.get("preset") == name)
         ]
         if not unfinished and name is not None:
@@ -70,6 +72,17 @@ def find(project: Project, name: str | None) -> Run:
     run = record.read(directory_of(project, name))
     require_ended(run.directory, run.record)
     return run
+
+
+def goes_on_from(run: Run) -> tuple[Checkpoint | None, list[Checkpoint]]:
+    """The checkpoint from which the run would go on, None for its beginning; the newer, broken ones.
+
+    Raises QtuneError where its record cannot be read.
+    """
+    path = run.directory / record.RECORD
+    recorded = manifests.from_text(path.read_text(encoding="utf-8"), shown(path)).config
+    config = merge(recorded.name, [Layer("record", recorded.values), *layers(run)])
+    return newest(run.directory, config)
 
 
 def recorded(project: Project, name: str) -> Run:
@@ -183,12 +196,7 @@ def _edited(recorded: Prepared) -> list[Difference]:
     presets = [name for name in named if project.store.knows(name)]
     if not stale or not presets:
         return []
-    by_hand = {
-        path: value
-        for path, value in recorded.config.values.items()
-        if value.origin.layer.startswith("--")
-        or (value.origin.file or "").startswith(f"{pipeline.RENDERED}/")
-    }
+    by_hand = {path: value for path, value in recorded.config.values.items() if pipeline.is_by_hand(value)}
     try:
         today = pipeline.resolve(presets[-1], project, recorded.hardware, [Layer("options", by_hand)])
     except QtuneError:

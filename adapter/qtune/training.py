@@ -3,32 +3,42 @@
 from __future__ import annotations
 
 import shutil
-import signal
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
+from qtune import stepping
 from qtune.config.names import valid_name
 from qtune.data import tokenized
 from qtune.errors import QtuneError
-from qtune.launch import failures, process
-from qtune.launch.meeting import why_not
+from qtune.launch import process, signals, slurm
 from qtune.launch.plan import CLI, continuing, from_the_beginning, into, with_tokens
 from qtune.pipeline import Prepared, within, write_files
-from qtune.runs import facts, progress, record
+from qtune.runs import facts, lock, record
 from qtune.runs.checkpoints import Checkpoint, at_home
+from qtune.runs.ending import Ended, Watch, judged
 from qtune.runs.find import plain_record, require_ended, shown
 from qtune.runs.record import Run
+from qtune.stepping import Step
+from qtune.values import CLUSTERS
 
 
-class Ended(NamedTuple):
-    """How an attempt ended, in the record's words."""
+@dataclass(frozen=True)
+class Observer:
+    """Who is told of a training while it is carried out.
 
-    status: str
-    exit_code: int
-    reason: str | None
+    begin: called once the run is recorded and held, before its child starts, with whether its file system
+    keeps locks; show: with the child's output; stopping: with the signal that asks for a clean stop;
+    steps_down: with how an attempt ended that ran out of memory and what would be tried next, whether it is.
+    """
+
+    begin: Callable[[Run, bool], None] = lambda run, kept: None
+    show: Callable[[bytes], None] = lambda output: None
+    stopping: Callable[[int], None] = lambda number: None
+    steps_down: Callable[[Ended, Step], bool] = lambda ended, step: False
 
 
 def require_launcher(name: str | None = None) -> None:
@@ -38,36 +48,33 @@ def require_launcher(name: str | None = None) -> None:
     process.find_program(CLI)
 
 
-def launch(
+def claim(
     prepared: Prepared,
     *,
     name: str | None = None,
     overwrite: bool = False,
     command: Sequence[str] = (),
     rows: Mapping[str, int] | None = None,
-    begin: Callable[[Run], None],
-    show: Callable[[bytes], None],
-) -> Run:
-    """Train what was written: claim a run, record it, run the child to its end, and record how that was.
+) -> tuple[Run, Prepared]:
+    """Make the run that will train what was prepared, and record it; what to carry out in it.
 
     name: of the run, where it is not the config's; one in use gets the next free suffix, is refused where
     several nodes have to agree on it, or with `overwrite` loses its place to this one.
     command: qtune's own command line, and rows: how many each dataset has, both for the record.
-    begin: called once the run is recorded, before the child starts; show: called with the child's output.
     """
     require_launcher(name)
     project = prepared.project
+    runs, name = project.root / Path(project.runs).expanduser(), name or prepared.config.name
     if overwrite:
-        _require_replaceable(project.root / Path(project.runs).expanduser() / (name or prepared.config.name))
+        _require_replaceable(runs / name)
     _tokens(prepared)  # what it refuses is refused before anything is written
     steps, found = prepared.steps, facts.gather(project.root, prepared.sources, rows or {})
-    runs, name = project.root / Path(project.runs).expanduser(), name or prepared.config.name
-    claim = record.claim if prepared.config.nnodes == 1 else record.claim_for_nodes
+    agreed = prepared.config.nnodes > 1 and prepared.config.launcher not in CLUSTERS
+    claim = record.claim_for_nodes if agreed else record.claim
     with _replaced(runs / name) if overwrite else nullcontext():
         directory = claim(runs, name)
         if prepared.directory is not None:  # made from another run's record
             prepared = within(prepared, directory)
-            write_files(prepared)
         run = record.start(
             directory,
             prepared.manifest,
@@ -75,16 +82,49 @@ def launch(
             predicted_steps=steps.total if steps else None,
             facts=found,
         )
-    with _closing(run):
-        begin(run)
-        run.end(*attempt(run, prepared, show))
+    return run, prepared
+
+
+def carry_out(
+    run: Run,
+    prepared: Prepared,
+    observer: Observer,
+    *,
+    checkpoint: Checkpoint | None = None,
+    changes: Mapping[str, Any] | None = None,
+) -> Run:
+    """Train a claimed run, or go on with one, to its end, and record how that was; it holds the run's lock.
+
+    prepared: as `claim` gave it, or `pipeline.read_record` made it, with `changes` in it.
+    checkpoint: from which it goes on, None for the beginning; changes: of the recorded config, by key.
+    Raises QtuneError where somebody else holds the run.
+    """
+    require_launcher()
+    _tokens(prepared)
+    with lock.held(run.directory) as kept, signals.collected():  # until the record tells of the end
+        run.record = record.read(run.directory).record  # as who held it before left it
+        with _closing(run):
+            observer.begin(run, kept)
+            if prepared.directory is not None:
+                write_files(prepared)
+            ended = attempt(run, prepared, observer, checkpoint=checkpoint, changes=changes)
+            while ended.maybe_memory:
+                ended = _explained(ended, prepared)
+                step = stepping.after(run, prepared, ended.evaluating)
+                if step is None or not observer.steps_down(ended, step):
+                    break
+                run.end_attempt(ended.status, ended.exit_code, ended.reason, ended.failure)
+                prepared, checkpoint = step.prepared, stepping.take(step, run)
+                write_files(prepared)
+                ended = attempt(run, prepared, observer, checkpoint=checkpoint, changes=step.changes)
+            run.end(ended.status, ended.exit_code, ended.reason, ended.failure)
     return run
 
 
 def attempt(
     run: Run,
     prepared: Prepared,
-    show: Callable[[bytes], None],
+    observer: Observer,
     *,
     checkpoint: Checkpoint | None = None,
     changes: Mapping[str, Any] | None = None,
@@ -104,49 +144,33 @@ def attempt(
         plan = continuing(plan, resumed)
     elif run.attempts:
         plan = from_the_beginning(plan)
+    if prepared.config.launcher == "slurm":
+        plan = slurm.on_nodes(plan, prepared.config.nnodes)
     run.begin_attempt(
         plan,
         resume_from_checkpoint=resumed,
         from_step=checkpoint.step if checkpoint else 0,
         changes=changes,
     )
+    watch = Watch(run.log)
+
+    def show(output: bytes) -> None:
+        watch.losses.feed(output)
+        observer.show(output)
+
     try:
-        outcome = process.run(plan, root, run.log, show)
+        outcome = process.run(plan, root, run.log, show, watch=watch.trouble, stopping=observer.stopping)
     finally:
         if tokens is not None:
             tokenized.keep(root / made, root / tokens)
-    if outcome.interrupted is not None:
-        reason = f"ended by {signal.Signals(outcome.interrupted).name}"
-        return Ended("interrupted", outcome.exit_code, reason)
-    if outcome.exit_code != 0:
-        reason = failures.reason_of(run.log, outcome.exit_code)
-        return Ended("failed", outcome.exit_code, why_not(prepared.config, reason) or reason)
-    if (logged := progress.losses(run.directory)) and not any(logged):
-        reason = "every logged loss is exactly 0: the model trained on nothing"
-        return Ended("failed", outcome.exit_code, reason)
-    return Ended("finished", outcome.exit_code, None)
+    return judged(run.directory, run.log, prepared.config, outcome, watch)
 
 
-def resume(
-    run: Run,
-    prepared: Prepared,
-    *,
-    checkpoint: Checkpoint | None,
-    changes: Mapping[str, Any],
-    begin: Callable[[Run], None],
-    show: Callable[[bytes], None],
-) -> Run:
-    """Go on with a run from a checkpoint, or from its beginning where that is None, to its end.
-
-    prepared: as `pipeline.read_record` made it, with `changes` in it.
-    """
-    require_launcher()
-    _tokens(prepared)
-    write_files(prepared)
-    with _closing(run):
-        begin(run)
-        run.end(*attempt(run, prepared, show, checkpoint=checkpoint, changes=changes))
-    return run
+def _explained(ended: Ended, prepared: Prepared) -> Ended:
+    """With the estimate's biggest parts in the cause."""
+    failure = dict(ended.failure or {})
+    estimate = stepping.explained(prepared, failure["id"].startswith("cuda-"))
+    return ended._replace(failure={**failure, "cause": "; ".join(filter(None, [failure["cause"], estimate]))})
 
 
 def _require_replaceable(directory: Path) -> None:

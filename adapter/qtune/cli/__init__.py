@@ -28,6 +28,7 @@ from qtune.cli import (  # noqa: F401  (each registers its commands)
     sharing,
     show,
     train,
+    watch,
     webchat,
 )
 from qtune.cli.app import app

@@ -35,6 +35,8 @@ _STORY = (
     "recommend",
     "render",
     "train",
+    "watch",
+    "stop",
     "ask",
     "chat",
     "webchat",

@@ -6,8 +6,8 @@ import typer
 
 from qtune.cli.output import complain, note
 from qtune.joining import Part
+from qtune.runs.ending import Ended
 from qtune.runs.record import Run
-from qtune.training import Ended
 from qtune.values import Config, Layer, Origin, Value
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from typing import Any
 
 import typer
@@ -19,8 +20,16 @@ def complain(message: str) -> None:
 
 
 def note(message: str) -> None:
-    """Something that is no result, to stderr."""
-    typer.echo(message, err=True)
+    """Something that is no result, to stderr; lost where the terminal is closed."""
+    with suppress(OSError):
+        typer.echo(message, err=True)
+
+
+def pass_on(output: bytes) -> None:
+    """A child's output, to stderr, where its log and progress belong: stdout carries results."""
+    with suppress(OSError):
+        sys.stderr.buffer.write(output)
+        sys.stderr.buffer.flush()
 
 
 def report(findings: Iterable[Finding]) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import signal
 import sys
-from collections.abc import Callable
-from typing import Annotated
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Annotated, Any
 
 import typer
 
@@ -23,18 +25,23 @@ from qtune.cli.app import (
 )
 from qtune.cli.complete import preset_names
 from qtune.cli.data_check import reading, show_reports
+from qtune.cli.ended import tell
 from qtune.cli.nodes import announce_part, node_layers, tell_part, tell_who_is_awaited
-from qtune.cli.output import complain, note, report
+from qtune.cli.out_of_memory import OnOom, OnOomOption, steps_down
+from qtune.cli.output import note, pass_on, report
 from qtune.cli.presets import stop_on_errors
 from qtune.cli.resumption import announce_resumed, set_aside_broken, show_what_differs
 from qtune.config.presets import DEFAULT
 from qtune.errors import QtuneError
 from qtune.joining import Part
+from qtune.launch import background
 from qtune.launch.compiled import missing_operations
 from qtune.machine.stack import Stack, installed_stack
 from qtune.pipeline import Prepared
+from qtune.runs.checkpoints import Checkpoint
+from qtune.runs.ending import Ended
 from qtune.runs.record import Run
-from qtune.training import Ended
+from qtune.training import Observer
 from qtune.values import Layer
 
 _MOST_GROUPS = 4
@@ -63,6 +70,10 @@ def train_command(
     ] = False,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Take the place of the run of that name; it is removed.")
+    ] = False,
+    on_oom: OnOomOption = None,
+    detach: Annotated[
+        bool, typer.Option("--detach", help="Train in the background; `qtune watch` follows it.")
     ] = False,
     name: Annotated[
         str | None,
@@ -105,8 +116,10 @@ def train_command(
         _require_fitting(resume=resume, replay=replay, name=name, overwrite=overwrite, hardware=hardware)
         if resume and node_rank:
             tell_part(*_resumed_part(preset, layers, node, force))
+        elif resume:
+            tell(_resumed(preset, layers, force, detach, on_oom))
         else:
-            _tell(_resumed(preset, layers, force) if resume else _replayed(preset, layers, name, force))
+            tell(_replayed(preset, layers, name, force, detach, on_oom))
         return
     rendered = pipeline.current(project)
     if preset is None and rendered is not None:
@@ -133,18 +146,22 @@ def train_command(
         rows = _look(prepared, force=force)
         pipeline.write(prepared)
     if prepared.config.get("launch", "node_rank", default=0) > 0:
-        tell_part(*joining.join(prepared, name=name, again=overwrite, begin=announce_part, show=_show))
+        tell_part(*joining.join(prepared, name=name, again=overwrite, begin=announce_part, show=pass_on))
         return
-    run = training.launch(
-        prepared,
-        name=name,
-        overwrite=overwrite,
-        command=("qtune", *sys.argv[1:]),
-        rows=rows,
-        begin=lambda run: _announce(run, prepared),
-        show=_show,
-    )
-    _tell(run)
+    command = ("qtune", *sys.argv[1:])
+    run, prepared = training.claim(prepared, name=name, overwrite=overwrite, command=command, rows=rows)
+    announce = partial(_announce, run, prepared)
+    tell(_carried_out(run, prepared, announce, detach=detach, on_oom=on_oom))
+
+
+@app.command("carry-out", hidden=True)
+def carry_out_command(name: Annotated[str, typer.Argument(metavar="RUN")]) -> None:
+    """Train a run that was claimed before, from its record alone: what a scheduler's job calls."""
+    project = here()
+    run = resuming.recorded(project, name)
+    prepared = pipeline.read_record(project, run.directory, resuming.layers(run), stack=installed_stack())
+    stop_on_errors(prepared)
+    tell(_carried_out(run, prepared, lambda: _announce(run, prepared), detach=False))
 
 
 def _require_fitting(
@@ -162,7 +179,7 @@ def _require_fitting(
         raise QtuneError(f"does not go with {other}", where=option, fix="leave one of them out")
 
 
-def _resumed(name: str | None, options: list[Layer], force: bool) -> Run:
+def _resumed(name: str | None, options: list[Layer], force: bool, detach: bool, on_oom: OnOom | None) -> Run:
     """Go on with a run, under the values of `options`; what differs from what was recorded needs `force`."""
     project = here()
     run = resuming.find(project, name)
@@ -174,14 +191,19 @@ def _resumed(name: str | None, options: list[Layer], force: bool) -> Run:
     if show_what_differs(found):
         _stop("a new run takes any values: `qtune train PRESET`", force=force)
     _look(prepared, force=force)
-    set_aside_broken(found)
-    return training.resume(
+
+    def begin() -> None:
+        set_aside_broken(found)
+        announce_resumed(found)
+
+    return _carried_out(
         run,
         prepared,
+        begin,
+        detach=detach,
+        on_oom=on_oom,
         checkpoint=found.checkpoint,
         changes=found.changes,
-        begin=lambda run: announce_resumed(found),
-        show=_show,
     )
 
 
@@ -206,11 +228,18 @@ def _resumed_part(
         again=True,
         checkpoint=found.checkpoint,
         begin=announce_part,
-        show=_show,
+        show=pass_on,
     )
 
 
-def _replayed(name: str | None, options: list[Layer], new_name: str | None, force: bool) -> Run:
+def _replayed(
+    name: str | None,
+    options: list[Layer],
+    new_name: str | None,
+    force: bool,
+    detach: bool,
+    on_oom: OnOom | None,
+) -> Run:
     """Train what a run recorded in a new one, and say what differs today."""
     project = here()
     if name is None:
@@ -224,14 +253,42 @@ def _replayed(name: str | None, options: list[Layer], new_name: str | None, forc
     note(f"replaying {first.name}; " + ("differing today:" if differing else "nothing differs today"))
     for line in differing:
         note(f"  {line}")
-    return training.launch(
-        prepared,
-        name=new_name or first.name,
-        command=("qtune", *sys.argv[1:]),
-        rows=rows,
-        begin=lambda run: _announce(run, prepared),
-        show=_show,
+    command = ("qtune", *sys.argv[1:])
+    run, prepared = training.claim(prepared, name=new_name or first.name, command=command, rows=rows)
+    announce = partial(_announce, run, prepared)
+    return _carried_out(run, prepared, announce, detach=detach, on_oom=on_oom)
+
+
+def _carried_out(
+    run: Run,
+    prepared: Prepared,
+    announce: Callable[[], None],
+    *,
+    detach: bool,
+    on_oom: OnOom | None = None,
+    checkpoint: Checkpoint | None = None,
+    changes: Mapping[str, Any] | None = None,
+) -> Run:
+    """Train it to its end, showing all of it; with `detach` in the background, leaving with exit code 0."""
+    well = background.fork(run.log) if detach else None
+    if detach and well is None:
+        note("training in the background")
+        note(f"`qtune watch {run.name}` follows it, `qtune stop {run.name}` stops it")
+        typer.echo(str(run.directory))
+        raise typer.Exit
+
+    def begin(run: Run, kept: bool) -> None:
+        announce()
+        if not kept:
+            note("the file system of the run keeps no locks: nothing keeps another qtune from this run")
+        if well is not None:
+            well()
+
+    # in the background the log is the terminal
+    observer = Observer(
+        begin, pass_on if well is None else lambda output: None, _stopping, partial(steps_down, on_oom)
     )
+    return training.carry_out(run, prepared, observer, checkpoint=checkpoint, changes=changes)
 
 
 def _suited(prepare: Callable[[Stack | None], Prepared], *, force: bool) -> Prepared:
@@ -286,23 +343,6 @@ def _announce(run: Run, prepared: Prepared) -> None:
         note(f"DeepSpeed compiles {' and '.join(missing)} first: a few minutes without output, this once")
 
 
-def _show(output: bytes) -> None:
-    # stderr, where the library's own log and progress belong: stdout carries the result
-    sys.stderr.buffer.write(output)
-    sys.stderr.buffer.flush()
-
-
-def _tell(run: Run) -> None:
-    status, reason = run.record["status"], run.record["reason"]
-    if status == "finished":
-        typer.echo(str(run.directory))
-        loss = run.record["metrics"].get("train_loss")
-        shown = f", train_loss {loss:.4f}" if isinstance(loss, float) else ""
-        note(f"finished: {run.record['global_step']} steps{shown}")
-        note(f"next: `qtune chat {run.name}`, `qtune eval {run.name}` or `qtune export {run.name}`")
-    elif status == "interrupted":
-        note(f"interrupted: {reason}; what there is lies in {run.directory}")
-        raise typer.Exit(130)
-    else:
-        complain(f"the training failed: {reason}\n  log: {run.log}")
-        raise typer.Exit(1)
+def _stopping(number: int) -> None:
+    name = signal.Signals(number).name
+    note(f"{name}: stopping at the next step, with a checkpoint; Ctrl-C again ends it now, without")

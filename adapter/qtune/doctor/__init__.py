@@ -65,9 +65,16 @@ def preflight(facts: Facts, version: Callable[[str], str | None]) -> list[Line]:
         stack.builds_line(builds, imported=False),
         hub.model_line(facts.hub, needs, facts.cached),
         host.disk_line(facts.volume, facts.demand, facts.runs),
-        host.memory_line(facts.host, facts.demand),
         *([nodes.meeting_line(facts.meeting)] if facts.meeting else []),
     ]
+    if not needs.elsewhere:
+        lines += _machine_lines(facts, torch)
+    return [line for line in lines if line.level != "ok"]
+
+
+def _machine_lines(facts: Facts, torch: Part) -> list[Line]:
+    needs = facts.needs
+    lines = [host.memory_line(facts.host, facts.demand)]
     if needs.gpu:
         memory = accelerators.gpu_memory_line(facts.gpus, facts.demand.gpu)
         build = read_build("torch")
@@ -83,7 +90,7 @@ def preflight(facts: Facts, version: Callable[[str], str | None]) -> list[Line]:
             tools.ninja_line(facts.tools, needs),
             tools.cuda_home_line(facts.tools, needs, None, gpus=bool(facts.gpus.devices)),
         ]
-    return [line for line in lines if line.level != "ok"]
+    return lines
 
 
 def config_line(config: str, findings: Sequence[Finding]) -> Line:

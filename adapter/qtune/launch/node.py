@@ -10,6 +10,7 @@ one, a line `end`, or the end of stdin (the keeper is gone) ends every process o
 
 from __future__ import annotations
 
+import math
 import os
 import select
 import signal
@@ -39,10 +40,13 @@ GRACE_SECONDS = 2.0
 # Signals that come closer together than a hand can press twice are one: `timeout` and a closing terminal
 # send theirs to a process and to its group.
 ONE_PRESS_SECONDS = 0.5
-_LOOK_SECONDS = 1.0
+_LOOK_SECONDS, _LOOK_SHARE = 1.0, 50  # between looks, and as a multiple of what one takes
 _POLL_SECONDS = 0.05
-# A worker that waits for one that left a step earlier waits for ever, and writes nothing meanwhile.
-_HUNG_SECONDS = 60.0
+# Workers can see the flag that stops them a step apart. Then they wait for each other for ever, and write
+# nothing any more: gloo's also do nothing else, NCCL's may be busy with waiting, and saving may take long.
+_IDLE_SECONDS = 60.0
+_SILENT_SECONDS = 600.0
+_IDLE_SHARE = 0.05
 
 
 def marked(mark: str) -> Iterator[psutil.Process]:
@@ -89,21 +93,24 @@ class _Node:
         self._asked: list[psutil.Process] | None = None
         self._asked_at = 0.0
         self._trains = False
-        self._written: dict[int, int] = {}
-        self._moved_at = 0.0
+        self._done = (-1, 0)
+        self._moved_at = self._computed = 0.0
 
-    @property
-    def needs_looks(self) -> bool:
-        """Whether `look` has anything to see: a start, or the end that was asked for."""
-        return not self._trains or self._asked is not None
+    def look(self) -> float | None:
+        """See whether it trains, and whether it stops when asked to; after how many seconds to look again.
 
-    def look(self) -> None:
-        """See whether it trains; and, once it was asked to stop, whether it does."""
+        Training until it is asked to stop, it needs no look.
+        """
+        began = time.monotonic()
         if self._asked is None:
             workers = self._workers()
             self._trains = bool(workers) and all(_catches_sigterm(worker) for worker in workers)
-        elif any(not _runs(worker) for worker in self._asked):
-            self._end_who_waits_for_ever([worker for worker in self._asked if _runs(worker)])
+        elif self._are_stuck(self._asked):
+            print("qtune: the workers stopped apart and wait for each other: ended", file=sys.stderr)
+            self.end()
+        if self._trains and self._asked is None:
+            return None
+        return max(_LOOK_SECONDS, _LOOK_SHARE * (time.monotonic() - began))
 
     def stop(self) -> None:
         """Ask the workers to stop cleanly, which they can while they train; a second time, `end`.
@@ -140,16 +147,16 @@ class _Node:
                 return [psutil.Process(self.child.pid)]
         return topmost
 
-    def _end_who_waits_for_ever(self, left: list[psutil.Process]) -> None:
-        """Who is left may still save the model, for long; who only waits is ended."""
-        written = {worker.pid: _written(worker) for worker in left}
-        if written != self._written or not left:
-            self._written, self._moved_at = written, time.monotonic()
-        elif time.monotonic() - self._moved_at > _HUNG_SECONDS:
-            print(
-                "qtune: a worker stopped a step before the others, which wait for it: ended", file=sys.stderr
-            )
-            self.end()
+    def _are_stuck(self, workers: list[psutil.Process]) -> bool:
+        if any(worker.pid == self.child.pid for worker in workers):
+            return False  # it is alone
+        running = [worker for worker in workers if _runs(worker)]
+        done, computed = (len(running), sum(map(_written, running))), sum(map(_computed, running))
+        if done != self._done:
+            self._done, self._computed, self._moved_at = done, computed, time.monotonic()
+        silent = time.monotonic() - self._moved_at
+        idle = bool(running) and computed - self._computed < _IDLE_SHARE * silent
+        return silent > (_IDLE_SECONDS if idle else _SILENT_SECONDS)
 
 
 def _runs(process: psutil.Process) -> bool:
@@ -189,6 +196,17 @@ def _written(process: psutil.Process) -> int:
         return 0
 
 
+def _computed(process: psutil.Process) -> float:
+    """Seconds that it computed so far; without bound for who waits for a disk."""
+    import psutil
+
+    try:
+        waits = process.status() == psutil.STATUS_DISK_SLEEP
+        return math.inf if waits else sum(process.cpu_times()[:2])
+    except psutil.Error:
+        return 0.0
+
+
 def _catches_sigterm(process: psutil.Process) -> bool:
     """Whether SIGTERM calls a function of its own; taken for granted where no /proc tells."""
     try:
@@ -215,13 +233,16 @@ def main(arguments: Sequence[str]) -> int:
         signal.signal(number, note)
     node = _Node(arguments if kept else arguments[1:])
     heard = [wake, *([sys.stdin.fileno()] if kept else [])]
+    wait: float | None = _LOOK_SECONDS
     while node.child.poll() is None:
-        ready, _, _ = select.select(heard, [], [], _LOOK_SECONDS if node.needs_looks else None)
+        ready, _, _ = select.select(heard, [], [], wait)
         if wake in ready:
             os.read(wake, 1 << 10)
+            asked = False
             while received:
-                if received.pop() != signal.SIGCHLD:
-                    node.stop()
+                asked |= received.pop() != signal.SIGCHLD
+            if asked:
+                node.stop()
         if kept and sys.stdin.fileno() in ready:
             words = os.read(sys.stdin.fileno(), 1 << 10).split()
             if STOP in words:
@@ -229,8 +250,7 @@ def main(arguments: Sequence[str]) -> int:
             if END in words or not words:
                 node.end()
                 heard = [wake]
-        if node.needs_looks:
-            node.look()
+        wait = node.look()
     node.end()  # a worker may outlive the launcher that started it, however that one ended
     code = node.child.returncode
     return SIGNALLED - code if code < 0 else code

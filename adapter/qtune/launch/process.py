@@ -18,7 +18,7 @@ from typing import IO, BinaryIO
 
 from qtune.errors import QtuneError
 from qtune.launch import node
-from qtune.launch.signals import collected
+from qtune.launch.signals import END, collected
 from qtune.values import LaunchPlan
 
 _POLL_SECONDS = 0.1
@@ -128,18 +128,23 @@ def run(
     """Run `plan` in `directory` to its end, its output going to `log` and to `show` as it comes.
 
     SIGINT, SIGTERM and SIGHUP ask a training to stop cleanly, with a checkpoint, and end any other child; a
-    second SIGINT or SIGTERM ends a training too, and so does any exception here. No descendant is left, also
-    where this process is killed, or the supervisor below it (`qtune.launch.node`) is.
+    second SIGINT or SIGTERM ends a training too, and so do SIGQUIT and any exception here. No descendant is
+    left, also where this process is killed, or the supervisor below it (`qtune.launch.node`) is.
     watch: called ten times a second; a reason that it returns ends the child. stopping: called with the
     signal that asked for a clean stop.
     """
     program = find_program(plan.argv[0])
+    command, beside = [str(program), *plan.argv[1:]], program.parent
+    if plan.has_supervisors:
+        beside = find_program("llamafactory-cli").parent  # which srun, for one, is not
+    else:
+        command = [sys.executable, "-P", "-m", node.__name__, *command]
     mark = uuid.uuid4().hex
     environment = {
         **os.environ,
         **plan.environment,
         # the launcher finds torchrun by name, and DeepSpeed finds ninja so
-        "PATH": f"{program.parent}{os.pathsep}{os.environ.get('PATH', '')}",
+        "PATH": f"{beside}{os.pathsep}{os.environ.get('PATH', '')}",
         "PYTHONUNBUFFERED": "1",
         node.MARK: mark,
     }
@@ -147,7 +152,7 @@ def run(
     with log.open("ab") as output, log.open("rb") as shown, collected() as received:
         shown.seek(0, os.SEEK_END)  # a child before this one may have written to it
         supervisor = subprocess.Popen(
-            [sys.executable, "-P", "-m", node.__name__, str(program), *plan.argv[1:]],
+            command,
             cwd=directory,
             env=environment,
             stdin=subprocess.PIPE,
@@ -163,7 +168,9 @@ def run(
                 for number in received[handled:]:
                     if handled == 0:
                         stopping(number)
-                    if handled == 0 or number != signal.SIGHUP:  # a terminal that closes is no second press
+                    if number == END:
+                        _say(supervisor.stdin, node.END)
+                    elif handled == 0 or number != signal.SIGHUP:  # a terminal that closes is no second press
                         _say(supervisor.stdin, node.STOP)
                     handled += 1
                 if reason is None and (reason := watch()) is not None:

@@ -1,4 +1,4 @@
-"""What asks this process to stop: collected while a child runs, instead of ending it."""
+"""What asks this process to stop: collected while it trains, instead of ending it."""
 
 from __future__ import annotations
 
@@ -7,24 +7,35 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
+END = signal.SIGQUIT
+"""Ends a training at once, as the second of the others does."""
+
+_collecting: list[list[int]] = []
+
 
 @contextmanager
 def collected() -> Iterator[list[int]]:
-    """The SIGINT, SIGTERM and SIGHUP that come while inside, in order.
+    """The SIGINT, SIGTERM, SIGHUP and SIGQUIT that come while inside, in order.
 
-    SIGINT also where a script's `&` made it ignored, SIGHUP not where nohup did.
+    SIGINT also where a script's `&` made it ignored, SIGHUP not where nohup did. Within another such block it
+    is that one's list, with what came before.
     """
+    if _collecting:
+        yield _collecting[0]
+        return
     received: list[int] = []
 
     def note(number: int, frame: FrameType | None) -> None:
         received.append(number)
 
-    watched = {signal.SIGINT, signal.SIGTERM}
+    watched = {signal.SIGINT, signal.SIGTERM, signal.SIGQUIT}
     if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # else nohup asked for it
         watched.add(signal.SIGHUP)
     before = {number: signal.signal(number, note) for number in watched}
+    _collecting.append(received)
     try:
         yield received
     finally:
+        _collecting.clear()
         for number, handler in before.items():
             signal.signal(number, handler)

@@ -57,6 +57,19 @@ def read_host(root: Path = Path("/")) -> Host:
     )
 
 
+def oom_kills(root: Path = Path("/")) -> int | None:
+    """How many processes Linux has ended for want of memory since it started, None where nothing tells.
+
+    For want of a control group's memory too (mm/oom_kill.c, __oom_kill_process). root: where /proc lies.
+    """
+    with suppress(OSError):
+        for line in (root / "proc/vmstat").read_text(encoding="ascii").splitlines():
+            name, _, count = line.partition(" ")
+            if name == "oom_kill":
+                return _number(count)
+    return None
+
+
 def read_volume(path: Path) -> Volume:
     """The file system that `path` is on, or will be once it is made."""
     existing = next(item for item in (path, *path.absolute().parents) if item.exists())

@@ -12,6 +12,7 @@ from typing import Any
 from qtune.config.names import did_you_mean
 from qtune.config.project import Project
 from qtune.errors import QtuneError
+from qtune.runs.lock import Holder, holder
 from qtune.runs.record import RECORD
 
 
@@ -53,11 +54,14 @@ def plain_record(directory: Path) -> Mapping[str, Any]:
     return record if isinstance(record, dict) else {}
 
 
-def is_under_way(record: Mapping[str, Any]) -> bool:
-    """Whether the training of this record goes on, as far as can be told from here."""
-    if record.get("status") != "running":
-        return False
-    return record.get("host") != platform.node() or is_alive(record.get("pid"))
+def under_way(directory: Path, record: Mapping[str, Any]) -> Holder | None:
+    """Who trains this run now; None where its record says `running` and its qtune was killed, too."""
+    pid, host = record.get("pid"), record.get("host")
+    if record.get("status") != "running" or (host == platform.node() and not is_alive(pid)):
+        said = None
+    else:
+        said = Holder(int(pid or 0), str(host), begun(record))
+    return holder(directory, said)
 
 
 def begun(record: Mapping[str, Any]) -> str:
@@ -68,10 +72,9 @@ def begun(record: Mapping[str, Any]) -> str:
 
 def require_ended(directory: Path, record: Mapping[str, Any]) -> None:
     """Raises QtuneError while a run's training is under way."""
-    if is_under_way(record):
-        since = f"process {record.get('pid')} on {record.get('host')}, since {begun(record)}"
-        fix = "wait for its end, or stop it"
-        raise QtuneError(f"is still training ({since})", where=shown(directory), fix=fix)
+    if (found := under_way(directory, record)) is not None:
+        fix = f"wait for its end, or stop it: `qtune stop {directory.name}`"
+        raise QtuneError(f"is still training ({found})", where=shown(directory), fix=fix)
 
 
 def is_alive(pid: Any) -> bool:

@@ -12,19 +12,12 @@ def losses(directory: Path) -> list[float]:
     """Each training loss that LLaMA-Factory logged, in order; of a step trained twice the last one.
 
     It appends to trainer_log.jsonl when it resumes (llamafactory/train/callbacks.py, LogCallback), so steps
-    after the checkpoint stand there a second time. A child that was killed may leave half a line.
+    after the checkpoint stand there a second time.
     """
-    path = directory / "trainer_log.jsonl"
-    if not path.is_file():
-        return []
     found: dict[int, float] = {}
     last = 0
-    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
-        try:
-            row = json.loads(line)
-            step, loss = row.get("current_steps"), row.get("loss")
-        except (ValueError, AttributeError):
-            continue
+    for row in _rows(directory):
+        step, loss = row.get("current_steps"), row.get("loss")
         if loss is None:
             continue
         step = step if isinstance(step, int) else last + 1
@@ -32,6 +25,36 @@ def losses(directory: Path) -> list[float]:
             found = {known: value for known, value in found.items() if known < step}
         found[step], last = loss, step
     return list(found.values())
+
+
+def reached(directory: Path, *, ended: bool) -> tuple[int, int] | None:
+    """The last step of a training that it wrote of, and how many steps it has; None where it wrote of none.
+
+    ended: it came to an end of its own, so that its trainer_state.json is of that, and of no earlier attempt.
+    """
+    if ended:
+        path = directory / "trainer_state.json"
+        state = _object(path.read_text(encoding="utf-8")) if path.is_file() else {}
+        step, steps = state.get("global_step"), state.get("max_steps")
+    else:
+        rows = [row for row in _rows(directory) if "current_steps" in row]
+        step, steps = (rows[-1]["current_steps"], rows[-1].get("total_steps")) if rows else (None, None)
+    return (step, steps) if isinstance(step, int) and isinstance(steps, int) else None
+
+
+def _rows(directory: Path) -> list[Mapping[str, Any]]:
+    """The lines of trainer_log.jsonl; a child that was killed may leave half of one."""
+    path = directory / "trainer_log.jsonl"
+    text = path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
+    return [row for line in text.splitlines() if (row := _object(line))]
+
+
+def _object(text: str) -> Mapping[str, Any]:
+    try:
+        content = json.loads(text)
+    except ValueError:
+        return {}
+    return content if isinstance(content, dict) else {}
 
 
 def mean_loss(state: Mapping[str, Any]) -> float | None:

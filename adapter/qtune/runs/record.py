@@ -19,7 +19,7 @@ from qtune.errors import QtuneError
 from qtune.files import write_atomic
 from qtune.manifest import Manifest
 from qtune.runs import secrets
-from qtune.runs.progress import mean_loss
+from qtune.runs.progress import mean_loss, reached
 from qtune.values import LaunchPlan
 
 RECORD, LOG = "qtune.json", "train.log"
@@ -33,10 +33,11 @@ VERSION = 2
 class Run:
     """One training's directory; `record` is what its qtune.json holds.
 
-    status: `running`, then `finished`, `failed` or `interrupted`. A record that says `running` with a pid
+    status: `running`, then `finished`, `failed` or `stopped`. A record that says `running` with a pid
     that is gone belongs to a qtune that was killed.
     attempts: each `command`, `environment`, `resume_from_checkpoint` with its step `from_step`, `changes` of
-    the recorded config by key, `started`, `ended`, `status`, `exit_code`, `reason` and `global_step`.
+    the recorded config by key, `started`, `ended`, `status`, `exit_code`, `reason`, `failure`, and
+    `global_step` of `max_steps`.
     """
 
     directory: Path
@@ -96,27 +97,38 @@ class Run:
             ended=None,
             exit_code=None,
             reason=None,
+            failure=None,
         )
 
-    def end_attempt(self, status: str, exit_code: int, reason: str | None) -> None:
+    def end_attempt(
+        self, status: str, exit_code: int, reason: str | None, failure: Mapping[str, str] | None = None
+    ) -> None:
         """Close the attempt that is under way; the run goes on, with another one."""
-        self._close(status, exit_code, reason)
+        self._close(status, exit_code, reason, failure)
         self.update()
 
-    def end(self, status: str, exit_code: int, reason: str | None) -> None:
-        """Close the record with what came out: final metrics and steps, as far as the library wrote them."""
-        self._close(status, exit_code, reason)
+    def end(
+        self, status: str, exit_code: int, reason: str | None, failure: Mapping[str, str] | None = None
+    ) -> None:
+        """Close the record with what came out: final metrics and steps, as far as the library wrote them.
+
+        failure: of a known one `id`, `cause` and `fix`.
+        """
+        self._close(status, exit_code, reason, failure)
         self.update(
             status=status,
             ended=_now(),
             exit_code=exit_code,
             reason=secrets.redacted(reason, secrets.known(os.environ)),
+            failure=secrets.redacted(failure, secrets.known(os.environ)),
             pid=None,
             metrics=self._metrics(),
-            global_step=self._state().get("global_step"),
+            **self._steps(exit_code),
         )
 
-    def _close(self, status: str, exit_code: int, reason: str | None) -> None:
+    def _close(
+        self, status: str, exit_code: int, reason: str | None, failure: Mapping[str, str] | None
+    ) -> None:
         known = secrets.known(os.environ)
         secrets.clean(self.log, known)
         if self.attempts and self.attempts[-1]["status"] == "running":
@@ -125,8 +137,13 @@ class Run:
                 status=status,
                 exit_code=exit_code,
                 reason=secrets.redacted(reason, known),
-                global_step=self._state().get("global_step"),
+                failure=secrets.redacted(failure, known),
+                **self._steps(exit_code),
             )
+
+    def _steps(self, exit_code: int) -> dict[str, int | None]:
+        step, steps = reached(self.directory, ended=exit_code == 0) or (None, None)
+        return {"global_step": step, "max_steps": steps}
 
     def _state(self) -> Mapping[str, Any]:
         return _read_json(self.directory / "trainer_state.json")

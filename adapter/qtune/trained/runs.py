@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import platform
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +14,7 @@ from qtune.config.project import Project
 from qtune.errors import QtuneError
 from qtune.predict.models.headers import read_directory, read_header, read_json
 from qtune.runs.checkpoints import INCOMPLETE, checkpoints
-from qtune.runs.find import directories, directory_of, is_alive, plain_record, shown
+from qtune.runs.find import directories, directory_of, plain_record, shown, under_way
 from qtune.runs.record import RECORD
 from qtune.values import Config
 
@@ -154,7 +153,7 @@ def _require_finished(directory: Path, record: Mapping[str, Any]) -> None:
     steps = checkpoints(directory)
     newest = f"`--checkpoint {steps[-1]}` takes what it was at that step" if steps else ""
     if status == "running":
-        what, fix = _running(record)
+        what, fix = _running(directory, record)
     else:
         reason = record.get("reason")
         what = f"is {status}" + (f": {reason}" if reason else "")
@@ -162,12 +161,11 @@ def _require_finished(directory: Path, record: Mapping[str, Any]) -> None:
     raise QtuneError(what, where=shown(directory), fix=f"{fix}; {newest}" if newest else fix)
 
 
-def _running(record: Mapping[str, Any]) -> tuple[str, str]:
-    pid, host = record.get("pid"), record.get("host")
-    if host == platform.node() and not is_alive(pid):
-        return f"says that it is running, but its process {pid} is gone: it was killed", _TRAIN_AGAIN
-    since = f"process {pid} on {host}, since {record.get('started')}"
-    return f"is still training ({since})", "wait for its end, or name another run"
+def _running(directory: Path, record: Mapping[str, Any]) -> tuple[str, str]:
+    if (found := under_way(directory, record)) is not None:
+        return f"is still training ({found})", "wait for its end, or name another run"
+    gone = f"says that it is running, but its process {record.get('pid')} is gone: it was killed"
+    return gone, f"go on with it: `qtune train --resume {directory.name}`"
 
 
 def _weights(directory: Path, checkpoint: int | None, config: Config) -> Path:

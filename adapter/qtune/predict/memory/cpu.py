@@ -10,8 +10,10 @@ from qtune.predict.memory.weights import quantizable
 
 
 def kept_by_allocator(setting: Setting) -> list[Part]:
-    """Freed blocks of activations that glibc keeps, and pages of the checkpoint behind quantised weights.
+    """Freed blocks that glibc keeps, and pages of the checkpoint behind quantised weights.
 
+    Of activations, and under ZeRO of gradients: it copies each out of the block that the backward pass made
+    (deepspeed/runtime/zero/stage_1_and_2.py, stage3.py).
     The embeddings of a quantised model stay what they are in the mapped file, which keeps all of it mapped
     (safetensors; transformers/core_model_loading.py).
     """
@@ -20,7 +22,10 @@ def kept_by_allocator(setting: Setting) -> list[Part]:
     work = at_work_bytes(setting)
     largest = setting.model.intermediate_size * setting.tokens * setting.compute_bytes
     share = min(1.0, HEAP_BLOCK / largest) if largest else 1.0
-    parts = [Part("freed blocks", int(HEAP_KEPT * work * share), "gpu", "which the C library keeps")]
+    freed = HEAP_KEPT * work * share
+    if setting.zero:
+        freed += setting.trainable.parameters * setting.trained_bytes * small_share(setting)
+    parts = [Part("freed blocks", int(freed), "gpu", "which the C library keeps")]
     if setting.quantization is not None and setting.model.quantization is None:
         size = quantizable(setting.model) * setting.checkpoint_bytes
         parts.append(Part("mapped checkpoint", size, "gpu", "from which the weights were quantised"))

@@ -1,0 +1,57 @@
+"""How a training ended, told where it ran and where somebody followed it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import typer
+
+from qtune import resuming
+from qtune.cli.output import complain, note
+from qtune.errors import QtuneError
+from qtune.runs.find import shown
+from qtune.runs.record import Run
+
+
+def tell(run: Run) -> None:
+    """Say how it ended. Leaves with exit code 1 where it failed or was killed, 130 where it was stopped."""
+    status = run.record["status"]
+    if status == "finished":
+        typer.echo(str(run.directory))
+        loss = run.record["metrics"].get("train_loss")
+        shown = f", train_loss {loss:.4f}" if isinstance(loss, float) else ""
+        note(f"finished: {run.record['global_step']} steps{shown}")
+        note(f"next: `qtune chat {run.name}`, `qtune eval {run.name}` or `qtune export {run.name}`")
+    elif status == "stopped":
+        note(f"{run.name}: {run.record['reason']}")
+        tell_how_to_go_on(run)
+        raise typer.Exit(130)
+    elif status == "running":
+        complain(f"{run.name} was killed, and its qtune with it\n  log: {run.log}")
+        tell_how_to_go_on(run)
+        raise typer.Exit(1)
+    else:
+        complain(f"the training failed: {reason(run.record.get('reason'), run.record.get('failure'))}")
+        note(f"  log: {run.log}")
+        raise typer.Exit(1)
+
+
+def reason(words: str | None, failure: Mapping[str, str] | None) -> str:
+    """Why a training failed, as its record has it; cause and fix below it where the failure is known."""
+    known = [f"  {part}: {failure[part]}" for part in ("cause", "fix")] if failure else []
+    return "\n".join([str(words), *known])
+
+
+def tell_how_to_go_on(run: Run) -> None:
+    """From which checkpoint, and which newer ones are not complete."""
+    try:
+        checkpoint, broken = resuming.goes_on_from(run)
+    except QtuneError:
+        return  # of another qtune
+    for other in broken:
+        note(f"{other.path.name} is not complete: {other.flaw}")
+    if checkpoint is not None:
+        start = f"goes on from {checkpoint.path.name}"
+    else:
+        start = "starts it anew: it has no complete checkpoint"
+    note(f"`qtune train --resume {run.name}` {start}; what there is lies in {shown(run.directory)}")

@@ -1,0 +1,37 @@
+"""`--on-oom`: whether a training that ran out of memory goes on with a smaller step."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated, Literal
+
+import typer
+
+from qtune.cli.ended import reason
+from qtune.cli.output import complain, note
+from qtune.runs.ending import Ended
+from qtune.stepping import Step
+
+OnOom = Literal["step-down", "stop"]
+OnOomOption = Annotated[
+    OnOom | None,
+    typer.Option(
+        "--on-oom",
+        help="Out of memory: go on with half the batch and twice the accumulation, then with the preset's "
+        "step_down, or stop. Default: ask at a terminal, else stop.",
+    ),
+]
+
+
+def steps_down(on_oom: OnOom | None, ended: Ended, step: Step) -> bool:
+    """Whether to go on with `step`; asked for where nothing was said, and somebody is there."""
+    if on_oom == "stop":
+        return False
+    if on_oom is None and not (sys.stdin.isatty() and sys.stderr.isatty()):
+        note(f"--on-oom step-down would go on with {step.text}")
+        return False
+    complain(f"out of memory: {reason(ended.reason, ended.failure)}")
+    if on_oom is None:
+        return typer.confirm(f"go on with {step.text}?", default=True, err=True)
+    note(f"going on with {step.text}")
+    return True

@@ -1,0 +1,123 @@
+"""Known failures, one row each, and what a child's last words mean.
+
+A new failure is a new row in the module of its subject, with the text that was really printed in
+tests/failure_cases/ID.txt.
+"""
+
+from __future__ import annotations
+
+import re
+import signal
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from qtune.launch.failures import data, disk, distributed, losses, memory, model, stack
+from qtune.launch.failures.losses import ZERO, LossWatch
+from qtune.launch.failures.row import Failure
+from qtune.launch.failures.words import error_line, evaluates, lines_of, own_words, shortened, tail, whose
+
+__all__ = [
+    "FAILURES",
+    "ZERO",
+    "Failure",
+    "LossWatch",
+    "Reason",
+    "evaluates",
+    "known",
+    "lines_of",
+    "reason_in",
+    "reason_of",
+    "tail",
+    "told",
+]
+
+FAILURES: tuple[Failure, ...] = (
+    *memory.FAILURES,
+    *disk.FAILURES,
+    *data.FAILURES,
+    *model.FAILURES,
+    *stack.FAILURES,
+    *distributed.FAILURES,
+    *losses.FAILURES,
+)
+_TOLD_LINES = 10
+_PATTERNS = [(re.compile(pattern), row) for row in FAILURES for pattern in row.patterns]
+# as Python gives it, and as a shell does
+_KILLED = (-signal.SIGKILL, 128 + signal.SIGKILL)
+
+
+@dataclass(frozen=True)
+class Reason:
+    """Why a child failed: its own words, and where it is a known failure, which, its cause and what helps.
+
+    maybe_memory: whether memory may have run out.
+    """
+
+    words: str
+    failure: Failure | None = None
+    cause: str | None = None
+    fix: str | None = None
+    maybe_memory: bool = False
+
+    def __str__(self) -> str:
+        return self.words if self.cause is None else f"{self.words}\n  cause: {self.cause}\n  fix: {self.fix}"
+
+
+def known(failure: Failure) -> Reason:
+    """The reason that a row of the table is which qtune noticed by itself."""
+    return Reason(failure.words, failure, failure.cause, failure.fix, failure.out_of_memory)
+
+
+def reason_of(log: Path, exit_code: int, *, start: int = 0, killed_for_memory: bool | None = None) -> Reason:
+    """Why a child failed that wrote into this log from `start` on; see `reason_in`."""
+    return reason_in(tail(log, start), exit_code, killed_for_memory=killed_for_memory)
+
+
+def reason_in(lines: Sequence[str], exit_code: int, *, killed_for_memory: bool | None = None) -> Reason:
+    """Why a child failed: the first of its lines that is known, else its last error line, else how it ended.
+
+    Several processes print their errors one over the other, and DeepSpeed's compiler the true one first.
+    killed_for_memory: whether the system ended processes for memory meanwhile, None where nothing tells.
+    """
+    lines = own_words(lines)
+    found = _first_known(lines)
+    if (found is None or found[0].follows) and exit_code in _KILLED:
+        found = memory.SIGKILL, {}, "ended by SIGKILL"
+    if found is None:
+        return Reason(error_line(lines) or _ended_by(exit_code))
+    failure, names, words = found
+    if failure is memory.SIGKILL:
+        words = f"local_rank {names['rank']} ended by SIGKILL" if names.get("rank") else words
+        failure = memory.KILLED if killed_for_memory else failure
+    maybe = failure.out_of_memory or (failure is memory.SIGKILL and killed_for_memory is None)
+    return Reason(words, failure, failure.cause.format(**names), failure.fix.format(**names), maybe)
+
+
+def told(what: str, lines: Sequence[str], exit_code: int) -> str:
+    """What failed and why, the child's last lines below it, and what helps."""
+    lines = [line for line in lines if line]
+    reason = reason_in(lines, exit_code)
+    shown = [f"{what}: {reason.words}", *(f"  | {line}" for line in lines[-_TOLD_LINES:])]
+    return "\n".join([*shown, *str(reason).split("\n")[1:]])
+
+
+def _first_known(lines: Sequence[str]) -> tuple[Failure, dict[str, str], str] | None:
+    follower = None
+    for line in lines:
+        text = whose(line)[1]
+        for pattern, failure in _PATTERNS:
+            match = pattern.search(text)
+            if match is None or (failure.follows and follower is not None):
+                continue
+            names = {name: "" for other in failure.patterns for name in re.compile(other).groupindex}
+            names |= {name: value for name, value in match.groupdict().items() if value is not None}
+            found = failure, names, shortened(text)
+            if not failure.follows:
+                return found
+            follower = found
+    return follower
+
+
+def _ended_by(exit_code: int) -> str:
+    return f"ended by {signal.Signals(-exit_code).name}" if exit_code < 0 else f"exit code {exit_code}"
