@@ -13,6 +13,8 @@ from trees import Result, files_below
 
 from qtune import pipeline
 from qtune.config.project import find_project
+from qtune.doctor.needs import needs_of
+from qtune.doctor.nodes import launcher_line
 from qtune.errors import QtuneError
 from qtune.launch.meeting import why_not
 from qtune.launch.plan import into, plan_launch
@@ -147,6 +149,14 @@ def test_a_node_has_no_record_and_needs_no_render_of_its_own(
     alone = qtune("train", "lora", "--node-rank", "1", directory=root)
     assert alone.code == 2 and "launch.node_rank" in alone.err
     assert not (root / "runs").exists()
+
+
+def test_a_library_whose_path_has_a_space_cannot_be_launched_by_torchrun() -> None:
+    assert launcher_line(Path("/home/a b/site-packages/llamafactory")).level == "failure"
+    assert launcher_line(Path("/home/ab/site-packages/llamafactory")).level == "ok"
+    for preset, torchrun in (("lora", False), ("stage3", True), ("fsdp_qlora", False)):
+        config = config_of(preset, "1x24GB")
+        assert needs_of(config, parse_hardware("1x24GB"), {}, Path("/")).torchrun is torchrun, preset
 
 
 def test_an_address_that_is_unknown_and_a_port_that_is_taken_are_seen() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import typer
 
+from qtune.cli.ended import reason
 from qtune.cli.output import complain, note
 from qtune.joining import Part
 from qtune.runs.ending import Ended
@@ -40,8 +41,9 @@ def tell_part(part: Part, ended: Ended) -> None:
     if ended.status == "finished":
         note(f"{who}: finished; the model and the record are node 0's")
     elif ended.status == "stopped":
-        note(f"{who}: stopped, {ended.reason}")
+        note(f"{who}: stopped {ended.reason}")
         raise typer.Exit(130)
     else:
-        complain(f"{who} failed: {ended.reason}\n  log: {part.log}")
+        complain(f"{who} failed: {reason(ended.reason, ended.failure)}")
+        note(f"  log: {part.log}")
         raise typer.Exit(1)
