@@ -165,10 +165,12 @@ def _require_resumable(so_far: Config, config: Config, run: Run) -> None:
     where = shown(run.directory)
     anew = "start anew: `--overwrite` with its name, or a new run"
     stage, finetuning = config.get("train", "stage", default="sft"), config.get("train", "finetuning_type")
-    if stage == "ppo" or (stage == "rm" and finetuning in ("full", "freeze")):
-        # llamafactory/hparams/parser.py, get_train_args; train/ppo/trainer.py, ppo_train
-        what = f"LLaMA-Factory cannot resume stage {stage} with {finetuning}"
-        raise QtuneError(what, where=where, fix=anew)
+    if stage in ("rm", "ppo"):
+        # llamafactory/hparams/parser.py, get_train_args, and train/ppo/trainer.py, ppo_train; transformers'
+        # _load_from_checkpoint finds no adapter in the model with a value head that rm trains
+        raise QtuneError(
+            f"LLaMA-Factory cannot go on with a training of stage {stage}", where=where, fix=anew
+        )
     if so_far.get("train", "save_only_model"):
         what = "its checkpoints hold the model alone (save_only_model), so nothing can go on from them"
         raise QtuneError(what, where=where, fix=anew)

@@ -18,7 +18,7 @@ from qtune.launch import process, signals, slurm
 from qtune.launch.plan import CLI, continuing, from_the_beginning, into, with_tokens
 from qtune.pipeline import Prepared, within, write_files
 from qtune.runs import facts, lock, record
-from qtune.runs.checkpoints import Checkpoint, at_home
+from qtune.runs.checkpoints import Checkpoint, at_home, in_order
 from qtune.runs.ending import Ended, Watch, judged
 from qtune.runs.find import plain_record, require_ended, shown
 from qtune.runs.record import Run
@@ -141,6 +141,7 @@ def attempt(
     resumed = prepared.project.from_root(checkpoint.path) if checkpoint else None
     if checkpoint is not None and resumed is not None:
         at_home(checkpoint, output_dir)
+        in_order(run.directory)
         plan = continuing(plan, resumed)
     elif run.attempts:
         plan = from_the_beginning(plan)
