@@ -51,8 +51,11 @@ class Step:
 def after(run: Run, prepared: Prepared, evaluating: bool) -> Step | None:
     """What to try after memory ran out with `prepared`, None where nothing smaller is known.
 
+    Nor where each node was started by hand: the others would not follow.
     evaluating: whether it did so in an evaluation, whose batch is then made smaller and no other.
     """
+    if prepared.config.nodes_by_hand:
+        return None
     smaller = _evaluation_halved(prepared.config) if evaluating else _halved(prepared.config)
     if smaller is not None:
         config, text = smaller

@@ -23,7 +23,6 @@ from qtune.runs.ending import Ended, Watch, judged
 from qtune.runs.find import plain_record, require_ended, shown
 from qtune.runs.record import Run
 from qtune.stepping import Step
-from qtune.values import CLUSTERS
 
 
 @dataclass(frozen=True)
@@ -69,8 +68,7 @@ def claim(
         _require_replaceable(runs / name)
     _tokens(prepared)  # what it refuses is refused before anything is written
     steps, found = prepared.steps, facts.gather(project.root, prepared.sources, rows or {})
-    agreed = prepared.config.nnodes > 1 and prepared.config.launcher not in CLUSTERS
-    claim = record.claim_for_nodes if agreed else record.claim
+    claim = record.claim_for_nodes if prepared.config.nodes_by_hand else record.claim
     with _replaced(runs / name) if overwrite else nullcontext():
         directory = claim(runs, name)
         if prepared.directory is not None:  # made from another run's record

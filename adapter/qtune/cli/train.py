@@ -10,8 +10,8 @@ from typing import Annotated, Any
 
 import typer
 
-from qtune import joining, pipeline, resuming, training
-from qtune.cli import doctor
+from qtune import pipeline, resuming, training
+from qtune.cli import doctor, nodes
 from qtune.cli.app import (
     DatasetOption,
     HardwareOption,
@@ -26,20 +26,17 @@ from qtune.cli.app import (
 from qtune.cli.complete import preset_names
 from qtune.cli.data_check import reading, show_reports
 from qtune.cli.ended import tell
-from qtune.cli.nodes import announce_part, node_layers, tell_part, tell_who_is_awaited
 from qtune.cli.out_of_memory import OnOom, OnOomOption, steps_down
 from qtune.cli.output import note, pass_on, report
 from qtune.cli.presets import stop_on_errors
 from qtune.cli.resumption import announce_resumed, set_aside_broken, show_what_differs
 from qtune.config.presets import DEFAULT
 from qtune.errors import QtuneError
-from qtune.joining import Part
 from qtune.launch import background
 from qtune.launch.compiled import missing_operations
 from qtune.machine.stack import Stack, installed_stack
 from qtune.pipeline import Prepared
 from qtune.runs.checkpoints import Checkpoint
-from qtune.runs.ending import Ended
 from qtune.runs.record import Run
 from qtune.training import Observer
 from qtune.values import Layer
@@ -111,11 +108,11 @@ def train_command(
     training.require_launcher(name)
     project = here()
     layers = override_layers(model, dataset, assignments, launcher)
-    node = node_layers(node_rank)
+    node = nodes.node_layers(node_rank)
     if resume or replay:
         _require_fitting(resume=resume, replay=replay, name=name, overwrite=overwrite, hardware=hardware)
         if resume and node_rank:
-            tell_part(*_resumed_part(preset, layers, node, force))
+            _resumed_part(preset, layers, node, force, detach)
         elif resume:
             tell(_resumed(preset, layers, force, detach, on_oom))
         else:
@@ -146,7 +143,7 @@ def train_command(
         rows = _look(prepared, force=force)
         pipeline.write(prepared)
     if prepared.config.get("launch", "node_rank", default=0) > 0:
-        tell_part(*joining.join(prepared, name=name, again=overwrite, begin=announce_part, show=pass_on))
+        nodes.join(prepared, name=name, again=overwrite, detach=detach)
         return
     command = ("qtune", *sys.argv[1:])
     run, prepared = training.claim(prepared, name=name, overwrite=overwrite, command=command, rows=rows)
@@ -208,8 +205,8 @@ def _resumed(name: str | None, options: list[Layer], force: bool, detach: bool, 
 
 
 def _resumed_part(
-    name: str | None, options: list[Layer], node: list[Layer], force: bool
-) -> tuple[Part, Ended]:
+    name: str | None, options: list[Layer], node: list[Layer], force: bool, detach: bool
+) -> None:
     """Join a run that node 0 goes on with, or will: from the checkpoint that both find, on a shared disk."""
     project = here()
     if name is None:
@@ -222,14 +219,7 @@ def _resumed_part(
         lambda stack: pipeline.read_record(project, run.directory, layers, stack=stack), force=force
     )
     found = resuming.look(run, prepared, options)
-    return joining.join(
-        prepared,
-        name=run.name,
-        again=True,
-        checkpoint=found.checkpoint,
-        begin=announce_part,
-        show=pass_on,
-    )
+    nodes.join(prepared, name=run.name, again=True, detach=detach, checkpoint=found.checkpoint)
 
 
 def _replayed(
@@ -337,7 +327,7 @@ def _announce(run: Run, prepared: Prepared) -> None:
     steps = prepared.steps
     if steps is not None:
         note(f"{steps.total} steps of {steps.effective_batch} rows (batch x processes x accumulation)")
-    tell_who_is_awaited(run, prepared.config)
+    nodes.tell_who_is_awaited(run, prepared.config)
     missing = missing_operations(prepared.config, prepared.hardware)
     if missing:
         note(f"DeepSpeed compiles {' and '.join(missing)} first: a few minutes without output, this once")
