@@ -270,12 +270,12 @@ def _follow(nodes: list[Node], said: queue.SimpleQueue[str]) -> int:
                 why = f"{node} ended with exit code {code}"
             except RayError as error:
                 code, why = 1, f"{node} is gone: {_reason(error)}"
-                lost = lost or (why if not failed else "")
-            if code and not failed:
-                failed = code
-                print(why + ("; ending the others" if reading else ""), flush=True)
+                lost = lost or why  # which Ray may notice after the others lost their connection to it
+            if code:
+                print(why + ("; ending the others" if reading and not failed else ""), flush=True)
                 _tell(reading.values(), "end")
-    if lost:  # the last word, after those of the nodes that were ended
+                failed = failed or code
+    if lost:
         _failed(f"NodeDiedError: {lost}")
     return failed
 
