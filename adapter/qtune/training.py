@@ -108,7 +108,7 @@ def carry_out(
             ended = attempt(run, prepared, observer, checkpoint=checkpoint, changes=changes)
             while ended.maybe_memory:
                 ended = _explained(ended, prepared)
-                step = stepping.after(run, prepared, ended.evaluating)
+                step = stepping.after(run, prepared, ended.phase)
                 if step is None or not observer.steps_down(ended, step):
                     break
                 run.end_attempt(ended.status, ended.exit_code, ended.reason, ended.failure)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal
 
 _TAIL_BYTES = 1_000_000
 _LONGEST = 300
@@ -61,15 +62,21 @@ def own_words(lines: Sequence[str]) -> list[str]:
     return kept
 
 
-def evaluates(lines: Sequence[str]) -> bool:
-    """Whether the last thing that these lines tell of is an evaluation (transformers/trainer.py)."""
-    evaluating = False
+Phase = Literal["before", "training", "evaluating"]
+
+
+def phase(lines: Sequence[str]) -> Phase:
+    """What these lines say last that the trainer was at: nothing yet, its steps, or an evaluation.
+
+    Source: transformers/trainer.py, _inner_training_loop and evaluation_loop.
+    """
+    found: Phase = "before"
     for line in lines:
         if _EVALUATION in line:
-            evaluating = True
+            found = "evaluating"
         elif _EVALUATED.search(line) or _TRAINING in line:
-            evaluating = False
-    return evaluating
+            found = "training"
+    return found
 
 
 def whose(line: str) -> tuple[str | None, str]:
