@@ -11,7 +11,7 @@ STACK := $(VENV)/.stack
 unexport PYTHONDONTWRITEBYTECODE
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: help setup train lint test-fast test test-all test-faults bench snapshot
+.PHONY: help setup train lint test-fast test test-all test-slurm bench snapshot test-faults
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' Makefile | awk -F ':.*## ' '{printf "make %-11s %s\n", $$1, $$2}'
@@ -50,6 +50,10 @@ test-all: setup ## the slow suites that `make test` leaves out
 
 test-faults: setup ## a training killed at 32 random moments, and resumed until it ends as one left alone
 	@$(BIN)/pytest --numprocesses 2 -m faults tests/e2e
+
+test-slurm: setup ## install Slurm where it is missing (Debian, as root), and train in its jobs
+	@test -x /usr/sbin/slurmctld || { apt-get update && apt-get install --yes --no-install-recommends slurmctld slurmd slurm-client munge; }
+	@$(BIN)/pytest tests/e2e/test_slurm.py
 
 bench: setup ## the ratios that README quotes
 	@$(BIN)/python bench/startup.py

@@ -16,7 +16,16 @@ from qtune.errors import QtuneError
 from qtune.pipeline import Prepared
 from qtune.runs import facts, record
 from qtune.runs.checkpoints import Checkpoint, newest
-from qtune.runs.find import begun, directories, directory_of, plain_record, require_ended, shown, under_way
+from qtune.runs.find import (
+    SUBMITTED,
+    begun,
+    directories,
+    directory_of,
+    plain_record,
+    require_ended,
+    shown,
+    under_way,
+)
 from qtune.runs.record import Run
 from qtune.values import Config, Layer, Origin, Value
 
@@ -59,7 +68,7 @@ def find(project: Project, name: str | None) -> Run:
         unfinished = [
             (begun(found), directory)
             for directory in directories(project)
-            if (found := plain_record(directory)).get("status") not in (None, "finished")
+            if (found := plain_record(directory)).get("status") not in (None, "finished", SUBMITTED)
             and under_way(directory, found) is None
             and (name is None or found.get("preset") == name)
         ]

@@ -145,6 +145,9 @@ def attempt(
         plan = from_the_beginning(plan)
     if prepared.config.launcher == "slurm":
         plan = slurm.on_nodes(plan, prepared.config.nnodes)
+        run.update(job_id=slurm.job_id())
+    elif "job_id" in run.record:
+        run.update(job_id=None)
     run.begin_attempt(
         plan,
         resume_from_checkpoint=resumed,

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import signal
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Annotated, Any
 
 import typer
 
-from qtune import pipeline, resuming, training
+from qtune import pipeline, resuming, submitting, training
 from qtune.cli import doctor, nodes
 from qtune.cli.app import (
     DatasetOption,
@@ -30,6 +30,7 @@ from qtune.cli.out_of_memory import OnOom, OnOomOption, steps_down
 from qtune.cli.output import note, pass_on, report
 from qtune.cli.presets import stop_on_errors
 from qtune.cli.resumption import announce_resumed, set_aside_broken, show_what_differs
+from qtune.cli.submission import as_options, submit
 from qtune.config.presets import DEFAULT
 from qtune.errors import QtuneError
 from qtune.launch import background
@@ -146,19 +147,24 @@ def train_command(
         nodes.join(prepared, name=name, again=overwrite, detach=detach)
         return
     command = ("qtune", *sys.argv[1:])
+    if submitting.is_submission(prepared):
+        submitting.require_accepted(prepared)
     run, prepared = training.claim(prepared, name=name, overwrite=overwrite, command=command, rows=rows)
     announce = partial(_announce, run, prepared)
     tell(_carried_out(run, prepared, announce, detach=detach, on_oom=on_oom))
 
 
 @app.command("carry-out", hidden=True)
-def carry_out_command(name: Annotated[str, typer.Argument(metavar="RUN")]) -> None:
+def carry_out_command(
+    name: Annotated[str, typer.Argument(metavar="RUN")], on_oom: OnOomOption = None
+) -> None:
     """Train a run that was claimed before, from its record alone: what a scheduler's job calls."""
     project = here()
     run = resuming.recorded(project, name)
     prepared = pipeline.read_record(project, run.directory, resuming.layers(run), stack=installed_stack())
     stop_on_errors(prepared)
-    tell(_carried_out(run, prepared, lambda: _announce(run, prepared), detach=False))
+    announce = partial(_announce, run, prepared)
+    tell(_carried_out(run, prepared, announce, detach=False, on_oom=on_oom))
 
 
 def _require_fitting(
@@ -201,6 +207,7 @@ def _resumed(name: str | None, options: list[Layer], force: bool, detach: bool, 
         on_oom=on_oom,
         checkpoint=found.checkpoint,
         changes=found.changes,
+        in_job=("train", "--resume", run.name, *as_options(options), *(["--force"] if force else [])),
     )
 
 
@@ -244,6 +251,8 @@ def _replayed(
     for line in differing:
         note(f"  {line}")
     command = ("qtune", *sys.argv[1:])
+    if submitting.is_submission(prepared):
+        submitting.require_accepted(prepared)
     run, prepared = training.claim(prepared, name=new_name or first.name, command=command, rows=rows)
     announce = partial(_announce, run, prepared)
     return _carried_out(run, prepared, announce, detach=detach, on_oom=on_oom)
@@ -258,8 +267,15 @@ def _carried_out(
     on_oom: OnOom | None = None,
     checkpoint: Checkpoint | None = None,
     changes: Mapping[str, Any] | None = None,
+    in_job: Sequence[str] = (),
 ) -> Run:
-    """Train it to its end, showing all of it; with `detach` in the background, leaving with exit code 0."""
+    """Train it to its end, showing all of it; with `detach` in the background, leaving with exit code 0.
+
+    in_job: what to call qtune with in a Slurm job, where that has to give it nodes; else to carry it out.
+    """
+    if submitting.is_submission(prepared):
+        memory = ("--on-oom", on_oom) if on_oom else ()
+        submit(run, prepared, (*(in_job or ("carry-out", run.name)), *memory))
     well = background.fork(run.log) if detach else None
     if detach and well is None:
         note("training in the background")
