@@ -714,6 +714,12 @@ _TWO_NODES = {"launch.nnodes": 2, "launch.master_addr": "10.0.0.1", "launch.mast
 _ELASTIC = {**_TWO_NODES, "launch.rdzv_id": "job", "launch.min_nnodes": 1, "launch.max_nnodes": 4}
 
 _LAUNCHING = [
+    Case(
+        "tokens-of-several-nodes",
+        {**_TWO_NODES, "tokenized_path": "no-tokens"},
+        {**_TWO_NODES, "tokenized_path": "auto"},
+        also_near={"tokenized_path": "no-tokens"},
+    ),
     Case("nodes-need-an-address", {"launch.nnodes": 2, "launch.master_addr": "10.0.0.1"}, _TWO_NODES),
     Case(
         "node-rank-below-nodes", {**_TWO_NODES, "launch.node_rank": 2}, {**_TWO_NODES, "launch.node_rank": 1}
@@ -753,7 +759,39 @@ _LAUNCHING = [
     ),
 ]
 
-CASES = [*_METHOD, *_STAGES, *_TRAINER, *_ranges(), *_DEEPSPEED, *_LAUNCHING, *_MACHINE, *_packages()]
+_SLURM = {"launch.launcher": "slurm", "launch.nnodes": 2}
+
+_CLUSTERS = [
+    Case("cluster-places-the-nodes", {**_SLURM, "launch.rdzv_id": "job"}, _SLURM),
+    Case(
+        "slurm-options-are-sbatchs",
+        {**_SLURM, "launch.slurm.comment": "two\nlines"},
+        {**_SLURM, "launch.slurm.comment": 'it\'s "one" line, #1 of 2'},
+        also_near={**_SLURM, "launch.slurm.cpus-per-task": 8, "launch.slurm.exclusive": True},
+    ),
+    Case(
+        "slurm-options-of-qtune",
+        {**_SLURM, "launch.slurm.nodes": 2},
+        {**_SLURM, "launch.slurm.signal": "B:TERM@300"},
+    ),
+    Case(
+        "slurm-times-in-quotes",
+        {**_SLURM, "launch.slurm.time": 7200},
+        {**_SLURM, "launch.slurm.time": "2:00:00"},
+    ),
+]
+
+CASES = [
+    *_METHOD,
+    *_STAGES,
+    *_TRAINER,
+    *_ranges(),
+    *_DEEPSPEED,
+    *_LAUNCHING,
+    *_CLUSTERS,
+    *_MACHINE,
+    *_packages(),
+]
 
 _PAIR = [{"instruction": "say", "chosen": "yes", "rejected": "no"}] * 10
 _CHAT = [

@@ -247,7 +247,7 @@ def test_a_project_is_found_from_below(project: Callable[..., Path]) -> None:
     ("text", "line"),
     [
         ("trian: {}\n", 1),
-        ("runs: my runs\n", 1),
+        ("runs: ' '\n", 1),
         ("train: [1]\n", 1),
         ("runs: runs\npresets: [nowhere]\n", 2),
         ("presets: presets\n", 1),

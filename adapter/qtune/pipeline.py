@@ -49,6 +49,7 @@ from qtune.templates import Templates
 from qtune.values import (
     ACCELERATE,
     DATASETS,
+    JOB,
     TRAIN,
     ZERO,
     Config,
@@ -274,7 +275,7 @@ def write(prepared: Prepared) -> Path:
     that are not there.
     """
     directory = write_files(prepared)
-    for name in {ZERO, ACCELERATE} - {file.name for file in prepared.files}:
+    for name in {ZERO, ACCELERATE, JOB} - {file.name for file in prepared.files}:
         (directory / name).unlink(missing_ok=True)
     write_atomic(directory / manifests.FILE, manifests.to_text(prepared.manifest))
     write_atomic(directory.parent / CURRENT, prepared.config.name + "\n")
@@ -295,10 +296,13 @@ def current(project: Project) -> str | None:
     return path.read_text(encoding="utf-8").strip() if path.is_file() else None
 
 
-def read_rendered(project: Project, name: str, stack: Stack | None = None) -> Prepared:
+def read_rendered(
+    project: Project, name: str, stack: Stack | None = None, overrides: Sequence[Layer] = ()
+) -> Prepared:
     """The rendered directory `name` as it stands, edits by hand included, checked again.
 
-    stack: what is installed on this machine, where it will train on this one.
+    stack: what is installed on this machine, where it will train on this one; overrides: what changes
+    nothing that is rendered.
     Raises QtuneError where it is incomplete or unreadable.
     """
     relative = _rendered_name(valid_name(name, "rendered directory"))
@@ -312,7 +316,8 @@ def read_rendered(project: Project, name: str, stack: Stack | None = None) -> Pr
     for file in manifest.files:
         if not (directory / file).is_file():
             raise QtuneError("is missing", where=f"{relative}/{file}", fix=fix)
-    config = merge(name, [Layer("rendered", manifest.config.values), *_edits(directory, relative, manifest)])
+    rendered = Layer("rendered", manifest.config.values)
+    config = merge(name, [rendered, *_edits(directory, relative, manifest), *overrides])
     config = replace(config, layers=manifest.config.layers)
     registrations = read_registrations(project)
     return Prepared(

@@ -16,6 +16,7 @@ from qtune.templates import Templates
 from qtune.values import (
     ACCELERATE,
     DATASETS,
+    JOB,
     LAUNCH,
     TRAIN,
     ZERO,
@@ -114,7 +115,8 @@ def render(
         "datasets": datasets,
         "environment": plan.environment,
         "hub": hub or {},
-        "argv": plan.argv,
+        "argv": ("sbatch", f"{directory}/{JOB}") if plan.sbatch else plan.argv,
+        "sbatch": plan.sbatch,
         "nnodes": config.nnodes,
         "master_addr": config.get("launch", "master_addr"),
         "master_port": config.get("launch", "master_port"),
@@ -134,6 +136,8 @@ def render(
         parsed = parse_yaml(files[-1].text, place)[0]
         kept = {key: parsed.get(key) for key in context["accelerate"]} if isinstance(parsed, dict) else parsed
         _compare(place, context["accelerate"], kept)
+    if plan.sbatch:
+        files.append(RenderedFile(JOB, templates.text("launch/job.sbatch.j2", context)))
     files.append(RenderedFile(LAUNCH, templates.text("launch/launch.sh.j2", context)))
     return files
 

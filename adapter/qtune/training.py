@@ -14,7 +14,7 @@ from qtune import stepping
 from qtune.config.names import valid_name
 from qtune.data import tokenized
 from qtune.errors import QtuneError
-from qtune.launch import process, signals
+from qtune.launch import process, signals, slurm
 from qtune.launch.plan import CLI, continuing, from_the_beginning, into, with_tokens
 from qtune.pipeline import Prepared, within, write_files
 from qtune.runs import facts, lock, record
@@ -23,6 +23,7 @@ from qtune.runs.ending import Ended, Watch, judged
 from qtune.runs.find import plain_record, require_ended, shown
 from qtune.runs.record import Run
 from qtune.stepping import Step
+from qtune.values import CLUSTERS
 
 
 @dataclass(frozen=True)
@@ -57,8 +58,8 @@ def claim(
 ) -> tuple[Run, Prepared]:
     """Make the run that will train what was prepared, and record it; what to carry out in it.
 
-    name: of the run, where it is not the config's; one in use gets the next free suffix, or with `overwrite`
-    loses its place to this one.
+    name: of the run, where it is not the config's; one in use gets the next free suffix, is refused where
+    several nodes have to agree on it, or with `overwrite` loses its place to this one.
     command: qtune's own command line, and rows: how many each dataset has, both for the record.
     """
     require_launcher(name)
@@ -68,8 +69,10 @@ def claim(
         _require_replaceable(runs / name)
     _tokens(prepared)  # what it refuses is refused before anything is written
     steps, found = prepared.steps, facts.gather(project.root, prepared.sources, rows or {})
+    agreed = prepared.config.nnodes > 1 and prepared.config.launcher not in CLUSTERS
+    claim = record.claim_for_nodes if agreed else record.claim
     with _replaced(runs / name) if overwrite else nullcontext():
-        directory = record.claim(runs, name)
+        directory = claim(runs, name)
         if prepared.directory is not None:  # made from another run's record
             prepared = within(prepared, directory)
         run = record.start(
@@ -141,6 +144,8 @@ def attempt(
         plan = continuing(plan, resumed)
     elif run.attempts:
         plan = from_the_beginning(plan)
+    if prepared.config.launcher == "slurm":
+        plan = slurm.on_nodes(plan, prepared.config.nnodes)
     run.begin_attempt(
         plan,
         resume_from_checkpoint=resumed,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 KeyPath = tuple[str, ...]
@@ -141,8 +141,12 @@ class Finding:
 
 
 TRAIN, ZERO, DATASETS, LAUNCH = "train.yaml", "zero.json", "dataset_info.json", "launch.sh"
-ACCELERATE = "accelerate.yaml"
-"""The files of a rendered directory; ZeRO's and accelerate's only where they are in use."""
+ACCELERATE, JOB = "accelerate.yaml", "job.sbatch"
+"""The files of a rendered directory; ZeRO's, accelerate's and Slurm's only where they are in use."""
+
+
+CLUSTERS = ("ray", "slurm")
+"""The launchers that place the nodes themselves."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,8 +162,13 @@ class LaunchPlan:
     """What starts a training: the argument list and the variables added to the environment.
 
     files: those of the rendered directory that the launcher alone needs.
+    sbatch: the options of the Slurm job that argv has to run in, by their long names.
+    has_supervisors: whether what argv starts runs a node supervisor (qtune.launch.node) on each node, and
+    passes on to them what it reads from its own input.
     """
 
     argv: tuple[str, ...]
     environment: Mapping[str, str]
     files: tuple[str, ...] = ()
+    sbatch: Mapping[str, str | None] = field(default_factory=dict)
+    has_supervisors: bool = False

@@ -43,7 +43,9 @@ def environment(**more: str) -> dict[str, str]:
     """The environment of every child: no hub, one thread (two tests share two cores), no launcher's words."""
     launcher = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT", "FORCE_TORCHRUN", "NNODES")
     kept = {name: value for name, value in os.environ.items() if name not in launcher}
-    return {**kept, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1", **more}
+    # what DeepSpeed compiles, for minutes, is kept for every test; by default it goes below XDG_CACHE_HOME
+    compiled = {"TORCH_EXTENSIONS_DIR": str(Path.home() / ".cache" / "torch_extensions")}
+    return {**compiled, **kept, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1", **more}
 
 
 def answer_alone(directory: Path, prompt: str) -> str:

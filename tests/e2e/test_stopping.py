@@ -1,7 +1,9 @@
-"""A signal to qtune alone ends the training, and every process of it."""
+"""Trainings that are stopped, or whose processes are killed: what is left, and what the record says."""
 
 from __future__ import annotations
 
+import os
+import re
 import signal
 import subprocess
 import time
@@ -10,45 +12,166 @@ from contextlib import contextmanager
 
 import psutil
 import pytest
-from scratch import Project
+from scratch import QTUNE, Project, environment
 
 MARK = "QTUNE_PROCESS"
-LONG = ("-s", "num_train_epochs=1000", "-s", "logging_steps=1", "-s", "save_strategy='no'")
-FIRST_LOSS_SECONDS = 420  # DeepSpeed may have to compile before it
-END_SECONDS = 60
-
-
-@pytest.mark.parametrize(
-    ("preset", "stop", "at_least"),
-    [("lora", signal.SIGINT, 1), ("deepspeed", signal.SIGTERM, 3)],  # launcher, torchrun and its worker
+ENDLESS = (
+    *("-s", "num_train_epochs=1000", "-s", "logging_steps=1"),
+    *("-s", "eval_strategy='no'", "-s", "eval_dataset=null"),
 )
-def test_signal_ends_every_process_and_is_recorded(
-    project: Project, preset: str, stop: signal.Signals, at_least: int
-) -> None:
-    with started(project, "train", preset, *LONG, "-s", "eval_strategy='no'") as process:
-        run = project.run(preset)
-        wait_until(lambda: bool(run.losses) or process.poll() is not None, FIRST_LOSS_SECONDS)
-        assert process.poll() is None, project.output.read_text(errors="replace")[-8000:]
+UNSAVED = (*ENDLESS, "-s", "save_strategy='no'")
+TWO = ("-s", "launch.nproc_per_node=2")
+FIRST_LOSS_SECONDS = 420  # DeepSpeed may have to compile before it
+END_SECONDS = 90
+
+
+def test_a_training_in_the_background_is_followed_and_stopped(project: Project) -> None:
+    begun = project.qtune("train", "lora", "--detach", *UNSAVED)
+    run = project.run("lora")
+    assert begun.stdout.strip() == str(run.path)
+    assert "qtune stop lora" in begun.stderr
+    with started(project, "watch") as watch:
+        wait_until(lambda: len(run.losses) >= 2, FIRST_LOSS_SECONDS)
+        pid = run.record["pid"]
+        assert os.getsid(pid) == pid  # a session of its own: closing the terminal does not reach it
         assert run.record["status"] == "running"
-        assert run.record["pid"] == process.pid
-        [mark] = {child.environ().get(MARK) for child in psutil.Process(process.pid).children(recursive=True)}
-        assert mark is not None
-        assert len(marked(mark)) >= at_least
 
-        process.send_signal(stop)
+        for refused in (("train", "--resume", "lora"), ("train", "lora", "--overwrite", *ENDLESS)):
+            said = project.qtune(*refused, exit_code=2).stderr
+            assert f"is still training (process {pid} on " in said
+            assert "qtune stop lora" in said
+
+        stopped = project.qtune("stop", "lora")
+        assert watch.wait(END_SECONDS) == 130
+    wait_until(lambda: not marked(project), END_SECONDS)
+
+    record, step = run.record, run.state["global_step"]
+    assert (record["status"], record["exit_code"]) == ("stopped", 0)
+    assert record["reason"] == f"stopped by SIGTERM at step {step} of {run.state['max_steps']}"
+    [checkpoint] = [path.name for path in run.path.glob("checkpoint-*")]
+    assert int(checkpoint.split("-")[1]) in (step - 1, step)  # the model can be a step ahead
+    for said in (stopped.stderr, project.output.read_text(), project.qtune("watch", exit_code=130).stderr):
+        assert record["reason"] in said
+        assert f"`qtune train --resume lora` goes on from {checkpoint}" in said
+    assert "'loss'" in project.output.read_text()
+    assert "is stopped" in project.qtune("stop", "lora", exit_code=2).stderr
+
+
+def test_ctrl_c_of_a_script_while_a_checkpoint_is_saved(project: Project) -> None:
+    """A script's `&` makes qtune and all below it ignore SIGINT, which only it heeds all the same."""
+    words = " ".join(f'"{word}"' for word in (*ENDLESS, "-s", "save_steps=1"))
+    script = ["bash", "-c", f'"{QTUNE}" train lora {words} & wait $!; exit $?']
+    with project.output.open("wb") as output:
+        bash = subprocess.Popen(
+            script, cwd=project.root, env=environment(), stdout=output, stderr=subprocess.STDOUT
+        )
+    run = project.run("lora")
+    with left_to_itself(bash):
+        wait_until(lambda: len(run.losses) >= 3 or bash.poll() is not None, FIRST_LOSS_SECONDS)
+
+        def is_saving() -> bool:
+            there = list(run.path.glob("checkpoint-*"))
+            return any(not (path / "trainer_state.json").exists() for path in there)
+
+        wait_until(is_saving, END_SECONDS, every=0.001)
+        os.kill(run.record["pid"], signal.SIGINT)
+        assert bash.wait(END_SECONDS) == 130
+    said = project.output.read_text(errors="replace")
+    assert "SIGINT: stopping at the next step" in said
+    step = run.record["global_step"]
+    assert f"lora: stopped by SIGINT at step {step} of " in said
+    newest = max(int(path.name.split("-")[1]) for path in run.path.glob("checkpoint-*"))
+    assert newest in (step - 1, step)
+    assert f"goes on from checkpoint-{newest}" in said and "not complete" not in said
+
+
+def test_ctrl_c_before_the_first_step_ends_it_at_once(project: Project) -> None:
+    with started(project, "train", "lora", *UNSAVED) as process:
+        run = project.run("lora")
+        wait_until(lambda: (run.path / "train.log").exists() and marked(project) != [], END_SECONDS)
+        process.send_signal(signal.SIGINT)
         assert process.wait(END_SECONDS) == 130
+    assert (run.record["status"], run.record["reason"]) == (
+        "stopped",
+        "stopped by SIGINT before its first step",
+    )
+    assert "`qtune train --resume lora` starts it anew" in project.output.read_text()
+    assert marked(project) == []
 
-    assert f"interrupted: ended by {stop.name}" in project.output.read_text(errors="replace")
-    assert run.record["status"] == "interrupted"
-    assert run.record["pid"] is None
-    assert stop.name in run.record["reason"]
-    assert marked(mark) == []
+
+@pytest.mark.slow
+def test_ctrl_c_twice_ends_it_now(project: Project) -> None:
+    with started(project, "train", "lora", *UNSAVED) as process:
+        run = project.run("lora")
+        wait_until(lambda: bool(run.losses), FIRST_LOSS_SECONDS)
+
+        def press() -> bool:
+            process.send_signal(signal.SIGINT)
+            return process.poll() is not None
+
+        wait_until(press, END_SECONDS)
+    assert re.search(r"stopped by SIGINT at step \d+ of 25000", run.record["reason"])
+    assert (run.record["status"], run.record["exit_code"]) == ("stopped", -signal.SIGKILL)
+    assert list(run.path.glob("checkpoint-*")) == [] and not (run.path / "adapter_config.json").exists()
+    assert marked(project) == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("preset", ["lora", "deepspeed"])
+def test_two_processes_stop_together_or_are_noticed(project: Project, preset: str) -> None:
+    """Ranks can see the flag a step apart: then they hang, are ended, and an earlier checkpoint counts."""
+    with started(project, "train", preset, *TWO, *ENDLESS, "-s", "save_steps=5") as process:
+        run = project.run(preset)
+        wait_until(lambda: len(run.losses) >= 6, FIRST_LOSS_SECONDS)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(END_SECONDS + 60) == 130
+    said = project.output.read_text(errors="replace")
+    assert run.record["status"] == "stopped"
+    assert re.search(r"stopped by SIGTERM at step \d+ of ", said)
+    assert re.search(rf"`qtune train --resume {preset}` goes on from checkpoint-\d+", said)
+    assert marked(project) == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("victim", ["worker", "launcher", "supervisor", "qtune"])
+def test_whoever_is_killed_leaves_no_process(project: Project, victim: str) -> None:
+    with started(project, "train", "lora", *TWO, *UNSAVED) as process:
+        run = project.run("lora")
+
+        def workers() -> list[psutil.Process]:
+            return [found for found in marked(project) if "LOCAL_RANK" in found.environ()]
+
+        wait_until(lambda: len(workers()) >= 2, FIRST_LOSS_SECONDS)
+        [supervisor] = psutil.Process(process.pid).children()
+        [launcher] = supervisor.children()
+        if victim == "worker":
+            wait_until(lambda: bool(run.losses), FIRST_LOSS_SECONDS)
+        if victim == "qtune":
+            process.kill()
+        else:
+            {"worker": workers()[-1], "launcher": launcher, "supervisor": supervisor}[victim].kill()
+        code = process.wait(END_SECONDS)
+        wait_until(lambda: marked(project) == [], END_SECONDS)
+    if victim == "qtune":
+        assert code == -signal.SIGKILL
+        assert run.record["status"] == "running"
+        assert "was killed" in project.qtune("watch", exit_code=1).stderr
+        assert "no longer running" in project.qtune("stop", exit_code=2).stderr
+        return
+    assert code == 1
+    assert run.record["status"] == "failed"
+    assert "SIGKILL" in run.record["reason"] or "-9" in run.record["reason"]
 
 
 @contextmanager
 def started(project: Project, *arguments: str) -> Iterator[subprocess.Popen[bytes]]:
     """The command while it runs; whatever a failing test leaves of it is killed."""
-    process = project.start(*arguments)
+    with left_to_itself(project.start(*arguments)) as process:
+        yield process
+
+
+@contextmanager
+def left_to_itself(process: subprocess.Popen[bytes]) -> Iterator[subprocess.Popen[bytes]]:
     with process:
         try:
             yield process
@@ -59,20 +182,20 @@ def started(project: Project, *arguments: str) -> Iterator[subprocess.Popen[byte
                     left.kill()
 
 
-def marked(mark: str) -> list[int]:
-    """The processes that carry the run's mark in their environment, wherever their parents went."""
+def marked(project: Project) -> list[psutil.Process]:
+    """The processes of the project's trainings, wherever their parents went."""
     found = []
     for process in psutil.process_iter():
         try:
-            if process.environ().get(MARK) == mark:
-                found.append(process.pid)
+            if MARK in process.environ() and process.cwd() == str(project.root):
+                found.append(process)
         except psutil.Error:
             continue
     return found
 
 
-def wait_until(condition: Callable[[], bool], seconds: float) -> None:
+def wait_until(condition: Callable[[], bool], seconds: float, every: float = 0.2) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, f"not within {seconds} s"
-        time.sleep(0.2)
+        time.sleep(every)

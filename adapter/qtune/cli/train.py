@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from qtune import pipeline, resuming, training
+from qtune import joining, pipeline, resuming, training
 from qtune.cli import doctor
 from qtune.cli.app import (
     DatasetOption,
@@ -26,17 +26,20 @@ from qtune.cli.app import (
 from qtune.cli.complete import preset_names
 from qtune.cli.data_check import reading, show_reports
 from qtune.cli.ended import tell
+from qtune.cli.nodes import announce_part, node_layers, tell_part, tell_who_is_awaited
 from qtune.cli.out_of_memory import OnOom, OnOomOption, steps_down
 from qtune.cli.output import note, pass_on, report
 from qtune.cli.presets import stop_on_errors
 from qtune.cli.resumption import announce_resumed, set_aside_broken, show_what_differs
 from qtune.config.presets import DEFAULT
 from qtune.errors import QtuneError
+from qtune.joining import Part
 from qtune.launch import background
 from qtune.launch.compiled import missing_operations
 from qtune.machine.stack import Stack, installed_stack
 from qtune.pipeline import Prepared
 from qtune.runs.checkpoints import Checkpoint
+from qtune.runs.ending import Ended
 from qtune.runs.record import Run
 from qtune.training import Observer
 from qtune.values import Layer
@@ -80,6 +83,14 @@ def train_command(
     dataset: DatasetOption = None,
     assignments: SetOption = None,
     launcher: LauncherOption = None,
+    node_rank: Annotated[
+        int | None,
+        typer.Option(
+            "--node-rank",
+            metavar="RANK",
+            help="Which of several nodes this one is, from 0 (launch.node_rank).",
+        ),
+    ] = None,
     hardware: HardwareOption = None,
     force: Annotated[
         bool, typer.Option("--force", help="Train although this machine or the data would fail it.")
@@ -92,14 +103,20 @@ def train_command(
 
     What `qtune doctor` can tell within a second is looked at first, then the data's rows.
 
+    Several nodes (launch.nnodes) run the same command each, with its --node-rank. Node 0 keeps the record,
+    the model and the log; each of the others its own part of the log, train-nodeRANK.log.
+
     Exit code 1 where the training failed, 2 where it could only fail, 130 where Ctrl-C ended it.
     """
     training.require_launcher(name)
     project = here()
     layers = override_layers(model, dataset, assignments, launcher)
+    node = node_layers(node_rank)
     if resume or replay:
         _require_fitting(resume=resume, replay=replay, name=name, overwrite=overwrite, hardware=hardware)
-        if resume:
+        if resume and node_rank:
+            tell_part(*_resumed_part(preset, layers, node, force))
+        elif resume:
             tell(_resumed(preset, layers, force, detach, on_oom))
         else:
             tell(_replayed(preset, layers, name, force, detach, on_oom))
@@ -111,7 +128,7 @@ def train_command(
             raise QtuneError(
                 "options change what is rendered, and nothing is rendered without a preset", fix=fix
             )
-        prepared = _suited(lambda stack: pipeline.read_rendered(project, rendered, stack), force=force)
+        prepared = _suited(lambda stack: pipeline.read_rendered(project, rendered, stack, node), force=force)
         changed = pipeline.stale_layers(prepared)
         if changed:
             note(f"note: {', '.join(changed)} changed since this was rendered; `qtune render` takes that in")
@@ -121,11 +138,16 @@ def train_command(
             note(f"nothing is rendered yet, and no preset named: taking `{DEFAULT}`")
         machine = hardware_from(hardware)
         prepared = _suited(
-            lambda stack: pipeline.prepare(preset or DEFAULT, project, machine, layers, stack=stack),
+            lambda stack: pipeline.prepare(
+                preset or DEFAULT, project, machine, [*layers, *node], stack=stack
+            ),
             force=force,
         )
         rows = _look(prepared, force=force)
         pipeline.write(prepared)
+    if prepared.config.get("launch", "node_rank", default=0) > 0:
+        tell_part(*joining.join(prepared, name=name, again=overwrite, begin=announce_part, show=pass_on))
+        return
     command = ("qtune", *sys.argv[1:])
     run, prepared = training.claim(prepared, name=name, overwrite=overwrite, command=command, rows=rows)
     announce = partial(_announce, run, prepared)
@@ -185,6 +207,31 @@ def _resumed(name: str | None, options: list[Layer], force: bool, detach: bool, 
     )
 
 
+def _resumed_part(
+    name: str | None, options: list[Layer], node: list[Layer], force: bool
+) -> tuple[Part, Ended]:
+    """Join a run that node 0 goes on with, or will: from the checkpoint that both find, on a shared disk."""
+    project = here()
+    if name is None:
+        raise QtuneError(
+            "needs the name of the run", where="--node-rank", fix="qtune train --resume RUN --node-rank …"
+        )
+    run = resuming.recorded(project, name)
+    layers = [*resuming.layers(run, options), *node]
+    prepared = _suited(
+        lambda stack: pipeline.read_record(project, run.directory, layers, stack=stack), force=force
+    )
+    found = resuming.look(run, prepared, options)
+    return joining.join(
+        prepared,
+        name=run.name,
+        again=True,
+        checkpoint=found.checkpoint,
+        begin=announce_part,
+        show=pass_on,
+    )
+
+
 def _replayed(
     name: str | None,
     options: list[Layer],
@@ -225,9 +272,8 @@ def _carried_out(
     """Train it to its end, showing all of it; with `detach` in the background, leaving with exit code 0."""
     well = background.fork(run.log) if detach else None
     if detach and well is None:
-        note(
-            f"training in the background: follow it: `qtune watch {run.name}`, stop it: `qtune stop {run.name}`"
-        )
+        note("training in the background")
+        note(f"`qtune watch {run.name}` follows it, `qtune stop {run.name}` stops it")
         typer.echo(str(run.directory))
         raise typer.Exit
 
@@ -291,6 +337,7 @@ def _announce(run: Run, prepared: Prepared) -> None:
     steps = prepared.steps
     if steps is not None:
         note(f"{steps.total} steps of {steps.effective_batch} rows (batch x processes x accumulation)")
+    tell_who_is_awaited(run, prepared.config)
     missing = missing_operations(prepared.config, prepared.hardware)
     if missing:
         note(f"DeepSpeed compiles {' and '.join(missing)} first: a few minutes without output, this once")

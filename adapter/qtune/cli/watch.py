@@ -68,7 +68,12 @@ def stop_command(
     if not holder.is_here:
         fix = f"stop it there: `qtune stop {run.name}`"
         raise QtuneError(f"trains on another computer ({holder})", where=shown(run.directory), fix=fix)
-    os.kill(holder.pid, signals.END if now else signal.SIGTERM)
+    try:
+        os.kill(holder.pid, signals.END if now else signal.SIGTERM)
+    except PermissionError:
+        raise QtuneError(
+            f"is another user's ({holder})", where=shown(run.directory), fix="ask them"
+        ) from None
     note(f"{run.name}: " + ("ending it" if now else "stopping at the next step, with a checkpoint"))
     _follow(run, lambda: None)
     if run.record["status"] == "stopped":

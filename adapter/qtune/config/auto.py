@@ -100,7 +100,8 @@ def _use_cpu(known: Known) -> bool | None:
 
 def _ddp_backend(known: Known) -> str | None:
     # Without torchrun nobody starts the process group that accelerate looks for where a backend is named.
-    launched = known.config.uses_zero or known.processes > 1 or known.config.launcher == "torchrun"
+    asked = known.config.launcher in ("torchrun", "ray", "slurm")
+    launched = known.config.uses_zero or known.processes > 1 or asked
     return "gloo" if known.hardware.is_cpu and launched else None
 
 

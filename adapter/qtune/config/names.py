@@ -8,7 +8,7 @@ from collections.abc import Iterable
 
 from qtune.errors import QtuneError
 
-# A name becomes a directory and a word of a command that LLaMA-Factory's launcher splits at spaces.
+# A name becomes a directory, and a word of commands that people type.
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 

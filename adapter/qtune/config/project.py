@@ -87,10 +87,6 @@ def _read(root: Path) -> Project:
     data = mapping(document, KEYS, "project")
     entries = read_entries(document, root)
     runs = data.get("runs", "runs")
-    if not isinstance(runs, str) or not runs or len(runs.split()) != 1:
-        raise QtuneError(
-            "`runs` takes a directory whose path has no spaces (LLaMA-Factory's launcher splits at them)",
-            where=document.where("runs"),
-            fix="runs: runs",
-        )
+    if not isinstance(runs, str) or not runs.strip():
+        raise QtuneError("`runs` takes a directory", where=document.where("runs"), fix="runs: runs")
     return Project(root, layer_of("project", document), entries, runs, read_hub(document))

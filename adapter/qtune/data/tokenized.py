@@ -76,13 +76,15 @@ def token_arguments() -> tuple[str, ...]:
 def tokens_layer(config: Config, project: Project) -> Layer | None:
     """A layer that puts a directory in place of `tokenized_path: auto`, None where there is nothing to put.
 
-    `auto` stays where data is missing or cannot be followed, which the checks report.
+    `auto` stays where data is missing or cannot be followed, which the checks report. Several nodes make
+    their tokens anew: one that found some would wait for ever for one that did not
+    (llamafactory/data/loader.py, get_dataset: it returns before the barriers of main_process_first).
     """
     found = config.find(*KEY)
     if found is None or found.value != AUTO:
         return None
-    directory = tokens_directory(config, project)
-    if directory is None:
+    directory = None
+    if config.nnodes == 1 and (directory := tokens_directory(config, project)) is None:
         return None
     return Layer(_LAYER, {KEY: Value(directory, Origin(_LAYER, found.origin.file, found.origin.line))})
 

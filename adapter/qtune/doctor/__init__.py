@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-from qtune.doctor import accelerators, host, hub, stack, tools
+from qtune.doctor import accelerators, host, hub, nodes, stack, tools
 from qtune.doctor.facts import Facts
 from qtune.doctor.line import Line
 from qtune.doctor.probe import Part, Probe
@@ -45,6 +45,7 @@ def examine(
         host.shared_memory_line(facts.host, needs),
         host.open_files_line(facts.host),
         host.disk_line(facts.volume, facts.demand, facts.runs),
+        *([nodes.meeting_line(facts.meeting)] if facts.meeting else []),
         hub.hub_line(facts.hub, unreachable, needs, facts.cached),
         hub.model_line(facts.hub, needs, facts.cached),
         config_line(config, findings),
@@ -64,8 +65,16 @@ def preflight(facts: Facts, version: Callable[[str], str | None]) -> list[Line]:
         stack.builds_line(builds, imported=False),
         hub.model_line(facts.hub, needs, facts.cached),
         host.disk_line(facts.volume, facts.demand, facts.runs),
-        host.memory_line(facts.host, facts.demand),
+        *([nodes.meeting_line(facts.meeting)] if facts.meeting else []),
     ]
+    if not needs.elsewhere:
+        lines += _machine_lines(facts, torch)
+    return [line for line in lines if line.level != "ok"]
+
+
+def _machine_lines(facts: Facts, torch: Part) -> list[Line]:
+    needs = facts.needs
+    lines = [host.memory_line(facts.host, facts.demand)]
     if needs.gpu:
         memory = accelerators.gpu_memory_line(facts.gpus, facts.demand.gpu)
         build = read_build("torch")
@@ -81,7 +90,7 @@ def preflight(facts: Facts, version: Callable[[str], str | None]) -> list[Line]:
             tools.ninja_line(facts.tools, needs),
             tools.cuda_home_line(facts.tools, needs, None, gpus=bool(facts.gpus.devices)),
         ]
-    return [line for line in lines if line.level != "ok"]
+    return lines
 
 
 def config_line(config: str, findings: Sequence[Finding]) -> Line:

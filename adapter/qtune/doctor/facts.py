@@ -14,6 +14,7 @@ from qtune.doctor.tools import Tools
 from qtune.machine.gpus import Gpus, read_gpus
 from qtune.machine.host import Host, Volume, read_host, read_volume
 from qtune.machine.hub import Cached, Hub, look_up, read_hub
+from qtune.machine.network import Meeting, look_at
 from qtune.machine.stack import compiler, has_header
 from qtune.values import Finding
 
@@ -24,7 +25,8 @@ class Facts:
 
     rules: findings about the config, by the rule that has them; runs: where trainings write; cached: the
     model in the hub's cache, None where it is a directory; hidden: CUDA_VISIBLE_DEVICES, where it is set;
-    gates_off: whether LLaMA-Factory's version checks are.
+    gates_off: whether LLaMA-Factory's version checks are; meeting: where the nodes meet, None where they need
+    no such place.
     """
 
     needs: Needs
@@ -39,6 +41,7 @@ class Facts:
     rules: Mapping[str, Finding] = field(default_factory=dict)
     hidden: str | None = None
     gates_off: bool = False
+    meeting: Meeting | None = None
 
 
 def gather(
@@ -64,6 +67,7 @@ def gather(
         {finding.rule: finding for finding in findings if finding.rule is not None},
         os.environ.get("CUDA_VISIBLE_DEVICES"),
         os.environ.get("DISABLE_VERSION_CHECK", "0").lower() in ("true", "y", "1"),
+        look_at(*needs.meets_at, owner=needs.node_rank == 0) if needs.meets_at else None,
     )
 
 

@@ -11,7 +11,7 @@ from qtune.config.model import local_model
 from qtune.data.registrations import Registration, names_in
 from qtune.launch.compiled import missing_operations, needed_operations
 from qtune.machine.hardware import Hardware
-from qtune.values import Config
+from qtune.values import CLUSTERS, Config
 
 _HUB_DATA = ("hf_hub_url", "ms_hub_url", "om_hub_url")
 
@@ -21,7 +21,9 @@ class Needs:
     """config: its name; gpu: whether it trains on GPUs; operations: of DeepSpeed, to be compiled at their
     first use, and compiles: those that are not compiled yet, in words; cuda_home: whether they need CUDA's;
     quantizes: by bitsandbytes, or an optimizer of it; workers: loader processes, of all training processes;
-    model: a hub's, None where it is a directory; hub_data: whether data is loaded from a hub.
+    meets_at: address and port of node 0 where the processes do not meet at a free port of their own, and
+    node_rank: which node this is; elsewhere: whether it trains on a cluster's nodes; model: a hub's, None
+    where it is a directory; hub_data: whether data is loaded from a hub.
     """
 
     config: str
@@ -35,6 +37,9 @@ class Needs:
     flash_attention: bool = False
     workers: int = 0
     processes: int = 1
+    meets_at: tuple[str, int] | None = None
+    node_rank: int = 0
+    elsewhere: bool = False
     model: str | None = None
     revision: str = "main"
     cache_dir: str | None = None
@@ -70,6 +75,9 @@ def needs_of(
         train.get("flash_attn") == "fa2",
         _count(train.get("dataloader_num_workers"), 0) * processes,
         processes,
+        _meeting(config),
+        _count(config.get("launch", "node_rank"), 0),
+        config.launcher in CLUSTERS,
         model,
         _text(train.get("model_revision")) or "main",
         _text(train.get("cache_dir")),
@@ -80,6 +88,15 @@ def needs_of(
             for key in _HUB_DATA
         ),
     )
+
+
+def _meeting(config: Config) -> tuple[str, int] | None:
+    address, port = config.get("launch", "master_addr"), config.get("launch", "master_port")
+    if config.launcher in ("local", *CLUSTERS) or not isinstance(port, int) or not 0 < port < 1 << 16:
+        return None
+    if config.nnodes == 1:
+        return "127.0.0.1", port
+    return (address, port) if isinstance(address, str) else None
 
 
 def _count(value: Any, default: int) -> int:

@@ -21,11 +21,10 @@ def fork(log: Path) -> Callable[[], None] | None:
     well, say = os.pipe()
     if os.fork() != 0:
         os.close(say)
-        with open(well, "rb") as words:
-            if not words.read():
-                raise QtuneError(
-                    "ended in the background before it began", where=str(log), fix="read there why"
-                )
+        said = os.read(well, 1)
+        os.close(well)
+        if not said:
+            raise QtuneError("ended in the background before it began", where=str(log), fix="read why there")
         return None
     os.close(well)
     os.setsid()

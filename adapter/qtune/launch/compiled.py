@@ -19,12 +19,13 @@ _NAMES = {
 def missing_operations(config: Config, hardware: Hardware) -> list[str]:
     """The operations that this config needs and DeepSpeed's cache lacks, in words.
 
-    The cache is TORCH_EXTENSIONS_DIR, by default below the home directory
-    (torch/utils/cpp_extension.py, get_default_build_root). Nothing is compiled that DeepSpeed was installed
+    The cache is TORCH_EXTENSIONS_DIR, by default below XDG_CACHE_HOME or the home directory
+    (torch/utils/cpp_extension.py, get_default_build_root; torch/_appdirs.py). Nothing is compiled that DeepSpeed was installed
     with (deepspeed/ops/op_builder/builder.py, OpBuilder.load).
     """
     needed = needed_operations(config, hardware)
-    cache = Path(os.environ.get("TORCH_EXTENSIONS_DIR") or Path.home() / ".cache" / "torch_extensions")
+    caches = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache"))
+    cache = Path(os.environ.get("TORCH_EXTENSIONS_DIR") or caches / "torch_extensions")
     built = {path.stem for path in cache.glob("**/*.so")} if needed and cache.is_dir() else set()
     return [_NAMES[name] for name in needed if name not in built]
 

@@ -238,9 +238,11 @@ def main(arguments: Sequence[str]) -> int:
         ready, _, _ = select.select(heard, [], [], wait)
         if wake in ready:
             os.read(wake, 1 << 10)
+            asked = False
             while received:
-                if received.pop() != signal.SIGCHLD:
-                    node.stop()
+                asked |= received.pop() != signal.SIGCHLD
+            if asked:
+                node.stop()
         if kept and sys.stdin.fileno() in ready:
             words = os.read(sys.stdin.fileno(), 1 << 10).split()
             if STOP in words:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import PurePosixPath
 
+from qtune.launch.sbatch import sbatch_options
 from qtune.machine.hardware import Hardware
 from qtune.values import ACCELERATE, Config, LaunchPlan
 
@@ -22,7 +24,7 @@ def plan_launch(config: Config, hardware: Hardware, train_yaml: str) -> LaunchPl
     train_yaml: the rendered file, relative to the project's root, where the child runs: LLaMA-Factory's
     launcher joins its command as text and splits it at spaces, which the root's own path may hold.
     """
-    plan = _LAUNCHERS[config.launcher](config, train_yaml)
+    plan = _LAUNCHERS[config.launcher](config, hardware, train_yaml)
     environment = {
         # How many processes, also where the library would start one for each GPU it sees.
         "NPROC_PER_NODE": str(config.nproc_per_node),
@@ -74,20 +76,23 @@ def _escaped(character: str) -> str:
     return character if character.isalnum() or character in "./-_" else f"\\U{ord(character):08x}"
 
 
-def _local(config: Config, train_yaml: str) -> LaunchPlan:
+def _local(config: Config, hardware: Hardware, train_yaml: str) -> LaunchPlan:
     """LLaMA-Factory in one process."""
     return LaunchPlan((CLI, "train", train_yaml), {})
 
 
-def _torchrun(config: Config, train_yaml: str) -> LaunchPlan:
+def _torchrun(config: Config, hardware: Hardware, train_yaml: str) -> LaunchPlan:
     """LLaMA-Factory's own launcher, which starts torchrun by itself and reads its options as variables."""
     launch = config.block("launch")
-    environment = {"FORCE_TORCHRUN": "1", **_nodes(config)}
+    environment = {"FORCE_TORCHRUN": "1", **_nodes(config), **_rendezvous(config)}
     environment |= {key.upper(): str(launch[key]) for key in _ELASTIC if launch.get(key) is not None}
-    if launch.get("rdzv_conf") is not None:
-        # torchrun's own variable for an option (torch/distributed/argparse_util.py)
-        environment["PET_RDZV_CONF"] = str(launch["rdzv_conf"])
     return LaunchPlan((CLI, "train", train_yaml), environment)
+
+
+def _rendezvous(config: Config) -> dict[str, str]:
+    """torchrun's own variable for an option (torch/distributed/argparse_util.py)."""
+    conf = config.get("launch", "rdzv_conf")
+    return {} if conf is None else {"PET_RDZV_CONF": str(conf)}
 
 
 def _nodes(config: Config) -> dict[str, str]:
@@ -104,13 +109,13 @@ def _nodes(config: Config) -> dict[str, str]:
     return environment
 
 
-def _auto(config: Config, train_yaml: str) -> LaunchPlan:
+def _auto(config: Config, hardware: Hardware, train_yaml: str) -> LaunchPlan:
     # DeepSpeed takes its process group from torchrun (llamafactory/launcher.py).
     torchrun = config.uses_zero or config.processes > 1
-    return _torchrun(config, train_yaml) if torchrun else _local(config, train_yaml)
+    return (_torchrun if torchrun else _local)(config, hardware, train_yaml)
 
 
-def _accelerate(config: Config, train_yaml: str) -> LaunchPlan:
+def _accelerate(config: Config, hardware: Hardware, train_yaml: str) -> LaunchPlan:
     """accelerate's launcher, for FSDP, on the module that LLaMA-Factory gives torchrun as a file.
 
     By its name the rendered script holds no path of this machine.
@@ -127,12 +132,43 @@ def _accelerate(config: Config, train_yaml: str) -> LaunchPlan:
     return LaunchPlan(argv, {}, files=(ACCELERATE,))
 
 
+def _ray(config: Config, hardware: Hardware, train_yaml: str) -> LaunchPlan:
+    """A driver that starts LLaMA-Factory's launcher on each node of a placement group of a Ray cluster."""
+    resources = {"CPU": 1} if hardware.is_cpu else {"CPU": 1, "GPU": config.nproc_per_node}
+    options = ["--nnodes", str(config.nnodes), "--resources", json.dumps(resources)]
+    if (given := config.block("launch").get("ray_init_kwargs")) is not None:
+        options += ["--ray_init_kwargs", json.dumps(given)]
+    argv = ("python3", "-P", "-m", "qtune.library.ray_nodes", *options, CLI, "train", train_yaml)
+    return LaunchPlan(argv, _each_node(config), has_supervisors=True)
+
+
+def _slurm(config: Config, hardware: Hardware, train_yaml: str) -> LaunchPlan:
+    """LLaMA-Factory's launcher on each node of a Slurm job, started by srun from within the job."""
+    job = sbatch_options(config, hardware)
+    step = [f"--nodes={config.nnodes}", f"--ntasks={config.nnodes}", "--kill-on-bad-exit=1"]
+    if config.nnodes > 1:
+        step.append("--label")
+    if "cpus-per-task" in job:
+        step.append(f"--cpus-per-task={job['cpus-per-task']}")  # srun does not go by the job's since 22.05
+    argv = ("srun", *step, "python3", "-P", "-m", "qtune.launch.slurm_node", CLI, "train", train_yaml)
+    return LaunchPlan(argv, _each_node(config), sbatch=job, has_supervisors=True)
+
+
+def _each_node(config: Config) -> dict[str, str]:
+    """What is the same on all nodes; the cluster knows each one's rank, and the address of the first."""
+    environment = {"FORCE_TORCHRUN": "1", "NNODES": str(config.nnodes), **_rendezvous(config)}
+    port = config.get("launch", "master_port")
+    return environment if port is None else {**environment, "MASTER_PORT": str(port)}
+
+
 MACHINE_RANK = "--machine_rank"
 
 # By `launch.launcher`: qtune.schema.LAUNCHERS.
-_LAUNCHERS: dict[str, Callable[[Config, str], LaunchPlan]] = {
+_LAUNCHERS: dict[str, Callable[[Config, Hardware, str], LaunchPlan]] = {
     "auto": _auto,
     "local": _local,
     "torchrun": _torchrun,
     "accelerate": _accelerate,
+    "ray": _ray,
+    "slurm": _slurm,
 }

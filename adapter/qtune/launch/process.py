@@ -134,12 +134,17 @@ def run(
     signal that asked for a clean stop.
     """
     program = find_program(plan.argv[0])
+    command, beside = [str(program), *plan.argv[1:]], program.parent
+    if plan.has_supervisors:
+        beside = find_program("llamafactory-cli").parent  # which srun, for one, is not
+    else:
+        command = [sys.executable, "-P", "-m", node.__name__, *command]
     mark = uuid.uuid4().hex
     environment = {
         **os.environ,
         **plan.environment,
         # the launcher finds torchrun by name, and DeepSpeed finds ninja so
-        "PATH": f"{program.parent}{os.pathsep}{os.environ.get('PATH', '')}",
+        "PATH": f"{beside}{os.pathsep}{os.environ.get('PATH', '')}",
         "PYTHONUNBUFFERED": "1",
         node.MARK: mark,
     }
@@ -147,7 +152,7 @@ def run(
     with log.open("ab") as output, log.open("rb") as shown, collected() as received:
         shown.seek(0, os.SEEK_END)  # a child before this one may have written to it
         supervisor = subprocess.Popen(
-            [sys.executable, "-P", "-m", node.__name__, str(program), *plan.argv[1:]],
+            command,
             cwd=directory,
             env=environment,
             stdin=subprocess.PIPE,

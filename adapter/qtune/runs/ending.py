@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from qtune.launch import failures
 from qtune.launch.failures import LossWatch, Phase, Reason
+from qtune.launch.meeting import why_not
 from qtune.launch.process import Outcome
 from qtune.machine.host import oom_kills
 from qtune.runs import progress
@@ -76,6 +77,8 @@ def judged(directory: Path, log: Path, config: Config, outcome: Outcome, watch: 
     elif code != 0:
         lines = failures.tail(log, watch.start)
         why = failures.reason_in(lines, code, killed_for_memory=watch.killed_for_memory)
+        if (apart := why_not(config, why.words)) is not None:
+            return Ended("failed", code, apart)
         return Ended.failed(code, why, failures.phase(lines))
     elif (logged := progress.losses(directory)) and not any(logged):
         return Ended.failed(code, failures.known(failures.ZERO))

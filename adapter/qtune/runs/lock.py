@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 from qtune.errors import QtuneError
 
-LOCK = "qtune.lock"
+LOCK = "run.lock"
 # Who only looks whether it is held holds it himself for a moment.
 _LOOK_SECONDS = 0.5
 _NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP}
@@ -99,4 +99,4 @@ def _read(descriptor: int) -> Holder:
     try:
         return Holder(**json.loads(os.pread(descriptor, 1 << 12, 0)))
     except (ValueError, TypeError):  # it is just about to write who it is
-        return Holder(0, "some computer", "just now")
+        return Holder(0, "an unknown computer", "just now")

@@ -23,6 +23,8 @@ from qtune.runs.progress import mean_loss, reached
 from qtune.values import LaunchPlan
 
 RECORD, LOG = "qtune.json", "train.log"
+NODE_LOGS = "train-node*.log"
+"""Of the nodes other than 0, whose is `train.log`."""
 VERSION = 2
 """Of what a record holds beside its manifest, which has a schema version of its own. 1 had no attempts."""
 
@@ -166,6 +168,21 @@ def claim(runs: Path, name: str) -> Path:
             return directory
         except FileExistsError:
             number += 1
+
+
+def claim_for_nodes(runs: Path, name: str) -> Path:
+    """The directory `runs/name`, by which several nodes know one run; some may have joined it before.
+
+    Raises QtuneError where another run has it: a suffix would be this node's own.
+    """
+    directory = runs / name
+    directory.mkdir(parents=True, exist_ok=True)
+    if any(not path.match(NODE_LOGS) for path in directory.iterdir()):
+        raise QtuneError(
+            f"there is a {directory.name} already, and several nodes know a run by its name",
+            fix="give every node the same new --name",
+        )
+    return directory
 
 
 def start(

@@ -20,7 +20,7 @@ SUPPORTED = "0.9.5"
 DERIVED = ("dataset_dir", "output_dir", "deepspeed")
 """The arguments that rendering adds, since they follow from others; no layer sets them."""
 
-LAUNCHERS = ("auto", "local", "torchrun", "accelerate")
+LAUNCHERS = ("auto", "local", "torchrun", "accelerate", "ray", "slurm")
 
 MOST_CHOICES_LISTED = 12
 
@@ -78,7 +78,8 @@ def launch_keys() -> Mapping[str, Argument]:
             ("str",),
             "auto",
             "What starts the processes. local: one process, no launcher. torchrun: LLaMA-Factory's own. "
-            "accelerate: FSDP 2. auto: local or torchrun, as the config needs.",
+            "accelerate: FSDP 2. ray, slurm: torchrun on nodes that such a cluster gives. "
+            "auto: local or torchrun, as the config needs.",
             choices=LAUNCHERS,
         ),
         _launch_key(
@@ -102,6 +103,15 @@ def launch_keys() -> Mapping[str, Argument]:
         _launch_key("max_restarts", ("int",), 0, "Restarts of failed processes; needs rdzv_id."),
         _launch_key("min_nnodes", ("int",), None, "Fewest machines of an elastic job; needs rdzv_id."),
         _launch_key("max_nnodes", ("int",), None, "Most machines of an elastic job; needs rdzv_id."),
+        _launch_key(
+            "ray_init_kwargs",
+            ("dict",),
+            None,
+            "For ray.init, such as address: of a Ray cluster not here.",
+        ),
+        _launch_key(
+            "slurm", ("dict",), None, "Options of sbatch by their long names, such as partition: and time:."
+        ),
         _launch_key(
             "nvme_path", ("str",), None, "A directory on an NVMe disk, for presets that offload to one."
         ),

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from qtune.checks.rules import (
     arguments,
+    clusters,
     data,
     deepspeed,
     launching,
@@ -36,6 +37,7 @@ RULES: tuple[Rule, ...] = (
     *ranges.RULES,
     *deepspeed.RULES,
     *launching.RULES,
+    *clusters.RULES,
     *machine.RULES,
     *packages.RULES,
 )

@@ -6,7 +6,7 @@ import re
 from typing import Any
 
 from qtune.checks.rules.view import Rule, View
-from qtune.values import ACCELERATE
+from qtune.values import ACCELERATE, CLUSTERS
 
 _LAUNCHER = "llamafactory/launcher.py, launch"
 _ELASTIC = ("max_restarts", "min_nnodes", "max_nnodes")
@@ -19,7 +19,8 @@ def _get(view: View, key: str) -> Any:
 
 def _without_address(view: View) -> str:
     missing = [key for key in ("master_addr", "master_port") if _get(view, key) is None]
-    return f"no {' and no '.join(missing)}" if view.config.nnodes > 1 and missing else ""
+    several = view.config.nnodes > 1 and view.config.launcher not in CLUSTERS
+    return f"no {' and no '.join(missing)}" if several and missing else ""
 
 
 def _rank_outside(view: View) -> bool:
@@ -66,6 +67,15 @@ def _lost_fsdp(view: View) -> bool:
 
 
 RULES = (
+    Rule(
+        "tokens-of-several-nodes",
+        ("tokenized_path", "launch.nnodes"),
+        lambda view: view.config.nnodes > 1 and view["tokenized_path"] is not None,
+        "a node that finds tokens there waits for ever for one that does not",
+        "let all nodes share that directory, and make the tokens on one node first; or take it out",
+        "llamafactory/data/loader.py, get_dataset",
+        "warning",
+    ),
     Rule(
         "nodes-need-an-address",
         ("launch.master_addr", "launch.master_port", "launch.nnodes"),

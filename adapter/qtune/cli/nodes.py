@@ -1,0 +1,47 @@
+"""What `train` says on one of several nodes."""
+
+from __future__ import annotations
+
+import typer
+
+from qtune.cli.output import complain, note
+from qtune.joining import Part
+from qtune.runs.ending import Ended
+from qtune.runs.record import Run
+from qtune.values import Config, Layer, Origin, Value
+
+
+def node_layers(node_rank: int | None) -> list[Layer]:
+    """It says where the training starts, and nothing of what is rendered."""
+    if node_rank is None:
+        return []
+    origin = Origin("--node-rank")
+    return [Layer(origin.layer, {("launch", "node_rank"): Value(node_rank, origin)})]
+
+
+def tell_who_is_awaited(run: Run, config: Config) -> None:
+    """On node 0, what to start on the others."""
+    if config.nnodes == 1:
+        return
+    place = f"{config.get('launch', 'master_addr')}:{config.get('launch', 'master_port')}"
+    others = "1" if config.nnodes == 2 else f"1 to {config.nnodes - 1}"
+    note(
+        f"node 0 of {config.nnodes}, waiting at {place} for node {others}: the same command there, with "
+        f"--name {run.name} and --node-rank"
+    )
+
+
+def announce_part(part: Part) -> None:
+    note(f"node {part.node_rank} of {part.nnodes}, joining {part.directory}; node 0 keeps the record")
+
+
+def tell_part(part: Part, ended: Ended) -> None:
+    who = f"node {part.node_rank} of {part.nnodes}"
+    if ended.status == "finished":
+        note(f"{who}: finished; the model and the record are node 0's")
+    elif ended.status == "stopped":
+        note(f"{who}: stopped, {ended.reason}")
+        raise typer.Exit(130)
+    else:
+        complain(f"{who} failed: {ended.reason}\n  log: {part.log}")
+        raise typer.Exit(1)

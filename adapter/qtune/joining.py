@@ -1,0 +1,73 @@
+"""Training on a node other than the first: run its part, keep its log, and leave the record to node 0."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from qtune.errors import QtuneError
+from qtune.launch import failures, process
+from qtune.launch.meeting import why_not
+from qtune.launch.plan import continuing, into
+from qtune.pipeline import Prepared
+from qtune.runs.checkpoints import Checkpoint
+from qtune.runs.ending import Ended
+from qtune.runs.find import plain_record
+from qtune.runs.record import NODE_LOGS
+from qtune.training import require_launcher
+
+
+@dataclass(frozen=True)
+class Part:
+    """One node's part of a run, which node 0 records: on the same file system, or on its own."""
+
+    directory: Path
+    node_rank: int
+    nnodes: int
+
+    @property
+    def log(self) -> Path:
+        return self.directory / NODE_LOGS.replace("*", str(self.node_rank))
+
+
+def join(
+    prepared: Prepared,
+    *,
+    name: str | None = None,
+    again: bool = False,
+    checkpoint: Checkpoint | None = None,
+    begin: Callable[[Part], None],
+    show: Callable[[bytes], None],
+) -> tuple[Part, Ended]:
+    """Train as the node that `launch.node_rank` names, to the end of its part; how that was.
+
+    name: of the run, where it is not the config's; the same on all nodes, of which any may start first.
+    again: whether node 0 goes on with a run, from `checkpoint`, or takes the place of one.
+    begin: called before the child starts; show: called with the child's output.
+    Raises QtuneError where a run of that name is over.
+    """
+    require_launcher(name)
+    config, project = prepared.config, prepared.project
+    directory = project.root / Path(project.runs).expanduser() / (name or config.name)
+    if not again and plain_record(directory).get("status") == "finished":
+        raise QtuneError(
+            f"{directory.name} is finished: there is nothing to join",
+            fix="give every node the same new --name",
+        )
+    directory.mkdir(parents=True, exist_ok=True)
+    part = Part(directory, config.get("launch", "node_rank"), config.nnodes)
+    begin(part)
+    plan = into(prepared.plan, project.from_root(directory))
+    if checkpoint is not None:
+        plan = continuing(plan, project.from_root(checkpoint.path))
+    outcome = process.run(plan, project.root, part.log, show)
+    if outcome.interrupted is not None:
+        reason = f"ended by {signal.Signals(outcome.interrupted).name}"
+        return part, Ended("stopped", outcome.exit_code, reason)
+    if outcome.exit_code != 0:
+        reason = outcome.reason or str(failures.reason_of(part.log, outcome.exit_code))
+        reason = why_not(config, reason) or reason
+        return part, Ended("failed", outcome.exit_code, reason)
+    return part, Ended("finished", outcome.exit_code, None)

@@ -1,0 +1,123 @@
+"""A real Ray cluster of two nodes on this machine gives a training its nodes."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+from scratch import Project, RunDirectory, environment
+from test_stopping import started, wait_until
+
+pytestmark = pytest.mark.slow
+
+SHORT = (
+    *("-s", "max_samples=16", "-s", "num_train_epochs=1", "-s", "logging_steps=1"),
+    *("-s", "per_device_train_batch_size=1", "-s", "gradient_accumulation_steps=2"),
+    *("-s", "eval_strategy='no'"),
+)
+LONG = (*SHORT, "-s", "num_train_epochs=1000", "-s", "save_strategy='no'")
+TWO_NODES = ("-s", "launch.nnodes=2")
+TRAINS_SECONDS = 240
+END_SECONDS = 90
+
+
+class Cluster:
+    def __init__(self, process: subprocess.Popen[str]) -> None:
+        self.process = process
+        assert process.stdout is not None
+        self.address = process.stdout.readline().strip()
+
+    @property
+    def launcher(self) -> tuple[str, ...]:
+        return ("--launcher", "ray", "-s", f"launch.ray_init_kwargs.address='{self.address}'")
+
+    def lose_a_node(self) -> None:
+        assert self.process.stdin is not None and self.process.stdout is not None
+        self.process.stdin.write("\n")
+        self.process.stdin.flush()
+        assert self.process.stdout.readline().strip() == "gone"
+
+
+@pytest.fixture
+def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[Cluster]:
+    monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+    with subprocess.Popen(
+        [sys.executable, str(Path(__file__).with_name("ray_cluster.py"))],
+        env=environment(),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    ) as process:
+        yield Cluster(process)
+        process.communicate()
+
+
+def free_port() -> int:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        return int(taken.getsockname()[1])
+
+
+def training_processes(run: RunDirectory) -> list[int]:
+    """The processes, of any parent, that train into this run's directory."""
+    found = []
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error):
+            if f"output_dir=runs/{run.path.name}" in process.cmdline():
+                found.append(process.pid)
+    return found
+
+
+def test_two_nodes_train_as_two_nodes_by_hand_and_stop_cleanly(cluster: Cluster, project: Project) -> None:
+    """Losses digit for digit; then a run that is stopped leaves its checkpoint."""
+    project.qtune("train", "lora", *SHORT, *TWO_NODES, *cluster.launcher, "-n", "placed")
+    meeting = ("-s", "launch.master_addr=127.0.0.1", "-s", f"launch.master_port={free_port()}")
+    by_hand = ("train", "lora", *SHORT, *TWO_NODES, *meeting, "-n", "by-hand", "--node-rank")
+    with started(project, *by_hand, "1"):
+        project.qtune(*by_hand, "0")
+
+    placed, alone = project.run("placed"), project.run("by-hand")
+    assert placed.record["status"] == "finished"
+    assert len(placed.losses) == 4
+    assert placed.losses == alone.losses
+    assert {"[node 0]", "[node 1]"} <= {line[:8] for line in placed.log.splitlines()}
+    assert "world size: 2" in placed.log
+
+    with started(project, "train", "lora", *LONG, *TWO_NODES, *cluster.launcher, "-n", "long") as process:
+        run = project.run("long")
+        wait_until(lambda: bool(run.losses) or process.poll() is not None, TRAINS_SECONDS)
+        assert process.poll() is None, project.output.read_text(errors="replace")[-8000:]
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(END_SECONDS) == 130
+    assert run.record["status"] == "stopped", run.record["reason"]
+    [checkpoint] = run.path.glob("checkpoint-*")
+    assert (checkpoint / "optimizer.pt").is_file() and (checkpoint / "rng_state_1.pth").is_file()
+    wait_until(lambda: training_processes(run) == [], END_SECONDS)
+
+
+def test_a_lost_node_ends_the_run_and_the_other_node(cluster: Cluster, project: Project) -> None:
+    """And what the cluster that is left can never place is refused with what it has."""
+    with started(project, "train", "lora", *LONG, *TWO_NODES, *cluster.launcher) as process:
+        run = project.run("lora")
+        wait_until(lambda: bool(run.losses) or process.poll() is not None, TRAINS_SECONDS)
+        assert process.poll() is None, project.output.read_text(errors="replace")[-8000:]
+        cluster.lose_a_node()
+        assert process.wait(END_SECONDS) == 1
+    assert run.record["status"] == "failed"
+    assert "node 1" in run.record["reason"] or "node 0" in run.record["reason"]
+    wait_until(lambda: training_processes(run) == [], END_SECONDS)
+
+    done = project.command(
+        *("qtune", "train", "lora", *SHORT, *TWO_NODES, *cluster.launcher, "-n", "too-large"),
+        exit_code=1,
+        RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S="1",
+    )
+    assert "cannot place 2 nodes with 1 CPU each: its 1 nodes have 1 CPU" in done.stderr

@@ -1,0 +1,148 @@
+"""A training that was killed goes on, and ends as one that never was."""
+
+from __future__ import annotations
+
+import json
+from contextlib import suppress
+from pathlib import Path
+
+import psutil
+import pytest
+from scratch import Project, RunDirectory
+from test_stopping import marked, started, wait_until
+
+pytestmark = pytest.mark.slow
+
+MARK = "QTUNE_PROCESS"
+FIRST_SECONDS = 420  # DeepSpeed may have to compile before it
+# 40 steps, each of them logged and saved.
+STEPS = tuple(
+    word
+    for setting in (
+        "max_samples=16",
+        "per_device_train_batch_size=2",
+        "gradient_accumulation_steps=1",
+        "num_train_epochs=5",
+        "logging_steps=1",
+        "save_steps=1",
+        "save_total_limit=8",
+        "eval_dataset=null",
+    )
+    for word in ("-s", setting)
+)
+
+
+def test_a_killed_lora_with_dropout_goes_on_from_its_newest_whole_checkpoint(project: Project) -> None:
+    project.qtune("train", "lora", *STEPS, "-s", "lora_dropout=0.1", "-n", "whole")
+    whole = project.run("whole")
+    kill_at(project, 12, "train", "lora", *STEPS, "-s", "lora_dropout=0.1", "-n", "killed")
+    killed = project.run("killed")
+    assert (killed.record["status"], killed.record["attempts"][-1]["status"]) == ("running", "running")
+    *_, fifth, fourth, third, second, first = steps = saved(killed)
+    cut_off(killed.path / f"checkpoint-{first}" / "adapter_model.safetensors")
+    (killed.path / f"checkpoint-{second}" / "optimizer.pt").write_bytes(b"")
+    (killed.path / f"checkpoint-{third}" / "rng_state.pth").unlink()
+    (killed.path / f"checkpoint-{fourth}" / "optimizer.pt").unlink()
+    # what is rendered today is no matter
+    project.qtune("render", "lora", "-s", "learning_rate=1.0")
+
+    said = project.qtune("train", "--resume").stderr
+    assert f"from checkpoint-{fifth}" in said
+    for step in (first, second, third, fourth):
+        assert f"checkpoint-{step} is not complete" in said
+        assert (killed.path / "set-aside" / f"checkpoint-{step}" / "trainer_state.json").is_file()
+    assert_ended_alike(killed, whole)
+    assert len(steps) >= 5 and [attempt["status"] for attempt in killed.record["attempts"]] == [
+        "killed",
+        "finished",
+    ]
+    assert killed.record["attempts"][-1]["from_step"] == fifth
+    assert "is finished" in project.qtune("train", "--resume", "killed", exit_code=2).stderr
+
+    said = project.qtune("train", "--replay", "killed", "-n", "again").stderr
+    assert "nothing differs today" in said
+    assert_ended_alike(project.run("again"), whole)
+
+
+@pytest.mark.parametrize(
+    ("preset", "processes", "damaged"),
+    [
+        ("full", 1, "model.safetensors"),
+        ("deepspeed", 2, "global_step{step}/zero_pp_rank_1_mp_rank_00_optim_states.pt"),
+    ],
+)
+def test_other_kinds_go_on_alike(project: Project, preset: str, processes: int, damaged: str) -> None:
+    settings = (*STEPS, "-s", f"launch.nproc_per_node={processes}")
+    project.qtune("train", preset, *settings, "-n", "whole")
+    kill_at(project, 5, "train", preset, *settings, "-n", "killed")
+    killed = project.run("killed")
+    *_, second, first = saved(killed)
+    (killed.path / f"checkpoint-{first}" / damaged.format(step=first)).unlink()
+    if preset == "deepspeed":
+        said = project.qtune(
+            "train", "--resume", "killed", "-s", "launch.nproc_per_node=1", "--force", exit_code=2
+        )
+        assert "resume with 2 processes" in said.stderr
+
+    said = project.qtune("train", "--resume", "killed")
+    assert f"checkpoint-{first} is not complete" in said.stderr
+    assert f"from checkpoint-{second}" in said.stderr
+    assert_ended_alike(killed, project.run("whole"))
+
+
+def assert_ended_alike(run: RunDirectory, other: RunDirectory) -> None:
+    """The same steps, and every loss the same to the last digit."""
+    assert run.record["status"] == "finished"
+    assert run.state["global_step"] == other.state["global_step"]
+    assert history(run) == history(other)
+    assert run.record["metrics"]["train_loss"] == pytest.approx(other.record["metrics"]["train_loss"])
+
+
+def history(run: RunDirectory) -> list[tuple[int, float, float]]:
+    entries = (entry for entry in run.state["log_history"] if "loss" in entry)
+    return [(entry["step"], entry["loss"], entry["grad_norm"]) for entry in entries]
+
+
+def saved(run: RunDirectory) -> list[int]:
+    """The steps of the checkpoints whose last file is there."""
+    found = []
+    for path in run.path.glob("checkpoint-*"):
+        with suppress(OSError, ValueError):
+            json.loads((path / "trainer_state.json").read_text())
+            found.append(int(path.name.removeprefix("checkpoint-")))
+    return sorted(found)
+
+
+def kill_at(project: Project, step: int, *arguments: str) -> None:
+    """Start the command, and kill qtune and every process below it once that step is saved."""
+    name = arguments[-1]
+    with started(project, *arguments) as process:
+
+        def reached() -> bool:
+            return process.poll() is not None or any(at >= step for at in saved(project.run(name)))
+
+        wait_until(reached, FIRST_SECONDS)
+        assert process.poll() is None, project.output.read_text(errors="replace")[-8000:]
+        kill_all(process.pid)
+        process.wait()
+
+
+def kill_all(pid: int) -> None:
+    """SIGKILL to a qtune and to everything that it started, all at once."""
+    qtune = psutil.Process(pid)
+    below = qtune.children(recursive=True)
+    marks = {mark for child in below if (mark := child.environ().get(MARK))}
+    assert marks
+    every = {pid, *(child.pid for child in below), *(each for mark in marks for each in marked(mark))}
+    for each in every:
+        with suppress(psutil.NoSuchProcess):
+            psutil.Process(each).suspend()
+    for each in every:
+        with suppress(psutil.NoSuchProcess):
+            psutil.Process(each).kill()
+    wait_until(lambda: not any(marked(mark) for mark in marks), 30)
+
+
+def cut_off(path: Path) -> None:
+    with path.open("r+b") as stream:
+        stream.truncate(path.stat().st_size // 2)
