@@ -17,7 +17,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from qtune.launch import node
+from qtune.launch import node, signals
 
 QTUNE = """
 import sys
@@ -143,6 +143,15 @@ def test_a_closed_terminal_stops_it_cleanly(tmp_path: Path) -> None:
             item.kill()
     assert (tmp_path / "outcome").read_text() == f"0 {signal.SIGHUP.value} None"
     assert log(tmp_path).endswith("saved\n")
+
+
+def test_a_signal_is_an_answer_to_a_question() -> None:
+    with signals.collected() as received:
+        os.kill(os.getpid(), signal.SIGINT)
+        with pytest.raises(KeyboardInterrupt), signals.asking():
+            os.kill(os.getpid(), signal.SIGTERM)
+        os.kill(os.getpid(), signal.SIGINT)
+    assert received == [signal.SIGINT, signal.SIGTERM, signal.SIGINT]
 
 
 def test_killed_itself_it_leaves_nothing(tmp_path: Path, qtune: subprocess.Popen[bytes]) -> None:
