@@ -11,10 +11,10 @@ STACK := $(VENV)/.stack
 unexport PYTHONDONTWRITEBYTECODE
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: help setup train lint test-fast test test-all bench snapshot
+.PHONY: help setup train lint test-fast test test-all test-slurm bench snapshot test-faults
 
 help: ## list the targets
-	@grep -E '^[a-z-]+:.*##' Makefile | awk -F ':.*## ' '{printf "make %-10s %s\n", $$1, $$2}'
+	@grep -E '^[a-z-]+:.*##' Makefile | awk -F ':.*## ' '{printf "make %-11s %s\n", $$1, $$2}'
 
 setup: $(STACK) ## make .venv with the pinned stack; does nothing when nothing changed
 
@@ -46,12 +46,20 @@ test: lint test-fast ## what must pass before a change: lint, fast tests, every 
 	@$(BIN)/pytest --numprocesses 2 --dist worksteal -m "not slow" tests/e2e
 
 test-all: setup ## the slow suites that `make test` leaves out
-	@$(BIN)/pytest --numprocesses 2 --dist worksteal -m slow tests/e2e
+	@$(BIN)/pytest --numprocesses 2 --dist worksteal -m "slow and not faults" tests/e2e
+
+test-faults: setup ## a training killed at 32 random moments, and resumed until it ends as one left alone
+	@$(BIN)/pytest --numprocesses 2 -m faults tests/e2e
+
+test-slurm: setup ## install Slurm where it is missing (Debian, as root), and train in its jobs
+	@test -x /usr/sbin/slurmctld || { apt-get update && apt-get install --yes --no-install-recommends slurmctld slurmd slurm-client munge; }
+	@$(BIN)/pytest tests/e2e/test_slurm.py
 
 bench: setup ## the ratios that README quotes
 	@$(BIN)/python bench/startup.py
 	@$(BIN)/python bench/check.py
 	@$(BIN)/python bench/data_check.py
+	@$(BIN)/python bench/overhead.py
 
 snapshot: setup ## regenerate the schema snapshot from the installed LLaMA-Factory
 	@$(BIN)/python adapter/tools/schema_snapshot.py

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,7 +12,7 @@ from typing import Any
 import pytest
 from saved import save_checkpoint
 
-from qtune.runs.checkpoints import at_home, flaw, newest, set_aside
+from qtune.runs.checkpoints import at_home, flaw, in_order, newest, set_aside
 from qtune.values import Config, Origin, Value
 
 Damage = Callable[[Path], Any]
@@ -126,3 +128,12 @@ def test_a_moved_run_finds_its_best_checkpoint(tmp_path: Path) -> None:
     at_home(found, "runs/y")
     now = json.loads((path / "trainer_state.json").read_text())
     assert now == {**state, "best_model_checkpoint": "runs/y/checkpoint-5"}
+
+
+def test_after_a_clock_was_set_back_the_later_checkpoints_are_still_the_younger(tmp_path: Path) -> None:
+    now = time.time()
+    for step, age in ((9, -7200), (10, -3600), (11, -7000), (2, 500)):
+        os.utime(save_checkpoint(tmp_path, step), (now - age, now - age))
+    in_order(tmp_path)
+    times = [(tmp_path / f"checkpoint-{step}").stat().st_mtime for step in (2, 9, 10, 11)]
+    assert times == sorted(set(times)) and times[-1] < now and times[0] == now - 500

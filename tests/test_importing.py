@@ -319,8 +319,12 @@ def test_a_script_is_not_run(root: Path) -> None:
             "`X` is set only under a condition, on line 2",
         ),
         ("for r in 8 16; do\nlmf train --lora_rank $r\ndone", "run.sh:2 lora_rank: `r` is not set"),
-        ("NNODES=2 llamafactory-cli train --stage sft", "NNODES: is 2"),
-        ("torchrun --nnodes=2 src/train.py --stage sft", "nnodes: is 2"),
+        ("NNODES=two llamafactory-cli train --stage sft", "nnodes: `two` is no number"),
+        ("torchrun --nnodes=$N src/train.py --stage sft", "nnodes: `N` is not set"),
+        (
+            "accelerate launch --num_processes 3 --num_machines 2 src/train.py --stage sft",
+            "num_processes: 3 processes on 2 nodes",
+        ),
         (
             "deepspeed --hostfile hosts src/train.py --stage sft",
             "hostfile: qtune starts LLaMA-Factory itself",
@@ -356,6 +360,48 @@ def test_process_counts_become_the_launch_block(root: Path, script: str, process
     text = f"{script} --stage sft --model_name_or_path a/b --dataset identity > log 2>&1 &\n"
     result = preset(imported(root, text, "run.sh"))
     assert result.get("launch", {}).get("nproc_per_node") == processes
+
+
+NODES = {"nnodes": 2, "master_addr": "10.0.0.1", "master_port": 29500}
+
+
+@pytest.mark.parametrize(
+    ("script", "launch"),
+    [
+        (
+            "FORCE_TORCHRUN=1 NNODES=2 NODE_RANK=1 MASTER_ADDR=10.0.0.1 MASTER_PORT=29500 "
+            "llamafactory-cli train",
+            NODES,
+        ),
+        (
+            "torchrun --nproc_per_node 4 --nnodes 2 --node_rank $RANK --master_addr 10.0.0.1 "
+            "--master_port 29500 src/train.py",
+            {**NODES, "nproc_per_node": 4},
+        ),
+        (
+            "torchrun --nnodes 1:2 --rdzv-id job --rdzv-backend c10d --rdzv-endpoint 10.0.0.1:29500 "
+            "--max-restarts 3 src/train.py",
+            {**NODES, "min_nnodes": 1, "max_nnodes": 2, "rdzv_id": "job", "max_restarts": 3},
+        ),
+        (
+            "accelerate launch --num_processes 8 --num_machines 2 --machine_rank 0 "
+            "--main_process_ip 10.0.0.1 --main_process_port 29500 src/train.py",
+            {**NODES, "nproc_per_node": 4},
+        ),
+        ("torchrun --nnodes 2 --master_addr $HEAD --master_port 29500 src/train.py", None),
+        ("torchrun --nnodes 1 --node_rank 0 --master_addr 10.0.0.1 --master_port 1 src/train.py", {}),
+    ],
+)
+def test_several_nodes_become_the_launch_block(
+    root: Path, script: str, launch: dict[str, object] | None
+) -> None:
+    found = imported(root, f"{script} --stage sft --model_name_or_path a/b --dataset identity\n", "run.sh")
+    result = preset(found).get("launch", {})
+    if launch is None:  # what the script's own machine knows is asked for
+        assert result == {"nnodes": 2, "master_port": 29500}
+        assert "no launch.master_addr" in str(found.findings[0])
+    else:
+        assert result == launch
 
 
 @pytest.mark.parametrize(

@@ -27,7 +27,7 @@ FLOORS = [
     {"stepping"},
     {"training"},
     {"compare", "candidates"},
-    {"resuming", "joining"},
+    {"resuming", "joining", "submitting"},
     {"cli"},
     {"__main__"},
 ]

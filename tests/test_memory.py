@@ -87,6 +87,22 @@ def needs(
 # By hand.
 
 
+def test_machines_share_what_zero_keeps_in_their_memory() -> None:
+    """8 GPUs in one machine, and in two of 4: the same for each GPU, half for each machine."""
+
+    def parts(gpus: int, nnodes: int) -> dict[tuple[str, str], int]:
+        launch = {"nproc_per_node": gpus, "nnodes": nnodes}
+        found = needs({}, {"stage": 2, "offload_optimizer": OFFLOAD}, gpus, launch=launch)
+        return {(part.name, part.where): part.bytes for part in found.parts}
+
+    one, two = parts(8, 1), parts(4, 2)
+    assert [two[key] for key in two if key[1] == "gpu"] == [one[key] for key in one if key[1] == "gpu"]
+    host = {name for name, where in one if where == "host"}
+    assert {"master copies", "optimizer states", "gradients", "Python and its libraries"} <= host
+    for name in host:
+        assert two[name, "host"] == pytest.approx(one[name, "host"] / 2, rel=1e-3), name
+
+
 def test_four_bits_take_half_a_byte_and_their_scales() -> None:
     assert bytes_of_4_bit(64 * 256, double_quantization=False) == 64 * 256 / 2 + 256 * 4
     assert bytes_of_4_bit(64 * 256, double_quantization=True) == 64 * 256 / 2 + 256 + 4

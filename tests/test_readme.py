@@ -68,6 +68,20 @@ def test_the_preset_shown_is_good(qtune: Callable[..., Result], project: Callabl
     assert set(yaml.safe_load(block("yaml", "our house style"))) <= set(KEYS)
 
 
+def test_the_nodes_shown_are_good(qtune: Callable[..., Result], project: Callable[..., Path]) -> None:
+    root = project()
+    with (root / "qtune.yaml").open("a") as settings:
+        settings.write(f"\n{block('yaml', 'nnodes: 2')}")
+    (example,) = (
+        text for _, text in re.findall(r"```(\w*)\n(.*?)```", README, re.DOTALL) if "--node-rank" in text
+    )
+    for line in example.splitlines():
+        _, command, _, preset, *options = shlex.split(line)
+        assert command == "qtune" and set(options) & {"--name", "--node-rank"}
+        rank = options[options.index("--node-rank") + 1]
+        assert qtune("check", preset, "-s", f"launch.node_rank={rank}", directory=root).code == 0
+
+
 def test_the_line_to_change_is_the_checkouts_own() -> None:
     line = block("yaml", "Qwen/Qwen2.5-0.5B-Instruct").strip()
     assert (

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 from saved import save_checkpoint
-from trees import Result, files_below
+from trees import Result, files_below, write_tree
 
 from qtune.launch import process
 from qtune.runs import lock
@@ -25,6 +25,11 @@ out = pathlib.Path(dict(word.partition("=")[::2] for word in sys.argv)["output_d
 """
 FAIL = "raise SystemExit(1)"
 FINISH = "(out / 'trainer_state.json').write_text('{\"global_step\": 6}')"
+PAIRS = {
+    "data/datasets.yaml": "rows: {file_name: rows.jsonl}\n"
+    "pairs: {file_name: pairs.jsonl, ranking: true, columns: {chosen: chosen, rejected: rejected}}\n",
+    "data/pairs.jsonl": [{"instruction": "a", "input": "", "chosen": "b", "rejected": "c"}] * 4,
+}
 LOOSE = ("-s", "lora_rank=8")
 
 
@@ -158,6 +163,8 @@ def test_a_finished_run_is_refused_unless_it_gets_longer(root: Path, qtune: Qtun
         ("deepspeed", ["launch.nproc_per_node=2"], ["launch.nproc_per_node=1"], "resume with 2 processes"),
         ("deepspeed", [], ["zero.stage=1"], "of stage 2: they cannot be gone on with as 1"),
         ("lora", [], ["finetuning_type=full"], "finetuning_type lora"),
+        ("lora", ["launch.nproc_per_node=2"], [], "go on with one"),
+        ("reward", ["dataset=pairs"], [], "of stage rm"),
         ("lora", ["save_only_model=true", "load_best_model_at_end=false"], [], "save_only_model"),
     ],
 )
@@ -171,8 +178,12 @@ def test_what_the_library_cannot_go_on_with_is_refused_even_with_force(
     told: str,
 ) -> None:
     ends(FAIL)
+    write_tree(root, PAIRS)
     settings = [word for value in recorded for word in ("-s", value)]
     assert qtune("train", preset, "-n", "other", *settings, directory=root).code == 1
+    save_checkpoint(
+        root / "runs/other", 2, processes=2 if settings[-1:] == ["launch.nproc_per_node=2"] else 1
+    )
     options = [word for value in option for word in ("-s", value)]
     done = qtune("train", "--resume", "other", *options, "--force", directory=root)
     assert done.code == 2 and told in done.err

@@ -62,12 +62,15 @@ def join(
     plan = into(prepared.plan, project.from_root(directory))
     if checkpoint is not None:
         plan = continuing(plan, project.from_root(checkpoint.path))
+    start = part.log.stat().st_size if part.log.is_file() else 0
     outcome = process.run(plan, project.root, part.log, show)
+    code = outcome.exit_code
     if outcome.interrupted is not None:
-        reason = f"ended by {signal.Signals(outcome.interrupted).name}"
-        return part, Ended("stopped", outcome.exit_code, reason)
-    if outcome.exit_code != 0:
-        reason = outcome.reason or str(failures.reason_of(part.log, outcome.exit_code))
-        reason = why_not(config, reason) or reason
-        return part, Ended("failed", outcome.exit_code, reason)
-    return part, Ended("finished", outcome.exit_code, None)
+        return part, Ended("stopped", code, f"by {signal.Signals(outcome.interrupted).name}")
+    if code != 0 and outcome.reason:
+        return part, Ended("failed", code, outcome.reason)
+    if code != 0:
+        why = failures.reason_of(part.log, code, start=start)
+        apart = why_not(config, why.words)
+        return part, Ended("failed", code, apart) if apart else Ended.failed(code, why)
+    return part, Ended("finished", code, None)

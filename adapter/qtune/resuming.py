@@ -16,7 +16,16 @@ from qtune.errors import QtuneError
 from qtune.pipeline import Prepared
 from qtune.runs import facts, record
 from qtune.runs.checkpoints import Checkpoint, newest
-from qtune.runs.find import begun, directories, directory_of, plain_record, require_ended, shown, under_way
+from qtune.runs.find import (
+    SUBMITTED,
+    begun,
+    directories,
+    directory_of,
+    plain_record,
+    require_ended,
+    shown,
+    under_way,
+)
 from qtune.runs.record import Run
 from qtune.values import Config, Layer, Origin, Value
 
@@ -59,7 +68,7 @@ def find(project: Project, name: str | None) -> Run:
         unfinished = [
             (begun(found), directory)
             for directory in directories(project)
-            if (found := plain_record(directory)).get("status") not in (None, "finished")
+            if (found := plain_record(directory)).get("status") not in (None, "finished", SUBMITTED)
             and under_way(directory, found) is None
             and (name is None or found.get("preset") == name)
         ]
@@ -111,6 +120,8 @@ def look(run: Run, prepared: Prepared, options: Sequence[Layer]) -> Resumption:
         raise QtuneError("is finished", where=where, fix=f"{further}; `qtune train` makes a new run")
     _require_resumable(so_far.config, prepared.config, run)
     checkpoint, broken = newest(run.directory, so_far.config)
+    if checkpoint is not None:
+        _require_loadable(prepared, run)
     return Resumption(
         run,
         prepared,
@@ -165,10 +176,12 @@ def _require_resumable(so_far: Config, config: Config, run: Run) -> None:
     where = shown(run.directory)
     anew = "start anew: `--overwrite` with its name, or a new run"
     stage, finetuning = config.get("train", "stage", default="sft"), config.get("train", "finetuning_type")
-    if stage == "ppo" or (stage == "rm" and finetuning in ("full", "freeze")):
-        # llamafactory/hparams/parser.py, get_train_args; train/ppo/trainer.py, ppo_train
-        what = f"LLaMA-Factory cannot resume stage {stage} with {finetuning}"
-        raise QtuneError(what, where=where, fix=anew)
+    if stage in ("rm", "ppo"):
+        # llamafactory/hparams/parser.py, get_train_args, and train/ppo/trainer.py, ppo_train; transformers'
+        # _load_from_checkpoint finds no adapter in the model with a value head that rm trains
+        raise QtuneError(
+            f"LLaMA-Factory cannot go on with a training of stage {stage}", where=where, fix=anew
+        )
     if so_far.get("train", "save_only_model"):
         what = "its checkpoints hold the model alone (save_only_model), so nothing can go on from them"
         raise QtuneError(what, where=where, fix=anew)
@@ -186,6 +199,23 @@ def _require_resumable(so_far: Config, config: Config, run: Run) -> None:
             where=where,
             fix=f"resume with {so_far.processes} processes, or start a new run from its weights: "
             f"`-s {weights}={where}/checkpoint-…`",
+        )
+
+
+def _require_loadable(prepared: Prepared, run: Run) -> None:
+    """Raises QtuneError where the library cannot load a checkpoint of its own.
+
+    It puts the optimizer's tensors of several processes on the device `cpu:0`, which torch.load knows nothing
+    of (accelerate/state.py, set_device; torch/serialization.py, default_restore_location).
+    """
+    config = prepared.config
+    if prepared.hardware.is_cpu and config.processes > 1 and not config.uses_zero:
+        accumulation = config.get("train", "gradient_accumulation_steps", default=1) * config.processes
+        one = f"-s launch.nproc_per_node=1 -s gradient_accumulation_steps={accumulation} --force"
+        raise QtuneError(
+            f"on a CPU LLaMA-Factory cannot go on with {config.processes} processes, but under ZeRO",
+            where=shown(run.directory),
+            fix=f"go on with one, and as large steps: `qtune train --resume {run.name} {one}`",
         )
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from qtune import pipeline
 from qtune.errors import QtuneError
+from qtune.launch.failures import Phase
 from qtune.pipeline import Prepared
 from qtune.predict.advice.reasons import gigabytes
 from qtune.predict.advice.recommend import ACCUMULATION, BATCH, batches, with_batch
@@ -48,12 +49,16 @@ class Step:
     continues: bool
 
 
-def after(run: Run, prepared: Prepared, evaluating: bool) -> Step | None:
+def after(run: Run, prepared: Prepared, phase: Phase) -> Step | None:
     """What to try after memory ran out with `prepared`, None where nothing smaller is known.
 
-    evaluating: whether it did so in an evaluation, whose batch is then made smaller and no other.
+    Nor where each node was started by hand: the others would not follow.
+    phase: what the trainer was at: in an evaluation its batch is made smaller, before the first step no
+    batch matters.
     """
-    smaller = _evaluation_halved(prepared.config) if evaluating else _halved(prepared.config)
+    if prepared.config.nodes_by_hand:
+        return None
+    smaller = _smaller_batch(prepared.config, phase)
     if smaller is not None:
         config, text = smaller
         changes = {**run.changes, **_differences(prepared.config, config)}
@@ -89,6 +94,12 @@ def take(step: Step, run: Run) -> Checkpoint | None:
     for checkpoint in broken:
         set_aside(checkpoint)
     return found
+
+
+def _smaller_batch(config: Config, phase: Phase) -> tuple[Config, str] | None:
+    if phase == "before":
+        return None
+    return _evaluation_halved(config) if phase == "evaluating" else _halved(config)
 
 
 def _halved(config: Config) -> tuple[Config, str] | None:
@@ -129,7 +140,8 @@ def _chain(run: Run, prepared: Prepared) -> Iterator[tuple[str, Config]]:
             following = store.load(name).step_down
         except QtuneError:
             return
-        yield name, _with_product(config, max(1, effective // config.processes))
+        config = _with_product(config, max(1, effective // config.processes))
+        yield name, _with_evaluation(config, prepared.config)
         name = following
 
 
@@ -140,6 +152,13 @@ def _with_product(config: Config, product: int) -> Config:
     origin = Origin(_LAYER)
     changed = {BATCH: Value(batch, origin), ACCUMULATION: Value(product // batch, origin)}
     return replace(config, values={**config.values, **changed})
+
+
+def _with_evaluation(config: Config, before: Config) -> Config:
+    """With no larger batch in evaluations than before."""
+    own = config.get(*_EVALUATION, default=8)
+    smaller = Value(min(own, before.get(*_EVALUATION, default=8)), Origin(_LAYER))
+    return config if smaller.value == own else replace(config, values={**config.values, _EVALUATION: smaller})
 
 
 def _step(run: Run, prepared: Prepared, changes: Mapping[str, Any], text: str) -> Step | None:

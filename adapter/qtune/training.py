@@ -18,12 +18,11 @@ from qtune.launch import process, signals, slurm
 from qtune.launch.plan import CLI, continuing, from_the_beginning, into, with_tokens
 from qtune.pipeline import Prepared, within, write_files
 from qtune.runs import facts, lock, record
-from qtune.runs.checkpoints import Checkpoint, at_home
+from qtune.runs.checkpoints import Checkpoint, at_home, in_order
 from qtune.runs.ending import Ended, Watch, judged
 from qtune.runs.find import plain_record, require_ended, shown
 from qtune.runs.record import Run
 from qtune.stepping import Step
-from qtune.values import CLUSTERS
 
 
 @dataclass(frozen=True)
@@ -69,8 +68,7 @@ def claim(
         _require_replaceable(runs / name)
     _tokens(prepared)  # what it refuses is refused before anything is written
     steps, found = prepared.steps, facts.gather(project.root, prepared.sources, rows or {})
-    agreed = prepared.config.nnodes > 1 and prepared.config.launcher not in CLUSTERS
-    claim = record.claim_for_nodes if agreed else record.claim
+    claim = record.claim_for_nodes if prepared.config.nodes_by_hand else record.claim
     with _replaced(runs / name) if overwrite else nullcontext():
         directory = claim(runs, name)
         if prepared.directory is not None:  # made from another run's record
@@ -110,7 +108,7 @@ def carry_out(
             ended = attempt(run, prepared, observer, checkpoint=checkpoint, changes=changes)
             while ended.maybe_memory:
                 ended = _explained(ended, prepared)
-                step = stepping.after(run, prepared, ended.evaluating)
+                step = stepping.after(run, prepared, ended.phase)
                 if step is None or not observer.steps_down(ended, step):
                     break
                 run.end_attempt(ended.status, ended.exit_code, ended.reason, ended.failure)
@@ -141,11 +139,15 @@ def attempt(
     resumed = prepared.project.from_root(checkpoint.path) if checkpoint else None
     if checkpoint is not None and resumed is not None:
         at_home(checkpoint, output_dir)
+        in_order(run.directory)
         plan = continuing(plan, resumed)
     elif run.attempts:
         plan = from_the_beginning(plan)
     if prepared.config.launcher == "slurm":
         plan = slurm.on_nodes(plan, prepared.config.nnodes)
+        run.update(job_id=slurm.job_id())
+    elif "job_id" in run.record:
+        run.update(job_id=None)
     run.begin_attempt(
         plan,
         resume_from_checkpoint=resumed,

@@ -106,6 +106,11 @@ class Config:
         return self._count("nnodes")
 
     @property
+    def nodes_by_hand(self) -> bool:
+        """Whether somebody starts qtune on each of several nodes, rather than a cluster's scheduler."""
+        return self.nnodes > 1 and self.launcher not in CLUSTERS
+
+    @property
     def nproc_per_node(self) -> int:
         return self._count("nproc_per_node")
 

@@ -22,10 +22,12 @@ def test_two_processes_train_as_one_with_doubled_accumulation(project: Project, 
     two = ("-s", "launch.nproc_per_node=2", "-s", f"gradient_accumulation_steps={ACCUMULATION}")
     one = ("-s", "launch.nproc_per_node=1", "-s", f"gradient_accumulation_steps={2 * ACCUMULATION}")
     project.qtune("train", preset, *WHOLE_STEPS, *two, "--name", "two")
-    project.qtune("train", preset, *WHOLE_STEPS, *one, "--name", "one")
+    # torchrun with one process too, which `auto` takes for DeepSpeed alone
+    project.qtune("train", preset, *WHOLE_STEPS, *one, "--launcher", "torchrun", "--name", "one")
 
     assert "Initializing 2 distributed tasks" in project.run("two").log
     assert "world size: 2" in project.run("two").log
+    assert "Initializing 1 distributed tasks" in project.run("one").log
     assert project.run("two").record["predicted_steps"] == project.run("one").record["predicted_steps"]
     assert len(project.run("one").losses) == project.run("one").record["predicted_steps"]
     # not the evaluation losses: the library weights rows by tokens across processes there

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import time
 from contextlib import suppress
 from pathlib import Path
 
@@ -13,7 +16,6 @@ from test_stopping import marked, started, wait_until
 
 pytestmark = pytest.mark.slow
 
-MARK = "QTUNE_PROCESS"
 FIRST_SECONDS = 420  # DeepSpeed may have to compile before it
 # 40 steps, each of them logged and saved.
 STEPS = tuple(
@@ -64,29 +66,43 @@ def test_a_killed_lora_with_dropout_goes_on_from_its_newest_whole_checkpoint(pro
     assert_ended_alike(project.run("again"), whole)
 
 
-@pytest.mark.parametrize(
-    ("preset", "processes", "damaged"),
-    [
-        ("full", 1, "model.safetensors"),
-        ("deepspeed", 2, "global_step{step}/zero_pp_rank_1_mp_rank_00_optim_states.pt"),
-    ],
-)
-def test_other_kinds_go_on_alike(project: Project, preset: str, processes: int, damaged: str) -> None:
-    settings = (*STEPS, "-s", f"launch.nproc_per_node={processes}")
-    project.qtune("train", preset, *settings, "-n", "whole")
-    kill_at(project, 5, "train", preset, *settings, "-n", "killed")
+def test_full_goes_on_after_a_kill_and_after_a_stop(project: Project) -> None:
+    settings = (*STEPS, "-s", "num_train_epochs=15")  # time to stop in
+    project.qtune("train", "full", *settings, "-n", "whole")
+    kill_at(project, 5, "train", "full", *settings, "-n", "killed")
     killed = project.run("killed")
     *_, second, first = saved(killed)
-    (killed.path / f"checkpoint-{first}" / damaged.format(step=first)).unlink()
-    if preset == "deepspeed":
-        said = project.qtune(
-            "train", "--resume", "killed", "-s", "launch.nproc_per_node=1", "--force", exit_code=2
-        )
-        assert "resume with 2 processes" in said.stderr
+    (killed.path / f"checkpoint-{first}" / "model.safetensors").unlink()
 
-    said = project.qtune("train", "--resume", "killed")
-    assert f"checkpoint-{first} is not complete" in said.stderr
-    assert f"from checkpoint-{second}" in said.stderr
+    with started(project, "train", "--resume") as process:
+        wait_until(lambda: process.poll() is not None or max(saved(killed)) > first, FIRST_SECONDS)
+        process.send_signal(signal.SIGINT)
+        assert process.wait(FIRST_SECONDS) == 130
+    said = project.output.read_text(errors="replace")
+    assert f"checkpoint-{first} is not complete" in said and f"from checkpoint-{second}" in said
+    assert killed.record["status"] == "stopped"
+
+    for path in killed.path.glob("checkpoint-*"):  # as after a clock that was set back by a day
+        os.utime(path, (time.time() + 86400, time.time() + 86400))
+    project.qtune("train", "--resume")
+    assert_ended_alike(killed, project.run("whole"))
+    assert [attempt["status"] for attempt in killed.record["attempts"]] == ["killed", "stopped", "finished"]
+    assert max(saved(killed)) == killed.state["global_step"]  # the newest was not taken for the oldest
+
+
+def test_zero_2_goes_on_with_the_parts_of_every_process(project: Project) -> None:
+    settings = (*STEPS, "-s", "num_train_epochs=3", "-s", "launch.nproc_per_node=2")  # 12 steps
+    project.qtune("train", "deepspeed", *settings, "-n", "whole")
+    kill_at(project, 5, "train", "deepspeed", *settings, "-n", "killed")
+    killed = project.run("killed")
+    *_, second, first = saved(killed)
+    part = f"global_step{first}/zero_pp_rank_1_mp_rank_00_optim_states.pt"
+    (killed.path / f"checkpoint-{first}" / part).unlink()
+    one = ("-s", "launch.nproc_per_node=1", "--force")
+    assert "resume with 2 processes" in project.qtune("train", "--resume", *one, exit_code=2).stderr
+
+    said = project.qtune("train", "--resume").stderr
+    assert f"checkpoint-{first} is not complete" in said and f"from checkpoint-{second}" in said
     assert_ended_alike(killed, project.run("whole"))
 
 
@@ -123,24 +139,21 @@ def kill_at(project: Project, step: int, *arguments: str) -> None:
 
         wait_until(reached, FIRST_SECONDS)
         assert process.poll() is None, project.output.read_text(errors="replace")[-8000:]
-        kill_all(process.pid)
+        kill_all(project, process.pid)
         process.wait()
 
 
-def kill_all(pid: int) -> None:
+def kill_all(project: Project, qtune: int) -> None:
     """SIGKILL to a qtune and to everything that it started, all at once."""
-    qtune = psutil.Process(pid)
-    below = qtune.children(recursive=True)
-    marks = {mark for child in below if (mark := child.environ().get(MARK))}
-    assert marks
-    every = {pid, *(child.pid for child in below), *(each for mark in marks for each in marked(mark))}
-    for each in every:
+    every = [psutil.Process(qtune), *marked(project)]
+    assert len(every) > 2
+    for process in every:
         with suppress(psutil.NoSuchProcess):
-            psutil.Process(each).suspend()
-    for each in every:
+            process.suspend()
+    for process in every:
         with suppress(psutil.NoSuchProcess):
-            psutil.Process(each).kill()
-    wait_until(lambda: not any(marked(mark) for mark in marks), 30)
+            process.kill()
+    wait_until(lambda: not marked(project), 30)
 
 
 def cut_off(path: Path) -> None:

@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import typer
 
-from qtune.cli.output import complain, note
+from qtune import joining
+from qtune.cli.ended import reason
+from qtune.cli.output import complain, note, pass_on
 from qtune.joining import Part
+from qtune.launch import background
+from qtune.pipeline import Prepared
+from qtune.runs.checkpoints import Checkpoint
 from qtune.runs.ending import Ended
 from qtune.runs.record import Run
 from qtune.values import Config, Layer, Origin, Value
@@ -21,7 +26,7 @@ def node_layers(node_rank: int | None) -> list[Layer]:
 
 def tell_who_is_awaited(run: Run, config: Config) -> None:
     """On node 0, what to start on the others."""
-    if config.nnodes == 1:
+    if not config.nodes_by_hand:
         return
     place = f"{config.get('launch', 'master_addr')}:{config.get('launch', 'master_port')}"
     others = "1" if config.nnodes == 2 else f"1 to {config.nnodes - 1}"
@@ -31,17 +36,37 @@ def tell_who_is_awaited(run: Run, config: Config) -> None:
     )
 
 
-def announce_part(part: Part) -> None:
-    note(f"node {part.node_rank} of {part.nnodes}, joining {part.directory}; node 0 keeps the record")
+def join(
+    prepared: Prepared, *, name: str | None, again: bool, detach: bool, checkpoint: Checkpoint | None = None
+) -> None:
+    """Train this node's part to its end, and say how that was; with `detach` in the background.
+
+    Leaves with exit code 1 where it failed, 130 where it was stopped.
+    """
+
+    def begin(part: Part) -> None:
+        note(f"node {part.node_rank} of {part.nnodes}, joining {part.directory}; node 0 keeps the record")
+        if not detach:
+            return
+        well = background.fork(part.log)
+        if well is None:
+            note(f"training in the background; its log is {part.log}")
+            raise typer.Exit
+        well()
+
+    # in the background the log is the terminal
+    show = (lambda output: None) if detach else pass_on
+    _tell_part(*joining.join(prepared, name=name, again=again, checkpoint=checkpoint, begin=begin, show=show))
 
 
-def tell_part(part: Part, ended: Ended) -> None:
+def _tell_part(part: Part, ended: Ended) -> None:
     who = f"node {part.node_rank} of {part.nnodes}"
     if ended.status == "finished":
         note(f"{who}: finished; the model and the record are node 0's")
     elif ended.status == "stopped":
-        note(f"{who}: stopped, {ended.reason}")
+        note(f"{who}: stopped {ended.reason}")
         raise typer.Exit(130)
     else:
-        complain(f"{who} failed: {ended.reason}\n  log: {part.log}")
+        complain(f"{who} failed: {reason(ended.reason, ended.failure)}")
+        note(f"  log: {part.log}")
         raise typer.Exit(1)

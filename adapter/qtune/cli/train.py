@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import signal
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Annotated, Any
 
 import typer
 
-from qtune import joining, pipeline, resuming, training
-from qtune.cli import doctor
+from qtune import pipeline, resuming, submitting, training
+from qtune.cli import doctor, nodes
 from qtune.cli.app import (
     DatasetOption,
     HardwareOption,
@@ -26,20 +26,18 @@ from qtune.cli.app import (
 from qtune.cli.complete import preset_names
 from qtune.cli.data_check import reading, show_reports
 from qtune.cli.ended import tell
-from qtune.cli.nodes import announce_part, node_layers, tell_part, tell_who_is_awaited
 from qtune.cli.out_of_memory import OnOom, OnOomOption, steps_down
 from qtune.cli.output import note, pass_on, report
 from qtune.cli.presets import stop_on_errors
 from qtune.cli.resumption import announce_resumed, set_aside_broken, show_what_differs
+from qtune.cli.submission import as_options, submit
 from qtune.config.presets import DEFAULT
 from qtune.errors import QtuneError
-from qtune.joining import Part
 from qtune.launch import background
 from qtune.launch.compiled import missing_operations
 from qtune.machine.stack import Stack, installed_stack
 from qtune.pipeline import Prepared
-from qtune.runs.checkpoints import Checkpoint
-from qtune.runs.ending import Ended
+from qtune.runs.checkpoints import Checkpoint, bytes_of_complete
 from qtune.runs.record import Run
 from qtune.training import Observer
 from qtune.values import Layer
@@ -111,11 +109,11 @@ def train_command(
     training.require_launcher(name)
     project = here()
     layers = override_layers(model, dataset, assignments, launcher)
-    node = node_layers(node_rank)
+    node = nodes.node_layers(node_rank)
     if resume or replay:
         _require_fitting(resume=resume, replay=replay, name=name, overwrite=overwrite, hardware=hardware)
         if resume and node_rank:
-            tell_part(*_resumed_part(preset, layers, node, force))
+            _resumed_part(preset, layers, node, force, detach)
         elif resume:
             tell(_resumed(preset, layers, force, detach, on_oom))
         else:
@@ -146,22 +144,27 @@ def train_command(
         rows = _look(prepared, force=force)
         pipeline.write(prepared)
     if prepared.config.get("launch", "node_rank", default=0) > 0:
-        tell_part(*joining.join(prepared, name=name, again=overwrite, begin=announce_part, show=pass_on))
+        nodes.join(prepared, name=name, again=overwrite, detach=detach)
         return
     command = ("qtune", *sys.argv[1:])
+    if submitting.is_submission(prepared):
+        submitting.require_accepted(prepared)
     run, prepared = training.claim(prepared, name=name, overwrite=overwrite, command=command, rows=rows)
     announce = partial(_announce, run, prepared)
     tell(_carried_out(run, prepared, announce, detach=detach, on_oom=on_oom))
 
 
 @app.command("carry-out", hidden=True)
-def carry_out_command(name: Annotated[str, typer.Argument(metavar="RUN")]) -> None:
+def carry_out_command(
+    name: Annotated[str, typer.Argument(metavar="RUN")], on_oom: OnOomOption = None
+) -> None:
     """Train a run that was claimed before, from its record alone: what a scheduler's job calls."""
     project = here()
     run = resuming.recorded(project, name)
     prepared = pipeline.read_record(project, run.directory, resuming.layers(run), stack=installed_stack())
     stop_on_errors(prepared)
-    tell(_carried_out(run, prepared, lambda: _announce(run, prepared), detach=False))
+    announce = partial(_announce, run, prepared)
+    tell(_carried_out(run, prepared, announce, detach=False, on_oom=on_oom))
 
 
 def _require_fitting(
@@ -190,7 +193,7 @@ def _resumed(name: str | None, options: list[Layer], force: bool, detach: bool, 
     found = resuming.look(run, prepared, options)
     if show_what_differs(found):
         _stop("a new run takes any values: `qtune train PRESET`", force=force)
-    _look(prepared, force=force)
+    _look(prepared, force=force, held=bytes_of_complete(run.directory, prepared.config))
 
     def begin() -> None:
         set_aside_broken(found)
@@ -204,12 +207,13 @@ def _resumed(name: str | None, options: list[Layer], force: bool, detach: bool, 
         on_oom=on_oom,
         checkpoint=found.checkpoint,
         changes=found.changes,
+        in_job=("train", "--resume", run.name, *as_options(options), *(["--force"] if force else [])),
     )
 
 
 def _resumed_part(
-    name: str | None, options: list[Layer], node: list[Layer], force: bool
-) -> tuple[Part, Ended]:
+    name: str | None, options: list[Layer], node: list[Layer], force: bool, detach: bool
+) -> None:
     """Join a run that node 0 goes on with, or will: from the checkpoint that both find, on a shared disk."""
     project = here()
     if name is None:
@@ -222,14 +226,7 @@ def _resumed_part(
         lambda stack: pipeline.read_record(project, run.directory, layers, stack=stack), force=force
     )
     found = resuming.look(run, prepared, options)
-    return joining.join(
-        prepared,
-        name=run.name,
-        again=True,
-        checkpoint=found.checkpoint,
-        begin=announce_part,
-        show=pass_on,
-    )
+    nodes.join(prepared, name=run.name, again=True, detach=detach, checkpoint=found.checkpoint)
 
 
 def _replayed(
@@ -254,6 +251,8 @@ def _replayed(
     for line in differing:
         note(f"  {line}")
     command = ("qtune", *sys.argv[1:])
+    if submitting.is_submission(prepared):
+        submitting.require_accepted(prepared)
     run, prepared = training.claim(prepared, name=new_name or first.name, command=command, rows=rows)
     announce = partial(_announce, run, prepared)
     return _carried_out(run, prepared, announce, detach=detach, on_oom=on_oom)
@@ -268,8 +267,15 @@ def _carried_out(
     on_oom: OnOom | None = None,
     checkpoint: Checkpoint | None = None,
     changes: Mapping[str, Any] | None = None,
+    in_job: Sequence[str] = (),
 ) -> Run:
-    """Train it to its end, showing all of it; with `detach` in the background, leaving with exit code 0."""
+    """Train it to its end, showing all of it; with `detach` in the background, leaving with exit code 0.
+
+    in_job: what to call qtune with in a Slurm job, where that has to give it nodes; else to carry it out.
+    """
+    if submitting.is_submission(prepared):
+        memory = ("--on-oom", on_oom) if on_oom else ()
+        submit(run, prepared, (*(in_job or ("carry-out", run.name)), *memory))
     well = background.fork(run.log) if detach else None
     if detach and well is None:
         note("training in the background")
@@ -307,12 +313,13 @@ def _suited(prepare: Callable[[Stack | None], Prepared], *, force: bool) -> Prep
     return prepared
 
 
-def _look(prepared: Prepared, *, force: bool) -> dict[str, int]:
+def _look(prepared: Prepared, *, force: bool, held: int = 0) -> dict[str, int]:
     """At the machine, then at the data's rows; how many each dataset has.
 
-    Leaves with exit code 2 where the training can only fail.
+    held: bytes of its checkpoints that are there already. Leaves with exit code 2 where the training can only
+    fail.
     """
-    lines = pipeline.preflight(prepared)
+    lines = pipeline.preflight(prepared, held)
     doctor.show(lines, numbered=False, err=True)
     if any(line.level == "failure" for line in lines):
         _stop("`qtune doctor` looks closer", force=force)
@@ -337,7 +344,7 @@ def _announce(run: Run, prepared: Prepared) -> None:
     steps = prepared.steps
     if steps is not None:
         note(f"{steps.total} steps of {steps.effective_batch} rows (batch x processes x accumulation)")
-    tell_who_is_awaited(run, prepared.config)
+    nodes.tell_who_is_awaited(run, prepared.config)
     missing = missing_operations(prepared.config, prepared.hardware)
     if missing:
         note(f"DeepSpeed compiles {' and '.join(missing)} first: a few minutes without output, this once")

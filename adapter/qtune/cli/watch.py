@@ -11,15 +11,17 @@ from typing import Annotated
 
 import typer
 
+from qtune import submitting
 from qtune.cli.app import app, here
 from qtune.cli.complete import run_names
 from qtune.cli.ended import tell, tell_how_to_go_on
 from qtune.cli.output import note, pass_on
+from qtune.cli.submission import wait_for_job
 from qtune.config.project import Project
 from qtune.errors import QtuneError
-from qtune.launch import signals
+from qtune.launch import signals, slurm
 from qtune.runs import record
-from qtune.runs.find import begun, directories, directory_of, plain_record, shown, under_way
+from qtune.runs.find import SUBMITTED, begun, directories, directory_of, plain_record, shown, under_way
 from qtune.runs.record import Run
 
 _POLL_SECONDS = 0.3
@@ -45,6 +47,7 @@ def watch_command(name: RunArgument = None) -> None:
     """
     run = _found(here(), name)
     try:
+        wait_for_job(run)
         _follow(run, _reader(run.log))
     except KeyboardInterrupt:
         note(f"\n{run.name} goes on; `qtune stop {run.name}` stops it")
@@ -61,19 +64,25 @@ def stop_command(
 ) -> None:
     """Stop a training cleanly, at its next step and with a checkpoint, as Ctrl-C at its terminal does."""
     run = _found(here(), name)
+    if run.record["status"] == SUBMITTED and submitting.take_back(run):
+        note(f"{run.name}: {run.record['reason']}")
+        return
     holder = under_way(run.directory, run.record)
     if holder is None:
         what = run.record["status"] if run.record["status"] in _ENDED else "no longer running: it was killed"
         raise QtuneError(f"is {what}", where=shown(run.directory), fix="`qtune watch` tells how it ended")
-    if not holder.is_here:
+    number = signals.END if now else signal.SIGTERM
+    if holder.is_here:
+        try:
+            os.kill(holder.pid, number)
+        except PermissionError:
+            what = f"is another user's ({holder})"
+            raise QtuneError(what, where=shown(run.directory), fix="ask them") from None
+    elif (job := run.record.get("job_id")) is not None:
+        slurm.tell(job, number)
+    else:
         fix = f"stop it there: `qtune stop {run.name}`"
         raise QtuneError(f"trains on another computer ({holder})", where=shown(run.directory), fix=fix)
-    try:
-        os.kill(holder.pid, signals.END if now else signal.SIGTERM)
-    except PermissionError:
-        raise QtuneError(
-            f"is another user's ({holder})", where=shown(run.directory), fix="ask them"
-        ) from None
     note(f"{run.name}: " + ("ending it" if now else "stopping at the next step, with a checkpoint"))
     _follow(run, lambda: None)
     if run.record["status"] == "stopped":

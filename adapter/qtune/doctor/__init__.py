@@ -45,7 +45,7 @@ def examine(
         host.shared_memory_line(facts.host, needs),
         host.open_files_line(facts.host),
         host.disk_line(facts.volume, facts.demand, facts.runs),
-        *([nodes.meeting_line(facts.meeting)] if facts.meeting else []),
+        *_starting(facts),
         hub.hub_line(facts.hub, unreachable, needs, facts.cached),
         hub.model_line(facts.hub, needs, facts.cached),
         config_line(config, findings),
@@ -65,7 +65,7 @@ def preflight(facts: Facts, version: Callable[[str], str | None]) -> list[Line]:
         stack.builds_line(builds, imported=False),
         hub.model_line(facts.hub, needs, facts.cached),
         host.disk_line(facts.volume, facts.demand, facts.runs),
-        *([nodes.meeting_line(facts.meeting)] if facts.meeting else []),
+        *_starting(facts),
     ]
     if not needs.elsewhere:
         lines += _machine_lines(facts, torch)
@@ -91,6 +91,11 @@ def _machine_lines(facts: Facts, torch: Part) -> list[Line]:
             tools.cuda_home_line(facts.tools, needs, None, gpus=bool(facts.gpus.devices)),
         ]
     return lines
+
+
+def _starting(facts: Facts) -> list[Line]:
+    lines = [nodes.launcher_line(facts.library)] if facts.library and facts.needs.torchrun else []
+    return [*lines, nodes.meeting_line(facts.meeting)] if facts.meeting else lines
 
 
 def config_line(config: str, findings: Sequence[Finding]) -> Line:

@@ -15,7 +15,7 @@ from qtune.machine.gpus import Gpus, read_gpus
 from qtune.machine.host import Host, Volume, read_host, read_volume
 from qtune.machine.hub import Cached, Hub, look_up, read_hub
 from qtune.machine.network import Meeting, look_at
-from qtune.machine.stack import compiler, has_header
+from qtune.machine.stack import compiler, has_header, library
 from qtune.values import Finding
 
 
@@ -26,7 +26,7 @@ class Facts:
     rules: findings about the config, by the rule that has them; runs: where trainings write; cached: the
     model in the hub's cache, None where it is a directory; hidden: CUDA_VISIBLE_DEVICES, where it is set;
     gates_off: whether LLaMA-Factory's version checks are; meeting: where the nodes meet, None where they need
-    no such place.
+    no such place; library: LLaMA-Factory's package, None where it is not installed.
     """
 
     needs: Needs
@@ -42,6 +42,7 @@ class Facts:
     hidden: str | None = None
     gates_off: bool = False
     meeting: Meeting | None = None
+    library: Path | None = None
 
 
 def gather(
@@ -68,6 +69,7 @@ def gather(
         os.environ.get("CUDA_VISIBLE_DEVICES"),
         os.environ.get("DISABLE_VERSION_CHECK", "0").lower() in ("true", "y", "1"),
         look_at(*needs.meets_at, owner=needs.node_rank == 0) if needs.meets_at else None,
+        library(),
     )
 
 

@@ -21,9 +21,10 @@ class Needs:
     """config: its name; gpu: whether it trains on GPUs; operations: of DeepSpeed, to be compiled at their
     first use, and compiles: those that are not compiled yet, in words; cuda_home: whether they need CUDA's;
     quantizes: by bitsandbytes, or an optimizer of it; workers: loader processes, of all training processes;
-    meets_at: address and port of node 0 where the processes do not meet at a free port of their own, and
-    node_rank: which node this is; elsewhere: whether it trains on a cluster's nodes; model: a hub's, None
-    where it is a directory; hub_data: whether data is loaded from a hub.
+    torchrun: whether LLaMA-Factory's launcher starts it; meets_at: address and port of node 0 where the
+    processes do not meet at a free port of their own, and node_rank: which node this is; elsewhere: whether
+    it trains on a cluster's nodes; model: a hub's, None where it is a directory; hub_data: whether data is
+    loaded from a hub.
     """
 
     config: str
@@ -37,6 +38,7 @@ class Needs:
     flash_attention: bool = False
     workers: int = 0
     processes: int = 1
+    torchrun: bool = False
     meets_at: tuple[str, int] | None = None
     node_rank: int = 0
     elsewhere: bool = False
@@ -75,6 +77,8 @@ def needs_of(
         train.get("flash_attn") == "fa2",
         _count(train.get("dataloader_num_workers"), 0) * processes,
         processes,
+        config.launcher not in ("local", "accelerate")
+        and (config.launcher != "auto" or config.uses_zero or config.processes > 1 or hardware.gpus > 1),
         _meeting(config),
         _count(config.get("launch", "node_rank"), 0),
         config.launcher in CLUSTERS,

@@ -9,7 +9,7 @@ from pathlib import Path, PurePath
 
 from qtune.errors import QtuneError
 from qtune.importing.arguments import QTUNES_OWN
-from qtune.importing.launchers import CLI, STARTERS, environment, holes, is_flag, launcher, place
+from qtune.importing.launchers import CLI, STARTERS, holes, is_flag, place, processes
 from qtune.importing.parts import Part, noted, refused
 from qtune.importing.retype import of_words, plain
 from qtune.importing.shell import Command, Word, commands
@@ -51,7 +51,7 @@ def read_commands(source: Source, working_directory: Path) -> Started | None:
             fix="copy the one that you want to a file of its own, with the variables it needs",
         )
     command, start = found[0]
-    part = launcher(command, start, source) + environment(command, source) + _others(script, command, source)
+    part = processes(command, start, source) + _others(script, command, source)
     words = list(command.words[start:])
     source = _in_its_directories(source, script)
     keys: dict[str, Value] = {}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import PurePath
 
+from qtune.importing.nodes import NODE_OPTIONS, RANKS, node_option, rank, settled, unknown_option
 from qtune.importing.parts import Part, noted, refused
 from qtune.importing.shell import Command, Word
 from qtune.importing.source import LAYER, Source
@@ -14,15 +15,21 @@ CLI = ("llamafactory-cli", "lmf")
 STARTERS = ("python", "python3", "torchrun", "deepspeed", "accelerate")
 _FLAG = re.compile(r"--?[A-Za-z_][\w-]*(?:=.*)?", re.DOTALL)
 _PROCESSES = ("nproc_per_node", "nproc-per-node", "num_gpus", "num_processes")
-_NODES = ("nnodes", "num_nodes", "num_machines")
-# Where the processes of several nodes meet: of no consequence on one.
-_RENDEZVOUS = (
-    *("node_rank", "master_addr", "master_port", "standalone", "rdzv_id", "rdzv_backend", "rdzv_endpoint"),
-    *("max_restarts", "machine_rank", "main_process_ip", "main_process_port", "rdzv_conf", "tee", "log_dir"),
-)
+# What LLaMA-Factory's launcher decides itself, and where logs go.
+_DECIDED = ("rdzv_backend", "tee", "log_dir")
 _BARE = ("standalone", "m", "u", "multi_gpu", "module", "no_python", "no_local_rank")
-_LAUNCHER_VARIABLES = {"NPROC_PER_NODE": "nproc_per_node", "NNODES": "nnodes"}
-_RENDEZVOUS_VARIABLES = ("NODE_RANK", "RANK", "MASTER_ADDR", "MASTER_PORT", "MAX_RESTARTS", "RDZV_ID")
+_LAUNCHER_VARIABLES = ("NPROC_PER_NODE", "NNODES")
+_NODE_VARIABLES = (
+    *("NNODES", "MASTER_ADDR", "MASTER_PORT"),
+    *("MAX_RESTARTS", "RDZV_ID", "MIN_NNODES", "MAX_NNODES"),
+)
+
+
+def processes(command: Command, start: int, source: Source) -> Part:
+    """What the words before the script's name and the variables say of the processes, on all nodes."""
+    part = launcher(command, start, source) + environment(command, source)
+    names = [PurePath(word.text).name for word in command.words[:start]]
+    return settled(part, total="accelerate" in names)
 
 
 def launcher(command: Command, start: int, source: Source) -> Part:
@@ -50,7 +57,9 @@ def launcher(command: Command, start: int, source: Source) -> Part:
             text = words[index].text
             index += 1
         hole = word.hole or (words[index - 1].hole if not equals else None)
-        if hole and key not in _RENDEZVOUS:
+        if hole and key in NODE_OPTIONS and NODE_OPTIONS[key] != "nnodes":
+            part += unknown_option(key, place(source, word))
+        elif hole and key not in (*RANKS, *_DECIDED):
             part += holes([Word(text, word.line, hole)], source, key)
         else:
             part += _launcher_option(key, text, source, word, starter)
@@ -74,12 +83,13 @@ def environment(command: Command, source: Source) -> Part:
             continue
         if name == "NPROC_PER_NODE":
             part += _processes(word.text, source, word, name)
-        elif name == "NNODES":
-            part += _nodes(name, word.text, origin)
+        elif name in _NODE_VARIABLES:
+            key = name.lower()
+            part += unknown_option(key, origin) if word.hole else node_option(key, word.text, origin)
         elif name == "FORCE_TORCHRUN":
             part += noted(name, "left out: qtune sets it where it is needed", origin)
-        elif name in _RENDEZVOUS_VARIABLES:
-            part += noted(name, "left out: one node needs none", origin)
+        elif name.lower() in RANKS:
+            part += rank(name, origin)
         else:
             if counts and word.text:
                 devices = len([device for device in word.text.split(",") if device.strip()])
@@ -93,14 +103,16 @@ def _launcher_option(key: str, text: str, source: Source, word: Word, starter: s
     origin = place(source, word)
     if key in _PROCESSES:
         return _processes(text, source, word, f"{key} of {starter}")
-    if key in _NODES:
-        return _nodes(key, text, origin)
+    if key in NODE_OPTIONS:
+        return node_option(key, text, origin)
+    if key in RANKS:
+        return rank(key, origin)
     if key == "include" and starter == "deepspeed":
         hosts = [host.partition(":")[2] for host in text.split("@")]
         if len(hosts) == 1 and hosts[0]:
             return _processes(str(len(hosts[0].split(","))), source, word, "--include of deepspeed")
-    if key in _RENDEZVOUS:
-        return noted(key, f"left out: on one node {starter} needs none", origin)
+    if key in _DECIDED:
+        return noted(key, "left out: LLaMA-Factory's launcher has its own", origin)
     if key in _BARE:
         return Part()
     fix = "take it out of the script, if the training does without it"
@@ -117,12 +129,6 @@ def _processes(text: str, source: Source, word: Word, why: str) -> Part:
     return Part({("launch", "nproc_per_node"): Value(int(text), origin)}) + noted(
         "nproc_per_node", f"launch.nproc_per_node: {text} ({why})", origin
     )
-
-
-def _nodes(key: str, text: str, origin: Origin) -> Part:
-    if text == "1":
-        return noted(key, "left out: one node is what qtune starts", origin)
-    return refused(key, f"is {text}; qtune starts one node", "make it 1 in the original", origin)
 
 
 def holes(words: list[Word], source: Source, key: str = "") -> Part:

@@ -14,15 +14,12 @@ from qtune.values import LaunchPlan
 
 _SECONDS = 60.0
 _INSTALL = "run it where Slurm's commands are, or choose another launcher with --launcher"
-
-
-def in_job() -> bool:
-    """Whether this process runs inside a Slurm job."""
-    return "SLURM_JOB_ID" in os.environ
+_REFUSED = "correct launch.slurm, whose keys are sbatch's own options"
+_UNKNOWN = "Invalid job id"
 
 
 def job_id() -> str | None:
-    """Of the job that this process runs in."""
+    """Of the Slurm job that this process runs in, None outside of one."""
     return os.environ.get("SLURM_JOB_ID")
 
 
@@ -31,43 +28,40 @@ def on_nodes(plan: LaunchPlan, nnodes: int) -> LaunchPlan:
 
     The script of a job runs on its first node. Raises QtuneError outside a job.
     """
-    if not in_job():
+    if job_id() is None:
         fix = "`qtune train --launcher slurm` makes one"
         raise QtuneError("srun starts nodes inside a job only", fix=fix)
-    first = _ask("scontrol", "show", "hostnames").split()[0] if nnodes > 1 else "127.0.0.1"
+    first = _address(_ask("scontrol", "show", "hostnames").split()[0]) if nnodes > 1 else "127.0.0.1"
     with socket.socket() as taken:
         taken.bind(("", 0))
         port = str(taken.getsockname()[1])
     return replace(plan, environment={"MASTER_PORT": port, **plan.environment, "MASTER_ADDR": first})
 
 
-def require() -> None:
-    """Raises QtuneError where Slurm's commands are not installed."""
-    for program in ("sbatch", "srun", "scontrol"):
-        process.find_program(program, _INSTALL)
+def _address(name: str) -> str:
+    """Of a node, by which Slurm itself reaches it: its name need not be one that others can look up."""
+    told = _ask("scontrol", "--oneliner", "show", "node", name)
+    return next((word[9:] for word in told.split() if word.startswith("NodeAddr=")), name)
 
 
-def submit(script: Path, arguments: Sequence[str], *, output: Path | None, directory: Path) -> str:
+def test(script: str, directory: Path) -> None:
+    """Raises QtuneError where sbatch would refuse this script; nothing is submitted."""
+    _ask("sbatch", "--test-only", given=script.encode(), directory=directory, fix=_REFUSED)
+
+
+def submit(script: Path, arguments: Sequence[str], *, output: Path, directory: Path) -> str:
     """Submit `script` with `arguments`, to run in `directory`; the job's id.
 
-    The job is held until `release`, so that its id can be written down before it starts. output: the file
-    for what the script prints, None where its own options name one.
+    The job is held until `release`, so that its id can be written down before it starts.
+    output: the file for what the script prints, where sbatch's patterns hold in the last part.
     Raises QtuneError where sbatch refuses it.
     """
-    to = [f"--output={str(output).replace('%', '%%')}"] if output is not None else []
-    beside = Path(process.find_program("qtune").parent)
-    path = f"{beside}{os.pathsep}{os.environ.get('PATH', '')}"  # which the job inherits
-    told = _ask(
-        "sbatch",
-        "--parsable",
-        "--hold",
-        *to,
-        str(script),
-        *arguments,
-        directory=directory,
-        also={"PATH": path},
-    )
-    return told.strip().partition(";")[0]
+    options = ("--parsable", "--hold", f"--output={str(output.parent).replace('%', '%%')}/{output.name}")
+    # the job inherits it, and finds qtune there
+    path = f"{process.find_program('qtune').parent}{os.pathsep}{os.environ.get('PATH', '')}"
+    words = (*options, str(script), *arguments)
+    told = _ask("sbatch", *words, directory=directory, also={"PATH": path}, fix=_REFUSED)
+    return told.strip().partition(";")[0]  # a cluster's name may follow
 
 
 def release(job: str) -> None:
@@ -76,16 +70,15 @@ def release(job: str) -> None:
 
 
 def state(job: str) -> str | None:
-    """A job's state and why it is in it, as `PENDING (Resources)`; None where Slurm knows it no longer."""
-    answer = process.ask(
-        [process.find_program("squeue", _INSTALL), "--noheader", f"--job={job}", "--format=%T %r"],
-        os.environ,
-        seconds=_SECONDS,
-    )
-    word, _, reason = answer.out.decode(errors="replace").strip().partition(" ")
-    if answer.exit_code != 0 or not word:
-        return None
-    return word if reason in ("", "None") else f"{word} ({reason})"
+    """A job's state and why it is in it, as `PENDING (Resources)`; None where it has left the queue."""
+    try:
+        told = _ask("squeue", "--noheader", f"--job={job}", "--format=%T %r").strip()
+    except QtuneError as error:
+        if _UNKNOWN in error.what:
+            return None
+        raise
+    word, _, reason = told.partition(" ")
+    return word + (f" ({reason})" if reason not in ("", "None") else "") if word else None
 
 
 def cancel_waiting(job: str) -> None:
@@ -93,24 +86,26 @@ def cancel_waiting(job: str) -> None:
     _ask("scancel", "--state=PENDING", job)
 
 
-def warn(job: str) -> None:
-    """Send a running job's script the signal that comes before its time limit."""
-    _ask("scancel", "--batch", "--signal=TERM", job)
+def tell(job: str, number: int) -> None:
+    """Send a signal to a running job's script, which is qtune."""
+    _ask("scancel", "--batch", f"--signal={number}", job)
 
 
 def _ask(
-    name: str, *arguments: str, directory: Path | None = None, also: Mapping[str, str] | None = None
+    name: str,
+    *arguments: str,
+    given: bytes = b"",
+    directory: Path | None = None,
+    also: Mapping[str, str] | None = None,
+    fix: str = "see whether Slurm answers: `sinfo`",
 ) -> str:
     """What one of Slurm's programs answers. Raises QtuneError with its own words where it fails."""
     program = process.find_program(name, _INSTALL)
     environment = {**os.environ, **(also or {})}
-    answer = process.ask([program, *arguments], environment, directory=directory, seconds=_SECONDS)
+    answer = process.ask(
+        [program, *arguments], environment, given=given, directory=directory, seconds=_SECONDS
+    )
     if answer.exit_code != 0:
-        said = " ".join(answer.error.decode(errors="replace").split()) or "no answer"
-        raise QtuneError(
-            f"{name}: {said.removeprefix(f'{name}: error: ')}", fix=_FIXES.get(name, "ask Slurm again")
-        )
+        said = " ".join(answer.error.decode(errors="replace").split()) or f"no answer in {_SECONDS:g} s"
+        raise QtuneError(f"{name}: {said.removeprefix(f'{name}: error: ')}", fix=fix)
     return answer.out.decode(errors="replace")
-
-
-_FIXES = {"sbatch": "correct launch.slurm, whose keys are sbatch's own options"}

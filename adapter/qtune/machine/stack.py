@@ -36,6 +36,12 @@ def installed_stack() -> Stack | None:
     return Stack(_has_module, version, lambda: compiler() is not None, has_header)
 
 
+def library() -> Path | None:
+    """LLaMA-Factory's package, None where it is not installed."""
+    spec = find_spec("llamafactory")
+    return Path(spec.origin).parent if spec is not None and spec.origin is not None else None
+
+
 def _has_module(name: str) -> bool:
     return find_spec(name) is not None
 

@@ -6,7 +6,9 @@ Only names, sizes, JSON and the directories of zip and safetensors files are rea
 from __future__ import annotations
 
 import json
+import os
 import struct
+import time
 import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -57,6 +59,12 @@ def newest(directory: Path, config: Config) -> tuple[Checkpoint | None, list[Che
     return None, broken
 
 
+def bytes_of_complete(directory: Path, config: Config) -> int:
+    """What a run's complete checkpoints take on the disk."""
+    whole = [item.path for item in verified(directory, config) if item.flaw is None]
+    return sum(file.stat().st_size for path in whole for file in path.rglob("*") if file.is_file())
+
+
 def set_aside(checkpoint: Checkpoint) -> Path:
     """Move a broken checkpoint to where the library does not see it; where it is then."""
     aside = checkpoint.path.parent / ASIDE
@@ -65,6 +73,19 @@ def set_aside(checkpoint: Checkpoint) -> Path:
     while (target := aside / (checkpoint.path.name + (f"-{number}" if number > 1 else ""))).exists():
         number += 1
     return checkpoint.path.rename(target)
+
+
+def in_order(directory: Path) -> None:
+    """Let no checkpoint of a run be younger than the next one will be, nor than a later one.
+
+    The library deletes the oldest ones by their time (transformers/trainer_utils.py, rotate_checkpoints):
+    after a clock that was set back those would be the ones it has just written.
+    """
+    latest = time.time()
+    for _, path in reversed(_numbered(directory)):
+        latest = min(latest - 1, path.stat().st_mtime)
+        if path.stat().st_mtime > latest:
+            os.utime(path, (latest, latest))
 
 
 def at_home(checkpoint: Checkpoint, output_dir: str) -> None:

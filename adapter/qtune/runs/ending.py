@@ -8,19 +8,21 @@ from pathlib import Path
 from typing import NamedTuple
 
 from qtune.launch import failures
-from qtune.launch.failures import LossWatch, Reason
+from qtune.launch.failures import LossWatch, Phase, Reason
 from qtune.launch.meeting import why_not
 from qtune.launch.process import Outcome
-from qtune.machine.host import oom_kills
+from qtune.machine.host import oom_kills, read_volume
 from qtune.runs import progress
 from qtune.values import Config
+
+_LITTLE = 1 << 20  # bytes of a disk, the room that is kept for the record among them
 
 
 class Ended(NamedTuple):
     """How an attempt ended, in the record's words.
 
     failure: of a known one `id`, `cause` and `fix`; maybe_memory: whether memory may have run out;
-    evaluating: whether it failed while it evaluated.
+    phase: what the trainer was at when it failed.
     """
 
     status: str
@@ -28,14 +30,14 @@ class Ended(NamedTuple):
     reason: str | None
     failure: Mapping[str, str] | None = None
     maybe_memory: bool = False
-    evaluating: bool = False
+    phase: Phase = "training"
 
     @classmethod
-    def failed(cls, code: int, why: Reason, *, evaluating: bool = False) -> Ended:
+    def failed(cls, code: int, why: Reason, phase: Phase = "training") -> Ended:
         if why.failure is None or why.cause is None or why.fix is None:
             return cls("failed", code, why.words)
         failure = {"id": why.failure.id, "cause": why.cause, "fix": why.fix}
-        return cls("failed", code, why.words, failure, why.maybe_memory, evaluating)
+        return cls("failed", code, why.words, failure, why.maybe_memory, phase)
 
 
 class Watch:
@@ -79,7 +81,10 @@ def judged(directory: Path, log: Path, config: Config, outcome: Outcome, watch: 
         why = failures.reason_in(lines, code, killed_for_memory=watch.killed_for_memory)
         if (apart := why_not(config, why.words)) is not None:
             return Ended("failed", code, apart)
-        return Ended.failed(code, why, evaluating=failures.evaluates(lines))
+        free = read_volume(directory).free
+        if why.failure is None and free is not None and free < _LITTLE:
+            why = failures.known(failures.FULL)  # of which the log could not tell
+        return Ended.failed(code, why, failures.phase(lines))
     elif (logged := progress.losses(directory)) and not any(logged):
         return Ended.failed(code, failures.known(failures.ZERO))
     else:

@@ -54,6 +54,10 @@ def plain_record(directory: Path) -> Mapping[str, Any]:
     return record if isinstance(record, dict) else {}
 
 
+SUBMITTED = "submitted"
+"""The status of a run whose Slurm job has not begun."""
+
+
 def under_way(directory: Path, record: Mapping[str, Any]) -> Holder | None:
     """Who trains this run now; None where its record says `running` and its qtune was killed, too."""
     pid, host = record.get("pid"), record.get("host")
@@ -71,10 +75,14 @@ def begun(record: Mapping[str, Any]) -> str:
 
 
 def require_ended(directory: Path, record: Mapping[str, Any]) -> None:
-    """Raises QtuneError while a run's training is under way."""
+    """Raises QtuneError while a run's training is under way, or waits for its job."""
     if (found := under_way(directory, record)) is not None:
         fix = f"wait for its end, or stop it: `qtune stop {directory.name}`"
         raise QtuneError(f"is still training ({found})", where=shown(directory), fix=fix)
+    if record.get("status") == SUBMITTED and record.get("job_id") != os.environ.get("SLURM_JOB_ID"):
+        what = f"waits to begin, as Slurm job {record.get('job_id')}"
+        fix = f"`qtune watch {directory.name}` follows it, `qtune stop {directory.name}` takes it back"
+        raise QtuneError(what, where=shown(directory), fix=fix)
 
 
 def is_alive(pid: Any) -> bool:

@@ -157,7 +157,7 @@ def _require_finished(directory: Path, record: Mapping[str, Any]) -> None:
     else:
         reason = record.get("reason")
         what = f"is {status}" + (f": {reason}" if reason else "")
-        fix = _TRAIN_AGAIN
+        fix = f"go on with it: `qtune train --resume {directory.name}`"
     raise QtuneError(what, where=shown(directory), fix=f"{fix}; {newest}" if newest else fix)
 
 

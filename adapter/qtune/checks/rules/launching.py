@@ -6,7 +6,7 @@ import re
 from typing import Any
 
 from qtune.checks.rules.view import Rule, View
-from qtune.values import ACCELERATE, CLUSTERS
+from qtune.values import ACCELERATE
 
 _LAUNCHER = "llamafactory/launcher.py, launch"
 _ELASTIC = ("max_restarts", "min_nnodes", "max_nnodes")
@@ -19,8 +19,7 @@ def _get(view: View, key: str) -> Any:
 
 def _without_address(view: View) -> str:
     missing = [key for key in ("master_addr", "master_port") if _get(view, key) is None]
-    several = view.config.nnodes > 1 and view.config.launcher not in CLUSTERS
-    return f"no {' and no '.join(missing)}" if several and missing else ""
+    return f"no {' and no '.join(missing)}" if view.config.nodes_by_hand and missing else ""
 
 
 def _rank_outside(view: View) -> bool:

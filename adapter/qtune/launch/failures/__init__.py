@@ -13,19 +13,31 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from qtune.launch.failures import data, disk, distributed, losses, memory, model, stack
+from qtune.launch.failures.disk import FULL
 from qtune.launch.failures.losses import ZERO, LossWatch
 from qtune.launch.failures.row import Failure
-from qtune.launch.failures.words import error_line, evaluates, lines_of, own_words, shortened, tail, whose
+from qtune.launch.failures.words import (
+    Phase,
+    error_line,
+    lines_of,
+    own_words,
+    phase,
+    shortened,
+    tail,
+    whose,
+)
 
 __all__ = [
     "FAILURES",
+    "FULL",
     "ZERO",
     "Failure",
     "LossWatch",
+    "Phase",
     "Reason",
-    "evaluates",
     "known",
     "lines_of",
+    "phase",
     "reason_in",
     "reason_of",
     "tail",

@@ -78,7 +78,7 @@ FAILURES = (
     Failure(
         "worker-of-data-died",
         (
-            r"^RuntimeError: One of the subprocesses has abruptly died during map operation",
+            r"^RuntimeError: One of the .* has abruptly died during map operation",
             r"^RuntimeError: DataLoader worker \(pid\S* [\d, ]+\) (?:is killed by signal: Killed|exited)",
         ),
         "a process that prepares the rows was ended, mostly because the machine has no memory left",

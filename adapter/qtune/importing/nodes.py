@@ -1,0 +1,93 @@
+"""What a command says of several nodes: how many, and where they meet. On one it is of no consequence."""
+
+from __future__ import annotations
+
+import re
+
+from qtune.importing.parts import Part, noted, refused, warned
+from qtune.values import KeyPath, Origin, Value
+
+# Other launchers' options and the variables of LLaMA-Factory's own, by torchrun's name.
+NODE_OPTIONS = {
+    "nnodes": "nnodes",
+    "num_nodes": "nnodes",
+    "num_machines": "nnodes",
+    "master_addr": "master_addr",
+    "main_process_ip": "master_addr",
+    "master_port": "master_port",
+    "main_process_port": "master_port",
+    "rdzv_id": "rdzv_id",
+    "rdzv_conf": "rdzv_conf",
+    "max_restarts": "max_restarts",
+    "min_nnodes": "min_nnodes",
+    "max_nnodes": "max_nnodes",
+    "rdzv_endpoint": "rdzv_endpoint",
+}
+RANKS = ("node_rank", "machine_rank", "rank")
+_NUMBERS = ("nnodes", "master_port", "max_restarts", "min_nnodes", "max_nnodes")
+_ENDPOINT = re.compile(r"(?P<address>.+):(?P<port>\d+)")
+_RANGE = re.compile(r"(?P<least>\d+):(?P<most>\d+)")
+
+
+def node_option(key: str, text: str, origin: Origin) -> Part:
+    """One of NODE_OPTIONS, as a preset has it."""
+    name = NODE_OPTIONS[key]
+    if name == "rdzv_endpoint":
+        match = _ENDPOINT.fullmatch(text)
+        if match is None:
+            return _launch("master_addr", text, origin)
+        return _launch("master_addr", match["address"], origin) + _launch(
+            "master_port", int(match["port"]), origin
+        )
+    if name == "nnodes" and (match := _RANGE.fullmatch(text)) is not None and match["least"] != match["most"]:
+        bounds = _launch("min_nnodes", int(match["least"]), origin)
+        bounds += _launch("max_nnodes", int(match["most"]), origin)
+        return bounds + _launch("nnodes", int(match["most"]), origin)
+    if name in _NUMBERS:
+        number = text.rpartition(":")[2]
+        if not number.isdigit():
+            return refused(key, f"`{text}` is no number", "write a number there", origin)
+        return _launch(name, int(number), origin)
+    return _launch(name, text, origin)
+
+
+def unknown_option(key: str, origin: Origin) -> Part:
+    """One of them whose value the script's environment gives."""
+    name = NODE_OPTIONS.get(key, key)
+    return noted(key, f"left out: where several nodes train, set launch.{name} at the start", origin)
+
+
+def rank(key: str, origin: Origin) -> Part:
+    return noted(key, "left out: each node says its own, `qtune train --node-rank`", origin)
+
+
+def settled(part: Part, *, total: bool) -> Part:
+    """The part with what it says of nodes kept where there are several, and left out where there is one.
+
+    total: whether its processes are those of all nodes, as accelerate counts them.
+    """
+    said = {path: value for path, value in part.values.items() if path[1] in NODE_OPTIONS}
+    nnodes = said.get(("launch", "nnodes"))
+    if nnodes is None or nnodes.value == 1:
+        values = {path: value for path, value in part.values.items() if path not in said}
+        left = Part()
+        for path, value in said.items():
+            left += noted(path[1], "left out: one node needs none", value.origin)
+        return Part(values, part.datasets, part.notes, part.findings) + left
+    processes: KeyPath = ("launch", "nproc_per_node")
+    found = part.values.get(processes)
+    if total and found is not None:
+        each, over = divmod(found.value, nnodes.value)
+        if over:
+            message = f"{found.value} processes on {nnodes.value} nodes: not as many on each"
+            part += refused("num_processes", message, "make it a multiple of the nodes", found.origin)
+        part += Part({processes: Value(each, found.origin)})
+    missing = [key for key in ("master_addr", "master_port") if ("launch", key) not in said]
+    if missing:
+        keys = " and ".join(f"launch.{key}" for key in missing)
+        part += warned("nnodes", f"several nodes, and no {keys}", "set it before you train", nnodes.origin)
+    return part
+
+
+def _launch(name: str, value: str | int, origin: Origin) -> Part:
+    return Part({("launch", name): Value(value, origin)})

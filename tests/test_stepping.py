@@ -1,0 +1,138 @@
+"""Out of memory: what is tried next keeps the effective batch and ends."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from qtune import pipeline, stepping, training
+from qtune.config.project import find_project
+from qtune.launch import process
+from qtune.launch.failures import Phase, phase
+from qtune.machine.hardware import parse_hardware
+from qtune.pipeline import Prepared
+from qtune.runs.record import Run
+from qtune.stepping import Step
+from qtune.values import Config, Layer, Origin, Value
+
+Make = Callable[..., Path]
+
+
+@pytest.fixture
+def claimed(project: Make, monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[Run, Prepared]]:
+    """A run of a preset, recorded and not started."""
+    monkeypatch.setattr(process, "find_program", lambda name, fix="": Path("/bin/true"))
+    root = project()
+
+    def claim(preset: str, hardware: str, **settings: Any) -> tuple[Run, Prepared]:
+        values = {("train", key): Value(value, Origin("--set")) for key, value in settings.items()}
+        found = find_project(root)
+        prepared = pipeline.prepare(preset, found, parse_hardware(hardware), [Layer("--set", values)])
+        assert not prepared.errors, prepared.errors
+        pipeline.write(prepared)
+        return training.claim(prepared, name="x")
+
+    return claim
+
+
+def ladder(run: Run, prepared: Prepared, at: Phase = "training") -> list[Step]:
+    """Every step there is, each attempted and failed."""
+    steps: list[Step] = []
+    run.begin_attempt(prepared.plan)
+    while (step := stepping.after(run, prepared, at)) is not None:
+        run.end_attempt("failed", -9, "ended by SIGKILL")
+        run.begin_attempt(step.prepared.plan, changes=step.changes)
+        prepared = step.prepared
+        steps.append(step)
+        assert len(steps) < 30, "it does not end"
+    return steps
+
+
+def effective(config: Config) -> int:
+    batch = config.get("train", "per_device_train_batch_size")
+    return int(batch * config.get("train", "gradient_accumulation_steps") * config.processes)
+
+
+@pytest.mark.parametrize(
+    ("preset", "hardware", "settings", "texts"),
+    [
+        (
+            "lora",
+            "1x24GB",
+            {"per_device_train_batch_size": 8, "gradient_accumulation_steps": 3},
+            [
+                "batch 4 x accumulation 6, for batch 8 x accumulation 3",
+                "batch 2 x accumulation 12, for batch 4 x accumulation 6",
+                "batch 1 x accumulation 24, for batch 2 x accumulation 12",
+                "preset qlora, batch 2 x accumulation 12",
+            ],
+        ),
+        (
+            "stage2_offload",
+            "2x8GB",
+            {},
+            ["preset stage3, batch 2 x", "preset minimal, batch 1 x"],
+        ),
+        ("lora", "1x24GB", {"per_device_train_batch_size": 3}, ["batch 1 x accumulation 12, for batch 3 x"]),
+    ],
+)
+def test_the_effective_batch_stays_down_the_whole_ladder(
+    claimed: Callable[..., tuple[Run, Prepared]],
+    preset: str,
+    hardware: str,
+    settings: dict[str, int],
+    texts: list[str],
+) -> None:
+    run, prepared = claimed(preset, hardware, **settings)
+    steps = ladder(run, prepared)
+    told = iter(step.text for step in steps)
+    assert all(any(step.startswith(text) for step in told) for text in texts), [step.text for step in steps]
+    assert {effective(step.prepared.config) for step in steps} == {effective(prepared.config)}
+    assert len({str(step.changes) for step in steps}) == len(steps)
+    assert all(not step.prepared.errors for step in steps)
+    store = prepared.project.store
+    assert store.load(steps[-1].text.split()[1].rstrip(",")).step_down is None or "batch 1" in steps[-1].text
+
+
+def test_before_the_first_step_no_batch_is_tried(claimed: Callable[..., tuple[Run, Prepared]]) -> None:
+    run, prepared = claimed("lora", "1x24GB")
+    assert all(step.text.startswith("preset ") for step in ladder(run, prepared, "before"))
+
+
+def test_an_evaluation_shrinks_its_own_batch_first(claimed: Callable[..., tuple[Run, Prepared]]) -> None:
+    run, prepared = claimed("lora", "1x24GB", per_device_eval_batch_size=5)
+    steps = ladder(run, prepared, "evaluating")
+    assert [step.text for step in steps[:2]] == [
+        "per_device_eval_batch_size 2, for 5",
+        "per_device_eval_batch_size 1, for 2",
+    ]
+    assert steps[0].changes == {"train.per_device_eval_batch_size": 2}
+    assert all(step.text.startswith("preset ") for step in steps[2:])
+
+
+def test_checkpoints_are_gone_on_with_where_the_same_is_trained(
+    claimed: Callable[..., tuple[Run, Prepared]],
+) -> None:
+    run, prepared = claimed("stage2_offload", "1x24GB")
+    continues = {step.text.split(",")[0]: step.continues for step in ladder(run, prepared)}
+    assert continues["preset stage3"] is False
+    assert all(same for text, same in continues.items() if not text.startswith("preset"))
+
+
+@pytest.mark.parametrize(
+    ("lines", "at"),
+    [
+        ([], "before"),
+        (["[INFO|trainer.py:1467] >> ***** Running training *****"], "training"),
+        (["***** Running training *****", "***** Running Evaluation *****", " 50%|#"], "evaluating"),
+        (
+            ["***** Running Evaluation *****", "{'eval_loss': '7.567', 'eval_runtime': '0.033'}"],
+            "training",
+        ),
+    ],
+)
+def test_the_log_tells_what_the_trainer_was_at(lines: list[str], at: Phase) -> None:
+    assert phase(lines) == at
