@@ -17,7 +17,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from qtune.launch import node, signals
+from qtune.launch import signals
+from qtune.launch.marks import MARK
 
 QTUNE = """
 import sys
@@ -65,7 +66,7 @@ def left(directory: Path) -> list[psutil.Process]:
     found = []
     for process in psutil.process_iter():
         try:
-            if node.MARK in process.environ() and process.cwd() == str(directory):
+            if MARK in process.environ() and process.cwd() == str(directory):
                 found.append(process)
         except psutil.Error:
             continue
