@@ -163,6 +163,7 @@ def test_a_finished_run_is_refused_unless_it_gets_longer(root: Path, qtune: Qtun
         ("deepspeed", ["launch.nproc_per_node=2"], ["launch.nproc_per_node=1"], "resume with 2 processes"),
         ("deepspeed", [], ["zero.stage=1"], "of stage 2: they cannot be gone on with as 1"),
         ("lora", [], ["finetuning_type=full"], "finetuning_type lora"),
+        ("lora", ["launch.nproc_per_node=2"], [], "go on with one"),
         ("reward", ["dataset=pairs"], [], "of stage rm"),
         ("lora", ["save_only_model=true", "load_best_model_at_end=false"], [], "save_only_model"),
     ],
@@ -180,6 +181,9 @@ def test_what_the_library_cannot_go_on_with_is_refused_even_with_force(
     write_tree(root, PAIRS)
     settings = [word for value in recorded for word in ("-s", value)]
     assert qtune("train", preset, "-n", "other", *settings, directory=root).code == 1
+    save_checkpoint(
+        root / "runs/other", 2, processes=2 if settings[-1:] == ["launch.nproc_per_node=2"] else 1
+    )
     options = [word for value in option for word in ("-s", value)]
     done = qtune("train", "--resume", "other", *options, "--force", directory=root)
     assert done.code == 2 and told in done.err

@@ -120,6 +120,8 @@ def look(run: Run, prepared: Prepared, options: Sequence[Layer]) -> Resumption:
         raise QtuneError("is finished", where=where, fix=f"{further}; `qtune train` makes a new run")
     _require_resumable(so_far.config, prepared.config, run)
     checkpoint, broken = newest(run.directory, so_far.config)
+    if checkpoint is not None:
+        _require_loadable(prepared, run)
     return Resumption(
         run,
         prepared,
@@ -197,6 +199,23 @@ def _require_resumable(so_far: Config, config: Config, run: Run) -> None:
             where=where,
             fix=f"resume with {so_far.processes} processes, or start a new run from its weights: "
             f"`-s {weights}={where}/checkpoint-…`",
+        )
+
+
+def _require_loadable(prepared: Prepared, run: Run) -> None:
+    """Raises QtuneError where the library cannot load a checkpoint of its own.
+
+    It puts the optimizer's tensors of several processes on the device `cpu:0`, which torch.load knows nothing
+    of (accelerate/state.py, set_device; torch/serialization.py, default_restore_location).
+    """
+    config = prepared.config
+    if prepared.hardware.is_cpu and config.processes > 1 and not config.uses_zero:
+        accumulation = config.get("train", "gradient_accumulation_steps", default=1) * config.processes
+        one = f"-s launch.nproc_per_node=1 -s gradient_accumulation_steps={accumulation} --force"
+        raise QtuneError(
+            f"on a CPU LLaMA-Factory cannot go on with {config.processes} processes, but under ZeRO",
+            where=shown(run.directory),
+            fix=f"go on with one, and as large steps: `qtune train --resume {run.name} {one}`",
         )
 
 

@@ -84,13 +84,12 @@ def kill_once(
         if process.poll() is not None:
             return None
         processes = below(process.pid)
-        marks = {mark for each in processes if (mark := carried(each))}
         chosen = pick(process.pid, processes, victim)
         at = len(run.progress) - before
         with suppress(psutil.NoSuchProcess):
             chosen.send_signal(signal.SIGKILL)
         process.wait(SECONDS)
-        wait_until(lambda: not any(marked(mark) for mark in marks), 60)
+        wait_until(lambda: not marked(project), 60)
     finally:
         if process.poll() is None:
             for left in (*below(process.pid), psutil.Process(process.pid)):
@@ -101,16 +100,13 @@ def kill_once(
 
 
 def below(pid: int) -> list[psutil.Process]:
-    """Its descendants, from the supervisor down to the workers."""
-    with suppress(psutil.NoSuchProcess):
-        return [child for child in psutil.Process(pid).children(recursive=True) if carried(child)]
-    return []
-
-
-def carried(process: psutil.Process) -> str | None:
+    """Its descendants of a training, from the supervisor down to the workers."""
+    found = []
     with suppress(psutil.Error):
-        return process.environ().get(MARK)
-    return None
+        for child in psutil.Process(pid).children(recursive=True):
+            if MARK in child.environ():  # not `git`, which it asks about the project
+                found.append(child)
+    return found
 
 
 def pick(qtune: int, processes: list[psutil.Process], victim: str) -> psutil.Process:

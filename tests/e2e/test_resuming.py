@@ -16,7 +16,6 @@ from test_stopping import marked, started, wait_until
 
 pytestmark = pytest.mark.slow
 
-MARK = "QTUNE_PROCESS"
 FIRST_SECONDS = 420  # DeepSpeed may have to compile before it
 # 40 steps, each of them logged and saved.
 STEPS = tuple(
@@ -140,24 +139,21 @@ def kill_at(project: Project, step: int, *arguments: str) -> None:
 
         wait_until(reached, FIRST_SECONDS)
         assert process.poll() is None, project.output.read_text(errors="replace")[-8000:]
-        kill_all(process.pid)
+        kill_all(project, process.pid)
         process.wait()
 
 
-def kill_all(pid: int) -> None:
+def kill_all(project: Project, qtune: int) -> None:
     """SIGKILL to a qtune and to everything that it started, all at once."""
-    qtune = psutil.Process(pid)
-    below = qtune.children(recursive=True)
-    marks = {mark for child in below if (mark := child.environ().get(MARK))}
-    assert marks
-    every = {pid, *(child.pid for child in below), *(each for mark in marks for each in marked(mark))}
-    for each in every:
+    every = [psutil.Process(qtune), *marked(project)]
+    assert len(every) > 2
+    for process in every:
         with suppress(psutil.NoSuchProcess):
-            psutil.Process(each).suspend()
-    for each in every:
+            process.suspend()
+    for process in every:
         with suppress(psutil.NoSuchProcess):
-            psutil.Process(each).kill()
-    wait_until(lambda: not any(marked(mark) for mark in marks), 30)
+            process.kill()
+    wait_until(lambda: not marked(project), 30)
 
 
 def cut_off(path: Path) -> None:

@@ -9,6 +9,7 @@ import typer
 from qtune import resuming
 from qtune.cli.output import complain, note
 from qtune.errors import QtuneError
+from qtune.runs.checkpoints import checkpoints
 from qtune.runs.find import shown
 from qtune.runs.record import Run
 
@@ -33,6 +34,8 @@ def tell(run: Run) -> None:
     else:
         complain(f"the training failed: {reason(run.record.get('reason'), run.record.get('failure'))}")
         note(f"  log: {run.log}")
+        if checkpoints(run.directory):
+            tell_how_to_go_on(run)
         raise typer.Exit(1)
 
 

@@ -253,7 +253,7 @@ def _run(nodes: list[Node], command: list[str], said: queue.SimpleQueue[str]) ->
 def _follow(nodes: list[Node], said: queue.SimpleQueue[str]) -> int:
     """Print what the nodes print until all have ended; when one fails, end the others."""
     reading = {node.actor.read.remote(): node for node in nodes}
-    failed = 0
+    failed, lost = 0, ""
     while reading:
         if (line := _said(said)) is not None:
             _tell(reading.values(), line)
@@ -269,11 +269,14 @@ def _follow(nodes: list[Node], said: queue.SimpleQueue[str]) -> int:
                 code = ray.get(node.actor.exit_code.remote())
                 why = f"{node} ended with exit code {code}"
             except RayError as error:
-                code, why = 1, f"NodeDiedError: {node} is gone: {_reason(error)}"
-            if code and not failed:
-                failed = code
-                print(why + ("; ending the others" if reading else ""), flush=True)
+                code, why = 1, f"{node} is gone: {_reason(error)}"
+                lost = lost or why  # which Ray may notice after the others lost their connection to it
+            if code:
+                print(why + ("; ending the others" if reading and not failed else ""), flush=True)
                 _tell(reading.values(), "end")
+                failed = failed or code
+    if lost:
+        _failed(f"NodeDiedError: {lost}")
     return failed
 
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from qtune.launch.failures import data, disk, distributed, losses, memory, model, stack
+from qtune.launch.failures.disk import FULL
 from qtune.launch.failures.losses import ZERO, LossWatch
 from qtune.launch.failures.row import Failure
 from qtune.launch.failures.words import (
@@ -28,6 +29,7 @@ from qtune.launch.failures.words import (
 
 __all__ = [
     "FAILURES",
+    "FULL",
     "ZERO",
     "Failure",
     "LossWatch",
