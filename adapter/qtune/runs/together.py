@@ -1,4 +1,4 @@
-"""Stopping the nodes of a run together: one that leaves alone leaves the others waiting, and half a checkpoint."""
+"""Stopping the nodes of a run together: one that left alone would leave the others waiting."""
 
 from __future__ import annotations
 
