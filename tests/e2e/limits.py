@@ -14,6 +14,7 @@ import pytest
 
 _V1 = Path("/sys/fs/cgroup/memory")
 _V2 = Path("/sys/fs/cgroup")
+_SECOND = ("memory.max", "memory.swap.max")
 _SECONDS = 0.02
 
 
@@ -31,10 +32,15 @@ class Group:
 
     def limit(self, size: int) -> None:
         """In bytes, swap included."""
-        (self.path / ("memory.limit_in_bytes" if self.first else "memory.max")).write_text(str(size))
-        for swap, value in (("memory.memsw.limit_in_bytes", size), ("memory.swap.max", 0)):
-            with suppress(OSError):
-                (self.path / swap).write_text(str(value))
+        own, swap = ("memory.limit_in_bytes", "memory.memsw.limit_in_bytes") if self.first else _SECOND
+        for name, value in (
+            (swap, size if self.first else 0),
+            (own, size),
+            (swap, size if self.first else 0),
+        ):
+            with suppress(OSError):  # of version 1 the one with swap may never be the lower one
+                (self.path / name).write_text(str(value))
+        assert int((self.path / own).read_text()) >> 20 == size >> 20
 
     def used(self) -> int:
         """Bytes of its processes' own memory, without cached files."""
