@@ -320,7 +320,7 @@ def test_the_record_is_there_before_the_child_and_tells_how_it_ended(
             "import sys, pathlib\n"
             "path = pathlib.Path(sys.argv[-1].partition('=')[2]) / 'trainer_log.jsonl'\n"
             'path.write_text(\'{"loss": 0.0}\\n{"loss": 0.0}\')',
-            "every logged loss is exactly 0: the model trained on nothing",
+            "every logged loss is exactly 0: the model trains on nothing",
         ),
     ],
 )
