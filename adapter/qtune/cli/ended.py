@@ -53,8 +53,9 @@ def tell_how_to_go_on(run: Run) -> None:
     """From which checkpoint, and which newer ones are not complete."""
     try:
         checkpoint, broken = resuming.goes_on_from(run)
-    except QtuneError:
-        return  # of another qtune
+    except QtuneError as error:
+        note(str(error))
+        return
     for other in broken:
         note(f"{other.path.name} is not complete: {other.flaw}")
     if checkpoint is not None:
