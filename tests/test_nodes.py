@@ -135,6 +135,7 @@ def test_node_0_takes_the_name_that_all_nodes_know_or_none(tmp_path: Path) -> No
     early = tmp_path / "x" / "train-node1.log"
     early.parent.mkdir()
     early.touch()
+    (tmp_path / "x" / "qtune.stop").touch()  # and stopped while it waited
     assert record.claim_for_nodes(tmp_path, "x") == tmp_path / "x"
     (tmp_path / "x" / "qtune.json").write_text("{}")
     with pytest.raises(QtuneError, match="already") as raised:

@@ -8,7 +8,7 @@ import uuid
 from contextlib import suppress
 from pathlib import Path
 
-FILE = "qtune.stop"
+STOP = "qtune.stop"
 
 
 class Together:
@@ -19,7 +19,7 @@ class Together:
     """
 
     def __init__(self, directory: Path) -> None:
-        self._file = directory / FILE
+        self._file = directory / STOP
         self._before = self._read()
         self._done = False
 
