@@ -226,6 +226,7 @@ def _resumed_part(
         lambda stack: pipeline.read_record(project, run.directory, layers, stack=stack), force=force
     )
     found = resuming.look(run, prepared, options)
+    _look(prepared, force=force)
     nodes.join(prepared, name=run.name, again=True, detach=detach, checkpoint=found.checkpoint)
 
 

@@ -20,6 +20,7 @@ from qtune.files import write_atomic
 from qtune.manifest import Manifest
 from qtune.runs import reserve, secrets
 from qtune.runs.progress import mean_loss, reached
+from qtune.runs.together import STOP
 from qtune.values import LaunchPlan
 
 RECORD, LOG = "qtune.json", "train.log"
@@ -186,7 +187,7 @@ def claim_for_nodes(runs: Path, name: str) -> Path:
     """
     directory = runs / name
     directory.mkdir(parents=True, exist_ok=True)
-    if any(not path.match(NODE_LOGS) for path in directory.iterdir()):
+    if any(not path.match(NODE_LOGS) and path.name != STOP for path in directory.iterdir()):
         raise QtuneError(
             f"there is a {directory.name} already, and several nodes know a run by its name",
             fix="give every node the same new --name",
