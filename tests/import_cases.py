@@ -10,7 +10,14 @@ SFT = f"{HEAD}stage: sft\ndo_train: true\ndataset: identity\ntemplate: qwen\n"
 PAIRS = f"{HEAD}do_train: true\ndataset: pairs\ntemplate: qwen\n"
 
 # What a rendered config holds in place of the original's own, and what follows from it.
-QTUNES_OWN = ("output_dir", "logging_dir", "overwrite_output_dir", "dataset_dir", "deepspeed")
+QTUNES_OWN = (
+    "output_dir",
+    "logging_dir",
+    "overwrite_output_dir",
+    "dataset_dir",
+    "deepspeed",
+    "enable_jit_checkpoint",
+)
 
 TREE: dict[str, Any] = {
     "qtune.yaml": "presets: [presets]\n",

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 from trees import Result, files_below
 
-from qtune import pipeline
+from qtune import pipeline, training
 from qtune.config.project import find_project
 from qtune.data.digests import sha256
 from qtune.data.scanning import clean, duplicates, passed
@@ -426,12 +426,12 @@ def scans(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
         started.append([source.registration.name for source in sources])
         return scan(sources, *arguments, **named)
 
-    def launch(*arguments: Any, **named: Any) -> None:
+    def claim(*arguments: Any, **named: Any) -> None:
         raise SystemExit(0)
 
     monkeypatch.setattr(passed, "scan", counted)
-    monkeypatch.setattr(pipeline, "launch", launch)
-    monkeypatch.setattr(pipeline, "require_launcher", lambda name=None: None)
+    monkeypatch.setattr(training, "claim", claim)
+    monkeypatch.setattr(training, "require_launcher", lambda name=None: None)
     return started
 
 

@@ -651,15 +651,15 @@ def test_train_stops_on_what_is_certain_to_fail_before_it_writes_anything(
 ) -> None:
     monkeypatch.setattr(training, "require_launcher", lambda name: None)
     monkeypatch.setattr(
-        pipeline, "preflight", lambda prepared: [Line("disk", "failure", "is full", "make room")]
+        pipeline, "preflight", lambda prepared, held=0: [Line("disk", "failure", "is full", "make room")]
     )
     started: list[str] = []
 
-    def launch(prepared: pipeline.Prepared, **options: Any) -> None:
+    def claim(prepared: pipeline.Prepared, **options: Any) -> None:
         started.append(prepared.config.name)
         raise OSError("stand-in")
 
-    monkeypatch.setattr(training, "launch", launch)
+    monkeypatch.setattr(training, "claim", claim)
     root = project()
     result = qtune("train", "lora", directory=root)
     assert result.code == 2 and "failure  disk  is full" in result.err and "fix: make room" in result.err
@@ -672,16 +672,16 @@ def test_force_goes_on_without_a_compiler_too(
     qtune: Callable[..., Result], project: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(training, "require_launcher", lambda name: None)
-    monkeypatch.setattr(pipeline, "preflight", lambda prepared: [])
+    monkeypatch.setattr(pipeline, "preflight", lambda prepared, held=0: [])
     monkeypatch.setattr("qtune.machine.stack.compiler", lambda: None)
     monkeypatch.setattr("qtune.machine.stack._has_module", lambda name: True)
     started: list[str] = []
 
-    def launch(prepared: pipeline.Prepared, **options: Any) -> None:
+    def claim(prepared: pipeline.Prepared, **options: Any) -> None:
         started.append(prepared.config.name)
         raise OSError("stand-in")
 
-    monkeypatch.setattr(training, "launch", launch)
+    monkeypatch.setattr(training, "claim", claim)
     root = project()
     options = ("--hardware", "cpu")
     result = qtune("train", "stage3", *options, directory=root)

@@ -162,9 +162,9 @@ def table() -> str:
     lines = [
         "# Failures",
         "",
-        "What qtune says of a failure that it knows, below the child's own last words. Each is recognised by what",
-        "is printed, and tested on text that really was (tests/failure_cases). Of any other failure qtune shows",
-        "the last error and where the whole log is.",
+        "What qtune says of a failure that it knows, below the child's own last words. Each is recognised by",
+        "what is printed, and tested on text that really was (tests/failure_cases). Of any other failure",
+        "qtune shows the last error and where the whole log is.",
         "",
         "| failure | cause | fix | source |",
         "| --- | --- | --- | --- |",

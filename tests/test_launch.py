@@ -242,6 +242,17 @@ def test_a_missing_program_says_what_to_install(monkeypatch: pytest.MonkeyPatch)
             1,
             "pyarrow.lib.ArrowInvalid: JSON parse error: in row 49",
         ),
+        (
+            "[node 1] [rank1]: ValueError: bad\nnode 1 (10.0.0.2) ended with exit code 1; ending the others\n"
+            "[node 0] torch.distributed.elastic.multiprocessing.api.SignalException: got signal: 15\n",
+            1,
+            "ValueError: bad",
+        ),
+        (
+            "0: [rank0]: ValueError: bad\nsrun: error: n0: task 0: Exited with exit code 1\n",
+            1,
+            "ValueError: bad",
+        ),
         ("all fine\n", 7, "exit code 7"),
         ("", -9, "ended by SIGKILL"),
         ("", -11, "ended by SIGSEGV"),
@@ -309,7 +320,7 @@ def test_the_record_is_there_before_the_child_and_tells_how_it_ended(
             "import sys, pathlib\n"
             "path = pathlib.Path(sys.argv[-1].partition('=')[2]) / 'trainer_log.jsonl'\n"
             'path.write_text(\'{"loss": 0.0}\\n{"loss": 0.0}\')',
-            "every logged loss is exactly 0: the model trained on nothing",
+            "every logged loss is exactly 0: the model trains on nothing",
         ),
     ],
 )

@@ -18,6 +18,7 @@ import psutil
 import pytest
 
 from qtune.launch import node
+from qtune.launch.marks import MARK, end, marked
 
 # A launcher as torchrun is: its workers stand in sessions of their own, and the signals that it gets are no
 # good. Each worker has a child as a dataloader is, which dies of any signal.
@@ -61,7 +62,7 @@ class Supervised:
         with output.open("wb") as stream:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", node.__name__, *options, *command],
-                env={**os.environ, node.MARK: self.mark},
+                env={**os.environ, MARK: self.mark},
                 stdin=subprocess.PIPE,
                 bufsize=0,
                 stdout=stream,
@@ -82,7 +83,7 @@ class Supervised:
 
     @property
     def left(self) -> list[psutil.Process]:
-        return list(node.marked(self.mark))
+        return list(marked(self.mark))
 
 
 def wait_until(condition: Callable[[], bool]) -> None:
@@ -224,7 +225,7 @@ def test_workers_that_stopped_apart_are_noticed(
         it.stop()
         wait_until(lambda: it.look() is not None and it.child.poll() is not None)
         assert "stopped apart" in capfd.readouterr().err
-        assert list(node.marked(it.mark)) == []
+        assert list(marked(it.mark)) == []
     finally:
-        node.end(it.mark)
+        end(it.mark)
         it.child.wait()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import socket
 from collections.abc import Callable
 from pathlib import Path
@@ -11,16 +12,18 @@ import pytest
 import yaml
 from trees import Result, files_below
 
-from qtune import pipeline
+from qtune import pipeline, stepping
 from qtune.config.project import find_project
 from qtune.doctor.needs import needs_of
 from qtune.doctor.nodes import launcher_line
 from qtune.errors import QtuneError
 from qtune.launch.meeting import why_not
 from qtune.launch.plan import into, plan_launch
+from qtune.launch.signals import collected
 from qtune.machine.hardware import parse_hardware
 from qtune.machine.network import look_at
 from qtune.runs import record
+from qtune.runs.together import Together
 from qtune.values import Config, LaunchPlan, Layer, Origin, Value
 
 Qtune = Callable[..., Result]
@@ -132,11 +135,52 @@ def test_node_0_takes_the_name_that_all_nodes_know_or_none(tmp_path: Path) -> No
     early = tmp_path / "x" / "train-node1.log"
     early.parent.mkdir()
     early.touch()
+    (tmp_path / "x" / "qtune.stop").touch()  # and stopped while it waited
     assert record.claim_for_nodes(tmp_path, "x") == tmp_path / "x"
     (tmp_path / "x" / "qtune.json").write_text("{}")
     with pytest.raises(QtuneError, match="already") as raised:
         record.claim_for_nodes(tmp_path, "x")
     assert "--name" in str(raised.value)
+
+
+def test_a_node_that_is_stopped_is_heard_by_the_others_and_by_none_of_a_later_attempt(tmp_path: Path) -> None:
+    with collected() as received:
+        first, second = Together(tmp_path), Together(tmp_path)
+        first.listen()
+        second.listen()
+        assert received == []
+        first.say()
+        first.say()
+        first.listen()  # its own word
+        assert received == []
+        for _ in range(2):
+            second.listen()
+        assert received == [signal.SIGTERM]
+        Together(tmp_path).listen()  # what was said before is not for it
+        assert received == [signal.SIGTERM]
+        second.say()  # it stops because of the first
+        later = Together(tmp_path)
+        Together(tmp_path).say()
+        later.listen()
+        assert received == [signal.SIGTERM] * 2
+
+
+@pytest.mark.parametrize(
+    ("launch", "by_hand"), [({}, False), (TWO, True), ({**TWO, "launcher": "ray"}, False)]
+)
+def test_nodes_started_by_hand_take_no_step_that_the_others_would_not_follow(
+    project: Callable[..., Path], launch: dict[str, Any], by_hand: bool
+) -> None:
+    settings = {"per_device_train_batch_size": 4, "gradient_accumulation_steps": 1}
+    values = {("launch", key): Value(value, Origin("test")) for key, value in launch.items()}
+    values |= {("train", key): Value(value, Origin("test")) for key, value in settings.items()}
+    prepared = pipeline.prepare(
+        "lora", find_project(project()), parse_hardware("cpu"), [Layer("test", values)]
+    )
+    assert prepared.config.nodes_by_hand is by_hand
+    run = record.Run(Path("/nowhere"), "x", {"attempts": []})
+    if by_hand:
+        assert stepping.after(run, prepared, "training") is None
 
 
 def test_a_node_has_no_record_and_needs_no_render_of_its_own(

@@ -106,6 +106,11 @@ def test_the_number_of_rules_is_that_of_the_table() -> None:
     assert f"lists all {rows} rules" in README
 
 
+def test_the_number_of_failures_is_that_of_the_table() -> None:
+    rows = (REPOSITORY / "docs" / "failures.md").read_text(encoding="utf-8").count("\n| `")
+    assert f"lists all {rows}." in README
+
+
 def test_the_versions_are_those_of_the_constraints_and_allowed_by_the_package() -> None:
     pinned = dict(
         re.findall(r"^([\w.-]+)==(\S+)$", (REPOSITORY / "constraints.txt").read_text(), re.MULTILINE)

@@ -16,6 +16,7 @@ from qtune.runs.checkpoints import Checkpoint
 from qtune.runs.ending import Ended
 from qtune.runs.find import plain_record
 from qtune.runs.record import NODE_LOGS
+from qtune.runs.together import Together
 from qtune.training import require_launcher
 
 
@@ -62,8 +63,16 @@ def join(
     plan = into(prepared.plan, project.from_root(directory))
     if checkpoint is not None:
         plan = continuing(plan, project.from_root(checkpoint.path))
+    together = Together(directory)
     start = part.log.stat().st_size if part.log.is_file() else 0
-    outcome = process.run(plan, project.root, part.log, show)
+    outcome = process.run(
+        plan,
+        project.root,
+        part.log,
+        show,
+        watch=together.listen,
+        stopping=lambda number: together.say(),
+    )
     code = outcome.exit_code
     if outcome.interrupted is not None:
         return part, Ended("stopped", code, f"by {signal.Signals(outcome.interrupted).name}")

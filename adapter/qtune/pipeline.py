@@ -259,11 +259,14 @@ def doctor(prepared: Prepared) -> list[Line]:
     return examine(facts, probe.ask(_python()), unreachable, prepared.findings, prepared.config.name)
 
 
-def preflight(prepared: Prepared) -> list[Line]:
-    """The verdicts that are no `ok`, of those that take no import of torch; none where nothing can train."""
+def preflight(prepared: Prepared, held: int = 0) -> list[Line]:
+    """The verdicts that are no `ok`, of those that take no import of torch; none where nothing can train.
+
+    held: bytes of its checkpoints that are there already, where it goes on with a run.
+    """
     from qtune.doctor import preflight
 
-    return preflight(_facts(prepared), version) if installed_stack() is not None else []
+    return preflight(_facts(prepared, held), version) if installed_stack() is not None else []
 
 
 def write(prepared: Prepared) -> Path:
@@ -373,13 +376,13 @@ def _recorded(project: Project, config: Config, name: str, entry: Mapping[str, A
     return Registration(name, entry, Document({}, {}, project.root / DATASETS, manifests.FILE, ""))
 
 
-def _facts(prepared: Prepared) -> Facts:
+def _facts(prepared: Prepared, held: int = 0) -> Facts:
     from qtune.doctor.facts import gather
     from qtune.doctor.needs import needs_of
 
     project, config = prepared.project, prepared.config
     needs = needs_of(config, prepared.hardware, prepared.registrations, project.root)
-    return gather(needs, prepared.findings, project.root, project.runs, _python(), _demand(prepared))
+    return gather(needs, prepared.findings, project.root, project.runs, _python(), _demand(prepared, held))
 
 
 def _python() -> Path:
@@ -409,13 +412,15 @@ def is_by_hand(value: Value) -> bool:
     return value.origin.layer.startswith("--") or (value.origin.file or "").startswith(f"{RENDERED}/")
 
 
-def _demand(prepared: Prepared) -> Demand:
+def _demand(prepared: Prepared, held: int) -> Demand:
     from qtune.doctor.host import Demand
 
     found = estimated(prepared)
     if found is None:
         return Demand()
-    return Demand(found.gpu.expected, found.host.expected, found.checkpoint, found.disk)
+    return Demand(
+        found.gpu.expected, found.host.expected, found.checkpoint, max(found.checkpoint, found.disk - held)
+    )
 
 
 def _for_all_nodes(config: Config) -> Config:

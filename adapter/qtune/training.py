@@ -22,6 +22,7 @@ from qtune.runs.checkpoints import Checkpoint, at_home, in_order
 from qtune.runs.ending import Ended, Watch, judged
 from qtune.runs.find import plain_record, require_ended, shown
 from qtune.runs.record import Run
+from qtune.runs.together import Together
 from qtune.stepping import Step
 
 
@@ -155,13 +156,24 @@ def attempt(
         changes=changes,
     )
     watch = Watch(run.log)
+    together = Together(run.directory) if prepared.config.nodes_by_hand else None
+
+    def trouble() -> str | None:
+        if together is not None:
+            together.listen()
+        return watch.trouble()
+
+    def stopping(number: int) -> None:
+        if together is not None:
+            together.say()
+        observer.stopping(number)
 
     def show(output: bytes) -> None:
         watch.losses.feed(output)
         observer.show(output)
 
     try:
-        outcome = process.run(plan, root, run.log, show, watch=watch.trouble, stopping=observer.stopping)
+        outcome = process.run(plan, root, run.log, show, watch=trouble, stopping=stopping)
     finally:
         if tokens is not None:
             tokenized.keep(root / made, root / tokens)

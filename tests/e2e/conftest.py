@@ -11,7 +11,7 @@ from scratch import UNTIL_KNOWN, Project
 CHECKOUT = Path(__file__).resolve().parents[2]
 
 
-def _copied(root: Path) -> Project:
+def copied(root: Path) -> Project:
     root.mkdir()
     shutil.copy(CHECKOUT / "qtune.yaml", root)
     shutil.copytree(CHECKOUT / "data", root / "data")
@@ -21,7 +21,7 @@ def _copied(root: Path) -> Project:
 @pytest.fixture
 def project(tmp_path: Path) -> Project:
     """The checkout's project, copied to where a test may write."""
-    return _copied(tmp_path / "project")
+    return copied(tmp_path / "project")
 
 
 @pytest.fixture(scope="session")
@@ -30,6 +30,6 @@ def knowing(tmp_path_factory: pytest.TempPathFactory) -> Project:
 
     For tests that only use it: they share it, and write nothing.
     """
-    project = _copied(tmp_path_factory.mktemp("knowing") / "project")
+    project = copied(tmp_path_factory.mktemp("knowing") / "project")
     project.qtune("train", "full", "-n", "knows", *UNTIL_KNOWN)
     return project

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -100,6 +102,33 @@ def test_two_nodes_shard_by_fsdp_as_two_processes(project: Project) -> None:
     assert "You are using fsdp2" in project.run("two").log and "world size: 2" in project.run("two").log
     assert len(project.run("two").losses) == 2
     assert project.run("two").losses == project.run("one").losses
+
+
+def test_a_stop_of_one_node_stops_all_and_all_go_on(project: Project) -> None:
+    # ZeRO-2: all processes write a checkpoint together, each its own part of the optimizer
+    long = ("-s", "max_samples=64", "-s", "num_train_epochs=50", "-s", "logging_steps=1")
+    saving = ("-s", "save_steps=10", "-s", "eval_dataset=null")
+    command = ("train", "deepspeed", *long, *saving, *nodes(free_port()), "-n", "two", "--node-rank")
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(project.qtune, *command, "0", exit_code=130)
+        with project.start(*command, "1") as second:
+            deadline = time.monotonic() + 300
+            while len(project.run("two").progress) < 12 and time.monotonic() < deadline:
+                time.sleep(0.1)
+            second.send_signal(signal.SIGINT)
+            assert second.wait() == 130
+        first.result()
+    assert "node 1 of 2: stopped" in project.output.read_text()
+    record = project.run("two").record
+    assert record["status"] == "stopped" and "of 100" in record["reason"]
+
+    with ThreadPoolExecutor(2) as pool:
+        resume = ("train", "--resume", "two", "--node-rank")
+        for part in [pool.submit(project.qtune, *resume, rank) for rank in ("1", "0")]:
+            part.result()
+    record = project.run("two").record
+    assert (record["status"], record["global_step"]) == ("finished", 100)
+    assert record["attempts"][-1]["from_step"] >= 10
 
 
 def test_a_node_that_never_comes_and_a_port_in_use_are_named(project: Project) -> None:

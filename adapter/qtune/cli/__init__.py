@@ -24,6 +24,7 @@ from qtune.cli import (  # noqa: F401  (each registers its commands)
     presets,
     project,
     recommend,
+    runs,
     schema,
     sharing,
     show,

@@ -35,6 +35,7 @@ _STORY = (
     "recommend",
     "render",
     "train",
+    "runs",
     "watch",
     "stop",
     "ask",

@@ -9,6 +9,7 @@ import typer
 
 from qtune.cli.ended import reason
 from qtune.cli.output import complain, note
+from qtune.launch import signals
 from qtune.runs.ending import Ended
 from qtune.stepping import Step
 
@@ -32,6 +33,10 @@ def steps_down(on_oom: OnOom | None, ended: Ended, step: Step) -> bool:
         return False
     complain(f"out of memory: {reason(ended.reason, ended.failure)}")
     if on_oom is None:
-        return typer.confirm(f"go on with {step.text}?", default=True, err=True)
+        try:
+            with signals.asking():
+                return typer.confirm(f"go on with {step.text}?", default=True, err=True)
+        except (typer.Abort, KeyboardInterrupt):
+            return False
     note(f"going on with {step.text}")
     return True

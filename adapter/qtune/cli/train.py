@@ -37,7 +37,7 @@ from qtune.launch import background
 from qtune.launch.compiled import missing_operations
 from qtune.machine.stack import Stack, installed_stack
 from qtune.pipeline import Prepared
-from qtune.runs.checkpoints import Checkpoint
+from qtune.runs.checkpoints import Checkpoint, bytes_of_complete
 from qtune.runs.record import Run
 from qtune.training import Observer
 from qtune.values import Layer
@@ -193,7 +193,7 @@ def _resumed(name: str | None, options: list[Layer], force: bool, detach: bool, 
     found = resuming.look(run, prepared, options)
     if show_what_differs(found):
         _stop("a new run takes any values: `qtune train PRESET`", force=force)
-    _look(prepared, force=force)
+    _look(prepared, force=force, held=bytes_of_complete(run.directory, prepared.config))
 
     def begin() -> None:
         set_aside_broken(found)
@@ -226,6 +226,7 @@ def _resumed_part(
         lambda stack: pipeline.read_record(project, run.directory, layers, stack=stack), force=force
     )
     found = resuming.look(run, prepared, options)
+    _look(prepared, force=force)
     nodes.join(prepared, name=run.name, again=True, detach=detach, checkpoint=found.checkpoint)
 
 
@@ -313,12 +314,13 @@ def _suited(prepare: Callable[[Stack | None], Prepared], *, force: bool) -> Prep
     return prepared
 
 
-def _look(prepared: Prepared, *, force: bool) -> dict[str, int]:
+def _look(prepared: Prepared, *, force: bool, held: int = 0) -> dict[str, int]:
     """At the machine, then at the data's rows; how many each dataset has.
 
-    Leaves with exit code 2 where the training can only fail.
+    held: bytes of its checkpoints that are there already. Leaves with exit code 2 where the training can only
+    fail.
     """
-    lines = pipeline.preflight(prepared)
+    lines = pipeline.preflight(prepared, held)
     doctor.show(lines, numbered=False, err=True)
     if any(line.level == "failure" for line in lines):
         _stop("`qtune doctor` looks closer", force=force)

@@ -9,6 +9,9 @@ from qtune.importing.parts import Part, refused
 from qtune.schema import arguments
 from qtune.values import KeyPath, Value
 
+# What `base` adds to any training: a stop saves a checkpoint, and what is learnt stays the same.
+_HARMLESS = ("train", "enable_jit_checkpoint")
+
 
 def reduce(part: Part, base: Mapping[KeyPath, Value], *, complete: bool, unset: Value) -> Part:
     """`part` without what holds anyway, and with null for what `base` sets and the original does not.
@@ -27,7 +30,9 @@ def reduce(part: Part, base: Mapping[KeyPath, Value], *, complete: bool, unset: 
             values[path] = value
     if complete:
         for path, value in base.items():
-            if path[0] == "train" and path not in part.values and not _is_default(path, value.value):
+            if path[0] != "train" or path in part.values or path == _HARMLESS:
+                continue
+            if not _is_default(path, value.value):
                 values[path] = unset
     return Part(values, part.datasets, part.notes, (*part.findings, *problems.findings))
 

@@ -20,8 +20,8 @@ def missing_operations(config: Config, hardware: Hardware) -> list[str]:
     """The operations that this config needs and DeepSpeed's cache lacks, in words.
 
     The cache is TORCH_EXTENSIONS_DIR, by default below XDG_CACHE_HOME or the home directory
-    (torch/utils/cpp_extension.py, get_default_build_root; torch/_appdirs.py). Nothing is compiled that DeepSpeed was installed
-    with (deepspeed/ops/op_builder/builder.py, OpBuilder.load).
+    (torch/utils/cpp_extension.py, get_default_build_root; torch/_appdirs.py). Nothing is compiled that
+    DeepSpeed was installed with (deepspeed/ops/op_builder/builder.py, OpBuilder.load).
     """
     needed = needed_operations(config, hardware)
     caches = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache"))

@@ -18,64 +18,30 @@ import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
 
+from qtune.launch.marks import MARK, end, marked
+
 if TYPE_CHECKING:
     import psutil
 
-# Carried by the launcher and all its descendants: torchrun gives each worker a session of its own, so no
-# process group holds them together, and orphans change parents. A node below another adds `/` and its own.
-MARK = "QTUNE_PROCESS"
 STOP, END = b"stop", b"end"
 SIGNALLED = 128
 """Added to a signal's number it makes the exit code of who was ended by it."""
 
-# How long a process has to end once it was told to. Below the 3 s after which a worker that was told so
-# would begin a checkpoint (transformers/trainer_jit_checkpoint.py, kill_wait), only to lose it half-written.
-GRACE_SECONDS = 2.0
 # Signals that come closer together than a hand can press twice are one: `timeout` and a closing terminal
 # send theirs to a process and to its group.
 ONE_PRESS_SECONDS = 0.5
 _LOOK_SECONDS, _LOOK_SHARE = 1.0, 50  # between looks, and as a multiple of what one takes
-_POLL_SECONDS = 0.05
 # Workers can see the flag that stops them a step apart. Then they wait for each other for ever, and write
 # nothing any more: gloo's also do nothing else, NCCL's may be busy with waiting, and saving may take long.
 _IDLE_SECONDS = 60.0
 _SILENT_SECONDS = 600.0
 _IDLE_SHARE = 0.05
-
-
-def marked(mark: str) -> Iterator[psutil.Process]:
-    """The processes that carry `mark`, or one below it, wherever their parents went."""
-    import psutil
-
-    for process in psutil.process_iter():
-        try:
-            carried = process.environ().get(MARK, "")
-            if f"{carried}/".startswith(f"{mark}/") and process.status() != psutil.STATUS_ZOMBIE:
-                yield process
-        except psutil.Error:
-            continue
-
-
-def end(mark: str, grace: float = GRACE_SECONDS) -> None:
-    """End every process that carries `mark`: politely, after `grace` seconds for certain."""
-    import psutil
-
-    for process in marked(mark):
-        with suppress(psutil.Error):
-            process.terminate()
-    deadline = time.monotonic() + grace
-    while left := list(marked(mark)):
-        if time.monotonic() >= deadline:
-            for process in left:
-                with suppress(psutil.Error):
-                    process.kill()
-        time.sleep(_POLL_SECONDS)
 
 
 class _Node:

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import IO, BinaryIO
 
 from qtune.errors import QtuneError
-from qtune.launch import node
+from qtune.launch import marks, node
 from qtune.launch.signals import END, collected
 from qtune.values import LaunchPlan
 
@@ -146,7 +146,7 @@ def run(
         # the launcher finds torchrun by name, and DeepSpeed finds ninja so
         "PATH": f"{beside}{os.pathsep}{os.environ.get('PATH', '')}",
         "PYTHONUNBUFFERED": "1",
-        node.MARK: mark,
+        marks.MARK: mark,
     }
     reason = None
     with log.open("ab") as output, log.open("rb") as shown, collected() as received:
@@ -179,7 +179,7 @@ def run(
         finally:
             with suppress(OSError):
                 supervisor.stdin.close()  # at which it ends everything
-            node.end(mark)  # what is left where it was killed itself
+            marks.end(mark)  # what is left where it was killed itself
             supervisor.wait()
     code = supervisor.returncode
     if code < 0:
@@ -230,7 +230,7 @@ def serve(
         child = subprocess.Popen(
             argv,
             cwd=directory,
-            env={**environment, node.MARK: mark},
+            env={**environment, marks.MARK: mark},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -249,7 +249,7 @@ def serve(
                     told = True
                     ready()
         finally:
-            node.end(mark, _GRACE_SECONDS)
+            marks.end(mark, _GRACE_SECONDS)
             child.wait()
             with suppress(BrokenPipeError):
                 child.stdin.close()

@@ -11,6 +11,7 @@ END = signal.SIGQUIT
 """Ends a training at once, as the second of the others does."""
 
 _collecting: list[list[int]] = []
+_asking = False
 
 
 @contextmanager
@@ -27,6 +28,8 @@ def collected() -> Iterator[list[int]]:
 
     def note(number: int, frame: FrameType | None) -> None:
         received.append(number)
+        if _asking:
+            raise KeyboardInterrupt
 
     watched = {signal.SIGINT, signal.SIGTERM, signal.SIGQUIT}
     if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # else nohup asked for it
@@ -39,3 +42,14 @@ def collected() -> Iterator[list[int]]:
         _collecting.clear()
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+@contextmanager
+def asking() -> Iterator[None]:
+    """While somebody is asked a question: what comes then raises KeyboardInterrupt there, too."""
+    global _asking
+    _asking = True
+    try:
+        yield
+    finally:
+        _asking = False

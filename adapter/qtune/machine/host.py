@@ -71,8 +71,9 @@ def oom_kills(root: Path = Path("/")) -> int | None:
 
 
 def read_volume(path: Path) -> Volume:
-    """The file system that `path` is on, or will be once it is made."""
-    existing = next(item for item in (path, *path.absolute().parents) if item.exists())
+    """The file system that `path` is on, or will be once it is made; a link's is where it leads."""
+    there = path.resolve()
+    existing = next(item for item in (there, *there.parents) if item.exists())
     try:
         free = shutil.disk_usage(existing).free
     except OSError:

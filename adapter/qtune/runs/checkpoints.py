@@ -59,6 +59,12 @@ def newest(directory: Path, config: Config) -> tuple[Checkpoint | None, list[Che
     return None, broken
 
 
+def bytes_of_complete(directory: Path, config: Config) -> int:
+    """What a run's complete checkpoints take on the disk."""
+    whole = [item.path for item in verified(directory, config) if item.flaw is None]
+    return sum(file.stat().st_size for path in whole for file in path.rglob("*") if file.is_file())
+
+
 def set_aside(checkpoint: Checkpoint) -> Path:
     """Move a broken checkpoint to where the library does not see it; where it is then."""
     aside = checkpoint.path.parent / ASIDE

@@ -11,9 +11,11 @@ from qtune.launch import failures
 from qtune.launch.failures import LossWatch, Phase, Reason
 from qtune.launch.meeting import why_not
 from qtune.launch.process import Outcome
-from qtune.machine.host import oom_kills
+from qtune.machine.host import oom_kills, read_volume
 from qtune.runs import progress
 from qtune.values import Config
+
+_LITTLE = 1 << 20  # bytes of a disk, the room that is kept for the record among them
 
 
 class Ended(NamedTuple):
@@ -79,6 +81,9 @@ def judged(directory: Path, log: Path, config: Config, outcome: Outcome, watch: 
         why = failures.reason_in(lines, code, killed_for_memory=watch.killed_for_memory)
         if (apart := why_not(config, why.words)) is not None:
             return Ended("failed", code, apart)
+        free = read_volume(directory).free
+        if why.failure is None and free is not None and free < _LITTLE:
+            why = failures.known(failures.FULL)  # of which the log could not tell
         return Ended.failed(code, why, failures.phase(lines))
     elif (logged := progress.losses(directory)) and not any(logged):
         return Ended.failed(code, failures.known(failures.ZERO))

@@ -18,8 +18,9 @@ from qtune import manifest as manifests
 from qtune.errors import QtuneError
 from qtune.files import write_atomic
 from qtune.manifest import Manifest
-from qtune.runs import secrets
+from qtune.runs import reserve, secrets
 from qtune.runs.progress import mean_loss, reached
+from qtune.runs.together import STOP
 from qtune.values import LaunchPlan
 
 RECORD, LOG = "qtune.json", "train.log"
@@ -60,9 +61,16 @@ class Run:
         return dict(self.attempts[-1]["changes"]) if self.attempts else {}
 
     def update(self, **changes: Any) -> None:
-        """Change the record, on disk too."""
+        """Change the record, on disk too; on a full one the room kept for it is taken."""
         self.record.update(changes)
-        write_atomic(self.directory / RECORD, json.dumps(self.record, indent=1, ensure_ascii=False) + "\n")
+        text = json.dumps(self.record, indent=1, ensure_ascii=False) + "\n"
+        try:
+            write_atomic(self.directory / RECORD, text)
+        except OSError as error:
+            if not reserve.is_full(error):
+                raise
+            reserve.give_up(self.directory)
+            write_atomic(self.directory / RECORD, text)
 
     def begin_attempt(
         self,
@@ -77,6 +85,7 @@ class Run:
         resume_from_checkpoint: as the child is told it; changes: all of the recorded config's, by key, such
         as {"train.gradient_accumulation_steps": 8}.
         """
+        reserve.keep(self.directory)
         known = secrets.known(os.environ)
         begun = {
             "command": secrets.redacted(plan.argv, known),
@@ -115,6 +124,7 @@ class Run:
         failure: of a known one `id`, `cause` and `fix`.
         """
         self._close(status, exit_code, reason, failure)
+        reserve.give_up(self.directory)
         self.update(
             status=status,
             ended=_now(),
@@ -177,7 +187,7 @@ def claim_for_nodes(runs: Path, name: str) -> Path:
     """
     directory = runs / name
     directory.mkdir(parents=True, exist_ok=True)
-    if any(not path.match(NODE_LOGS) for path in directory.iterdir()):
+    if any(not path.match(NODE_LOGS) and path.name != STOP for path in directory.iterdir()):
         raise QtuneError(
             f"there is a {directory.name} already, and several nodes know a run by its name",
             fix="give every node the same new --name",

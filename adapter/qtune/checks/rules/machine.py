@@ -127,7 +127,8 @@ RULES = (
         "loader-workers-on-hardware",
         ("dataloader_num_workers", "launch.nproc_per_node"),
         lambda view: _more_than_cores(view, view["dataloader_num_workers"] * view.config.nproc_per_node),
-        "makes {found}, {dataloader_num_workers} in each of {nproc_per_node}: they wait for each other",
+        "makes {found}, {dataloader_num_workers} in each of {nproc_per_node} processes: they wait for each "
+        "other",
         "set dataloader_num_workers: auto",
         "torch/utils/data/dataloader.py, DataLoader.check_worker_number_rationality",
         "warning",

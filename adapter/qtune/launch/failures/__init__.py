@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from qtune.launch.failures import data, disk, distributed, losses, memory, model, stack
+from qtune.launch.failures.disk import FULL
 from qtune.launch.failures.losses import ZERO, LossWatch
 from qtune.launch.failures.row import Failure
 from qtune.launch.failures.words import (
@@ -28,12 +29,14 @@ from qtune.launch.failures.words import (
 
 __all__ = [
     "FAILURES",
+    "FULL",
     "ZERO",
     "Failure",
     "LossWatch",
     "Phase",
     "Reason",
     "known",
+    "last",
     "lines_of",
     "phase",
     "reason_in",
@@ -106,10 +109,13 @@ def reason_in(lines: Sequence[str], exit_code: int, *, killed_for_memory: bool |
 
 def told(what: str, lines: Sequence[str], exit_code: int) -> str:
     """What failed and why, the child's last lines below it, and what helps."""
-    lines = [line for line in lines if line]
     reason = reason_in(lines, exit_code)
-    shown = [f"{what}: {reason.words}", *(f"  | {line}" for line in lines[-_TOLD_LINES:])]
-    return "\n".join([*shown, *str(reason).split("\n")[1:]])
+    return "\n".join([f"{what}: {reason.words}", last(lines), *str(reason).split("\n")[1:]])
+
+
+def last(lines: Sequence[str]) -> str:
+    """The last lines that hold anything, as they are shown below a message."""
+    return "\n".join(f"  | {line}" for line in [line for line in lines if line][-_TOLD_LINES:])
 
 
 def _first_known(lines: Sequence[str]) -> tuple[Failure, dict[str, str], str] | None:

@@ -10,8 +10,10 @@ from typing import Literal
 _TAIL_BYTES = 1_000_000
 _LONGEST = 300
 _ANSI = re.compile(r"\x1b\[[0-9;]*m")
-# torchrun's and Slurm's mark of whose line it is
-_WHOSE = re.compile(r"^(?:\[(?:rank|default)(?P<rank>\d+)\]:\s?|(?P<task>\d+): )")
+# srun's and qtune's mark (library/ray_nodes.py) of the node that a line is from, and torchrun's of the rank
+_WHOSE = re.compile(
+    r"^(?:(?P<task>\d+): |\[node (?P<node>\d+)\] )?(?:\[(?:rank|default)(?P<rank>\d+)\]:\s?)?"
+)
 # `ValueError: …`, `torch.OutOfMemoryError: …`
 _ERROR = re.compile(r"^(?:\w+\.)*\w*(?:Error|Exception|Interrupt|Exit|Invalid)\b(?::.*)?$")
 # What launchers, and the datasets library over pyarrow, say of a failure below them: true, and no reason.
@@ -20,6 +22,7 @@ _WRAPPERS = (
     "CalledProcessError",
     "SystemExit",
     "ProcessRaisedException",
+    "SignalException",  # of a torchrun that was told to end, since another node failed
     "DatasetGenerationError",
 )
 _ROOT_CAUSE = "Root Cause (first observed failure):"
@@ -55,7 +58,7 @@ def own_words(lines: Sequence[str]) -> list[str]:
         text = whose(line)[1]
         if _EXAMPLE.match(text):
             shows_data = True
-        elif shows_data and _AFTER_EXAMPLE.match(line):
+        elif shows_data and (_AFTER_EXAMPLE.match(text) or _AFTER_EXAMPLE.match(line)):
             shows_data = False
         if not shows_data:
             kept.append(line)
@@ -80,9 +83,10 @@ def phase(lines: Sequence[str]) -> Phase:
 
 
 def whose(line: str) -> tuple[str | None, str]:
-    """The rank that a line is marked with, and the line without the mark."""
+    """The rank that a line is marked with, else the node, and the line without the marks."""
     match = _WHOSE.match(line)
-    return (match["rank"] or match["task"], line[match.end() :]) if match else (None, line)
+    assert match is not None  # both marks are optional
+    return match["rank"] or match["task"] or match["node"], line[match.end() :]
 
 
 def shortened(line: str) -> str:
@@ -104,7 +108,7 @@ def error_line(lines: Sequence[str]) -> str | None:
 
 def _first_to_fail(lines: Sequence[str]) -> str:
     for number, line in enumerate(lines):
-        if line.strip() == _ROOT_CAUSE:
-            ranks = (_RANK.match(item) for item in lines[number + 1 : number + 6])
+        if whose(line)[1].strip() == _ROOT_CAUSE:
+            ranks = (_RANK.match(whose(item)[1]) for item in lines[number + 1 : number + 6])
             return next((match[1] for match in ranks if match), "any")
     return "any"

@@ -1,0 +1,63 @@
+"""`runs`: what was trained here, and what became of it."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from qtune.cli.app import JsonOption, app, here
+from qtune.cli.output import note, print_json, print_table
+from qtune.runs.find import begun, directories, plain_record, under_way
+from qtune.runs.progress import losses, reached
+
+_COLUMNS = ("run", "status", "steps", "loss", "preset", "began")
+
+
+@app.command("runs")
+def runs_command(as_json: JsonOption = False) -> None:
+    """List the runs, the one that began last below: how far each came, and what became of it.
+
+    A run whose qtune was killed is `killed`: its record still says that it is running.
+    """
+    project = here()
+    rows = sorted((_row(directory) for directory in directories(project)), key=lambda row: row["began"])
+    if as_json:
+        print_json(rows)
+    elif rows:
+        print_table(_COLUMNS, [[_shown(name, row[name]) for name in _COLUMNS] for row in rows])
+    else:
+        note("no run yet; `qtune train` makes one")
+        raise typer.Exit
+
+
+def _row(directory: Path) -> dict[str, Any]:
+    """One run: `steps` as [made, of how many], `loss` the last that was logged, `began` in UTC."""
+    record = plain_record(directory)
+    status = record.get("status", "unreadable")
+    if status == "running" and under_way(directory, record) is None:
+        status = "killed"
+    found = losses(directory)
+    return {
+        "run": directory.name,
+        "status": status,
+        "steps": reached(directory, ended=record.get("exit_code") == 0),
+        "loss": found[-1] if found else None,
+        "preset": record.get("preset"),
+        "began": begun(record),
+    }
+
+
+def _shown(name: str, value: Any) -> str:
+    match name, value:
+        case _, None:
+            return ""
+        case "steps", (step, steps):
+            return f"{step} of {steps}"
+        case "loss", float():
+            return f"{value:.4f}"
+        case "began", str() if value:
+            return datetime.fromisoformat(value).astimezone().strftime("%Y-%m-%d %H:%M")
+    return str(value)

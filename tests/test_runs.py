@@ -1,0 +1,102 @@
+"""`qtune runs`, `watch` and `stop` on runs of every state, without a training."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from trees import Result
+
+from qtune import pipeline
+from qtune.config.project import find_project
+from qtune.machine.hardware import Hardware
+from qtune.runs import lock, record
+
+GONE = 2**22 + 1
+STEPS = "".join(f'{{"current_steps": {step}, "total_steps": 6, "loss": {3.5 - step}}}\n' for step in (1, 2))
+Make = Callable[..., Path]
+Command = Callable[..., Result]
+
+
+@pytest.fixture
+def here(project: Make) -> Path:
+    """A project with a finished run, one that was stopped, and one whose qtune was killed."""
+    root = project()
+    prepared = pipeline.prepare("lora", find_project(root), Hardware())
+    ended: Mapping[str, tuple[str, int, str | None]] = {
+        "done": ("finished", 0, None),
+        "halted": ("stopped", -15, "stopped by SIGINT at step 2 of 6"),
+    }
+    for number, name in enumerate(("done", "halted", "lost")):
+        run = record.start(record.claim(root / "runs", name), prepared.manifest)
+        (run.directory / "train.log").write_text(f"the words of {name}\n")
+        (run.directory / "trainer_log.jsonl").write_text(STEPS)
+        (run.directory / "trainer_state.json").write_text('{"global_step": 6, "max_steps": 6}')
+        if name in ended:
+            run.end(*ended[name])
+        run.update(started=f"2026-01-01T00:00:0{number}+00:00")
+        if name == "lost":
+            run.update(pid=GONE)
+    return root
+
+
+def runs(qtune: Command, here: Path) -> dict[str, dict[str, Any]]:
+    return {row["run"]: row for row in json.loads(qtune("runs", "--json", directory=here).out)}
+
+
+def test_each_run_is_listed_with_what_became_of_it(qtune: Command, here: Path) -> None:
+    found = runs(qtune, here)
+    assert list(found) == ["done", "halted", "lost"]
+    assert {name: row["status"] for name, row in found.items()} == {
+        "done": "finished",
+        "halted": "stopped",
+        "lost": "killed",
+    }
+    assert [row["steps"] for row in found.values()] == [[6, 6], [2, 6], [2, 6]]
+    assert {row["loss"] for row in found.values()} == {1.5}
+    with lock.held(here / "runs" / "lost"):
+        assert runs(qtune, here)["lost"]["status"] == "running"
+    (here / "runs" / "done" / "qtune.json").write_text("{")
+    assert runs(qtune, here)["done"]["status"] == "unreadable"
+    table = qtune("runs", directory=here).out
+    assert "halted" in table and "2 of 6" in table
+
+
+@pytest.mark.parametrize(
+    ("name", "code", "said"),
+    [
+        ("done", 0, "finished: 6 steps"),
+        ("halted", 130, "halted: stopped by SIGINT at step 2 of 6"),
+        ("lost", 1, "lost was killed, and its qtune with it"),
+        ("none", 2, "there is no run `none`"),
+    ],
+)
+def test_what_has_ended_is_told_when_watched(
+    qtune: Command, here: Path, name: str, code: int, said: str
+) -> None:
+    done = qtune("watch", name, directory=here)
+    assert done.code == code and said in done.err
+    if code in (1, 130):
+        assert f"`qtune train --resume {name}` starts it anew: it has no complete checkpoint" in done.err
+
+
+@pytest.mark.parametrize(("name", "said"), [("done", "is finished"), ("lost", "no longer running")])
+def test_what_has_ended_cannot_be_stopped(qtune: Command, here: Path, name: str, said: str) -> None:
+    done = qtune("stop", name, directory=here)
+    assert done.code == 2 and said in done.err
+
+
+def test_a_run_of_another_computer_is_stopped_there(
+    qtune: Command, here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with lock.held(here / "runs" / "lost"):
+        monkeypatch.setattr(platform, "node", lambda: "elsewhere")
+        done = qtune("stop", "lost", directory=here)
+    assert done.code == 2
+    assert f"trains on another computer (process {os.getpid()} on " in done.err
+    assert "stop it there: `qtune stop lost`" in done.err
