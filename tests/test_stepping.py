@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import pty
+import subprocess
+import sys
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -146,3 +151,57 @@ def test_checkpoints_are_gone_on_with_where_the_same_is_trained(
 )
 def test_the_log_tells_what_the_trainer_was_at(lines: list[str], at: Phase) -> None:
     assert phase(lines) == at
+
+
+ASKED = """
+import sys
+from types import SimpleNamespace
+from qtune.cli.out_of_memory import steps_down
+from qtune.launch import signals
+from qtune.runs.ending import Ended
+given = sys.argv[1] if len(sys.argv) > 1 else None
+with signals.collected() as received:
+    goes_on = steps_down(given, Ended("failed", -9, "ended by SIGKILL"), SimpleNamespace(text="batch 1"))
+print(goes_on, received)
+"""
+
+
+@pytest.mark.parametrize(
+    ("typed", "answer"),
+    [
+        (b"y\n", b"True []"),
+        (b"\n", b"True []"),
+        (b"n\n", b"False []"),
+        (b"\x03", b"False [2]"),
+        (b"\x04", b"False []"),
+    ],
+)
+def test_at_a_terminal_somebody_is_asked(typed: bytes, answer: bytes) -> None:
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.execv(sys.executable, [sys.executable, "-c", ASKED])
+    said = b""
+    while b"go on with batch 1?" not in said:
+        said += os.read(terminal, 1 << 10)
+    os.write(terminal, typed)
+    with suppress(OSError):  # Linux' answer at the end of a terminal
+        while more := os.read(terminal, 1 << 10):
+            said += more
+    os.waitpid(pid, 0)
+    os.close(terminal)
+    assert answer in said
+
+
+@pytest.mark.parametrize(
+    ("option", "goes_on", "says"),
+    [
+        ((), "False", "--on-oom step-down would go on with batch 1"),
+        (("stop",), "False", ""),
+        (("step-down",), "True", "going on with batch 1"),
+    ],
+)
+def test_elsewhere_the_option_decides(option: tuple[str, ...], goes_on: str, says: str) -> None:
+    asked = [sys.executable, "-c", ASKED, *option]
+    result = subprocess.run(asked, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=True)
+    assert result.stdout.split()[0] == goes_on
+    assert says in result.stderr

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 from pathlib import Path
 
 import psutil
@@ -10,6 +11,9 @@ import pytest
 from limits import small_disk
 from scratch import Project, RunDirectory
 from test_stopping import started, wait_until
+
+from qtune.runs.record import Run
+from qtune.values import LaunchPlan
 
 SIZE = 12 << 20
 SETTINGS = (
@@ -74,6 +78,27 @@ def test_a_disk_that_fills_up_ends_the_run_with_that_reason_and_it_resumes(proje
         assert attempts[1]["from_step"] == step
         assert run.state["global_step"] == run.record["predicted_steps"] == 64
         assert not (run.path / ".reserve").exists()
+
+
+def test_a_record_is_written_on_a_disk_that_is_full(tmp_path: Path) -> None:
+    """In the room that is kept for it; where even that is taken, the last one stays as it was."""
+    disk = tmp_path / "disk"
+    with small_disk(disk, 2 << 20):
+        run = Run(disk, "x", {"attempts": []})
+        run.begin_attempt(LaunchPlan(("x",), {}))
+        fill(disk / "of somebody else")
+        run.end("failed", 1, "full")
+        written = (disk / "qtune.json").read_text(encoding="utf-8")
+        assert [json.loads(written)[key] for key in ("status", "reason")] == ["failed", "full"]
+        fill(disk / "of yet somebody else")
+        with pytest.raises(OSError, match="No space left"):
+            run.update(status="running", more="x" * 10_000)
+        assert (disk / "qtune.json").read_text(encoding="utf-8") == written
+        assert {file.name for file in disk.iterdir()} == {
+            "qtune.json",
+            "of somebody else",
+            "of yet somebody else",
+        }
 
 
 def test_what_does_not_fit_is_refused_where_the_runs_really_lie(project: Project) -> None:
