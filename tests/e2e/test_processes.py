@@ -7,6 +7,7 @@ import json
 import pytest
 from scratch import Project
 from test_presets_train import load_deepspeed
+from test_stopping import marked, started, wait_until
 
 pytestmark = pytest.mark.slow
 
@@ -33,6 +34,23 @@ def test_two_processes_train_as_one_with_doubled_accumulation(project: Project, 
     # not the evaluation losses: the library weights rows by tokens across processes there
     for measure in ("loss", "grad_norm"):
         assert history(project, "two", measure) == pytest.approx(history(project, "one", measure), rel=1e-3)
+
+
+def test_an_elastic_job_restarts_a_killed_worker_from_its_checkpoint(project: Project) -> None:
+    settings = ("launcher=torchrun", "rdzv_id=job", "max_restarts=1")
+    launch = [word for setting in settings for word in ("-s", f"launch.{setting}")]
+    steps = ("-s", "max_steps=60", "-s", "save_steps=10", "-s", "logging_steps=1", "-s", "eval_dataset=null")
+    project.qtune("train", "lora", *steps, "-n", "alone")
+    with started(project, "train", "lora", *steps, *launch) as qtune:
+        wait_until(lambda: any(project.run("lora").path.glob("checkpoint-*/trainer_state.json")), 300)
+        for process in marked(project):
+            if "LOCAL_RANK" in process.environ():
+                process.kill()
+                break
+        assert qtune.wait() == 0
+    record = project.run("lora").record
+    assert (record["status"], record["global_step"], len(record["attempts"])) == ("finished", 60, 1)
+    assert history(project, "lora", "loss") == history(project, "alone", "loss")
 
 
 def history(project: Project, run: str, measure: str) -> list[float]:

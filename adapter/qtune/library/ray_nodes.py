@@ -21,6 +21,7 @@ import stat
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -68,6 +69,16 @@ class Supervised:
             stderr=subprocess.STDOUT,
             start_new_session=True,  # Ray signals the process group of a worker that is gone
         )
+        threading.Thread(target=self._end_with_raylet, args=(os.getppid(),), daemon=True).start()
+
+    def _end_with_raylet(self, raylet: int) -> None:
+        """Ray takes a node for lost whose raylet is, and lets the raylet's workers be."""
+        while os.getppid() == raylet:
+            time.sleep(POLL_SECONDS)
+        assert self.child.stdin is not None
+        self.child.stdin.close()  # at which the supervisor ends everything
+        self.child.wait()
+        os._exit(1)
 
     def read(self) -> bytes:
         """What it printed since, waiting for it; nothing once it has ended."""
