@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import socket
 import time
@@ -33,10 +34,13 @@ def nodes(port: int, seconds: int = 300) -> tuple[str, ...]:
     return tuple(word for setting in settings for word in ("-s", f"launch.{setting}"))
 
 
-def on_both(project: Project, *arguments: str) -> None:
-    """Run the command as node 0 and as node 1, to the good end of both."""
+def on_both(first: Project, second: Project, *arguments: str) -> None:
+    """Run the command as node 0 in the first project and as node 1 in the second, to the good end of both."""
     with ThreadPoolExecutor(2) as pool:
-        parts = [pool.submit(project.qtune, *arguments, "--node-rank", rank) for rank in ("1", "0")]
+        parts = [
+            pool.submit(project.qtune, *arguments, "--node-rank", rank)
+            for rank, project in (("1", second), ("0", first))
+        ]
         for part in parts:
             part.result()
 
@@ -71,7 +75,7 @@ def test_two_nodes_train_as_two_processes_also_by_hand_and_where_every_path_has_
     assert len(run("one").losses) == 2
 
     two = nodes(free_port())
-    on_both(spaced, "train", "lora", *FEW, *two, "-n", "two")
+    on_both(spaced, spaced, "train", "lora", *FEW, *two, "-n", "two")
     assert run("two").losses == run("one").losses
     record = run("two").record
     assert record["status"] == "finished" and record["predicted_steps"] == 2
@@ -98,10 +102,13 @@ def test_two_nodes_train_as_two_processes_also_by_hand_and_where_every_path_has_
 
 def test_two_nodes_shard_by_fsdp_as_two_processes(project: Project) -> None:
     project.qtune("train", "fsdp_qlora", *FEW, "-s", "launch.nproc_per_node=2", "-n", "one")
-    on_both(project, "train", "fsdp_qlora", *FEW, *nodes(free_port()), "-n", "two")
+    own = Project(project.root.with_name("on a disk of its own"))
+    shutil.copytree(project.root, own.root, ignore=shutil.ignore_patterns("runs", "rendered"))
+    on_both(project, own, "train", "fsdp_qlora", *FEW, *nodes(free_port()), "-n", "two")
     assert "You are using fsdp2" in project.run("two").log and "world size: 2" in project.run("two").log
     assert len(project.run("two").losses) == 2
     assert project.run("two").losses == project.run("one").losses
+    assert [path.name for path in own.run("two").path.iterdir()] == ["train-node1.log"]
 
 
 def test_a_stop_of_one_node_stops_all_and_all_go_on(project: Project) -> None:
