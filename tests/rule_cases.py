@@ -762,6 +762,13 @@ _LAUNCHING = [
 _SLURM = {"launch.launcher": "slurm", "launch.nnodes": 2}
 
 _CLUSTERS = [
+    Case(
+        "ray-is-installed",
+        {"launch.launcher": "ray"},
+        {"launch.launcher": "ray"},
+        stack=lacking("ray"),
+        other_stack=EVERYTHING,
+    ),
     Case("cluster-places-the-nodes", {**_SLURM, "launch.rdzv_id": "job"}, _SLURM),
     Case(
         "slurm-options-are-sbatchs",

@@ -60,6 +60,14 @@ def _numbers(view: View) -> str:
 
 RULES = (
     Rule(
+        "ray-is-installed",
+        ("launch.launcher",),
+        lambda view: view.config.launcher == "ray" and view.lacks("ray"),
+        "needs ray, which is not installed here",
+        "install it on every node: pip install 'qtune[ray]'",
+        "qtune/library/ray_nodes.py",
+    ),
+    Rule(
         "cluster-places-the-nodes",
         tuple(f"launch.{key}" for key in _PLACED),
         _without_effect,
