@@ -175,7 +175,7 @@ def attempt(
 
 
 def _stepped_down(ended: Ended, run: Run, prepared: Prepared, observer: Observer) -> Ended:
-    """What became of a training that ran out of memory: tried with smaller steps while the observer agrees."""
+    """What became of a training that ran out of memory, with smaller steps while the observer agrees."""
     from qtune import stepping  # and with it what estimates memory and speed
 
     while ended.maybe_memory:
