@@ -167,6 +167,12 @@ def test_changed_data_needs_force(root: Path, qtune: Qtune) -> None:
     assert qtune("train", "--resume", "--force", directory=root).code == 0
 
 
+def test_other_versions_are_said(root: Path, qtune: Qtune) -> None:
+    set_record(root, versions={**record(root)["versions"], "torch": "1.0"})
+    done = qtune("train", "--resume", directory=root)
+    assert done.code == 0 and "note: versions: torch was 1.0, is " in done.err
+
+
 def test_a_finished_run_is_refused_unless_it_gets_longer(root: Path, qtune: Qtune) -> None:
     assert qtune("train", "--resume", directory=root).code == 0
     done = qtune("train", "--resume", "lora", directory=root)

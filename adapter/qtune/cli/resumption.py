@@ -13,7 +13,9 @@ from qtune.runs.find import shown
 
 
 def show_what_differs(found: Resumption) -> bool:
-    """Say what is no longer as the run recorded it; whether anything is."""
+    """Say what is no longer as the run recorded it; whether any of it makes another training."""
+    for line in found.elsewhere:
+        note(f"note: {line}")
     _show("it would go on with other values", found.differences)
     _show("the project's files give other values now; going on keeps the recorded ones", found.edited)
     if found.data:
