@@ -103,8 +103,16 @@ def test_two_nodes_train_as_two_nodes_by_hand_and_stop_cleanly(cluster: Cluster,
     wait_until(lambda: training_processes(run) == [], END_SECONDS)
 
 
-def test_a_lost_node_ends_the_run_and_the_other_node(cluster: Cluster, project: Project) -> None:
-    """And what the cluster that is left can never place is refused with what it has."""
+def test_a_killed_qtune_and_a_lost_node_leave_no_process_on_the_nodes(
+    cluster: Cluster, project: Project
+) -> None:
+    """So does a qtune that is killed. What the cluster that is left can never place is refused with what it has."""
+    with started(project, "train", "lora", *LONG, *TWO_NODES, *cluster.launcher, "-n", "killed") as process:
+        run = project.run("killed")
+        wait_until(lambda: bool(run.losses) or process.poll() is not None, TRAINS_SECONDS)
+        process.kill()
+    wait_until(lambda: training_processes(run) == [], END_SECONDS)
+
     with started(project, "train", "lora", *LONG, *TWO_NODES, *cluster.launcher) as process:
         run = project.run("lora")
         wait_until(lambda: bool(run.losses) or process.poll() is not None, TRAINS_SECONDS)
