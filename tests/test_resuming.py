@@ -15,7 +15,12 @@ import pytest
 from saved import save_checkpoint
 from trees import Result, files_below, write_tree
 
+from qtune import pipeline, resuming, training
+from qtune.config.project import find_project
+from qtune.config.resolve import overrides
+from qtune.data.registrations import read_registrations
 from qtune.launch import process
+from qtune.machine.hardware import Hardware
 from qtune.runs import lock
 
 Qtune = Callable[..., Result]
@@ -30,7 +35,6 @@ PAIRS = {
     "pairs: {file_name: pairs.jsonl, ranking: true, columns: {chosen: chosen, rejected: rejected}}\n",
     "data/pairs.jsonl": [{"instruction": "a", "input": "", "chosen": "b", "rejected": "c"}] * 4,
 }
-LOOSE = ("-s", "lora_rank=8")
 
 
 @pytest.fixture
@@ -49,14 +53,24 @@ def ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Non
 
 
 @pytest.fixture
-def root(project: Make, qtune: Qtune, ends: Callable[[str], None]) -> Path:
+def root(project: Make, ends: Callable[[str], None]) -> Path:
     """A project whose run `lora` failed after checkpoint 4."""
     root = project({"presets/mine.yaml": "about: mine\nextends: lora\ntrain: {learning_rate: 1.0e-3}\n"})
-    assert qtune("train", "mine", "-n", "lora", *LOOSE, directory=root).code == 1
+    failed(root, "mine", "lora", "lora_rank=8")
     for step in (2, 4):
         save_checkpoint(root / "runs" / "lora", step)
     ends(FINISH)
     return root
+
+
+def failed(root: Path, preset: str, name: str, *settings: str) -> None:
+    """Leave the run as a training does that failed."""
+    read_registrations.cache_clear()
+    prepared = pipeline.prepare(preset, find_project(root), Hardware(), [overrides(settings)])
+    assert not prepared.errors
+    run, prepared = training.claim(prepared, name=name)
+    run.begin_attempt(prepared.plan)
+    run.end("failed", 1, "it failed")
 
 
 def record(root: Path, name: str = "lora") -> dict[str, Any]:
@@ -72,12 +86,17 @@ def last_command(root: Path, name: str = "lora") -> list[str]:
     return record(root, name)["attempts"][-1]["command"]
 
 
-@pytest.mark.parametrize("named", [[], ["lora"], ["mine"], ["./runs/lora"]])
-def test_it_goes_on_from_the_newest_checkpoint_with_what_was_recorded(
-    root: Path, qtune: Qtune, named: list[str]
+@pytest.mark.parametrize("name", [None, "lora", "mine", "./runs/lora"])
+def test_a_run_is_found_by_its_name_or_preset_or_as_the_newest(
+    root: Path, monkeypatch: pytest.MonkeyPatch, name: str | None
 ) -> None:
+    monkeypatch.chdir(root)
+    assert resuming.find(find_project(root), name).directory == root / "runs" / "lora"
+
+
+def test_it_goes_on_from_the_newest_checkpoint_with_what_was_recorded(root: Path, qtune: Qtune) -> None:
     assert qtune("render", "mine", "-s", "lora_rank=99", directory=root).code == 0
-    done = qtune("train", "--resume", *named, directory=root)
+    done = qtune("train", "--resume", directory=root)
     assert done.code == 0, done.err
     assert "from checkpoint-4" in done.err
     first, second = record(root)["attempts"]
@@ -171,19 +190,14 @@ def test_a_finished_run_is_refused_unless_it_gets_longer(root: Path, qtune: Qtun
 def test_what_the_library_cannot_go_on_with_is_refused_even_with_force(
     root: Path,
     qtune: Qtune,
-    ends: Callable[[str], None],
     preset: str,
     recorded: list[str],
     option: list[str],
     told: str,
 ) -> None:
-    ends(FAIL)
     write_tree(root, PAIRS)
-    settings = [word for value in recorded for word in ("-s", value)]
-    assert qtune("train", preset, "-n", "other", *settings, directory=root).code == 1
-    save_checkpoint(
-        root / "runs/other", 2, processes=2 if settings[-1:] == ["launch.nproc_per_node=2"] else 1
-    )
+    failed(root, preset, "other", *recorded)
+    save_checkpoint(root / "runs/other", 2, processes=2 if "launch.nproc_per_node=2" in recorded else 1)
     options = [word for value in option for word in ("-s", value)]
     done = qtune("train", "--resume", "other", *options, "--force", directory=root)
     assert done.code == 2 and told in done.err

@@ -97,6 +97,16 @@ def test_the_effective_batch_stays_down_the_whole_ladder(
     assert store.load(steps[-1].text.split()[1].rstrip(",")).step_down is None or "batch 1" in steps[-1].text
 
 
+def test_what_was_given_or_removed_by_hand_stays_so(claimed: Callable[..., tuple[Run, Prepared]]) -> None:
+    run, prepared = claimed("lora", "1x24GB", warmup_steps=None, seed=7, per_device_train_batch_size=1)
+    steps = ladder(run, prepared)
+    assert [step.text.split(",")[0] for step in steps] == ["preset qlora", "preset minimal"]
+    for step in steps:
+        assert step.prepared.config.find("train", "warmup_steps") is None
+        assert step.prepared.config.get("train", "seed") == 7
+        assert step.prepared.config.get("train", "per_device_train_batch_size") == 1
+
+
 def test_before_the_first_step_no_batch_is_tried(claimed: Callable[..., tuple[Run, Prepared]]) -> None:
     run, prepared = claimed("lora", "1x24GB")
     assert all(step.text.startswith("preset ") for step in ladder(run, prepared, "before"))

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from qtune import manifest as manifests
 from qtune import resources
@@ -218,11 +218,9 @@ def read_record(
     manifest = manifests.from_text(path.read_text(encoding="utf-8"), display)
     config = merge(manifest.config.name, [Layer("record", manifest.config.values), *changes])
     config = replace(config, layers=manifest.config.layers)
-    # its entries name files from a rendered directory
-    document = Document({}, {}, project.root / _rendered_name(config.name) / DATASETS, display, "")
     registrations = {
         **read_registrations(project),
-        **{name: Registration(name, entry, document) for name, entry in manifest.datasets.items()},
+        **{name: _recorded(project, config, name, entry) for name, entry in manifest.datasets.items()},
     }
     findings = tuple(check(config, registrations, project.root, manifest.hardware, stack))
     found = Prepared(project, config, manifest.hardware, findings, (), registrations)
@@ -367,6 +365,15 @@ def _rendered(prepared: Prepared, output_dir: str, about: str) -> Prepared:
     # what the files were made from: the values' layers, and the templates
     config = replace(config, layers=(*config.layers, *templates.used))
     return replace(prepared, config=config, files=tuple(files))
+
+
+def _recorded(project: Project, config: Config, name: str, entry: Mapping[str, Any]) -> Registration:
+    """A recorded dataset_info.json entry as a registration; its file is named from the rendered directory,
+    which need not be there any more."""
+    named, entry = entry.get("file_name"), dict(entry)
+    if isinstance(named, str) and not Path(named).expanduser().is_absolute():
+        entry["file_name"] = os.path.normpath(Path(_rendered_name(config.name)) / named)
+    return Registration(name, entry, Document({}, {}, project.root / DATASETS, manifests.FILE, ""))
 
 
 def _facts(prepared: Prepared, held: int = 0) -> Facts:

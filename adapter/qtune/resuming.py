@@ -86,11 +86,12 @@ def find(project: Project, name: str | None) -> Run:
 def goes_on_from(run: Run) -> tuple[Checkpoint | None, list[Checkpoint]]:
     """The checkpoint from which the run would go on, None for its beginning; the newer, broken ones.
 
-    Raises QtuneError where its record cannot be read.
+    Raises QtuneError where its record cannot be read, or the library cannot go on with such a training.
     """
     path = run.directory / record.RECORD
     recorded = manifests.from_text(path.read_text(encoding="utf-8"), shown(path)).config
     config = merge(recorded.name, [Layer("record", recorded.values), *layers(run)])
+    _require_resumable(config, config, run)
     return newest(run.directory, config)
 
 

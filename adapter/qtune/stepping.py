@@ -16,7 +16,7 @@ from qtune.pipeline import Prepared
 from qtune.predict.advice.reasons import gigabytes
 from qtune.predict.advice.recommend import ACCUMULATION, BATCH, batches, with_batch
 from qtune.predict.memory.estimate import Place
-from qtune.runs.checkpoints import Checkpoint, newest, set_aside, verified
+from qtune.runs.checkpoints import Checkpoint, checkpoints, newest, set_aside, verified
 from qtune.runs.record import Run
 from qtune.values import Config, KeyPath, Layer, Origin, Value
 
@@ -31,6 +31,7 @@ _SAME_TRAINING = {
     ("train", "disable_gradient_checkpointing"),
     ("train", "quantization_bit"),
     ("train", "quantization_method"),
+    ("train", "quantization_type"),
     ("train", "double_quantization"),
 }
 
@@ -104,7 +105,7 @@ def _smaller_batch(config: Config, phase: Phase) -> tuple[Config, str] | None:
 
 def _halved(config: Config) -> tuple[Config, str] | None:
     """Half the batch, or the next smaller one that keeps the product with accumulation."""
-    own = int(config.get(*BATCH, default=8))
+    own = _batch(config)
     sizes = [size for size in batches(config, gives_way=False) if size <= own // 2]
     if not sizes:
         return None
@@ -124,41 +125,45 @@ def _chain(run: Run, prepared: Prepared) -> Iterator[tuple[str, Config]]:
     """The presets down from the recorded one, each as it would train this with the same effective batch."""
     recorded = _recorded(run, prepared)
     project, store = prepared.project, prepared.project.store
-    effective = _product(recorded) * recorded.processes
-    own = {
-        path: value
-        for path, value in recorded.values.items()
-        if pipeline.is_by_hand(value) and path not in (BATCH, ACCUMULATION)
-    }
     named = [layer.name for layer in recorded.layers if layer.file and store.knows(layer.name)]
-    seen = set(named[-1:])
-    name = store.load(named[-1]).step_down if named else None
+    name, seen, options = named[-1] if named else None, set[str](), _options(recorded)
     while name is not None and name not in seen:
         seen.add(name)
         try:
-            config = pipeline.resolve(name, project, prepared.hardware, [Layer("options", own)])
+            config = pipeline.resolve(name, project, prepared.hardware, [Layer("options", options)])
             following = store.load(name).step_down
         except QtuneError:
             return
-        config = _with_product(config, max(1, effective // config.processes))
-        yield name, _with_evaluation(config, prepared.config)
+        if len(seen) == 1:
+            # what an option removed has left no other trace
+            removed = [path for path in config.values if path not in recorded.values]
+            options |= {path: Value(None, Origin(_LAYER)) for path in removed}
+        else:
+            yield name, _with_batches(config, recorded, prepared.config)
         name = following
 
 
-def _with_product(config: Config, product: int) -> Config:
-    """At its own batch, or the next smaller one that divides `product`, and so much accumulation."""
-    own = min(int(config.get(*BATCH, default=8)), product)
+def _options(config: Config) -> dict[KeyPath, Value]:
+    """The values that were given for this training alone, but for those that a step changes."""
+    return {
+        path: value
+        for path, value in config.values.items()
+        if pipeline.is_by_hand(value) and path not in (BATCH, ACCUMULATION)
+    }
+
+
+def _with_batches(config: Config, recorded: Config, last: Config) -> Config:
+    """With the recorded effective batch, at its own batch or the next smaller one that goes with that.
+
+    No batch is larger than the recorded one, and none of evaluations than the last one.
+    """
+    product = max(1, _batch(recorded) * _accumulation(recorded) * recorded.processes // config.processes)
+    own = min(_batch(config), _batch(recorded), product)
     batch = next(size for size in range(own, 0, -1) if product % size == 0)
-    origin = Origin(_LAYER)
-    changed = {BATCH: Value(batch, origin), ACCUMULATION: Value(product // batch, origin)}
-    return replace(config, values={**config.values, **changed})
-
-
-def _with_evaluation(config: Config, before: Config) -> Config:
-    """With no larger batch in evaluations than before."""
-    own = config.get(*_EVALUATION, default=8)
-    smaller = Value(min(own, before.get(*_EVALUATION, default=8)), Origin(_LAYER))
-    return config if smaller.value == own else replace(config, values={**config.values, _EVALUATION: smaller})
+    evaluated = min(int(found.get(*_EVALUATION, default=8)) for found in (config, last))
+    changed = {BATCH: batch, ACCUMULATION: product // batch, _EVALUATION: evaluated}
+    values = {path: Value(value, Origin(_LAYER)) for path, value in changed.items()}
+    return replace(config, values={**config.values, **values})
 
 
 def _step(run: Run, prepared: Prepared, changes: Mapping[str, Any], text: str) -> Step | None:
@@ -167,7 +172,11 @@ def _step(run: Run, prepared: Prepared, changes: Mapping[str, Any], text: str) -
     made = pipeline.read_record(prepared.project, run.directory, [Layer(_LAYER, values)])
     different = _differences(prepared.config, made.config)
     continues = {tuple(key.split(".")) for key in different} <= _SAME_TRAINING
-    return None if made.errors else Step(made, changes, text, continues)
+    if made.errors:
+        return None
+    if not continues and checkpoints(run.directory):
+        text += ", from the beginning; its checkpoints, which do not fit, are set aside"
+    return Step(made, changes, text, continues)
 
 
 def _recorded(run: Run, prepared: Prepared) -> Config:
@@ -181,10 +190,13 @@ def _differences(before: Config, after: Config) -> dict[str, Any]:
     return {".".join(path): new for path, (old, new) in found.items() if old != new}
 
 
-def _product(config: Config) -> int:
-    return int(config.get(*BATCH, default=8)) * int(config.get(*ACCUMULATION, default=1))
+def _batch(config: Config) -> int:
+    return int(config.get(*BATCH, default=8))
+
+
+def _accumulation(config: Config) -> int:
+    return int(config.get(*ACCUMULATION, default=1))
 
 
 def _batch_of(config: Config) -> str:
-    batch = config.get(*BATCH, default=8)
-    return f"batch {batch} x accumulation {config.get(*ACCUMULATION, default=1)}"
+    return f"batch {_batch(config)} x accumulation {_accumulation(config)}"

@@ -9,6 +9,7 @@ import typer
 from qtune import resuming
 from qtune.cli.output import complain, note
 from qtune.errors import QtuneError
+from qtune.launch import failures
 from qtune.runs.checkpoints import checkpoints
 from qtune.runs.find import shown
 from qtune.runs.record import Run
@@ -32,7 +33,10 @@ def tell(run: Run) -> None:
         tell_how_to_go_on(run)
         raise typer.Exit(1)
     else:
-        complain(f"the training failed: {reason(run.record.get('reason'), run.record.get('failure'))}")
+        failure = run.record.get("failure")
+        complain(f"the training failed: {reason(run.record.get('reason'), failure)}")
+        if failure is None and run.log.is_file():
+            note(failures.last(failures.tail(run.log)))
         note(f"  log: {run.log}")
         if checkpoints(run.directory):
             tell_how_to_go_on(run)
@@ -49,8 +53,9 @@ def tell_how_to_go_on(run: Run) -> None:
     """From which checkpoint, and which newer ones are not complete."""
     try:
         checkpoint, broken = resuming.goes_on_from(run)
-    except QtuneError:
-        return  # of another qtune
+    except QtuneError as error:
+        note(str(error))
+        return
     for other in broken:
         note(f"{other.path.name} is not complete: {other.flaw}")
     if checkpoint is not None:

@@ -14,11 +14,14 @@ import argparse
 import json
 import os
 import queue
+import re
 import signal
+import socket
 import stat
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -32,6 +35,7 @@ from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 # Ray Train's own name and value for the same wait (ray/train/v2/_internal/constants.py).
 PLACING_SECONDS = float(os.environ.get("RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S", "60"))
 POLL_SECONDS = 0.2
+CONNECTING_SECONDS = 10.0
 # A worker of Ray kills its children when it ends, the supervisor before it could end its own; and it runs
 # them with the least priority.
 WORKER_SETTINGS = {"RAY_kill_child_processes_on_worker_exit": "0", "RAY_worker_niceness": "0"}
@@ -42,8 +46,6 @@ class Supervised:
 
     def place(self, directory: str) -> dict[str, Any]:
         """This node's address, a port that is free there, and whether it has `directory`."""
-        import socket
-
         with socket.socket() as taken:
             taken.bind(("", 0))
             port = taken.getsockname()[1]
@@ -67,6 +69,16 @@ class Supervised:
             stderr=subprocess.STDOUT,
             start_new_session=True,  # Ray signals the process group of a worker that is gone
         )
+        threading.Thread(target=self._end_with_raylet, args=(os.getppid(),), daemon=True).start()
+
+    def _end_with_raylet(self, raylet: int) -> None:
+        """Ray takes a node for lost whose raylet is, and lets the raylet's workers be."""
+        while os.getppid() == raylet:
+            time.sleep(POLL_SECONDS)
+        assert self.child.stdin is not None
+        self.child.stdin.close()  # at which the supervisor ends everything
+        self.child.wait()
+        os._exit(1)
 
     def read(self) -> bytes:
         """What it printed since, waiting for it; nothing once it has ended."""
@@ -96,7 +108,7 @@ class Node:
         self.unfinished = b""
 
     def __str__(self) -> str:
-        return f"node {self.rank} ({self.host})"
+        return f"node {self.rank} ({self.host})" if self.host else f"node {self.rank}"
 
     def show(self, output: bytes) -> None:
         """Print it; of one among several whole lines, with its rank before them, and no line written over."""
@@ -115,6 +127,8 @@ class Node:
 def main() -> int:
     arguments = _arguments()
     said = _listen()
+    if wrong := _unreachable(arguments.ray_init_kwargs.get("address") or os.environ.get("RAY_ADDRESS")):
+        return _failed(wrong)
     try:
         # its own logging says little that concerns a training, and repeats what the nodes print
         ray.init(**{"log_to_driver": False, **arguments.ray_init_kwargs})
@@ -131,6 +145,8 @@ def main() -> int:
             for rank in range(len(bundles))
         ]
         return _run(nodes, arguments.command, said)
+    except NodeLost as error:
+        return _failed(f"NodeDiedError: {error}")
     finally:
         remove_placement_group(group)
         ray.shutdown()
@@ -148,6 +164,18 @@ def _arguments() -> argparse.Namespace:
 def _failed(why: str) -> int:
     print(why, file=sys.stderr, flush=True)
     return 1
+
+
+def _unreachable(address: str | None) -> str | None:
+    """Why no cluster answers at HOST:PORT, which Ray itself says after minutes; None where one may."""
+    match = re.fullmatch(r"([\w.-]+):(\d+)", address or "")
+    if match is None:
+        return None
+    try:
+        socket.create_connection((match[1], int(match[2])), CONNECTING_SECONDS).close()
+    except OSError as error:
+        return f"RayError: no Ray cluster answers at {address}: {error.strerror or error}"
+    return None
 
 
 def _listen() -> queue.SimpleQueue[str]:
@@ -231,7 +259,7 @@ def _actor(group: PlacementGroup, rank: int, resources: dict[str, float]) -> Any
 
 def _run(nodes: list[Node], command: list[str], said: queue.SimpleQueue[str]) -> int:
     directory = str(Path.cwd())
-    places = ray.get([node.actor.place.remote(directory) for node in nodes])
+    places = _all(nodes, [node.actor.place.remote(directory) for node in nodes])
     for node, place in zip(nodes, places, strict=True):
         node.host = place["address"]
         if not place["there"]:
@@ -246,8 +274,23 @@ def _run(nodes: list[Node], command: list[str], said: queue.SimpleQueue[str]) ->
         node.actor.start.remote(command, {**environment, "NODE_RANK": str(node.rank)}, directory)
         for node in nodes
     ]
-    ray.get(started)
+    _all(nodes, started)
     return _follow(nodes, said)
+
+
+class NodeLost(Exception):
+    """A node that Ray cannot reach any longer."""
+
+
+def _all(nodes: list[Node], answers: list[Any]) -> list[Any]:
+    """The answer of each node. Raises NodeLost."""
+    found = []
+    for node, answer in zip(nodes, answers, strict=True):
+        try:
+            found.append(ray.get(answer))
+        except RayError as error:
+            raise NodeLost(f"{node} is gone: {_reason(error)}") from None
+    return found
 
 
 def _follow(nodes: list[Node], said: queue.SimpleQueue[str]) -> int:

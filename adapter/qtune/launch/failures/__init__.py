@@ -36,6 +36,7 @@ __all__ = [
     "Phase",
     "Reason",
     "known",
+    "last",
     "lines_of",
     "phase",
     "reason_in",
@@ -108,10 +109,13 @@ def reason_in(lines: Sequence[str], exit_code: int, *, killed_for_memory: bool |
 
 def told(what: str, lines: Sequence[str], exit_code: int) -> str:
     """What failed and why, the child's last lines below it, and what helps."""
-    lines = [line for line in lines if line]
     reason = reason_in(lines, exit_code)
-    shown = [f"{what}: {reason.words}", *(f"  | {line}" for line in lines[-_TOLD_LINES:])]
-    return "\n".join([*shown, *str(reason).split("\n")[1:]])
+    return "\n".join([f"{what}: {reason.words}", last(lines), *str(reason).split("\n")[1:]])
+
+
+def last(lines: Sequence[str]) -> str:
+    """The last lines that hold anything, as they are shown below a message."""
+    return "\n".join(f"  | {line}" for line in [line for line in lines if line][-_TOLD_LINES:])
 
 
 def _first_known(lines: Sequence[str]) -> tuple[Failure, dict[str, str], str] | None:

@@ -152,10 +152,30 @@ FAILURES = (
     ),
     Failure(
         "ray-cannot-place",
-        (r"No available node types can fulfill resource requests? (?P<request>\{.*?\})",),
-        "no node of the Ray cluster has {request}",
-        "ask for less, or add nodes: `ray status` lists what there is",
-        "ray/autoscaler/v2/event_logger.py",
+        (
+            r"No available node types can fulfill resource requests? (?P<request>\{.*?\})",
+            r"RayError: the Ray cluster cannot place (?P<request>.*?): its",
+        ),
+        "the Ray cluster has too little for {request}",
+        "ask for less (launch.nnodes, launch.nproc_per_node), or add nodes: `ray status` lists what there is",
+        "ray/autoscaler/v2/event_logger.py; qtune/library/ray_nodes.py",
+    ),
+    Failure(
+        "no-ray-cluster",
+        (
+            r"RayError: no Ray cluster answers at (?P<where>\S+):",
+            r"RayError: cannot connect to the Ray cluster(?P<where>)",
+        ),
+        "there is no Ray cluster {where}",
+        "start one (`ray start --head`), or correct launch.ray_init_kwargs.address",
+        "qtune/library/ray_nodes.py",
+    ),
+    Failure(
+        "ray-node-lost",
+        (r"NodeDiedError: (?P<node>node \d+(?: \(\S+\))?) is gone",),
+        "the Ray cluster lost {node}, so the other nodes were ended",
+        "see what became of that machine; `qtune train --resume` goes on once the cluster is whole",
+        "qtune/library/ray_nodes.py",
     ),
     Failure(
         "time-limit",
