@@ -15,13 +15,14 @@ import pytest
 from saved import save_checkpoint
 from trees import Result, files_below, write_tree
 
-from qtune import pipeline, resuming, training
+from qtune import pipeline
 from qtune.config.project import find_project
 from qtune.config.resolve import overrides
 from qtune.data.registrations import read_registrations
 from qtune.launch import process
 from qtune.machine.hardware import Hardware
 from qtune.runs import lock
+from qtune.training import attempts, resuming
 
 Qtune = Callable[..., Result]
 Make = Callable[..., Path]
@@ -68,7 +69,7 @@ def failed(root: Path, preset: str, name: str, *settings: str) -> None:
     read_registrations.cache_clear()
     prepared = pipeline.prepare(preset, find_project(root), Hardware(), [overrides(settings)])
     assert not prepared.errors
-    run, prepared = training.claim(prepared, name=name)
+    run, prepared = attempts.claim(prepared, name=name)
     run.begin_attempt(prepared.plan)
     run.end("failed", 1, "it failed")
 
@@ -165,6 +166,12 @@ def test_changed_data_needs_force(root: Path, qtune: Qtune) -> None:
     done = qtune("train", "--resume", directory=root)
     assert done.code == 2 and "its data changed: data/rows.jsonl" in done.err
     assert qtune("train", "--resume", "--force", directory=root).code == 0
+
+
+def test_other_versions_are_said(root: Path, qtune: Qtune) -> None:
+    set_record(root, versions={**record(root)["versions"], "torch": "1.0"})
+    done = qtune("train", "--resume", directory=root)
+    assert done.code == 0 and "note: versions: torch was 1.0, is " in done.err
 
 
 def test_a_finished_run_is_refused_unless_it_gets_longer(root: Path, qtune: Qtune) -> None:

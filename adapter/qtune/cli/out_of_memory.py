@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -11,7 +11,9 @@ from qtune.cli.ended import reason
 from qtune.cli.output import complain, note
 from qtune.launch import signals
 from qtune.runs.ending import Ended
-from qtune.stepping import Step
+
+if TYPE_CHECKING:
+    from qtune.training.stepping import Step
 
 OnOom = Literal["step-down", "stop"]
 OnOomOption = Annotated[

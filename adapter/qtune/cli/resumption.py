@@ -7,13 +7,15 @@ from collections.abc import Sequence
 from qtune.cli.diff import shown_lines
 from qtune.cli.output import note
 from qtune.compare import Difference
-from qtune.resuming import Resumption
 from qtune.runs.checkpoints import set_aside
 from qtune.runs.find import shown
+from qtune.training.resuming import Resumption
 
 
 def show_what_differs(found: Resumption) -> bool:
-    """Say what is no longer as the run recorded it; whether anything is."""
+    """Say what is no longer as the run recorded it; whether any of it makes another training."""
+    for line in found.elsewhere:
+        note(f"note: {line}")
     _show("it would go on with other values", found.differences)
     _show("the project's files give other values now; going on keeps the recorded ones", found.edited)
     if found.data:

@@ -30,6 +30,20 @@ FAILURES = (
         "llamafactory/hparams/parser.py, get_train_args; #6268",
     ),
     Failure(
+        "output-not-empty",
+        (r"^ValueError: Output directory already exists and is not empty",),
+        "output_dir holds a trained model, and no checkpoint to go on from",
+        "take a new run (`qtune train` gives each a directory of its own), or `--overwrite`",
+        "llamafactory/hparams/parser.py, get_train_args; #721 #6288",
+    ),
+    Failure(
+        "rtx-4000",
+        (r"^NotImplementedError: Using RTX 4000 series doesn't support faster communication",),
+        "GeForce cards of this series cannot reach each other's memory, which NCCL would try",
+        "set NCCL_P2P_DISABLE=1 and NCCL_IB_DISABLE=1 in the environment",
+        "accelerate/state.py, PartialState; #3282",
+    ),
+    Failure(
         "missing-package",
         (
             r"The '(?P<package>[^']+)' distribution was not found and is required",

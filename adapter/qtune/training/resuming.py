@@ -36,7 +36,6 @@ _KINDS = (
     ("zero", "stage"),
     ("train", "model_name_or_path"),
 )
-_FACTS = ("versions", "git", "machine", "data")
 
 
 @dataclass(frozen=True)
@@ -45,7 +44,8 @@ class Resumption:
 
     prepared: with `changes`, by key, over what was recorded; differences: of its values from those so far.
     edited: of the project's values from the recorded ones, where its files were changed since.
-    data: the files of its datasets whose content is no longer the recorded one.
+    data: the files of its datasets whose content is no longer the recorded one; elsewhere: versions and
+    machine, where they are others, each in a line.
     checkpoint: the newest complete one, None where there is none; broken: the newer ones.
     """
 
@@ -55,6 +55,7 @@ class Resumption:
     differences: list[Difference]
     edited: list[Difference]
     data: list[str]
+    elsewhere: list[str]
     checkpoint: Checkpoint | None
     broken: list[Checkpoint]
 
@@ -130,6 +131,7 @@ def look(run: Run, prepared: Prepared, options: Sequence[Layer]) -> Resumption:
         compare.compare(_side(so_far), _side(prepared)),
         _edited(so_far),
         changed_data(run, prepared),
+        elsewhere(run, prepared),
         checkpoint,
         broken,
     )
@@ -137,9 +139,16 @@ def look(run: Run, prepared: Prepared, options: Sequence[Layer]) -> Resumption:
 
 def differing_facts(run: Run, prepared: Prepared) -> list[str]:
     """What differs today from what the run stood on, each in a line."""
+    lines = elsewhere(run, prepared, ("versions", "git", "machine"))
+    lines += [f"data: {file} changed" for file in changed_data(run, prepared)]
+    return [*lines, *(f"{file} changed" for file in pipeline.stale_layers(prepared))]
+
+
+def elsewhere(run: Run, prepared: Prepared, names: Sequence[str] = ("versions", "machine")) -> list[str]:
+    """Which of these recorded facts are others now, each in a line; none of a record that lacks them."""
     today = facts.gather(prepared.project.root, prepared.sources, {})
     lines = []
-    for name in _FACTS[:-1]:
+    for name in names:
         before, now = run.record.get(name), today[name]
         if isinstance(before, dict) and isinstance(now, dict):
             for key in dict.fromkeys([*before, *now]):
@@ -147,8 +156,7 @@ def differing_facts(run: Run, prepared: Prepared) -> list[str]:
                     lines.append(f"{name}: {key} was {before.get(key)}, is {now.get(key)}")
         elif before != now and before is not None:
             lines.append(f"{name}: was {before}, is {now}")
-    lines += [f"data: {file} changed" for file in changed_data(run, prepared)]
-    return [*lines, *(f"{file} changed" for file in pipeline.stale_layers(prepared))]
+    return lines
 
 
 def changed_data(run: Run, prepared: Prepared) -> list[str]:

@@ -8,9 +8,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from qtune import stepping
 from qtune.config.names import valid_name
 from qtune.data import tokenized
 from qtune.errors import QtuneError
@@ -23,7 +22,9 @@ from qtune.runs.ending import Ended, Watch, judged
 from qtune.runs.find import plain_record, require_ended, shown
 from qtune.runs.record import Run
 from qtune.runs.together import Together
-from qtune.stepping import Step
+
+if TYPE_CHECKING:
+    from qtune.training.stepping import Step
 
 
 @dataclass(frozen=True)
@@ -107,15 +108,8 @@ def carry_out(
             if prepared.directory is not None:
                 write_files(prepared)
             ended = attempt(run, prepared, observer, checkpoint=checkpoint, changes=changes)
-            while ended.maybe_memory:
-                ended = _explained(ended, prepared)
-                step = stepping.after(run, prepared, ended.phase)
-                if step is None or not observer.steps_down(ended, step):
-                    break
-                run.end_attempt(ended.status, ended.exit_code, ended.reason, ended.failure)
-                prepared, checkpoint = step.prepared, stepping.take(step, run)
-                write_files(prepared)
-                ended = attempt(run, prepared, observer, checkpoint=checkpoint, changes=step.changes)
+            if ended.maybe_memory:
+                ended = _stepped_down(ended, run, prepared, observer)
             run.end(ended.status, ended.exit_code, ended.reason, ended.failure)
     return run
 
@@ -180,8 +174,26 @@ def attempt(
     return judged(run.directory, run.log, prepared.config, outcome, watch)
 
 
+def _stepped_down(ended: Ended, run: Run, prepared: Prepared, observer: Observer) -> Ended:
+    """What became of a training that ran out of memory, with smaller steps while the observer agrees."""
+    from qtune.training import stepping  # and with it what estimates memory and speed
+
+    while ended.maybe_memory:
+        ended = _explained(ended, prepared)
+        step = stepping.after(run, prepared, ended.phase)
+        if step is None or not observer.steps_down(ended, step):
+            break
+        run.end_attempt(ended.status, ended.exit_code, ended.reason, ended.failure)
+        prepared, checkpoint = step.prepared, stepping.take(step, run)
+        write_files(prepared)
+        ended = attempt(run, prepared, observer, checkpoint=checkpoint, changes=step.changes)
+    return ended
+
+
 def _explained(ended: Ended, prepared: Prepared) -> Ended:
     """With the estimate's biggest parts in the cause."""
+    from qtune.training import stepping
+
     failure = dict(ended.failure or {})
     estimate = stepping.explained(prepared, failure["id"].startswith("cuda-"))
     return ended._replace(failure={**failure, "cause": "; ".join(filter(None, [failure["cause"], estimate]))})
