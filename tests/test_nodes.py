@@ -12,7 +12,7 @@ import pytest
 import yaml
 from trees import Result, files_below
 
-from qtune import joining, pipeline, stepping
+from qtune import pipeline
 from qtune.config.project import find_project
 from qtune.doctor.needs import needs_of
 from qtune.doctor.nodes import launcher_line
@@ -24,6 +24,7 @@ from qtune.machine.hardware import parse_hardware
 from qtune.machine.network import look_at
 from qtune.runs import record
 from qtune.runs.together import Together
+from qtune.training import joining, stepping
 from qtune.values import Config, LaunchPlan, Layer, Origin, Value
 
 Qtune = Callable[..., Result]

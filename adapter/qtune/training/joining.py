@@ -17,7 +17,7 @@ from qtune.runs.ending import Ended
 from qtune.runs.find import plain_record
 from qtune.runs.record import NODE_LOGS
 from qtune.runs.together import Together
-from qtune.training import require_launcher
+from qtune.training.attempts import require_launcher
 
 
 @dataclass(frozen=True)
