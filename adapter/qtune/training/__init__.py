@@ -1,1 +1,1 @@
-"""Training what was prepared: a run and its attempts, going on with it, stepping down, joining, submitting."""
+"""Training what was prepared: runs and attempts, going on with it, stepping down, joining, submitting."""
