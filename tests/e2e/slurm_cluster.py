@@ -85,6 +85,9 @@ PartitionName=main Nodes=ALL Default=YES State=UP
                 _wait_for(lambda: (directory / "munge.socket").exists())
         _wait_for(lambda: _idle(environment) == 2)
         yield environment
+        # a job that is just ending would leave a process that waits for its daemons
+        subprocess.run(["scancel", "--me"], env={**os.environ, **environment}, check=True)
+        _wait_for(lambda: _idle(environment) == 2)
     finally:
         for daemon in reversed(started):
             daemon.terminate()
