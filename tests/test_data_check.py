@@ -17,12 +17,13 @@ from typing import Any
 import pytest
 from trees import Result, files_below
 
-from qtune import pipeline, training
+from qtune import pipeline
 from qtune.config.project import find_project
 from qtune.data.digests import sha256
 from qtune.data.scanning import clean, duplicates, passed
 from qtune.data.scanning.duplicates import ELSEWHERE, NEW, REPEATED, Duplicates, Place
 from qtune.machine.hardware import Hardware
+from qtune.training import attempts
 
 Qtune = Callable[..., Result]
 Make = Callable[..., Path]
@@ -430,8 +431,8 @@ def scans(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
         raise SystemExit(0)
 
     monkeypatch.setattr(passed, "scan", counted)
-    monkeypatch.setattr(training, "claim", claim)
-    monkeypatch.setattr(training, "require_launcher", lambda name=None: None)
+    monkeypatch.setattr(attempts, "claim", claim)
+    monkeypatch.setattr(attempts, "require_launcher", lambda name=None: None)
     return started
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from trees import REPOSITORY, Result, write_tree
 
-from qtune import pipeline, training
+from qtune import pipeline
 from qtune.doctor import accelerators, config_line, host, hub, probe, stack, tools
 from qtune.doctor.host import Demand
 from qtune.doctor.line import Line
@@ -27,6 +27,7 @@ from qtune.machine.gpus import Gpu, Gpus, Occupant, read_gpus
 from qtune.machine.hardware import Hardware, parse_hardware
 from qtune.machine.host import Host, Volume, read_host, read_volume
 from qtune.machine.hub import Cached, Hub, look_up, read_hub, why_unreachable
+from qtune.training import attempts
 from qtune.values import Config, Finding, Origin, Value
 
 GIB = 1 << 30
@@ -649,7 +650,7 @@ def test_doctor_says_what_check_would(
 def test_train_stops_on_what_is_certain_to_fail_before_it_writes_anything(
     qtune: Callable[..., Result], project: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(training, "require_launcher", lambda name: None)
+    monkeypatch.setattr(attempts, "require_launcher", lambda name: None)
     monkeypatch.setattr(
         pipeline, "preflight", lambda prepared, held=0: [Line("disk", "failure", "is full", "make room")]
     )
@@ -659,7 +660,7 @@ def test_train_stops_on_what_is_certain_to_fail_before_it_writes_anything(
         started.append(prepared.config.name)
         raise OSError("stand-in")
 
-    monkeypatch.setattr(training, "claim", claim)
+    monkeypatch.setattr(attempts, "claim", claim)
     root = project()
     result = qtune("train", "lora", directory=root)
     assert result.code == 2 and "failure  disk  is full" in result.err and "fix: make room" in result.err
@@ -671,7 +672,7 @@ def test_train_stops_on_what_is_certain_to_fail_before_it_writes_anything(
 def test_force_goes_on_without_a_compiler_too(
     qtune: Callable[..., Result], project: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(training, "require_launcher", lambda name: None)
+    monkeypatch.setattr(attempts, "require_launcher", lambda name: None)
     monkeypatch.setattr(pipeline, "preflight", lambda prepared, held=0: [])
     monkeypatch.setattr("qtune.machine.stack.compiler", lambda: None)
     monkeypatch.setattr("qtune.machine.stack._has_module", lambda name: True)
@@ -681,7 +682,7 @@ def test_force_goes_on_without_a_compiler_too(
         started.append(prepared.config.name)
         raise OSError("stand-in")
 
-    monkeypatch.setattr(training, "claim", claim)
+    monkeypatch.setattr(attempts, "claim", claim)
     root = project()
     options = ("--hardware", "cpu")
     result = qtune("train", "stage3", *options, directory=root)

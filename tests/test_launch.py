@@ -18,13 +18,14 @@ import psutil
 import pytest
 from trees import files_below
 
-from qtune import pipeline, training
+from qtune import pipeline
 from qtune.config.project import find_project
 from qtune.launch import failures, process
 from qtune.launch.compiled import missing_operations
 from qtune.launch.plan import into, plan_launch
 from qtune.machine.hardware import Hardware, parse_hardware
 from qtune.runs.record import Run, claim
+from qtune.training import attempts
 from qtune.values import LaunchPlan, Layer, Origin, Value
 
 ORIGIN = Origin("test")
@@ -283,7 +284,7 @@ def test_two_claims_at_once_never_share_a_directory(tmp_path: Path) -> None:
 def train(root: Path) -> Run:
     prepared = pipeline.prepare("lora", find_project(root), Hardware())
     pipeline.write(prepared)
-    return training.carry_out(*training.claim(prepared), training.Observer())
+    return attempts.carry_out(*attempts.claim(prepared), attempts.Observer())
 
 
 def test_the_record_is_there_before_the_child_and_tells_how_it_ended(
@@ -341,5 +342,5 @@ def test_without_the_library_nothing_is_written(
     monkeypatch.setattr(process.sys, "executable", "/nowhere/python")
     monkeypatch.setenv("PATH", "/nowhere")
     with pytest.raises(Exception, match="not installed"):
-        training.claim(prepared)
+        attempts.claim(prepared)
     assert files_below(root) == before

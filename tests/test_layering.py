@@ -24,10 +24,8 @@ FLOORS = [
     {"runs", "sharing", "importing", "preview", "download", "doctor"},
     {"trained"},
     {"pipeline", "evaluation", "exporting"},
-    {"stepping"},
-    {"training"},
     {"compare", "candidates"},
-    {"resuming", "joining", "submitting"},
+    {"training"},
     {"cli"},
     {"__main__"},
 ]
@@ -35,6 +33,7 @@ FLOORS = [
 FLOORS_INSIDE = {
     "data": ["reading", "rows", "scanning lengths adding", "split"],
     "predict": ["models", "tuning", "memory", "advice"],
+    "training": ["stepping", "attempts", "resuming joining submitting"],
 }
 LIBRARY = {
     "llamafactory",

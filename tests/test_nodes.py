@@ -12,7 +12,7 @@ import pytest
 import yaml
 from trees import Result, files_below
 
-from qtune import pipeline, stepping
+from qtune import pipeline
 from qtune.config.project import find_project
 from qtune.doctor.needs import needs_of
 from qtune.doctor.nodes import launcher_line
@@ -24,6 +24,7 @@ from qtune.machine.hardware import parse_hardware
 from qtune.machine.network import look_at
 from qtune.runs import record
 from qtune.runs.together import Together
+from qtune.training import joining, stepping
 from qtune.values import Config, LaunchPlan, Layer, Origin, Value
 
 Qtune = Callable[..., Result]
@@ -102,7 +103,9 @@ def test_all_nodes_render_the_same_files(qtune: Qtune, project: Callable[..., Pa
     rendered = []
     for rank in ("0", "1"):
         assert qtune("render", *options, "-s", f"launch.node_rank={rank}", directory=root).code == 0
-        rendered.append(files_below(root / "rendered"))
+        rendered.append(
+            {name: (root / "rendered" / name).read_bytes() for name in files_below(root / "rendered")}
+        )
     assert rendered[0] == rendered[1]
     script = (root / "rendered" / preset / "launch.sh").read_text()
     assert "10.0.0.1:29500" in script and f"NODE_RANK=1 bash rendered/{preset}/launch.sh" in script
@@ -181,6 +184,16 @@ def test_nodes_started_by_hand_take_no_step_that_the_others_would_not_follow(
     run = record.Run(Path("/nowhere"), "x", {"attempts": []})
     if by_hand:
         assert stepping.after(run, prepared, "training") is None
+
+
+def test_what_is_over_is_not_joined(project: Callable[..., Path]) -> None:
+    root = project({"runs/x/qtune.json": {"status": "failed"}})
+    layer = Layer("test", {("launch", key): Value(value, Origin("test")) for key, value in TWO.items()})
+    prepared = pipeline.prepare("lora", find_project(root), parse_hardware("cpu"), [layer])
+    with pytest.raises(QtuneError, match="x is failed") as raised:
+        joining.join(prepared, name="x", begin=lambda part: None, show=lambda output: None)
+    assert "new --name, or --resume" in str(raised.value)
+    assert [path.name for path in (root / "runs" / "x").iterdir()] == ["qtune.json"]
 
 
 def test_a_node_has_no_record_and_needs_no_render_of_its_own(

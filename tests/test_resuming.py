@@ -15,13 +15,14 @@ import pytest
 from saved import save_checkpoint
 from trees import Result, files_below, write_tree
 
-from qtune import pipeline, resuming, training
+from qtune import pipeline
 from qtune.config.project import find_project
 from qtune.config.resolve import overrides
 from qtune.data.registrations import read_registrations
 from qtune.launch import process
 from qtune.machine.hardware import Hardware
 from qtune.runs import lock
+from qtune.training import attempts, resuming
 
 Qtune = Callable[..., Result]
 Make = Callable[..., Path]
@@ -68,7 +69,7 @@ def failed(root: Path, preset: str, name: str, *settings: str) -> None:
     read_registrations.cache_clear()
     prepared = pipeline.prepare(preset, find_project(root), Hardware(), [overrides(settings)])
     assert not prepared.errors
-    run, prepared = training.claim(prepared, name=name)
+    run, prepared = attempts.claim(prepared, name=name)
     run.begin_attempt(prepared.plan)
     run.end("failed", 1, "it failed")
 

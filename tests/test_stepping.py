@@ -13,14 +13,15 @@ from typing import Any
 
 import pytest
 
-from qtune import pipeline, stepping, training
+from qtune import pipeline
 from qtune.config.project import find_project
 from qtune.launch import process
 from qtune.launch.failures import Phase, phase
 from qtune.machine.hardware import parse_hardware
 from qtune.pipeline import Prepared
 from qtune.runs.record import Run
-from qtune.stepping import Step
+from qtune.training import attempts, stepping
+from qtune.training.stepping import Step
 from qtune.values import Config, Layer, Origin, Value
 
 Make = Callable[..., Path]
@@ -38,7 +39,7 @@ def claimed(project: Make, monkeypatch: pytest.MonkeyPatch) -> Callable[..., tup
         prepared = pipeline.prepare(preset, found, parse_hardware(hardware), [Layer("--set", values)])
         assert not prepared.errors, prepared.errors
         pipeline.write(prepared)
-        return training.claim(prepared, name="x")
+        return attempts.claim(prepared, name="x")
 
     return claim
 

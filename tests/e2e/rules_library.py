@@ -49,7 +49,9 @@ def refusal(prepared: Prepared) -> BaseException | None:
 def distributed(prepared: Prepared) -> bool:
     """Whether torchrun starts it (llamafactory/launcher.py, launch)."""
     config = prepared.config
-    asked = config.launcher not in ("auto", "local")
+    if config.launcher == "local":
+        return prepared.hardware.gpus > 1
+    asked = config.launcher != "auto"
     return asked or config.uses_zero or config.processes > 1 or prepared.hardware.gpus > 1
 
 

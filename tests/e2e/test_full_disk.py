@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import subprocess
 from pathlib import Path
 
 import psutil
@@ -108,3 +109,13 @@ def test_what_does_not_fit_is_refused_where_the_runs_really_lie(project: Project
         refused = project.qtune("train", "lora", exit_code=2)
         assert "but one checkpoint takes" in refused.stderr
         assert list(disk.iterdir()) == []
+
+
+def test_runs_that_cannot_be_written_are_refused_before_anything_starts(project: Project) -> None:
+    disk = project.root / "runs"
+    with small_disk(disk, 1 << 20):
+        subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)
+        refused = project.qtune("train", "lora", exit_code=2)
+        assert "runs lies, cannot be written to" in refused.stderr and "fix: " in refused.stderr
+        forced = project.qtune("train", "lora", "--force", exit_code=2)
+        assert "Read-only file system" in forced.stderr and "Traceback" not in forced.stderr

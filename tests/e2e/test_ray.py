@@ -106,7 +106,7 @@ def test_two_nodes_train_as_two_nodes_by_hand_and_stop_cleanly(cluster: Cluster,
 def test_a_killed_qtune_and_a_lost_node_leave_no_process_on_the_nodes(
     cluster: Cluster, project: Project
 ) -> None:
-    """So does a qtune that is killed. What the cluster that is left can never place is refused with what it has."""
+    """What the cluster that is left can never place is refused with what it has."""
     with started(project, "train", "lora", *LONG, *TWO_NODES, *cluster.launcher, "-n", "killed") as process:
         run = project.run("killed")
         wait_until(lambda: bool(run.losses) or process.poll() is not None, TRAINS_SECONDS)

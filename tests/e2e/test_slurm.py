@@ -78,7 +78,7 @@ def test_the_signal_before_the_time_limit_is_a_clean_stop_and_the_run_goes_on_in
     assert first > 0
 
     project.qtune("train", "--resume", "lora")
-    wait_for_a_loss(run, above=first)
+    wait_for_a_loss(run, above=first + 10)  # the first job may have logged a step after its checkpoint
     assert run.record["attempts"][1]["from_step"] == first
     project.qtune("stop", "lora")
     assert run.record["status"] == "stopped"

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import typer
 
-from qtune import joining
 from qtune.cli.ended import reason
 from qtune.cli.output import complain, note, pass_on
-from qtune.joining import Part
 from qtune.launch import background
 from qtune.pipeline import Prepared
 from qtune.runs.checkpoints import Checkpoint
 from qtune.runs.ending import Ended
 from qtune.runs.record import Run
+from qtune.training import joining
+from qtune.training.joining import Part
 from qtune.values import Config, Layer, Origin, Value
 
 

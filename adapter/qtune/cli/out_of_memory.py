@@ -13,7 +13,7 @@ from qtune.launch import signals
 from qtune.runs.ending import Ended
 
 if TYPE_CHECKING:
-    from qtune.stepping import Step
+    from qtune.training.stepping import Step
 
 OnOom = Literal["step-down", "stop"]
 OnOomOption = Annotated[

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from qtune.cli.diff import shown_lines
 from qtune.cli.output import note
 from qtune.compare import Difference
-from qtune.resuming import Resumption
 from qtune.runs.checkpoints import set_aside
 from qtune.runs.find import shown
+from qtune.training.resuming import Resumption
 
 
 def show_what_differs(found: Resumption) -> bool:

@@ -9,12 +9,12 @@ from typing import NoReturn
 
 import typer
 
-from qtune import submitting
 from qtune.cli.output import note
 from qtune.pipeline import Prepared
 from qtune.runs.find import SUBMITTED
 from qtune.runs.record import Run
-from qtune.submitting import Standing
+from qtune.training import submitting
+from qtune.training.submitting import Standing
 from qtune.values import Layer
 
 _ASK_SECONDS = 5.0  # of Slurm's controller, which answers everybody

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from qtune import pipeline, resuming, submitting, training
+from qtune import pipeline
 from qtune.cli import doctor, nodes
 from qtune.cli.app import (
     DatasetOption,
@@ -39,7 +39,8 @@ from qtune.machine.stack import Stack, installed_stack
 from qtune.pipeline import Prepared
 from qtune.runs.checkpoints import Checkpoint, bytes_of_complete
 from qtune.runs.record import Run
-from qtune.training import Observer
+from qtune.training import attempts, resuming, submitting
+from qtune.training.attempts import Observer
 from qtune.values import Layer
 
 _MOST_GROUPS = 4
@@ -106,7 +107,7 @@ def train_command(
 
     Exit code 1 where the training failed, 2 where it could only fail, 130 where Ctrl-C ended it.
     """
-    training.require_launcher(name)
+    attempts.require_launcher(name)
     project = here()
     layers = override_layers(model, dataset, assignments, launcher)
     node = nodes.node_layers(node_rank)
@@ -149,7 +150,7 @@ def train_command(
     command = ("qtune", *sys.argv[1:])
     if submitting.is_submission(prepared):
         submitting.require_accepted(prepared)
-    run, prepared = training.claim(prepared, name=name, overwrite=overwrite, command=command, rows=rows)
+    run, prepared = attempts.claim(prepared, name=name, overwrite=overwrite, command=command, rows=rows)
     announce = partial(_announce, run, prepared)
     tell(_carried_out(run, prepared, announce, detach=detach, on_oom=on_oom))
 
@@ -254,7 +255,7 @@ def _replayed(
     command = ("qtune", *sys.argv[1:])
     if submitting.is_submission(prepared):
         submitting.require_accepted(prepared)
-    run, prepared = training.claim(prepared, name=new_name or first.name, command=command, rows=rows)
+    run, prepared = attempts.claim(prepared, name=new_name or first.name, command=command, rows=rows)
     announce = partial(_announce, run, prepared)
     return _carried_out(run, prepared, announce, detach=detach, on_oom=on_oom)
 
@@ -295,7 +296,7 @@ def _carried_out(
     observer = Observer(
         begin, pass_on if well is None else lambda output: None, _stopping, partial(steps_down, on_oom)
     )
-    return training.carry_out(run, prepared, observer, checkpoint=checkpoint, changes=changes)
+    return attempts.carry_out(run, prepared, observer, checkpoint=checkpoint, changes=changes)
 
 
 def _suited(prepare: Callable[[Stack | None], Prepared], *, force: bool) -> Prepared:

@@ -11,7 +11,6 @@ from typing import Annotated
 
 import typer
 
-from qtune import submitting
 from qtune.cli.app import app, here
 from qtune.cli.complete import run_names
 from qtune.cli.ended import tell, tell_how_to_go_on
@@ -23,6 +22,7 @@ from qtune.launch import signals, slurm
 from qtune.runs import record
 from qtune.runs.find import SUBMITTED, begun, directories, directory_of, plain_record, shown, under_way
 from qtune.runs.record import Run
+from qtune.training import submitting
 
 _POLL_SECONDS = 0.3
 _TAIL_BYTES = 4000

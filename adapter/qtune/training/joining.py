@@ -17,7 +17,7 @@ from qtune.runs.ending import Ended
 from qtune.runs.find import plain_record
 from qtune.runs.record import NODE_LOGS
 from qtune.runs.together import Together
-from qtune.training import require_launcher
+from qtune.training.attempts import require_launcher
 
 
 @dataclass(frozen=True)
@@ -52,10 +52,11 @@ def join(
     require_launcher(name)
     config, project = prepared.config, prepared.project
     directory = project.root / Path(project.runs).expanduser() / (name or config.name)
-    if not again and plain_record(directory).get("status") == "finished":
+    status = plain_record(directory).get("status")
+    if not again and status not in (None, "running"):
         raise QtuneError(
-            f"{directory.name} is finished: there is nothing to join",
-            fix="give every node the same new --name",
+            f"{directory.name} is {status}: there is nothing to join",
+            fix="give every node the same new --name, or --resume",
         )
     directory.mkdir(parents=True, exist_ok=True)
     part = Part(directory, config.get("launch", "node_rank"), config.nnodes)

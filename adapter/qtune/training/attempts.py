@@ -24,7 +24,7 @@ from qtune.runs.record import Run
 from qtune.runs.together import Together
 
 if TYPE_CHECKING:
-    from qtune.stepping import Step
+    from qtune.training.stepping import Step
 
 
 @dataclass(frozen=True)
@@ -176,7 +176,7 @@ def attempt(
 
 def _stepped_down(ended: Ended, run: Run, prepared: Prepared, observer: Observer) -> Ended:
     """What became of a training that ran out of memory, with smaller steps while the observer agrees."""
-    from qtune import stepping  # and with it what estimates memory and speed
+    from qtune.training import stepping  # and with it what estimates memory and speed
 
     while ended.maybe_memory:
         ended = _explained(ended, prepared)
@@ -192,7 +192,7 @@ def _stepped_down(ended: Ended, run: Run, prepared: Prepared, observer: Observer
 
 def _explained(ended: Ended, prepared: Prepared) -> Ended:
     """With the estimate's biggest parts in the cause."""
-    from qtune import stepping
+    from qtune.training import stepping
 
     failure = dict(ended.failure or {})
     estimate = stepping.explained(prepared, failure["id"].startswith("cuda-"))

@@ -1,0 +1,1 @@
+"""Training what was prepared: runs and attempts, going on with it, stepping down, joining, submitting."""
