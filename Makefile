@@ -43,10 +43,10 @@ test-fast: setup ## the tests without torch, under a minute
 	@$(BIN)/pytest --numprocesses logical --dist worksteal --ignore tests/e2e
 
 test: lint test-fast ## what must pass before a change: lint, fast tests, every preset trained for real
-	@$(BIN)/pytest --numprocesses 2 --dist loadgroup -m "not slow" tests/e2e
+	@$(BIN)/pytest --numprocesses 2 --dist loadfile -m "not slow" tests/e2e
 
 test-all: setup ## the slow suites that `make test` leaves out
-	@$(BIN)/pytest --numprocesses 2 --dist loadgroup -m "slow and not faults" tests/e2e
+	@$(BIN)/pytest --numprocesses 2 --dist loadfile -m "slow and not faults" tests/e2e
 
 test-faults: setup ## a training killed at 32 random moments, and resumed until it ends as one left alone
 	@$(BIN)/pytest --numprocesses 2 -m faults tests/e2e

@@ -18,16 +18,6 @@ def copied(root: Path) -> Project:
     return Project(root)
 
 
-@pytest.hookimpl(tryfirst=True)  # before xdist reads the marks
-def pytest_collection_modifyitems(session: pytest.Session, items: list[pytest.Item]) -> None:
-    """Tests that share what their module makes once go to one worker (xdist's loadgroup), which makes it."""
-    for item in items:
-        assert isinstance(item, pytest.Function)
-        found = (session._fixturemanager.getfixturedefs(name, item) or () for name in item.fixturenames)
-        if any(fixture.scope == "module" for fixtures in found for fixture in fixtures):
-            item.add_marker(pytest.mark.xdist_group(item.module.__name__))
-
-
 @pytest.fixture
 def project(tmp_path: Path) -> Project:
     """The checkout's project, copied to where a test may write."""
