@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from trees import REPOSITORY, Result, write_tree
 
-from qtune import pipeline
+from qtune import pipeline, readiness
 from qtune.doctor import accelerators, config_line, host, hub, probe, stack, tools
 from qtune.doctor.host import Demand
 from qtune.doctor.line import Line
@@ -652,7 +652,7 @@ def test_train_stops_on_what_is_certain_to_fail_before_it_writes_anything(
 ) -> None:
     monkeypatch.setattr(attempts, "require_launcher", lambda name: None)
     monkeypatch.setattr(
-        pipeline, "preflight", lambda prepared, held=0: [Line("disk", "failure", "is full", "make room")]
+        readiness, "preflight", lambda prepared, held=0: [Line("disk", "failure", "is full", "make room")]
     )
     started: list[str] = []
 
@@ -673,7 +673,7 @@ def test_force_goes_on_without_a_compiler_too(
     qtune: Callable[..., Result], project: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(attempts, "require_launcher", lambda name: None)
-    monkeypatch.setattr(pipeline, "preflight", lambda prepared, held=0: [])
+    monkeypatch.setattr(readiness, "preflight", lambda prepared, held=0: [])
     monkeypatch.setattr("qtune.machine.stack.compiler", lambda: None)
     monkeypatch.setattr("qtune.machine.stack._has_module", lambda name: True)
     started: list[str] = []

@@ -24,6 +24,7 @@ FLOORS = [
     {"runs", "sharing", "importing", "preview", "download", "doctor"},
     {"trained"},
     {"pipeline", "evaluation", "exporting"},
+    {"renderings", "readiness"},
     {"compare", "candidates"},
     {"training"},
     {"cli"},

@@ -12,7 +12,7 @@ import pytest
 import yaml
 from trees import PRESET_NEEDS, REPOSITORY
 
-from qtune import pipeline, render, resources
+from qtune import pipeline, render, renderings, resources
 from qtune.config.project import find_project
 from qtune.config.resolve import overrides
 from qtune.errors import QtuneError
@@ -187,7 +187,7 @@ def test_edits_by_hand_are_taken_and_named(project: Callable[..., Path]) -> None
     path.write_text("\n".join(lines))
     zero = directory / "zero.json"
     zero.write_text(zero.read_text().replace('"device": "cpu"', '"device": "none"'))
-    config = pipeline.read_rendered(find_project(root), "stage3").config
+    config = renderings.read(find_project(root), "stage3").config
     assert config.get("train", "learning_rate") == 3e-4
     assert config.get("train", "lora_rank") is None
     assert config.get("zero", "offload_param", "device") == "none"
@@ -199,11 +199,11 @@ def test_an_untouched_rendered_directory_reads_back_as_it_was(project: Callable[
     root = project()
     prepared = pipeline.prepare("stage3", find_project(root), parse_hardware("8x80GB"))
     pipeline.write(prepared)
-    again = pipeline.read_rendered(find_project(root), "stage3")
+    again = renderings.read(find_project(root), "stage3")
     assert again.config.values == prepared.config.values
     assert (again.hardware, again.plan, again.findings) == (prepared.hardware, prepared.plan, ())
     assert [RenderedFile(file.name, file.text) for file in again.files] == list(prepared.files)
-    assert pipeline.stale_layers(again) == []
+    assert renderings.stale_layers(again) == []
 
 
 def test_a_changed_layer_makes_the_rendered_directory_stale(project: Callable[..., Path]) -> None:
@@ -211,4 +211,4 @@ def test_a_changed_layer_makes_the_rendered_directory_stale(project: Callable[..
     pipeline.write(pipeline.prepare("lora", find_project(root), parse_hardware("cpu")))
     with (root / "qtune.yaml").open("a") as stream:
         stream.write("# changed\n")
-    assert pipeline.stale_layers(pipeline.read_rendered(find_project(root), "lora")) == ["qtune.yaml"]
+    assert renderings.stale_layers(renderings.read(find_project(root), "lora")) == ["qtune.yaml"]

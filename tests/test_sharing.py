@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from trees import REPOSITORY, TINY_MODEL, Result, files_below, write_tree
 
-from qtune import resources, templates
+from qtune import renderings, resources, templates
 from qtune.config.project import find_project
 from qtune.errors import QtuneError
 from qtune.sharing import git as git_module
@@ -681,7 +681,6 @@ def test_a_source_brings_templates_and_the_first_one_wins(
 def test_a_pull_makes_what_was_rendered_from_it_stale(
     qtune: Callable[..., Result], with_sources: Callable[..., Path], upstream: Path
 ) -> None:
-    from qtune import pipeline
 
     commit(upstream, {"templates/train.yaml.j2": TRAIN_TEMPLATE + "\n"})
     root = with_sources(TEAM)
@@ -692,7 +691,7 @@ def test_a_pull_makes_what_was_rendered_from_it_stale(
 
     def stale() -> list[str]:
         project = find_project(root)
-        return pipeline.stale_layers(pipeline.read_rendered(project, "house"))
+        return renderings.stale_layers(renderings.read(project, "house"))
 
     assert stale() == []
     commit(upstream, {"templates/train.yaml.j2": TRAIN_TEMPLATE + "\n\n"})

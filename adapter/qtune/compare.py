@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from qtune import manifest as manifests
-from qtune import pipeline, resources
+from qtune import pipeline, renderings, resources
 from qtune.config.names import did_you_mean
 from qtune.config.project import Project
 from qtune.config.resolve import merge
@@ -83,7 +83,7 @@ def read_side(named: str, project: Project, hardware: Hardware) -> Side:
     if path.is_file():
         return _plain_side(path, project)
     if path.parent == project.root / pipeline.RENDERED and path.is_dir():
-        prepared = pipeline.read_rendered(project, path.name)
+        prepared = renderings.read(project, path.name)
         return Side(prepared.config, prepared.manifest.datasets)
     for directory in (path, project.root / project.runs / named):
         if (directory / manifests.FILE).is_file():

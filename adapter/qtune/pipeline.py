@@ -8,7 +8,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -16,7 +15,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from qtune import manifest as manifests
-from qtune import resources
 from qtune.checks import check
 from qtune.config.auto import Known, auto_layer
 from qtune.config.kl import kl_layer
@@ -24,7 +22,6 @@ from qtune.config.model import model_type
 from qtune.config.names import valid_name
 from qtune.config.project import Project
 from qtune.config.resolve import merge
-from qtune.config.sources import pin_of_file
 from qtune.data import tokenized
 from qtune.data.registrations import (
     Registration,
@@ -34,17 +31,13 @@ from qtune.data.registrations import (
     read_registrations,
 )
 from qtune.data.sources import Source, sources_of
-from qtune.errors import QtuneError
-from qtune.files import Document, leaves, read_yaml, write_atomic
-from qtune.launch import process
+from qtune.files import Document, write_atomic
 from qtune.launch.plan import plan_launch
 from qtune.machine.hardware import Hardware
-from qtune.machine.hub import why_unreachable
-from qtune.machine.stack import Stack, installed_stack, version
+from qtune.machine.stack import Stack
 from qtune.manifest import Manifest
 from qtune.predict.steps import Steps, predict_steps
 from qtune.render import render
-from qtune.schema import DERIVED
 from qtune.templates import Templates
 from qtune.values import (
     ACCELERATE,
@@ -56,21 +49,14 @@ from qtune.values import (
     Finding,
     LaunchPlan,
     Layer,
-    Origin,
     RenderedFile,
-    Value,
 )
 
 if TYPE_CHECKING:
     from qtune.data.scanning.scan import Report
-    from qtune.doctor.facts import Facts
-    from qtune.doctor.host import Demand
-    from qtune.doctor.line import Line
-    from qtune.predict.memory.estimate import Estimate
 
 RENDERED = "rendered"
 CURRENT = "current"
-_HUB_SECONDS = 3.0
 _NODE_RANK = ("launch", "node_rank")
 
 
@@ -93,7 +79,7 @@ class Prepared:
     @property
     def rendered(self) -> str:
         """The rendered directory, relative to the project's root."""
-        return self.directory or _rendered_name(self.config.name)
+        return self.directory or rendered_name(self.config.name)
 
     @property
     def errors(self) -> tuple[Finding, ...]:
@@ -127,7 +113,7 @@ class Prepared:
         if self.directory is None:
             return made
         # its entries name files from where they are read back: see read_record
-        start = self.project.root / _rendered_name(self.config.name)
+        start = self.project.root / rendered_name(self.config.name)
         entries = {name: complete_entry(self.registrations[name], start) for name in made.datasets}
         return replace(made, datasets=entries)
 
@@ -249,26 +235,6 @@ def check_rows(prepared: Prepared, progress: Callable[[int], None] = lambda size
     return passed.check(prepared.sources, prepared.project.root, progress)
 
 
-def doctor(prepared: Prepared) -> list[Line]:
-    """Whether this machine can train it: every verdict, some of which take a child process seconds."""
-    from qtune.doctor import examine, probe
-
-    facts = _facts(prepared)
-    hub = facts.hub
-    unreachable = None if hub.offline else why_unreachable(hub.endpoint, _HUB_SECONDS)
-    return examine(facts, probe.ask(_python()), unreachable, prepared.findings, prepared.config.name)
-
-
-def preflight(prepared: Prepared, held: int = 0) -> list[Line]:
-    """The verdicts that are no `ok`, of those that take no import of torch; none where nothing can train.
-
-    held: bytes of its checkpoints that are there already, where it goes on with a run.
-    """
-    from qtune.doctor import preflight
-
-    return preflight(_facts(prepared, held), version) if installed_stack() is not None else []
-
-
 def write(prepared: Prepared) -> Path:
     """Write the rendered directory and make it the current one; the directory.
 
@@ -289,61 +255,6 @@ def write_files(prepared: Prepared) -> Path:
     for file in prepared.files:
         write_atomic(directory / file.name, file.text, executable=file.name.endswith(".sh"))
     return directory
-
-
-def current(project: Project) -> str | None:
-    """The name of the current rendered directory, None where nothing was rendered."""
-    path = project.root / RENDERED / CURRENT
-    return path.read_text(encoding="utf-8").strip() if path.is_file() else None
-
-
-def read_rendered(
-    project: Project, name: str, stack: Stack | None = None, overrides: Sequence[Layer] = ()
-) -> Prepared:
-    """The rendered directory `name` as it stands, edits by hand included, checked again.
-
-    stack: what is installed on this machine, where it will train on this one; overrides: what changes
-    nothing that is rendered.
-    Raises QtuneError where it is incomplete or unreadable.
-    """
-    relative = _rendered_name(valid_name(name, "rendered directory"))
-    directory = project.root / relative
-    fix = f"render it again: `qtune render {name}`"
-    if not (directory / manifests.FILE).is_file():
-        raise QtuneError(f"there is no rendered {relative}", fix=fix)
-    manifest = manifests.from_text(
-        (directory / manifests.FILE).read_text(encoding="utf-8"), f"{relative}/{manifests.FILE}"
-    )
-    for file in manifest.files:
-        if not (directory / file).is_file():
-            raise QtuneError("is missing", where=f"{relative}/{file}", fix=fix)
-    rendered = Layer("rendered", manifest.config.values)
-    config = merge(name, [rendered, *_edits(directory, relative, manifest), *overrides])
-    config = replace(config, layers=manifest.config.layers)
-    registrations = read_registrations(project)
-    return Prepared(
-        project,
-        config,
-        manifest.hardware,
-        tuple(check(config, registrations, project.root, manifest.hardware, stack)),
-        tuple(RenderedFile(file, (directory / file).read_text(encoding="utf-8")) for file in manifest.files),
-        registrations,
-    )
-
-
-def stale_layers(prepared: Prepared) -> list[str]:
-    """The files that a rendered directory was made from and that have changed since, or what is pinned."""
-    stale = []
-    for layer in prepared.config.layers:
-        if layer.file is None or layer.sha256 is None:
-            continue
-        present = pin_of_file(layer.file, prepared.project.pins)
-        path = resources.find(layer.file, prepared.project.root)
-        if present is None and path.is_file():
-            present = manifests.digest(path.read_bytes())
-        if present != layer.sha256:
-            stale.append(layer.file)
-    return stale
 
 
 def _rendered(prepared: Prepared, output_dir: str, about: str) -> Prepared:
@@ -372,55 +283,8 @@ def _recorded(project: Project, config: Config, name: str, entry: Mapping[str, A
     which need not be there any more."""
     named, entry = entry.get("file_name"), dict(entry)
     if isinstance(named, str) and not Path(named).expanduser().is_absolute():
-        entry["file_name"] = os.path.normpath(Path(_rendered_name(config.name)) / named)
+        entry["file_name"] = os.path.normpath(Path(rendered_name(config.name)) / named)
     return Registration(name, entry, Document({}, {}, project.root / DATASETS, manifests.FILE, ""))
-
-
-def _facts(prepared: Prepared, held: int = 0) -> Facts:
-    from qtune.doctor.facts import gather
-    from qtune.doctor.needs import needs_of
-
-    project, config = prepared.project, prepared.config
-    needs = needs_of(config, prepared.hardware, prepared.registrations, project.root)
-    return gather(needs, prepared.findings, project.root, project.runs, _python(), _demand(prepared, held))
-
-
-def _python() -> Path:
-    """The training's; where there is none, the one that it would be installed for."""
-    try:
-        return process.find_python()
-    except QtuneError:
-        return Path(sys.executable)
-
-
-def estimated(prepared: Prepared) -> Estimate | None:
-    """What it needs; None where the config is wrong, or nothing tells of the model's shapes."""
-    from qtune.predict.memory.total import estimate
-    from qtune.predict.models.find import load_named
-
-    if prepared.errors:
-        return None
-    try:
-        model = load_named(prepared.config.block("train"), prepared.project.root)
-    except QtuneError:
-        return None
-    return estimate(prepared.config, model, prepared.hardware)
-
-
-def is_by_hand(value: Value) -> bool:
-    """Whether somebody gave it for this training alone: as an option, or in the rendered files."""
-    return value.origin.layer.startswith("--") or (value.origin.file or "").startswith(f"{RENDERED}/")
-
-
-def _demand(prepared: Prepared, held: int) -> Demand:
-    from qtune.doctor.host import Demand
-
-    found = estimated(prepared)
-    if found is None:
-        return Demand()
-    return Demand(
-        found.gpu.expected, found.host.expected, found.checkpoint, max(found.checkpoint, found.disk - held)
-    )
 
 
 def _for_all_nodes(config: Config) -> Config:
@@ -430,31 +294,11 @@ def _for_all_nodes(config: Config) -> Config:
     return replace(config, values=values, layers=layers)
 
 
-def _rendered_name(name: str) -> str:
+def rendered_name(name: str) -> str:
+    """The rendered directory of a config, from the project's root."""
     return f"{RENDERED}/{name}"
 
 
 def _dataset_names(config: Config) -> list[str]:
     names = [name for key in ("dataset", "eval_dataset") for name in names_in(config.get("train", key))]
     return list(dict.fromkeys(names))
-
-
-def _edits(directory: Path, relative: str, manifest: Manifest) -> list[Layer]:
-    """What somebody changed by hand in train.yaml and zero.json, as layers over what was rendered."""
-    layers = []
-    for file, block in ((TRAIN, "train"), (ZERO, "zero")):
-        path = directory / file
-        if file not in manifest.files or manifests.digest(path.read_bytes()) == manifest.files[file]:
-            continue
-        display = f"{relative}/{file}"
-        document = read_yaml(path, display)  # JSON is YAML
-        data = document.data.get("zero_optimization", {}) if file == ZERO else document.data
-        prefix = ("zero_optimization",) if file == ZERO else ()
-        values = {path: Value(None, Origin(display)) for path in manifest.config.values if path[0] == block}
-        for keys, value in leaves(data):
-            if keys[0] not in DERIVED:
-                values[(block, *keys)] = Value(
-                    value, Origin(display, display, document.lines.get((*prefix, *keys)))
-                )
-        layers.append(Layer(display, values, display))
-    return layers

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from qtune import pipeline
+from qtune import pipeline, renderings
 from qtune.checks.datasets import check_registration
 from qtune.cli.app import JsonOption, app, here
 from qtune.cli.complete import dataset_names, preset_names
@@ -58,7 +58,7 @@ def registered(project: Project, name: str) -> Registration:
 
 def config_for(project: Project, preset: str | None, hardware: Hardware, layers: list[Layer]) -> Config:
     """The config that data is looked at for: `preset`, else what was rendered last, else the default one."""
-    return pipeline.resolve(preset or pipeline.current(project) or DEFAULT, project, hardware, layers)
+    return pipeline.resolve(preset or renderings.current(project) or DEFAULT, project, hardware, layers)
 
 
 @data_app.command("list")

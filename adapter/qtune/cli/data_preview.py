@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from qtune import pipeline
+from qtune import pipeline, renderings
 from qtune.cli.app import JsonOption, ModelOption, SetOption, here, override_layers
 from qtune.cli.data import ForPresetOption, NameArgument, data_app, registered
 from qtune.cli.marked import legend, marked
@@ -59,7 +59,7 @@ def preview_command(
     project = here()
     registration = registered(project, name)
     prepared = pipeline.examine(
-        preset or pipeline.current(project) or DEFAULT,
+        preset or renderings.current(project) or DEFAULT,
         project,
         detect_hardware(),
         override_layers(model, name, [*(assignments or []), *_ALONE]),

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from qtune import pipeline
+from qtune import pipeline, renderings
 from qtune.cli.app import (
     HardwareOption,
     JsonOption,
@@ -68,7 +68,7 @@ def stats_command(
     project = here()
     registration = registered(project, name)
     prepared = pipeline.examine(
-        preset or pipeline.current(project) or DEFAULT,
+        preset or renderings.current(project) or DEFAULT,
         project,
         hardware_from(hardware),
         override_layers(model, name, [*(assignments or []), *_ALONE]),

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from qtune import pipeline
+from qtune import pipeline, readiness, renderings
 from qtune.cli.app import JsonOption, LauncherOption, ModelOption, SetOption, app, here, override_layers
 from qtune.cli.complete import preset_names
 from qtune.cli.output import note, print_json
@@ -44,11 +44,11 @@ def doctor_command(
     A failure ends a training by the preset; a warning may, or ends other presets. Exit code 1 on a failure.
     """
     project = here()
-    name = preset or pipeline.current(project) or DEFAULT
+    name = preset or renderings.current(project) or DEFAULT
     layers = override_layers(model, None, assignments, launcher)
     prepared = pipeline.examine(name, project, detect_hardware(), layers, stack=installed_stack())
     with _telling("importing the training's libraries, as a training would"):
-        lines = pipeline.doctor(prepared)
+        lines = readiness.doctor(prepared)
     failures = sum(line.level == "failure" for line in lines)
     if as_json:
         numbered = [{"number": number, **asdict(line)} for number, line in enumerate(lines, 1)]

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from qtune import pipeline
+from qtune import pipeline, readiness, renderings
 from qtune.cli import doctor, nodes
 from qtune.cli.app import (
     DatasetOption,
@@ -120,15 +120,15 @@ def train_command(
         else:
             tell(_replayed(preset, layers, name, force, detach, on_oom))
         return
-    rendered = pipeline.current(project)
+    rendered = renderings.current(project)
     if preset is None and rendered is not None:
         if layers or hardware:
             fix = f"name the preset too, e.g. `qtune train {rendered} …`, or give them to `qtune render`"
             raise QtuneError(
                 "options change what is rendered, and nothing is rendered without a preset", fix=fix
             )
-        prepared = _suited(lambda stack: pipeline.read_rendered(project, rendered, stack, node), force=force)
-        changed = pipeline.stale_layers(prepared)
+        prepared = _suited(lambda stack: renderings.read(project, rendered, stack, node), force=force)
+        changed = renderings.stale_layers(prepared)
         if changed:
             note(f"note: {', '.join(changed)} changed since this was rendered; `qtune render` takes that in")
         rows = _look(prepared, force=force)
@@ -321,7 +321,7 @@ def _look(prepared: Prepared, *, force: bool, held: int = 0) -> dict[str, int]:
     held: bytes of its checkpoints that are there already. Leaves with exit code 2 where the training can only
     fail.
     """
-    lines = pipeline.preflight(prepared, held)
+    lines = readiness.preflight(prepared, held)
     doctor.show(lines, numbered=False, err=True)
     if any(line.level == "failure" for line in lines):
         _stop("`qtune doctor` looks closer", force=force)

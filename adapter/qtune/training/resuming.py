@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from qtune import compare, pipeline
+from qtune import compare, pipeline, renderings
 from qtune import manifest as manifests
 from qtune.compare import Difference, Side
 from qtune.config.project import Project
@@ -141,7 +141,7 @@ def differing_facts(run: Run, prepared: Prepared) -> list[str]:
     """What differs today from what the run stood on, each in a line."""
     lines = elsewhere(run, prepared, ("versions", "git", "machine"))
     lines += [f"data: {file} changed" for file in changed_data(run, prepared)]
-    return [*lines, *(f"{file} changed" for file in pipeline.stale_layers(prepared))]
+    return [*lines, *(f"{file} changed" for file in renderings.stale_layers(prepared))]
 
 
 def elsewhere(run: Run, prepared: Prepared, names: Sequence[str] = ("versions", "machine")) -> list[str]:
@@ -230,12 +230,12 @@ def _require_loadable(prepared: Prepared, run: Run) -> None:
 
 def _edited(recorded: Prepared) -> list[Difference]:
     """How the project's files would now decide what was recorded, where they were changed since."""
-    project, stale = recorded.project, pipeline.stale_layers(recorded)
+    project, stale = recorded.project, renderings.stale_layers(recorded)
     named = [layer.name for layer in recorded.config.layers if layer.file]
     presets = [name for name in named if project.store.knows(name)]
     if not stale or not presets:
         return []
-    by_hand = {path: value for path, value in recorded.config.values.items() if pipeline.is_by_hand(value)}
+    by_hand = {path: value for path, value in recorded.config.values.items() if renderings.is_by_hand(value)}
     try:
         today = pipeline.resolve(presets[-1], project, recorded.hardware, [Layer("options", by_hand)])
     except QtuneError:

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from qtune import pipeline
+from qtune import pipeline, readiness, renderings
 from qtune.errors import QtuneError
 from qtune.launch.failures import Phase
 from qtune.pipeline import Prepared
@@ -77,7 +77,7 @@ def after(run: Run, prepared: Prepared, phase: Phase) -> Step | None:
 
 def explained(prepared: Prepared, on_gpu: bool) -> str:
     """What takes the most memory, as estimated; empty where nothing tells."""
-    found = pipeline.estimated(prepared)
+    found = readiness.estimated(prepared)
     if found is None:
         return ""
     where: Place = "gpu" if on_gpu and not prepared.hardware.is_cpu else "host"
@@ -148,7 +148,7 @@ def _options(config: Config) -> dict[KeyPath, Value]:
     return {
         path: value
         for path, value in config.values.items()
-        if pipeline.is_by_hand(value) and path not in (BATCH, ACCUMULATION)
+        if renderings.is_by_hand(value) and path not in (BATCH, ACCUMULATION)
     }
 
 

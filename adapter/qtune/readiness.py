@@ -1,0 +1,83 @@
+"""Whether this machine can train what was prepared: doctor, its quick part, and the estimate they go by."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from qtune.errors import QtuneError
+from qtune.launch import process
+from qtune.machine.hub import why_unreachable
+from qtune.machine.stack import installed_stack, version
+from qtune.pipeline import Prepared
+
+if TYPE_CHECKING:
+    from qtune.doctor.facts import Facts
+    from qtune.doctor.host import Demand
+    from qtune.doctor.line import Line
+    from qtune.predict.memory.estimate import Estimate
+
+_HUB_SECONDS = 3.0
+
+
+def doctor(prepared: Prepared) -> list[Line]:
+    """Whether this machine can train it: every verdict, some of which take a child process seconds."""
+    from qtune.doctor import examine, probe
+
+    facts = _facts(prepared)
+    hub = facts.hub
+    unreachable = None if hub.offline else why_unreachable(hub.endpoint, _HUB_SECONDS)
+    return examine(facts, probe.ask(_python()), unreachable, prepared.findings, prepared.config.name)
+
+
+def preflight(prepared: Prepared, held: int = 0) -> list[Line]:
+    """The verdicts that are no `ok`, of those that take no import of torch; none where nothing can train.
+
+    held: bytes of its checkpoints that are there already, where it goes on with a run.
+    """
+    from qtune.doctor import preflight
+
+    return preflight(_facts(prepared, held), version) if installed_stack() is not None else []
+
+
+def estimated(prepared: Prepared) -> Estimate | None:
+    """What it needs; None where the config is wrong, or nothing tells of the model's shapes."""
+    from qtune.predict.memory.total import estimate
+    from qtune.predict.models.find import load_named
+
+    if prepared.errors:
+        return None
+    try:
+        model = load_named(prepared.config.block("train"), prepared.project.root)
+    except QtuneError:
+        return None
+    return estimate(prepared.config, model, prepared.hardware)
+
+
+def _facts(prepared: Prepared, held: int = 0) -> Facts:
+    from qtune.doctor.facts import gather
+    from qtune.doctor.needs import needs_of
+
+    project, config = prepared.project, prepared.config
+    needs = needs_of(config, prepared.hardware, prepared.registrations, project.root)
+    return gather(needs, prepared.findings, project.root, project.runs, _python(), _demand(prepared, held))
+
+
+def _python() -> Path:
+    """The training's; where there is none, the one that it would be installed for."""
+    try:
+        return process.find_python()
+    except QtuneError:
+        return Path(sys.executable)
+
+
+def _demand(prepared: Prepared, held: int) -> Demand:
+    from qtune.doctor.host import Demand
+
+    found = estimated(prepared)
+    if found is None:
+        return Demand()
+    return Demand(
+        found.gpu.expected, found.host.expected, found.checkpoint, max(found.checkpoint, found.disk - held)
+    )

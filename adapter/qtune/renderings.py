@@ -1,0 +1,104 @@
+"""The rendered directories as they stand: read back with edits by hand, compared with their layers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from qtune import manifest as manifests
+from qtune import resources
+from qtune.checks import check
+from qtune.config.names import valid_name
+from qtune.config.project import Project
+from qtune.config.resolve import merge
+from qtune.config.sources import pin_of_file
+from qtune.data.registrations import read_registrations
+from qtune.errors import QtuneError
+from qtune.files import leaves, read_yaml
+from qtune.machine.stack import Stack
+from qtune.manifest import Manifest
+from qtune.pipeline import CURRENT, RENDERED, Prepared, rendered_name
+from qtune.schema import DERIVED
+from qtune.values import TRAIN, ZERO, Layer, Origin, RenderedFile, Value
+
+
+def current(project: Project) -> str | None:
+    """The name of the current rendered directory, None where nothing was rendered."""
+    path = project.root / RENDERED / CURRENT
+    return path.read_text(encoding="utf-8").strip() if path.is_file() else None
+
+
+def read(
+    project: Project, name: str, stack: Stack | None = None, overrides: Sequence[Layer] = ()
+) -> Prepared:
+    """The rendered directory `name` as it stands, edits by hand included, checked again.
+
+    stack: what is installed on this machine, where it will train on this one; overrides: what changes
+    nothing that is rendered.
+    Raises QtuneError where it is incomplete or unreadable.
+    """
+    relative = rendered_name(valid_name(name, "rendered directory"))
+    directory = project.root / relative
+    fix = f"render it again: `qtune render {name}`"
+    if not (directory / manifests.FILE).is_file():
+        raise QtuneError(f"there is no rendered {relative}", fix=fix)
+    manifest = manifests.from_text(
+        (directory / manifests.FILE).read_text(encoding="utf-8"), f"{relative}/{manifests.FILE}"
+    )
+    for file in manifest.files:
+        if not (directory / file).is_file():
+            raise QtuneError("is missing", where=f"{relative}/{file}", fix=fix)
+    rendered = Layer("rendered", manifest.config.values)
+    config = merge(name, [rendered, *_edits(directory, relative, manifest), *overrides])
+    config = replace(config, layers=manifest.config.layers)
+    registrations = read_registrations(project)
+    return Prepared(
+        project,
+        config,
+        manifest.hardware,
+        tuple(check(config, registrations, project.root, manifest.hardware, stack)),
+        tuple(RenderedFile(file, (directory / file).read_text(encoding="utf-8")) for file in manifest.files),
+        registrations,
+    )
+
+
+def stale_layers(prepared: Prepared) -> list[str]:
+    """The files that a rendered directory was made from and that have changed since, or what is pinned."""
+    stale = []
+    for layer in prepared.config.layers:
+        if layer.file is None or layer.sha256 is None:
+            continue
+        present = pin_of_file(layer.file, prepared.project.pins)
+        path = resources.find(layer.file, prepared.project.root)
+        if present is None and path.is_file():
+            present = manifests.digest(path.read_bytes())
+        if present != layer.sha256:
+            stale.append(layer.file)
+    return stale
+
+
+def is_by_hand(value: Value) -> bool:
+    """Whether somebody gave it for this training alone: as an option, or in the rendered files."""
+    return value.origin.layer.startswith("--") or (value.origin.file or "").startswith(f"{RENDERED}/")
+
+
+def _edits(directory: Path, relative: str, manifest: Manifest) -> list[Layer]:
+    """What somebody changed by hand in train.yaml and zero.json, as layers over what was rendered."""
+    layers = []
+    for file, block in ((TRAIN, "train"), (ZERO, "zero")):
+        path = directory / file
+        if file not in manifest.files or manifests.digest(path.read_bytes()) == manifest.files[file]:
+            continue
+        display = f"{relative}/{file}"
+        document = read_yaml(path, display)  # JSON is YAML
+        data = document.data.get("zero_optimization", {}) if file == ZERO else document.data
+        prefix = ("zero_optimization",) if file == ZERO else ()
+        values = {path: Value(None, Origin(display)) for path in manifest.config.values if path[0] == block}
+        for keys, value in leaves(data):
+            if keys[0] not in DERIVED:
+                values[(block, *keys)] = Value(
+                    value, Origin(display, display, document.lines.get((*prefix, *keys)))
+                )
+        layers.append(Layer(display, values, display))
+    return layers
