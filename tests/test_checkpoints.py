@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from saved import save_checkpoint
 
-from qtune.runs.checkpoints import at_home, flaw, in_order, newest, set_aside
+from qtune.runs.checkpoints import at_home, flaw, in_order, newest, set_aside, verified
 from qtune.values import Config, Origin, Value
 
 Damage = Callable[[Path], Any]
@@ -99,6 +99,15 @@ def test_ranks_that_stopped_one_step_apart_left_no_complete_checkpoint(tmp_path:
     found, broken = newest(tmp_path, TWO)
     assert found is not None and found.path == whole
     assert [checkpoint.step for checkpoint in broken] == [7, 6]
+
+
+@pytest.mark.parametrize(("count", "ahead"), [(7, False), (8, True)])
+def test_a_stop_under_zero_leaves_weights_a_step_ahead(tmp_path: Path, count: int, ahead: bool) -> None:
+    path = save_checkpoint(tmp_path, 7, **KINDS["zero 2"][1])
+    (path / "global_step7").rename(path / f"global_step{count}")
+    (path / "latest").write_text(f"global_step{count}")
+    [checkpoint] = verified(tmp_path, ZERO_2)
+    assert (checkpoint.flaw, checkpoint.is_ahead) == (None, ahead)
 
 
 def test_the_model_alone_cannot_be_gone_on_from(tmp_path: Path) -> None:

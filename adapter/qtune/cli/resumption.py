@@ -36,6 +36,10 @@ def announce_resumed(found: Resumption) -> None:
         note(f"{name} has no complete checkpoint: training from the beginning, in the same run")
     else:
         note(f"going on with {name} from {found.checkpoint.path.name}")
+        if found.checkpoint.is_ahead:
+            note(
+                "ZeRO had updated its weights for the step in which it was stopped: that is made a second time"
+            )
 
 
 def _show(title: str, differences: Sequence[Difference]) -> None:

@@ -37,6 +37,16 @@ class Checkpoint:
     step: int
     flaw: str | None
 
+    @property
+    def is_ahead(self) -> bool:
+        """Whether its weights hold a step more than it counts: a clean stop under ZeRO leaves them so.
+
+        DeepSpeed updates with the gradients, before transformers counts the step; the tag is its own count
+        (accelerate/utils/deepspeed.py, DeepSpeedEngineWrapper.backward).
+        """
+        latest = self.path / "latest"
+        return latest.is_file() and _text(latest) == f"global_step{self.step + 1}"
+
 
 def checkpoints(directory: Path) -> list[int]:
     """The steps of a run's checkpoints that are not marked as half-written, in order."""
