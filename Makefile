@@ -39,7 +39,7 @@ lint: setup ## ruff and mypy
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 
-test-fast: setup ## the tests without torch, under a minute
+test-fast: setup ## the tests without torch
 	@$(BIN)/pytest --numprocesses logical --dist worksteal --ignore tests/e2e
 
 test: lint test-fast ## what must pass before a change: lint, fast tests, every preset trained for real

@@ -37,9 +37,7 @@ def announce_resumed(found: Resumption) -> None:
     else:
         note(f"going on with {name} from {found.checkpoint.path.name}")
         if found.checkpoint.is_ahead:
-            note(
-                "ZeRO had updated its weights for the step in which it was stopped: that is made a second time"
-            )
+            note("ZeRO had updated the weights for the step in which it was stopped: it is made once more")
 
 
 def _show(title: str, differences: Sequence[Difference]) -> None:
