@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import math
 import os
 import re
@@ -214,6 +215,15 @@ def block_lines(tree: Mapping[str, Any], depth: int = 0) -> Iterator[str]:
             yield from block_lines(value, depth + 1)
         else:
             yield f"{'  ' * depth}{dump_yaml(key)}: {dump_yaml(value)}"
+
+
+def read_object(path: Path) -> dict[str, Any]:
+    """The JSON mapping in a file; an empty one where there is none that can be read."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}
 
 
 def write_atomic(path: Path, text: str, *, executable: bool = False) -> None:

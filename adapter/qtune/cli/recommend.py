@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -123,7 +122,7 @@ def _room(project: Project, hardware: str | None) -> Room:
 
     if hardware is not None:
         return Room()
-    disk = read_volume(project.root / Path(project.runs).expanduser()).free
+    disk = read_volume(project.runs_directory).free
     return Room(read_host().memory_available, disk)
 
 

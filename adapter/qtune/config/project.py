@@ -65,6 +65,11 @@ class Project:
         """The file of the project's dataset registrations."""
         return self.root / "data" / "datasets.yaml"
 
+    @property
+    def runs_directory(self) -> Path:
+        """Where its runs lie."""
+        return self.root / Path(self.runs).expanduser()
+
     def from_root(self, path: Path) -> str:
         """`path` as a child that runs in the project's root may name it."""
         return path.relative_to(self.root).as_posix() if path.is_relative_to(self.root) else str(path)

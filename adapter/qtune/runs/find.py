@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import platform
 from collections.abc import Iterator, Mapping
@@ -12,6 +11,7 @@ from typing import Any
 from qtune.config.names import did_you_mean
 from qtune.config.project import Project
 from qtune.errors import QtuneError
+from qtune.files import read_object
 from qtune.runs.lock import Holder, holder
 from qtune.runs.record import RECORD
 
@@ -21,7 +21,7 @@ def directory_of(project: Project, name: str) -> Path:
 
     Raises QtuneError where there is none.
     """
-    directory = project.root / Path(project.runs).expanduser() / name
+    directory = project.runs_directory / name
     if "/" not in name and (directory / RECORD).is_file():
         return directory
     path = Path(name).expanduser().resolve()
@@ -40,18 +40,14 @@ def directory_of(project: Project, name: str) -> Path:
 
 def directories(project: Project) -> Iterator[Path]:
     """Every run's directory."""
-    runs = project.root / Path(project.runs).expanduser()
+    runs = project.runs_directory
     if runs.is_dir():
         yield from (path for path in runs.iterdir() if (path / RECORD).is_file())
 
 
 def plain_record(directory: Path) -> Mapping[str, Any]:
     """What a run's record holds, nothing where it cannot be read."""
-    try:
-        record = json.loads((directory / RECORD).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return record if isinstance(record, dict) else {}
+    return read_object(directory / RECORD)
 
 
 SUBMITTED = "submitted"

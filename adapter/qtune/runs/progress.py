@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from qtune.files import read_object
+
 
 def losses(directory: Path) -> list[float]:
     """Each training loss that LLaMA-Factory logged, in order; of a step trained twice the last one.
@@ -33,8 +35,7 @@ def reached(directory: Path, *, ended: bool) -> tuple[int, int] | None:
     ended: it came to an end of its own, so that its trainer_state.json is of that, and of no earlier attempt.
     """
     if ended:
-        path = directory / "trainer_state.json"
-        state = _object(path.read_text(encoding="utf-8")) if path.is_file() else {}
+        state = read_object(directory / "trainer_state.json")
         step, steps = state.get("global_step"), state.get("max_steps")
     else:
         rows = [row for row in _rows(directory) if "current_steps" in row]

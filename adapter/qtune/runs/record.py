@@ -16,7 +16,7 @@ from typing import Any
 
 from qtune import manifest as manifests
 from qtune.errors import QtuneError
-from qtune.files import write_atomic
+from qtune.files import read_object, write_atomic
 from qtune.manifest import Manifest
 from qtune.runs import reserve, secrets
 from qtune.runs.progress import mean_loss, reached
@@ -156,11 +156,11 @@ class Run:
         return {"global_step": step, "max_steps": steps}
 
     def _state(self) -> Mapping[str, Any]:
-        return _read_json(self.directory / "trainer_state.json")
+        return read_object(self.directory / "trainer_state.json")
 
     def _metrics(self) -> dict[str, Any]:
         """The library's results; the mean loss of all steps where its own covers those since a resume."""
-        metrics = dict(_read_json(self.directory / "all_results.json"))
+        metrics = read_object(self.directory / "all_results.json")
         if "train_loss" in metrics and self.attempts and self.attempts[-1]["from_step"]:
             # transformers/trainer.py: _total_loss_scalar starts at 0 and is divided by all steps
             metrics["train_loss"] = mean_loss(self._state()) or metrics["train_loss"]
@@ -240,14 +240,6 @@ def read(directory: Path) -> Run:
     if newer:
         raise QtuneError("was written by a newer qtune", where=str(path), fix="update qtune")
     return Run(directory, directory.name, record)
-
-
-def _read_json(path: Path) -> Mapping[str, Any]:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return content if isinstance(content, dict) else {}
 
 
 def _now() -> str:

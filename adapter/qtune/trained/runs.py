@@ -126,7 +126,7 @@ def _newest(project: Project) -> Path:
             newest_other = max(newest_other, (str(record.get("started", "")), f"`{directory.name}` {state}"))
     if finished:
         return max(finished)[1]
-    where = shown(project.root / Path(project.runs).expanduser())
+    where = shown(project.runs_directory)
     if newest_other[1]:
         raise QtuneError(
             f"no run has finished yet; {newest_other[1]}",

@@ -65,7 +65,7 @@ def claim(
     """
     require_launcher(name)
     project = prepared.project
-    runs, name = project.root / Path(project.runs).expanduser(), name or prepared.config.name
+    runs, name = project.runs_directory, name or prepared.config.name
     if overwrite:
         _require_replaceable(runs / name)
     _tokens(prepared)  # what it refuses is refused before anything is written

@@ -51,7 +51,7 @@ def join(
     """
     require_launcher(name)
     config, project = prepared.config, prepared.project
-    directory = project.root / Path(project.runs).expanduser() / (name or config.name)
+    directory = project.runs_directory / (name or config.name)
     status = plain_record(directory).get("status")
     if not again and status not in (None, "running"):
         raise QtuneError(

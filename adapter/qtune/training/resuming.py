@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 from qtune import compare, pipeline, renderings
@@ -76,7 +75,7 @@ def find(project: Project, name: str | None) -> Run:
         if not unfinished and name is not None:
             directory_of(project, name)  # raises
         if not unfinished:
-            where = shown(project.root / Path(project.runs).expanduser())
+            where = shown(project.runs_directory)
             raise QtuneError("there is no unfinished run", where=where, fix="train one: `qtune train`")
         return record.read(max(unfinished)[1])
     run = record.read(directory_of(project, name))
@@ -173,7 +172,7 @@ def changed_data(run: Run, prepared: Prepared) -> list[str]:
 
 
 def _is_run(project: Project, name: str) -> bool:
-    return "/" in name or (project.root / Path(project.runs).expanduser() / name / record.RECORD).is_file()
+    return "/" in name or (project.runs_directory / name / record.RECORD).is_file()
 
 
 def _side(prepared: Prepared) -> Side:
