@@ -41,11 +41,11 @@ def stop(number, frame):
     {stop}
 {before}
 signal.signal(signal.SIGTERM, stop)
-print("trains", flush=True)
+os.write(1, b"trains\\n")
 {after}
 while True: time.sleep(0.05)
 """
-SAVES = 'print("saved", flush=True); loader.kill(); os._exit(0)'
+SAVES = 'os.write(1, b"saved\\n"); loader.kill(); os._exit(0)'
 DEADLINE = 20.0
 
 
