@@ -141,7 +141,7 @@ def test_one_process_without_a_rank_is_its_own_worker(supervise: Supervise) -> N
 
 
 def test_before_the_training_a_stop_is_the_end(supervise: Supervise) -> None:
-    it = supervise(worker(before='print("imports", flush=True); time.sleep(600)'))
+    it = supervise(worker(before='os.write(1, b"imports\\n"); time.sleep(600)'))
     it.wait_for("imports")
     it.say(node.STOP)
     assert it.process.wait(DEADLINE) != 0
@@ -151,7 +151,7 @@ def test_before_the_training_a_stop_is_the_end(supervise: Supervise) -> None:
 def test_after_the_training_a_stop_lets_it_save(supervise: Supervise) -> None:
     """transformers hands SIGTERM back as its training ends, and the model is saved after that."""
     after = "time.sleep(2.5); signal.signal(signal.SIGTERM, signal.SIG_DFL)\n"
-    after += "print('saves', flush=True); time.sleep(2); print('made', flush=True); loader.kill(); sys.exit()"
+    after += "os.write(1, b'saves\\n'); time.sleep(2); os.write(1, b'made\\n'); loader.kill(); sys.exit()"
     it = supervise(worker(after=after))
     it.wait_for("saves")
     it.say(node.STOP)
@@ -159,7 +159,7 @@ def test_after_the_training_a_stop_lets_it_save(supervise: Supervise) -> None:
     assert it.words.count("made") == 2
 
 
-DEAF = 'print("hears nothing", flush=True)'
+DEAF = 'os.write(1, b"hears nothing\\n")'
 
 
 @pytest.mark.parametrize("how", ["second signal", "end", "end of stdin"])
