@@ -14,13 +14,12 @@ from qtune.evaluation.plan import Evaluation, Pass
 from qtune.evaluation.results import (
     EVALUATIONS,
     LOG,
-    Result,
-    Scores,
     joined,
     metrics_in,
     perplexity,
     write,
 )
+from qtune.evaluation.scores import Result, Scores
 from qtune.evaluation.tokens import count
 from qtune.launch import failures, process
 from qtune.launch.plan import plan_launch

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 from html import escape
-from typing import TYPE_CHECKING
 
+from qtune.evaluation.scores import Result
 from qtune.evaluation.table import table
-
-if TYPE_CHECKING:
-    from qtune.evaluation.results import Result
 
 _MOST_ROWS = 1000
 _STYLE = """
