@@ -21,12 +21,12 @@ from qtune.doctor.needs import Needs, needs_of
 from qtune.doctor.probe import Device, Part, Probe
 from qtune.doctor.tools import Tools
 from qtune.doctor.versions import in_range
-from qtune.launch import process
 from qtune.machine.builds import read_build
 from qtune.machine.gpus import Gpu, Gpus, Occupant, read_gpus
 from qtune.machine.hardware import Hardware, parse_hardware
 from qtune.machine.host import Host, Volume, read_host, read_volume
 from qtune.machine.hub import Cached, Hub, look_up, read_hub, why_unreachable
+from qtune.processes import process
 from qtune.training import attempts
 from qtune.values import Config, Finding, Origin, Value
 

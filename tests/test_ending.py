@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from qtune.launch.process import Outcome
+from qtune.processes.process import Outcome
 from qtune.runs.ending import Watch, judged
 from qtune.values import Config, Origin, Value
 

@@ -21,9 +21,9 @@ from qtune.errors import QtuneError
 from qtune.evaluation.harness import Benchmarks, command, figures
 from qtune.evaluation.results import perplexity
 from qtune.evaluation.tokens import count
-from qtune.launch import process
 from qtune.machine.hardware import Hardware, parse_hardware
 from qtune.machine.stack import Stack
+from qtune.processes import process
 from qtune.runs.record import start
 from qtune.trained.runs import find
 

@@ -22,8 +22,8 @@ from qtune.errors import QtuneError
 from qtune.exporting import perform
 from qtune.exporting.comparison import Comparison
 from qtune.exporting.plan import plan
-from qtune.launch import process
 from qtune.machine.hardware import Hardware
+from qtune.processes import process
 from qtune.runs.record import start
 from qtune.trained.runs import find
 

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 from trees import REPOSITORY
 
-from qtune.launch import failures
-from qtune.launch.failures import FAILURES, LossWatch
-from qtune.launch.failures.losses import NAN, ZERO
-from qtune.launch.failures.row import Failure
+from qtune import failures
+from qtune.failures import FAILURES, LossWatch
+from qtune.failures.losses import NAN, ZERO
+from qtune.failures.row import Failure
 
 TABLE = REPOSITORY / "docs" / "failures.md"
 CASES = sorted(Path(__file__).with_name("failure_cases").glob("*.txt"))

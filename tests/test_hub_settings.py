@@ -11,7 +11,7 @@ from trees import TINY_MODEL, Result
 
 from qtune.config.project import find_project
 from qtune.errors import QtuneError
-from qtune.launch import process
+from qtune.processes import process
 from qtune.values import LaunchPlan
 
 VARIABLES = ("USE_MODELSCOPE_HUB", "HF_ENDPOINT", "MODELSCOPE_ENDPOINT", "HF_HUB_OFFLINE")

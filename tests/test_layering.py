@@ -20,7 +20,8 @@ FLOORS = [
     {"schema", "machine"},
     {"config"},
     {"data", "templates"},
-    {"checks", "predict", "render", "manifest", "launch"},
+    {"checks", "predict", "render", "manifest", "processes"},
+    {"launch", "failures"},
     {"runs", "sharing", "importing", "preview", "download", "doctor"},
     {"trained"},
     {"pipeline", "evaluation", "exporting"},
@@ -102,7 +103,7 @@ def test_only_two_modules_start_processes() -> None:
         if re.search(r"^\s*(?:import|from) subprocess\b", path.read_text(encoding="utf-8"), re.MULTILINE)
     ]
     # the last one on a node of a Ray cluster, where it stands alone
-    assert sorted(users) == ["launch/node.py", "launch/process.py", "library/ray_nodes.py"]
+    assert sorted(users) == ["children/ray_nodes.py", "processes/node.py", "processes/process.py"]
 
 
 def test_only_scripts_of_child_processes_import_the_library() -> None:
@@ -117,8 +118,8 @@ def test_only_scripts_of_child_processes_import_the_library() -> None:
         )
         if name.split(".")[0] in LIBRARY
     }
-    assert users == {"library"}
-    assert [item for item in imports() if "library" in item[1:]] == []
+    assert users == {"children"}
+    assert [item for item in imports() if "children" in item[1:]] == []
 
 
 @pytest.mark.parametrize("command", [["--help"], ["render", "stage3", "--hardware", "cpu"], ["check"]])

@@ -17,8 +17,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from qtune.launch import node
-from qtune.launch.marks import MARK, end, marked
+from qtune.processes import node
+from qtune.processes.marks import MARK, end, marked
 
 # A launcher as torchrun is: its workers stand in sessions of their own, and the signals that it gets are no
 # good. Each worker has a child as a dataloader is, which dies of any signal.

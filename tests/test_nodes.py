@@ -19,9 +19,9 @@ from qtune.doctor.nodes import launcher_line
 from qtune.errors import QtuneError
 from qtune.launch.meeting import why_not
 from qtune.launch.plan import into, plan_launch
-from qtune.launch.signals import collected
 from qtune.machine.hardware import parse_hardware
 from qtune.machine.network import look_at
+from qtune.processes.signals import collected
 from qtune.runs import record
 from qtune.runs.together import Together
 from qtune.training import joining, stepping

@@ -17,8 +17,8 @@ from qtune.cli.complete import run_names
 from qtune.config.project import find_project
 from qtune.data.mixing import mixed_rows
 from qtune.data.tokenized import is_complete, keep
-from qtune.launch import process
 from qtune.machine.hardware import Hardware
+from qtune.processes import process
 from qtune.values import Layer, Origin, Value
 
 Make = Callable[..., Path]

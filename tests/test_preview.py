@@ -11,7 +11,7 @@ import pytest
 from trees import ROWS, Result, write_tree
 
 from qtune.data.reading.records import pick
-from qtune.launch import process
+from qtune.processes import process
 
 Make = Callable[..., Path]
 Command = Callable[..., Result]

@@ -19,8 +19,8 @@ from qtune import pipeline
 from qtune.config.project import find_project
 from qtune.config.resolve import overrides
 from qtune.data.registrations import read_registrations
-from qtune.launch import process
 from qtune.machine.hardware import Hardware
+from qtune.processes import process
 from qtune.runs import lock
 from qtune.training import attempts, resuming
 

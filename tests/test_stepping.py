@@ -15,10 +15,10 @@ import pytest
 
 from qtune import pipeline
 from qtune.config.project import find_project
-from qtune.launch import process
-from qtune.launch.failures import Phase, phase
+from qtune.failures import Phase, phase
 from qtune.machine.hardware import parse_hardware
 from qtune.pipeline import Prepared
+from qtune.processes import process
 from qtune.runs.record import Run
 from qtune.training import attempts, stepping
 from qtune.training.stepping import Step

@@ -17,8 +17,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from qtune.launch import signals
-from qtune.launch.marks import MARK
+from qtune.processes import signals
+from qtune.processes.marks import MARK
 
 QTUNE = """
 import sys

@@ -13,14 +13,15 @@ from typing import Any
 import orjson
 
 import qtune
+from qtune import failures
 from qtune.data.reading.records import OnFlaw, Record, pick
 from qtune.data.registrations import Registration, complete_entry
 from qtune.data.tokenized import token_arguments
 from qtune.errors import ChildFailed, QtuneError
-from qtune.launch import failures, process
+from qtune.processes import process
 from qtune.values import DATASETS, Config
 
-_SCRIPT = Path(qtune.__file__).parent / "library" / "preview.py"
+_SCRIPT = Path(qtune.__file__).parent / "children" / "preview.py"
 _MORE_ARGUMENTS = ("cache_dir", "media_dir", "reward_model", "reward_model_type")
 # What mixes, holds back or leaves out rows, or asks for a machine: here are a few rows of one dataset.
 _OF_A_TRAINING = {

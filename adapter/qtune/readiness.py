@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from qtune.errors import QtuneError
-from qtune.launch import process
 from qtune.machine.hub import why_unreachable
 from qtune.machine.stack import installed_stack, version
 from qtune.pipeline import Prepared
+from qtune.processes import process
 
 if TYPE_CHECKING:
     from qtune.doctor.facts import Facts

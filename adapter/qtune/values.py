@@ -168,7 +168,7 @@ class LaunchPlan:
 
     files: those of the rendered directory that the launcher alone needs.
     sbatch: the options of the Slurm job that argv has to run in, by their long names.
-    has_supervisors: whether what argv starts runs a node supervisor (qtune.launch.node) on each node, and
+    has_supervisors: whether what argv starts runs a node supervisor (qtune.processes.node) on each node, and
     passes on to them what it reads from its own input.
     """
 

@@ -14,7 +14,7 @@ from typing import Any
 from llamafactory.data.template import TEMPLATES, ReasoningTemplate
 from transformers import AutoTokenizer
 
-from qtune.library.modelfile import modelfile
+from qtune.children.modelfile import modelfile
 
 BOS = "<s>"
 CONVERSATIONS = [

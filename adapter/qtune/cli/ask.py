@@ -44,9 +44,9 @@ def ask_command(
     The library samples: `-s do_sample=false` gives the same answer each time.
     """
     from qtune.trained.ask import ask
-    from qtune.trained.children import require_speech
     from qtune.trained.infer import infer_config
     from qtune.trained.runs import find
+    from qtune.trained.speech import require_speech
 
     project = here()
     if compare and base:

@@ -9,7 +9,7 @@ import typer
 from qtune.cli.app import app, here
 from qtune.cli.output import complain, note
 from qtune.cli.trained import BackendOption, BaseOption, CheckpointOption, RunArgument, SettingOption
-from qtune.launch import process
+from qtune.processes import process
 
 _INTERRUPTED = 130
 
@@ -26,9 +26,10 @@ def chat_command(
 
     There `clear` forgets the conversation, and `exit` or Ctrl-D ends it.
     """
-    from qtune.trained.children import environment, require_speech, require_streaming, script
+    from qtune.processes.child import environment, script
     from qtune.trained.infer import infer_config, infer_file
     from qtune.trained.runs import find
+    from qtune.trained.speech import require_speech, require_streaming
 
     project = here()
     trained = find(project, run, checkpoint=checkpoint, base=base)

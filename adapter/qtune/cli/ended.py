@@ -6,9 +6,9 @@ from collections.abc import Mapping
 
 import typer
 
+from qtune import failures
 from qtune.cli.output import complain, note
 from qtune.errors import QtuneError
-from qtune.launch import failures
 from qtune.runs.checkpoints import checkpoints
 from qtune.runs.find import shown
 from qtune.runs.record import Run

@@ -17,10 +17,10 @@ from qtune.cli.trained import CheckpointOption, RunArgument, SettingOption
 from qtune.config.project import Project
 from qtune.data.registrations import names_in
 from qtune.errors import ChildFailed, QtuneError
-from qtune.launch import process
 from qtune.launch.plan import CLI
 from qtune.machine.hardware import detect_hardware
 from qtune.machine.stack import installed_stack
+from qtune.processes import process
 
 if TYPE_CHECKING:
     from qtune.evaluation.harness import Figure

@@ -6,8 +6,8 @@ import typer
 
 from qtune.cli.ended import reason
 from qtune.cli.output import complain, note, pass_on
-from qtune.launch import background
 from qtune.pipeline import Prepared
+from qtune.processes import background
 from qtune.runs.checkpoints import Checkpoint
 from qtune.runs.ending import Ended
 from qtune.runs.record import Run

@@ -9,7 +9,7 @@ import typer
 
 from qtune.cli.ended import reason
 from qtune.cli.output import complain, note
-from qtune.launch import signals
+from qtune.processes import signals
 from qtune.runs.ending import Ended
 
 if TYPE_CHECKING:

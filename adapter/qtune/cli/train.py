@@ -33,10 +33,10 @@ from qtune.cli.resumption import announce_resumed, set_aside_broken, show_what_d
 from qtune.cli.submission import as_options, submit
 from qtune.config.presets import DEFAULT
 from qtune.errors import QtuneError
-from qtune.launch import background
 from qtune.launch.compiled import missing_operations
 from qtune.machine.stack import Stack, installed_stack
 from qtune.pipeline import Prepared
+from qtune.processes import background
 from qtune.runs.checkpoints import Checkpoint, bytes_of_complete
 from qtune.runs.record import Run
 from qtune.training import attempts, resuming, submitting

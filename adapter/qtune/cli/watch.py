@@ -18,7 +18,8 @@ from qtune.cli.output import note, pass_on
 from qtune.cli.submission import wait_for_job
 from qtune.config.project import Project
 from qtune.errors import QtuneError
-from qtune.launch import signals, slurm
+from qtune.launch import slurm
+from qtune.processes import signals
 from qtune.runs import record
 from qtune.runs.find import SUBMITTED, begun, directories, directory_of, plain_record, shown, under_way
 from qtune.runs.record import Run

@@ -34,10 +34,10 @@ def webchat_command(
     The page needs no network. Its sliders begin at what -s or the run's config says. It asks nobody for a
     password.
     """
-    from qtune.trained.children import require_speech, require_streaming
     from qtune.trained.infer import infer_config
     from qtune.trained.runs import find
     from qtune.trained.serving import is_local, require_free_port
+    from qtune.trained.speech import require_speech, require_streaming
     from qtune.trained.webchat import address, serve
 
     project = here()

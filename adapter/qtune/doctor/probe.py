@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import qtune
-from qtune.launch import process
+from qtune.processes import process
 
-_SCRIPT = Path(qtune.__file__).parent / "library" / "probe.py"
+_SCRIPT = Path(qtune.__file__).parent / "children" / "probe.py"
 SECONDS = 120.0  # imports from a cold network disk; 9 s from a warm one
 
 
@@ -62,7 +62,7 @@ class Probe:
 
 def ask(python: Path, seconds: float = SECONDS) -> Probe:
     """Import the training's libraries with `python`, as a training would find them."""
-    # as a training does it (launch/process.py, run): tools of the environment lie beside its Python
+    # as a training does it (processes/process.py, run): tools of the environment lie beside its Python
     path = f"{python.parent}{os.pathsep}{os.environ.get('PATH', '')}"
     answer = process.ask([python, _SCRIPT], {**os.environ, "PATH": path}, seconds=seconds)
     return read(answer, seconds)

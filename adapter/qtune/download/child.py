@@ -11,12 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import qtune
+from qtune import failures
 from qtune.download.request import Request
 from qtune.errors import ChildFailed, QtuneError
-from qtune.launch import failures, process
+from qtune.processes import process
 from qtune.values import LaunchPlan
 
-_SCRIPT = Path(qtune.__file__).parent / "library" / "download.py"
+_SCRIPT = Path(qtune.__file__).parent / "children" / "download.py"
 _MARK = b"@qtune "
 _KEPT = "what was fetched is kept: run it again to go on"
 _QUIET = {"HF_HUB_DISABLE_PROGRESS_BARS": "1", "HF_HUB_DISABLE_TELEMETRY": "1", "HF_HUB_ETAG_TIMEOUT": "30"}

@@ -17,8 +17,8 @@ from qtune.evaluation.measure import run_child
 from qtune.evaluation.plan import Whose
 from qtune.evaluation.results import EVALUATIONS, LOG, METRICS
 from qtune.files import write_together
-from qtune.launch import process
 from qtune.machine.hardware import Hardware
+from qtune.processes import process
 from qtune.trained.infer import loading
 from qtune.trained.runs import Trained
 from qtune.values import LaunchPlan

@@ -8,6 +8,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from qtune import failures
 from qtune.data.registrations import complete_entry, names_in
 from qtune.errors import ChildFailed
 from qtune.evaluation.plan import Evaluation, Pass
@@ -21,8 +22,8 @@ from qtune.evaluation.results import (
 )
 from qtune.evaluation.scores import Result, Scores
 from qtune.evaluation.tokens import count
-from qtune.launch import failures, process
 from qtune.launch.plan import plan_launch
+from qtune.processes import process
 from qtune.render import arguments_of, render_arguments
 from qtune.templates import Templates
 from qtune.values import DATASETS, LaunchPlan, Origin, Value

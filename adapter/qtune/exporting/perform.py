@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from qtune import failures
 from qtune.config.project import Project
 from qtune.errors import ChildFailed, QtuneError
 from qtune.exporting import card
@@ -19,12 +20,12 @@ from qtune.exporting.comparison import Comparison
 from qtune.exporting.plan import Plan, of_exported, with_paths
 from qtune.exporting.samples import PROMPTS, rows_request
 from qtune.files import write_atomic
-from qtune.launch import failures, process
 from qtune.launch.plan import CLI
 from qtune.machine.host import read_volume
+from qtune.processes import process
+from qtune.processes.child import script
 from qtune.render import arguments_of, render_arguments
 from qtune.templates import Templates
-from qtune.trained.children import script
 from qtune.values import Config, LaunchPlan
 
 DIRECTORY = "exports"

@@ -138,7 +138,7 @@ def _ray(config: Config, hardware: Hardware, train_yaml: str) -> LaunchPlan:
     options = ["--nnodes", str(config.nnodes), "--resources", json.dumps(resources)]
     if (given := config.block("launch").get("ray_init_kwargs")) is not None:
         options += ["--ray_init_kwargs", json.dumps(given)]
-    argv = ("python3", "-P", "-m", "qtune.library.ray_nodes", *options, CLI, "train", train_yaml)
+    argv = ("python3", "-P", "-m", "qtune.children.ray_nodes", *options, CLI, "train", train_yaml)
     return LaunchPlan(argv, _each_node(config), has_supervisors=True)
 
 

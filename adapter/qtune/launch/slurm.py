@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from qtune.errors import QtuneError
-from qtune.launch import process
+from qtune.processes import process
 from qtune.values import LaunchPlan
 
 _SECONDS = 60.0

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import sys
 
-from qtune.launch import node
+from qtune.processes import node
 
 if __name__ == "__main__":
     os.environ["NODE_RANK"] = os.environ["SLURM_NODEID"]

@@ -7,11 +7,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from qtune.launch import failures
-from qtune.launch.failures import LossWatch, Phase, Reason
+from qtune import failures
+from qtune.failures import LossWatch, Phase, Reason
 from qtune.launch.meeting import why_not
-from qtune.launch.process import Outcome
 from qtune.machine.host import oom_kills, read_volume
+from qtune.processes.process import Outcome
 from qtune.runs import progress
 from qtune.values import Config
 

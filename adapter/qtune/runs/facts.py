@@ -12,10 +12,10 @@ from typing import Any
 from qtune.data.digests import sha256
 from qtune.data.file_types import data_files
 from qtune.data.sources import Source
-from qtune.launch import process
 from qtune.machine.hardware import detect_hardware
 from qtune.machine.host import read_host
 from qtune.machine.stack import version
+from qtune.processes import process
 
 _STACK = (
     "llamafactory",

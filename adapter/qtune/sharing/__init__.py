@@ -22,7 +22,7 @@ from qtune.config.project import FILE, Project
 from qtune.config.sources import TEMPLATES, agreed_pin, template_places
 from qtune.errors import QtuneError
 from qtune.files import MAX_BYTES, read_yaml, write_atomic
-from qtune.launch import process
+from qtune.processes import process
 from qtune.sharing.git import LINK, Item, Repository
 from qtune.templates import SCRIPTS, script_from_others
 

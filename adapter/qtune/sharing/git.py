@@ -10,7 +10,7 @@ from pathlib import Path
 
 from qtune.config.entries import GitSource
 from qtune.errors import QtuneError
-from qtune.launch import process
+from qtune.processes import process
 
 MAX_FETCH = 64_000_000
 LINK = "120000"

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 from qtune.config.project import Project
 from qtune.errors import QtuneError
-from qtune.launch import process
-from qtune.launch.process import Outcome
-from qtune.trained.children import environment, script
+from qtune.processes import process
+from qtune.processes.child import environment, script
+from qtune.processes.process import Outcome
 from qtune.trained.infer import infer_file
 from qtune.trained.serving import answers, is_local, reachable, require_free_port
 from qtune.values import Config

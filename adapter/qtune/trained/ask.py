@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from qtune import failures
 from qtune.errors import ChildFailed
-from qtune.launch import failures, process
-from qtune.trained.children import environment, script
+from qtune.processes import process
+from qtune.processes.child import environment, script
 from qtune.values import Config
 
 

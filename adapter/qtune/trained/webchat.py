@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from qtune.config.project import Project
-from qtune.launch import process
-from qtune.launch.process import Outcome
-from qtune.trained.children import environment, script
+from qtune.processes import process
+from qtune.processes.child import environment, script
+from qtune.processes.process import Outcome
 from qtune.trained.infer import infer_file
 from qtune.trained.serving import answers, reachable
 from qtune.values import Config

@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any
 from qtune.config.names import valid_name
 from qtune.data import tokenized
 from qtune.errors import QtuneError
-from qtune.launch import process, signals, slurm
+from qtune.launch import slurm
 from qtune.launch.plan import CLI, continuing, from_the_beginning, into, with_tokens
 from qtune.pipeline import Prepared, within, write_files
+from qtune.processes import process, signals
 from qtune.runs import facts, lock, record
 from qtune.runs.checkpoints import Checkpoint, at_home, in_order
 from qtune.runs.ending import Ended, Watch, judged

@@ -7,11 +7,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from qtune import failures
 from qtune.errors import QtuneError
-from qtune.launch import failures, process
 from qtune.launch.meeting import why_not
 from qtune.launch.plan import continuing, into
 from qtune.pipeline import Prepared
+from qtune.processes import process
 from qtune.runs.checkpoints import Checkpoint
 from qtune.runs.ending import Ended
 from qtune.runs.find import plain_record

@@ -11,7 +11,7 @@ from typing import Any
 
 from qtune import pipeline, readiness, renderings
 from qtune.errors import QtuneError
-from qtune.launch.failures import Phase
+from qtune.failures import Phase
 from qtune.pipeline import Prepared
 from qtune.predict.advice.reasons import gigabytes
 from qtune.predict.advice.recommend import ACCUMULATION, BATCH, batches, with_batch

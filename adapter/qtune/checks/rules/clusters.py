@@ -65,7 +65,7 @@ RULES = (
         lambda view: view.config.launcher == "ray" and view.lacks("ray"),
         "needs ray, which is not installed here",
         "install it on every node: pip install 'qtune[ray]'",
-        "qtune/library/ray_nodes.py",
+        "qtune/children/ray_nodes.py",
     ),
     Rule(
         "cluster-places-the-nodes",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from qtune.launch.failures.row import Failure
+from qtune.failures.row import Failure
 
 FAILURES = (
     Failure(
@@ -158,7 +158,7 @@ FAILURES = (
         ),
         "the Ray cluster has too little for {request}",
         "ask for less (launch.nnodes, launch.nproc_per_node), or add nodes: `ray status` lists what there is",
-        "ray/autoscaler/v2/event_logger.py; qtune/library/ray_nodes.py",
+        "ray/autoscaler/v2/event_logger.py; qtune/children/ray_nodes.py",
     ),
     Failure(
         "no-ray-cluster",
@@ -168,14 +168,14 @@ FAILURES = (
         ),
         "there is no Ray cluster {where}",
         "start one (`ray start --head`), or correct launch.ray_init_kwargs.address",
-        "qtune/library/ray_nodes.py",
+        "qtune/children/ray_nodes.py",
     ),
     Failure(
         "ray-node-lost",
         (r"NodeDiedError: (?P<node>node \d+(?: \(\S+\))?) is gone",),
         "the Ray cluster lost {node}, so the other nodes were ended",
         "see what became of that machine; `qtune train --resume` goes on once the cluster is whole",
-        "qtune/library/ray_nodes.py",
+        "qtune/children/ray_nodes.py",
     ),
     Failure(
         "time-limit",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from qtune.launch.failures.row import Failure
+from qtune.failures.row import Failure
 
 _SMALLER = (
     "train with a smaller step: --on-oom step-down does so by itself; `qtune estimate` says what takes the "

@@ -61,7 +61,7 @@ class Supervised:
         """Start the supervisor with `environment`, and the devices that Ray gave to this actor."""
         devices = {name: value for name, value in os.environ.items() if name.endswith("_VISIBLE_DEVICES")}
         self.child = subprocess.Popen(
-            [sys.executable, "-P", "-m", "qtune.launch.node", *command],
+            [sys.executable, "-P", "-m", "qtune.processes.node", *command],
             cwd=directory,
             env={**environment, **devices},
             stdin=subprocess.PIPE,

@@ -10,7 +10,7 @@ from typing import Literal
 _TAIL_BYTES = 1_000_000
 _LONGEST = 300
 _ANSI = re.compile(r"\x1b\[[0-9;]*m")
-# srun's and qtune's mark (library/ray_nodes.py) of the node that a line is from, and torchrun's of the rank
+# srun's and qtune's mark (children/ray_nodes.py) of the node that a line is from, and torchrun's of the rank
 _WHOSE = re.compile(
     r"^(?:(?P<task>\d+): |\[node (?P<node>\d+)\] )?(?:\[(?:rank|default)(?P<rank>\d+)\]:\s?)?"
 )

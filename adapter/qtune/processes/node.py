@@ -1,6 +1,6 @@
 """One node's part of a training: start its launcher, ask its workers to stop, leave nothing of it behind.
 
-    python -m qtune.launch.node [--no-keeper] COMMAND …
+    python -m qtune.processes.node [--no-keeper] COMMAND …
 
 Its keeper holds its stdin open. SIGTERM, SIGINT or a line `stop` asks the workers to stop cleanly; a second
 one, a line `end`, or the end of stdin (the keeper is gone) ends every process of the training at once. With
@@ -24,7 +24,7 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
 
-from qtune.launch.marks import MARK, end, marked
+from qtune.processes.marks import MARK, end, marked
 
 if TYPE_CHECKING:
     import psutil

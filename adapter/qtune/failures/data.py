@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from qtune.launch.failures.row import Failure
+from qtune.failures.row import Failure
 
 FAILURES = (
     Failure(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 
-from qtune.launch.failures.row import Failure
+from qtune.failures.row import Failure
 
 _ENOUGH = 3  # lines, one of which alone may be a batch without a single answer in it
 _LONGEST = 10_000  # bytes of a line

@@ -12,20 +12,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from qtune.launch.failures import data, disk, distributed, losses, memory, model, stack
-from qtune.launch.failures.disk import FULL
-from qtune.launch.failures.losses import ZERO, LossWatch
-from qtune.launch.failures.row import Failure
-from qtune.launch.failures.words import (
-    Phase,
-    error_line,
-    lines_of,
-    own_words,
-    phase,
-    shortened,
-    tail,
-    whose,
-)
+from qtune.failures import data, disk, distributed, losses, memory, model, stack
+from qtune.failures.disk import FULL
+from qtune.failures.losses import ZERO, LossWatch
+from qtune.failures.row import Failure
+from qtune.failures.words import Phase, error_line, lines_of, own_words, phase, shortened, tail, whose
 
 __all__ = [
     "FAILURES",

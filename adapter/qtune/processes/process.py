@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import IO, BinaryIO
 
 from qtune.errors import QtuneError
-from qtune.launch import marks, node
-from qtune.launch.signals import END, collected
+from qtune.processes import marks, node
+from qtune.processes.signals import END, collected
 from qtune.values import LaunchPlan
 
 _POLL_SECONDS = 0.1
@@ -129,7 +129,7 @@ def run(
 
     SIGINT, SIGTERM and SIGHUP ask a training to stop cleanly, with a checkpoint, and end any other child; a
     second SIGINT or SIGTERM ends a training too, and so do SIGQUIT and any exception here. No descendant is
-    left, also where this process is killed, or the supervisor below it (`qtune.launch.node`) is.
+    left, also where this process is killed, or the supervisor below it (`qtune.processes.node`) is.
     watch: called ten times a second; a reason that it returns ends the child. stopping: called with the
     signal that asked for a clean stop.
     """

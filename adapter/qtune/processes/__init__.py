@@ -1,0 +1,1 @@
+"""How children are started, watched and ended: those of every command."""
