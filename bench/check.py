@@ -18,9 +18,9 @@ from pathlib import Path
 
 import psutil
 
-from qtune import pipeline
 from qtune.config.project import find_project
 from qtune.machine.hardware import Hardware
+from qtune.prepare import pipeline
 
 PRESETS, EARLY = 1000, 200
 LEAST_UNDER_LIBRARY = 10.0

@@ -12,11 +12,11 @@ from typing import Any
 
 from trees import ROWS, TINY_MODEL, write_tree
 
-from qtune import pipeline
 from qtune.config.project import Project, find_project
 from qtune.machine.hardware import Hardware, parse_hardware
 from qtune.machine.stack import Stack
-from qtune.pipeline import Prepared
+from qtune.prepare import pipeline
+from qtune.prepare.pipeline import Prepared
 from qtune.values import Layer, Origin, Value
 
 Settings = Mapping[str, Any]

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from qtune import pipeline
 from qtune.config.project import find_project
 from qtune.machine.hardware import Hardware
+from qtune.prepare import pipeline
 from qtune.values import Finding
 
 

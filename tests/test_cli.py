@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 from trees import REPOSITORY, Result, files_below
 
-from qtune import pipeline
-from qtune.pipeline import Prepared
+from qtune.prepare import pipeline
+from qtune.prepare.pipeline import Prepared
 
 COMMANDS = ["init", "presets", "show", "check", "doctor", "render", "train", "data"]
 

@@ -11,9 +11,9 @@ import pytest
 import yaml
 from trees import REPOSITORY, ROWS, TINY_MODEL, Result
 
-from qtune import pipeline
 from qtune.config.project import find_project
 from qtune.machine.hardware import parse_hardware
+from qtune.prepare import pipeline
 from qtune.values import LaunchPlan
 
 GUIDE = (REPOSITORY / "docs" / "clusters.md").read_text(encoding="utf-8")

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 from trees import Result
 
-from qtune import pipeline
-from qtune.compare import compare, read_side
 from qtune.config.project import find_project
 from qtune.machine.hardware import Hardware
+from qtune.prepare import pipeline
+from qtune.prepare.compare import compare, read_side
 
 
 def differing(root: Path, first: str, second: str) -> dict[str, tuple[object, object]]:

@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 from trees import REPOSITORY
 
-from qtune import pipeline
 from qtune.config.auto import Known, auto_layer
 from qtune.config.presets import PresetStore
 from qtune.config.project import find_project
@@ -17,6 +16,7 @@ from qtune.config.resolve import merge, overrides
 from qtune.errors import QtuneError
 from qtune.files import leaves
 from qtune.machine.hardware import Hardware, parse_hardware
+from qtune.prepare import pipeline
 from qtune.values import Config, Layer, Origin, Value
 
 CPU, ONE, EIGHT = (parse_hardware(text) for text in ("cpu", "1x24GB", "8x80GB"))

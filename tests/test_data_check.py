@@ -17,12 +17,12 @@ from typing import Any
 import pytest
 from trees import Result, files_below
 
-from qtune import pipeline
 from qtune.config.project import find_project
 from qtune.data.digests import sha256
 from qtune.data.scanning import clean, duplicates, passed
 from qtune.data.scanning.duplicates import ELSEWHERE, NEW, REPEATED, Duplicates, Place
 from qtune.machine.hardware import Hardware
+from qtune.prepare import pipeline
 from qtune.training import attempts
 
 Qtune = Callable[..., Result]

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from trees import REPOSITORY, Result, write_tree
 
-from qtune import pipeline, readiness
+from qtune import readiness
 from qtune.doctor import accelerators, config_line, host, hub, probe, stack, tools
 from qtune.doctor.host import Demand
 from qtune.doctor.line import Line
@@ -26,6 +26,7 @@ from qtune.machine.gpus import Gpu, Gpus, Occupant, read_gpus
 from qtune.machine.hardware import Hardware, parse_hardware
 from qtune.machine.host import Host, Volume, read_host, read_volume
 from qtune.machine.hub import Cached, Hub, look_up, read_hub, why_unreachable
+from qtune.prepare import pipeline
 from qtune.processes import process
 from qtune.training import attempts
 from qtune.values import Config, Finding, Origin, Value

@@ -14,7 +14,6 @@ import pyarrow as pa
 import pytest
 from trees import REPOSITORY, ROWS, Result, write_tree
 
-from qtune import pipeline
 from qtune.config.project import find_project
 from qtune.config.resolve import overrides
 from qtune.errors import QtuneError
@@ -23,6 +22,7 @@ from qtune.evaluation.results import perplexity
 from qtune.evaluation.tokens import count
 from qtune.machine.hardware import Hardware, parse_hardware
 from qtune.machine.stack import Stack
+from qtune.prepare import pipeline
 from qtune.processes import process
 from qtune.runs.record import start
 from qtune.trained.runs import find

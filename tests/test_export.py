@@ -15,7 +15,6 @@ import pytest
 import yaml
 from trees import ROWS, TINY_MODEL, Result, files_below, write_tree
 
-from qtune import pipeline
 from qtune.config.project import find_project
 from qtune.config.resolve import overrides
 from qtune.errors import QtuneError
@@ -23,6 +22,7 @@ from qtune.exporting import perform
 from qtune.exporting.comparison import Comparison
 from qtune.exporting.plan import plan
 from qtune.machine.hardware import Hardware
+from qtune.prepare import pipeline
 from qtune.processes import process
 from qtune.runs.record import start
 from qtune.trained.runs import find

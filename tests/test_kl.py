@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 from trees import REPOSITORY, Result
 
-from qtune import pipeline
 from qtune.config.kl import KL_BETA, kl_arguments
 from qtune.config.project import find_project
 from qtune.config.resolve import overrides
 from qtune.machine.hardware import parse_hardware
+from qtune.prepare import pipeline
 from qtune.values import Config
 
 MODEL = "data/tiny-qwen2"

@@ -18,11 +18,12 @@ import psutil
 import pytest
 from trees import files_below
 
-from qtune import failures, pipeline
+from qtune import failures
 from qtune.config.project import find_project
 from qtune.launch.compiled import missing_operations
 from qtune.launch.plan import into, plan_launch
 from qtune.machine.hardware import Hardware, parse_hardware
+from qtune.prepare import pipeline
 from qtune.processes import process
 from qtune.runs.record import Run, claim
 from qtune.training import attempts

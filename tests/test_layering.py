@@ -19,14 +19,13 @@ FLOORS = [
     {"resources", "files"},
     {"schema", "machine"},
     {"config"},
-    {"data", "templates"},
-    {"checks", "predict", "render", "manifest", "processes"},
+    {"data"},
+    {"checks", "predict", "render", "processes"},
     {"launch", "failures"},
     {"runs", "sharing", "importing", "preview", "download", "doctor"},
     {"trained"},
-    {"pipeline", "evaluation", "exporting"},
-    {"renderings", "readiness"},
-    {"compare", "candidates"},
+    {"prepare", "evaluation", "exporting"},
+    {"readiness", "candidates"},
     {"training"},
     {"cli"},
     {"__main__"},
@@ -35,6 +34,7 @@ FLOORS = [
 FLOORS_INSIDE = {
     "data": ["reading", "rows", "scanning lengths adding", "split"],
     "predict": ["models", "tuning", "memory", "advice"],
+    "prepare": ["pipeline", "records renderings", "compare"],
     "training": ["stepping", "attempts", "resuming joining submitting"],
 }
 LIBRARY = {

@@ -12,11 +12,11 @@ import pytest
 import yaml
 from trees import PRESET_NEEDS, REPOSITORY, TINY_MODEL, Result
 
-from qtune import pipeline
 from qtune.config.project import find_project
 from qtune.config.resolve import overrides
 from qtune.machine.hardware import parse_hardware
-from qtune.pipeline import Prepared
+from qtune.prepare import pipeline
+from qtune.prepare.pipeline import Prepared
 from qtune.values import ACCELERATE
 
 PAIRS = [

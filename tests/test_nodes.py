@@ -12,7 +12,6 @@ import pytest
 import yaml
 from trees import Result, files_below
 
-from qtune import pipeline
 from qtune.config.project import find_project
 from qtune.doctor.needs import needs_of
 from qtune.doctor.nodes import launcher_line
@@ -21,6 +20,7 @@ from qtune.launch.meeting import why_not
 from qtune.launch.plan import into, plan_launch
 from qtune.machine.hardware import parse_hardware
 from qtune.machine.network import look_at
+from qtune.prepare import pipeline
 from qtune.processes.signals import collected
 from qtune.runs import record
 from qtune.runs.together import Together

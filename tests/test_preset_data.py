@@ -12,12 +12,12 @@ from typing import Any
 import pytest
 from trees import ROWS, TINY_MODEL, Result, write_tree
 
-from qtune import pipeline
 from qtune.cli.complete import run_names
 from qtune.config.project import find_project
 from qtune.data.mixing import mixed_rows
 from qtune.data.tokenized import is_complete, keep
 from qtune.machine.hardware import Hardware
+from qtune.prepare import pipeline
 from qtune.processes import process
 from qtune.values import Layer, Origin, Value
 

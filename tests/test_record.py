@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 from trees import write_tree
 
-from qtune import pipeline
 from qtune.config.project import find_project
 from qtune.errors import QtuneError
 from qtune.machine.hardware import Hardware
-from qtune.manifest import from_text
+from qtune.prepare import pipeline
+from qtune.render.manifest import from_text
 from qtune.runs import facts, progress, record, secrets
 from qtune.values import LaunchPlan
 

@@ -12,11 +12,13 @@ import pytest
 import yaml
 from trees import PRESET_NEEDS, REPOSITORY
 
-from qtune import pipeline, render, renderings, resources
+from qtune import resources
 from qtune.config.project import find_project
 from qtune.config.resolve import overrides
 from qtune.errors import QtuneError
 from qtune.machine.hardware import parse_hardware
+from qtune.prepare import pipeline, renderings
+from qtune.render import files
 from qtune.schema import arguments
 from qtune.values import RenderedFile
 
@@ -103,8 +105,8 @@ def test_every_section_holds_what_people_look_for_there() -> None:
         "eval_steps": "eval",
         "per_device_eval_batch_size": "eval",
     }
-    assert {key: render.section_of(key) for key in wanted} == wanted
-    assert all(render.section_of(name) for name in arguments())
+    assert {key: files.section_of(key) for key in wanted} == wanted
+    assert all(files.section_of(name) for name in arguments())
 
 
 def test_launch_sh_is_a_script_that_bash_accepts_and_that_finds_its_root(

@@ -15,11 +15,11 @@ import pytest
 from saved import save_checkpoint
 from trees import Result, files_below, write_tree
 
-from qtune import pipeline
 from qtune.config.project import find_project
 from qtune.config.resolve import overrides
 from qtune.data.registrations import read_registrations
 from qtune.machine.hardware import Hardware
+from qtune.prepare import pipeline
 from qtune.processes import process
 from qtune.runs import lock
 from qtune.training import attempts, resuming

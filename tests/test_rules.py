@@ -10,12 +10,12 @@ import pytest
 from rule_cases import CASES, EVERYTHING, Case, examine, rules_project, settings_layer
 from trees import REPOSITORY
 
-from qtune import pipeline
 from qtune.checks.rules import RULES
 from qtune.checks.rules.view import Rule
 from qtune.config.project import Project, find_project
 from qtune.machine.hardware import Hardware, parse_hardware
 from qtune.machine.stack import installed_stack
+from qtune.prepare import pipeline
 
 TABLE = REPOSITORY / "docs" / "rules.md"
 BUILT_IN = ("full", "lora", "qlora", "deepspeed", "stage2_offload", "stage3", "minimal")

@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 from trees import Result
 
-from qtune import pipeline
 from qtune.config.project import find_project
 from qtune.machine.hardware import Hardware
+from qtune.prepare import pipeline
 from qtune.runs import lock, record
 
 GONE = 2**22 + 1

@@ -13,9 +13,11 @@ from typing import Any
 import pytest
 from trees import REPOSITORY, TINY_MODEL, Result, files_below, write_tree
 
-from qtune import renderings, resources, templates
+from qtune import resources
 from qtune.config.project import find_project
 from qtune.errors import QtuneError
+from qtune.prepare import renderings
+from qtune.render import templates
 from qtune.sharing import git as git_module
 
 PROJECT = f"train: {{model_name_or_path: {TINY_MODEL}, dataset: rows}}\n"

@@ -10,10 +10,10 @@ import pytest
 import yaml
 from trees import Result
 
-from qtune import pipeline
 from qtune.config.own import with_preset_directory
 from qtune.config.project import find_project
 from qtune.machine.hardware import Hardware
+from qtune.prepare import pipeline
 
 
 def test_a_key_is_explained_with_every_layer_that_set_it(

@@ -13,11 +13,11 @@ from typing import Any
 
 import pytest
 
-from qtune import pipeline
 from qtune.config.project import find_project
 from qtune.failures import Phase, phase
 from qtune.machine.hardware import parse_hardware
-from qtune.pipeline import Prepared
+from qtune.prepare import pipeline
+from qtune.prepare.pipeline import Prepared
 from qtune.processes import process
 from qtune.runs.record import Run
 from qtune.training import attempts, stepping
@@ -158,7 +158,7 @@ ASKED = """
 import sys
 from types import SimpleNamespace
 from qtune.cli.out_of_memory import steps_down
-from qtune.launch import signals
+from qtune.processes import signals
 from qtune.runs.ending import Ended
 given = sys.argv[1] if len(sys.argv) > 1 else None
 with signals.collected() as received:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from qtune.errors import QtuneError
 from qtune.machine.hub import why_unreachable
 from qtune.machine.stack import installed_stack, version
-from qtune.pipeline import Prepared
+from qtune.prepare.pipeline import Prepared
 from qtune.processes import process
 
 if TYPE_CHECKING:

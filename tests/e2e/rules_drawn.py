@@ -19,9 +19,9 @@ import rules_library
 from rule_cases import CASES, hardware_of, rules_project, settings_layer
 from trees import TINY_MODEL
 
-from qtune import pipeline
 from qtune.machine.hardware import Hardware
 from qtune.machine.stack import installed_stack
+from qtune.prepare import pipeline
 from qtune.schema import Argument, arguments, zero_keys
 
 PRESETS = ("full", "lora", "qlora", "deepspeed", "stage2_offload", "stage3", "minimal")

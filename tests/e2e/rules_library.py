@@ -20,9 +20,9 @@ from transformers.integrations.deepspeed import unset_hf_deepspeed_config
 from qtune.data.registrations import complete_entry, names_in
 from qtune.launch.plan import plan_launch
 from qtune.machine.hardware import Hardware
-from qtune.pipeline import Prepared
-from qtune.render import render
-from qtune.templates import Templates
+from qtune.prepare.pipeline import Prepared
+from qtune.render.files import render
+from qtune.render.templates import Templates
 
 
 def refusal(prepared: Prepared) -> BaseException | None:

@@ -25,11 +25,11 @@ from import_cases import (
 from scratch import Project, environment
 from trees import write_tree
 
-from qtune import pipeline
 from qtune.config.project import find_project
 from qtune.data.adding.register import with_entries
 from qtune.importing import read_import
 from qtune.machine.hardware import parse_hardware
+from qtune.prepare import pipeline
 
 PARSER = Path(__file__).with_name("parse_arguments.py")
 # What is said of a run's place, its moment or its processes, and the deprecated spelling of warmup_steps.

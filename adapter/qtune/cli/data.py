@@ -6,7 +6,6 @@ from typing import Annotated
 
 import typer
 
-from qtune import pipeline, renderings
 from qtune.checks.datasets import check_registration
 from qtune.cli.app import JsonOption, app, here
 from qtune.cli.complete import dataset_names, preset_names
@@ -18,6 +17,7 @@ from qtune.data.peek import count_rows
 from qtune.data.registrations import Registration, read_registrations
 from qtune.errors import QtuneError
 from qtune.machine.hardware import Hardware
+from qtune.prepare import pipeline, renderings
 from qtune.values import Config, Layer
 
 data_app = typer.Typer(no_args_is_help=True)

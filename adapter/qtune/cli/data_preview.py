@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from qtune import pipeline, renderings
 from qtune.cli.app import JsonOption, ModelOption, SetOption, here, override_layers
 from qtune.cli.data import ForPresetOption, NameArgument, data_app, registered
 from qtune.cli.marked import legend, marked
@@ -20,6 +19,7 @@ from qtune.data.flaws import Flaw
 from qtune.data.registrations import LAYER
 from qtune.errors import ChildFailed
 from qtune.machine.hardware import detect_hardware
+from qtune.prepare import pipeline, renderings
 from qtune.values import Finding
 
 if TYPE_CHECKING:

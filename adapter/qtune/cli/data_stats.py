@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from qtune import pipeline, renderings
 from qtune.cli.app import (
     HardwareOption,
     JsonOption,
@@ -25,6 +24,7 @@ from qtune.cli.output import note, print_json, print_table, report
 from qtune.config.presets import DEFAULT
 from qtune.files import write_atomic
 from qtune.predict.steps import Steps, predict_steps
+from qtune.prepare import pipeline, renderings
 from qtune.values import Config
 
 if TYPE_CHECKING:

@@ -10,8 +10,8 @@ import typer
 from qtune.cli.app import HardwareOption, JsonOption, app, hardware_from, here
 from qtune.cli.complete import sides
 from qtune.cli.output import note, print_json
-from qtune.compare import Difference
 from qtune.files import dump_yaml
+from qtune.prepare.compare import Difference
 from qtune.values import Value
 
 _SIDE = "A preset, a rendered directory, a run, or a LLaMA-Factory YAML file."
@@ -29,7 +29,7 @@ def diff_command(
 
     An argument that one side leaves out counts as the library's default.
     """
-    from qtune.compare import compare, read_side
+    from qtune.prepare.compare import compare, read_side
 
     project, machine = here(), hardware_from(hardware)
     differences = compare(read_side(first, project, machine), read_side(second, project, machine))

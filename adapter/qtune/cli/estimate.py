@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from qtune import pipeline
 from qtune.cli.app import (
     DatasetOption,
     HardwareOption,
@@ -27,6 +26,7 @@ from qtune.config.project import Project
 from qtune.data.registrations import count_training_rows, read_registrations
 from qtune.errors import QtuneError
 from qtune.machine.hardware import Hardware
+from qtune.prepare import pipeline
 from qtune.values import Config, Layer
 
 if TYPE_CHECKING:  # read by this command alone, and by no other's start

@@ -6,7 +6,7 @@ import typer
 
 from qtune.cli.ended import reason
 from qtune.cli.output import complain, note, pass_on
-from qtune.pipeline import Prepared
+from qtune.prepare.pipeline import Prepared
 from qtune.processes import background
 from qtune.runs.checkpoints import Checkpoint
 from qtune.runs.ending import Ended

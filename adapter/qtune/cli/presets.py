@@ -8,7 +8,6 @@ from typing import Annotated, Any
 
 import typer
 
-from qtune import pipeline
 from qtune.cli.app import (
     DatasetOption,
     HardwareOption,
@@ -32,7 +31,8 @@ from qtune.config.sources import built_in
 from qtune.errors import QtuneError
 from qtune.machine.hardware import Hardware
 from qtune.machine.stack import Stack
-from qtune.pipeline import Prepared
+from qtune.prepare import pipeline
+from qtune.prepare.pipeline import Prepared
 from qtune.values import Config, Finding, Layer, Origin
 
 _CATALOGUE = (

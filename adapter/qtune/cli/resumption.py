@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from qtune.cli.diff import shown_lines
 from qtune.cli.output import note
-from qtune.compare import Difference
+from qtune.prepare.compare import Difference
 from qtune.runs.checkpoints import set_aside
 from qtune.runs.find import shown
 from qtune.training.resuming import Resumption

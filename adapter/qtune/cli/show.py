@@ -6,7 +6,6 @@ from typing import Annotated, Any
 
 import typer
 
-from qtune import pipeline
 from qtune.cli.app import (
     DatasetOption,
     HardwareOption,
@@ -30,6 +29,7 @@ from qtune.config.presets import BLOCKS
 from qtune.config.resolve import merge
 from qtune.errors import QtuneError
 from qtune.files import dump_yaml
+from qtune.prepare import pipeline
 from qtune.schema import known_argument, known_keys
 from qtune.values import Config, KeyPath, Value
 

@@ -10,7 +10,7 @@ from typing import NoReturn
 import typer
 
 from qtune.cli.output import note
-from qtune.pipeline import Prepared
+from qtune.prepare.pipeline import Prepared
 from qtune.runs.find import SUBMITTED
 from qtune.runs.record import Run
 from qtune.training import submitting

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from qtune import pipeline, readiness, renderings
+from qtune import readiness
 from qtune.cli import doctor, nodes
 from qtune.cli.app import (
     DatasetOption,
@@ -35,7 +35,8 @@ from qtune.config.presets import DEFAULT
 from qtune.errors import QtuneError
 from qtune.launch.compiled import missing_operations
 from qtune.machine.stack import Stack, installed_stack
-from qtune.pipeline import Prepared
+from qtune.prepare import pipeline, records, renderings
+from qtune.prepare.pipeline import Prepared
 from qtune.processes import background
 from qtune.runs.checkpoints import Checkpoint, bytes_of_complete
 from qtune.runs.record import Run
@@ -162,7 +163,7 @@ def carry_out_command(
     """Train a run that was claimed before, from its record alone: what a scheduler's job calls."""
     project = here()
     run = resuming.recorded(project, name)
-    prepared = pipeline.read_record(project, run.directory, resuming.layers(run), stack=installed_stack())
+    prepared = records.read_record(project, run.directory, resuming.layers(run), stack=installed_stack())
     stop_on_errors(prepared)
     announce = partial(_announce, run, prepared)
     tell(_carried_out(run, prepared, announce, detach=False, on_oom=on_oom))
@@ -189,7 +190,7 @@ def _resumed(name: str | None, options: list[Layer], force: bool, detach: bool, 
     run = resuming.find(project, name)
     layers = resuming.layers(run, options)
     prepared = _suited(
-        lambda stack: pipeline.read_record(project, run.directory, layers, stack=stack), force=force
+        lambda stack: records.read_record(project, run.directory, layers, stack=stack), force=force
     )
     found = resuming.look(run, prepared, options)
     if show_what_differs(found):
@@ -224,7 +225,7 @@ def _resumed_part(
     run = resuming.recorded(project, name)
     layers = [*resuming.layers(run, options), *node]
     prepared = _suited(
-        lambda stack: pipeline.read_record(project, run.directory, layers, stack=stack), force=force
+        lambda stack: records.read_record(project, run.directory, layers, stack=stack), force=force
     )
     found = resuming.look(run, prepared, options)
     _look(prepared, force=force)
@@ -245,7 +246,7 @@ def _replayed(
         raise QtuneError("needs the name of a run", where="--replay", fix="qtune train --replay RUN")
     first = resuming.recorded(project, name)
     prepared = _suited(
-        lambda stack: pipeline.read_record(project, first.directory, options, stack=stack), force=force
+        lambda stack: records.read_record(project, first.directory, options, stack=stack), force=force
     )
     rows = _look(prepared, force=force)
     differing = resuming.differing_facts(first, prepared)

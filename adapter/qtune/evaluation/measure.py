@@ -24,8 +24,8 @@ from qtune.evaluation.scores import Result, Scores
 from qtune.evaluation.tokens import count
 from qtune.launch.plan import plan_launch
 from qtune.processes import process
-from qtune.render import arguments_of, render_arguments
-from qtune.templates import Templates
+from qtune.render.files import arguments_of, render_arguments
+from qtune.render.templates import Templates
 from qtune.values import DATASETS, LaunchPlan, Origin, Value
 
 TEMPLATE = "eval.yaml.j2"

@@ -16,8 +16,8 @@ from qtune.exporting.comparison import Comparison
 from qtune.exporting.plan import Plan
 from qtune.machine.hub import look_up, read_hub
 from qtune.predict.steps import predict_steps
+from qtune.render.templates import Templates
 from qtune.schema import arguments
-from qtune.templates import Templates
 from qtune.trained.runs import Trained
 
 FILE = "README.md"

@@ -24,8 +24,8 @@ from qtune.launch.plan import CLI
 from qtune.machine.host import read_volume
 from qtune.processes import process
 from qtune.processes.child import script
-from qtune.render import arguments_of, render_arguments
-from qtune.templates import Templates
+from qtune.render.files import arguments_of, render_arguments
+from qtune.render.templates import Templates
 from qtune.values import Config, LaunchPlan
 
 DIRECTORY = "exports"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from qtune.files import block_lines, dump_yaml
 from qtune.importing.parts import Part
-from qtune.render import section_of
+from qtune.render.files import section_of
 from qtune.values import nested
 
 _SECTIONS = ("model", "method", "dataset", "output", "train", "eval")

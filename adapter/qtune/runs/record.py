@@ -14,10 +14,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from qtune import manifest as manifests
 from qtune.errors import QtuneError
 from qtune.files import read_object, write_atomic
-from qtune.manifest import Manifest
+from qtune.render import manifest as manifests
+from qtune.render.manifest import Manifest
 from qtune.runs import reserve, secrets
 from qtune.runs.progress import mean_loss, reached
 from qtune.runs.together import STOP

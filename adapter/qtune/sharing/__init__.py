@@ -23,8 +23,8 @@ from qtune.config.sources import TEMPLATES, agreed_pin, template_places
 from qtune.errors import QtuneError
 from qtune.files import MAX_BYTES, read_yaml, write_atomic
 from qtune.processes import process
+from qtune.render.templates import SCRIPTS, script_from_others
 from qtune.sharing.git import LINK, Item, Repository
-from qtune.templates import SCRIPTS, script_from_others
 
 MAX_FILES = 500
 MAX_TOTAL = 10_000_000

@@ -14,9 +14,9 @@ from qtune.config.project import Project
 from qtune.config.resolve import SET_LAYER, merge, overrides
 from qtune.errors import QtuneError
 from qtune.machine.stack import version
-from qtune.render import arguments_of, render_arguments
+from qtune.render.files import arguments_of, render_arguments
+from qtune.render.templates import Templates
 from qtune.schema import arguments
-from qtune.templates import Templates
 from qtune.trained.runs import Trained
 from qtune.values import Config, Layer, Origin, Value
 

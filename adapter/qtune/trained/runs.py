@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from qtune import manifest as manifests
 from qtune.config.model import local_model
 from qtune.config.project import Project
 from qtune.errors import QtuneError
 from qtune.predict.models.headers import read_directory, read_header, read_json
+from qtune.render import manifest as manifests
 from qtune.runs.checkpoints import INCOMPLETE, checkpoints
 from qtune.runs.find import directories, directory_of, plain_record, shown, under_way
 from qtune.runs.record import RECORD

@@ -15,7 +15,8 @@ from qtune.data import tokenized
 from qtune.errors import QtuneError
 from qtune.launch import slurm
 from qtune.launch.plan import CLI, continuing, from_the_beginning, into, with_tokens
-from qtune.pipeline import Prepared, within, write_files
+from qtune.prepare.pipeline import Prepared, write_files
+from qtune.prepare.records import within
 from qtune.processes import process, signals
 from qtune.runs import facts, lock, record
 from qtune.runs.checkpoints import Checkpoint, at_home, in_order
@@ -96,7 +97,7 @@ def carry_out(
 ) -> Run:
     """Train a claimed run, or go on with one, to its end, and record how that was; it holds the run's lock.
 
-    prepared: as `claim` gave it, or `pipeline.read_record` made it, with `changes` in it.
+    prepared: as `claim` gave it, or `records.read_record` made it, with `changes` in it.
     checkpoint: from which it goes on, None for the beginning; changes: of the recorded config, by key.
     Raises QtuneError where somebody else holds the run.
     """

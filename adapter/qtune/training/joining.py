@@ -11,7 +11,7 @@ from qtune import failures
 from qtune.errors import QtuneError
 from qtune.launch.meeting import why_not
 from qtune.launch.plan import continuing, into
-from qtune.pipeline import Prepared
+from qtune.prepare.pipeline import Prepared
 from qtune.processes import process
 from qtune.runs.checkpoints import Checkpoint
 from qtune.runs.ending import Ended

@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from qtune import compare, pipeline, renderings
-from qtune import manifest as manifests
-from qtune.compare import Difference, Side
 from qtune.config.project import Project
 from qtune.config.resolve import merge
 from qtune.errors import QtuneError
-from qtune.pipeline import Prepared
+from qtune.prepare import compare, pipeline, records, renderings
+from qtune.prepare.compare import Difference, Side
+from qtune.prepare.pipeline import Prepared
+from qtune.render import manifest as manifests
 from qtune.runs import facts, record
 from qtune.runs.checkpoints import Checkpoint, newest
 from qtune.runs.find import (
@@ -113,7 +113,7 @@ def look(run: Run, prepared: Prepared, options: Sequence[Layer]) -> Resumption:
     prepared: its record with `layers(run, options)` over it.
     Raises QtuneError where the library cannot go on with it, whatever may be forced.
     """
-    so_far = pipeline.read_record(prepared.project, run.directory, layers(run))
+    so_far = records.read_record(prepared.project, run.directory, layers(run))
     given = {".".join(path): value.value for layer in options for path, value in layer.values.items()}
     where = shown(run.directory)
     if run.record.get("status") == "finished" and not any(length in given for length in _LENGTHS):

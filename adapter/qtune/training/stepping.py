@@ -9,13 +9,14 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from qtune import pipeline, readiness, renderings
+from qtune import readiness
 from qtune.errors import QtuneError
 from qtune.failures import Phase
-from qtune.pipeline import Prepared
 from qtune.predict.advice.reasons import gigabytes
 from qtune.predict.advice.recommend import ACCUMULATION, BATCH, batches, with_batch
 from qtune.predict.memory.estimate import Place
+from qtune.prepare import pipeline, records, renderings
+from qtune.prepare.pipeline import Prepared
 from qtune.runs.checkpoints import Checkpoint, checkpoints, newest, set_aside, verified
 from qtune.runs.record import Run
 from qtune.values import Config, KeyPath, Layer, Origin, Value
@@ -169,7 +170,7 @@ def _with_batches(config: Config, recorded: Config, last: Config) -> Config:
 def _step(run: Run, prepared: Prepared, changes: Mapping[str, Any], text: str) -> Step | None:
     """The step with these changes of the recorded config; None where it cannot be trained."""
     values = {tuple(key.split(".")): Value(value, Origin(_LAYER)) for key, value in changes.items()}
-    made = pipeline.read_record(prepared.project, run.directory, [Layer(_LAYER, values)])
+    made = records.read_record(prepared.project, run.directory, [Layer(_LAYER, values)])
     different = _differences(prepared.config, made.config)
     continues = {tuple(key.split(".")) for key in different} <= _SAME_TRAINING
     if made.errors:
@@ -180,7 +181,7 @@ def _step(run: Run, prepared: Prepared, changes: Mapping[str, Any], text: str) -
 
 
 def _recorded(run: Run, prepared: Prepared) -> Config:
-    return pipeline.read_record(prepared.project, run.directory).config
+    return records.read_record(prepared.project, run.directory).config
 
 
 def _differences(before: Config, after: Config) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from enum import Enum
 from pathlib import Path
 
 from qtune.launch import slurm
-from qtune.pipeline import Prepared, write_files
+from qtune.prepare.pipeline import Prepared, write_files
 from qtune.runs import record
 from qtune.runs.find import SUBMITTED
 from qtune.runs.record import Run

@@ -7,14 +7,12 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from qtune import manifest as manifests
 from qtune.checks import check
 from qtune.config.auto import Known, auto_layer
 from qtune.config.kl import kl_layer
@@ -31,17 +29,17 @@ from qtune.data.registrations import (
     read_registrations,
 )
 from qtune.data.sources import Source, sources_of
-from qtune.files import Document, write_atomic
+from qtune.files import write_atomic
 from qtune.launch.plan import plan_launch
 from qtune.machine.hardware import Hardware
 from qtune.machine.stack import Stack
-from qtune.manifest import Manifest
 from qtune.predict.steps import Steps, predict_steps
-from qtune.render import render
-from qtune.templates import Templates
+from qtune.render import manifest as manifests
+from qtune.render.files import render
+from qtune.render.manifest import Manifest
+from qtune.render.templates import Templates
 from qtune.values import (
     ACCELERATE,
-    DATASETS,
     JOB,
     TRAIN,
     ZERO,
@@ -112,7 +110,7 @@ class Prepared:
         made = manifests.make(_for_all_nodes(self.config), self.hardware, self.files)
         if self.directory is None:
             return made
-        # its entries name files from where they are read back: see read_record
+        # its entries name files from where they are read back: see records.read_record
         start = self.project.root / rendered_name(self.config.name)
         entries = {name: complete_entry(self.registrations[name], start) for name in made.datasets}
         return replace(made, datasets=entries)
@@ -187,41 +185,31 @@ def prepare(
         return prepared
     # apart from qtune's own runs, which a second run by hand would otherwise continue and overwrite
     by_hand = f"{project.runs}/{prepared.config.name}-by-hand"
-    return _rendered(prepared, by_hand, project.store.load(preset).about)
+    return with_files(prepared, by_hand, project.store.load(preset).about)
 
 
-def read_record(
-    project: Project, directory: Path, changes: Sequence[Layer] = (), *, stack: Stack | None = None
-) -> Prepared:
-    """What the run in `directory` was trained with, checked and rendered again, for that directory.
+def with_files(prepared: Prepared, output_dir: str, about: str) -> Prepared:
+    """The same with the text of its files, and the templates that made them among the layers.
 
-    It is made from the run's record alone, but for the templates, whatever presets and registrations say
-    today. changes: layers over what was recorded; stack: what is installed where it will train.
-    Raises QtuneError where the record cannot be read.
+    Raises QtuneError where a template fails.
     """
-    path = directory / manifests.FILE
-    display = os.path.relpath(path)
-    manifest = manifests.from_text(path.read_text(encoding="utf-8"), display)
-    config = merge(manifest.config.name, [Layer("record", manifest.config.values), *changes])
-    config = replace(config, layers=manifest.config.layers)
-    registrations = {
-        **read_registrations(project),
-        **{name: _recorded(project, config, name, entry) for name, entry in manifest.datasets.items()},
-    }
-    findings = tuple(check(config, registrations, project.root, manifest.hardware, stack))
-    found = Prepared(project, config, manifest.hardware, findings, (), registrations)
-    return within(found, directory)
-
-
-def within(prepared: Prepared, directory: Path) -> Prepared:
-    """The same, rendered for a run's own directory; without errors only."""
-    if prepared.errors:
-        return prepared
-    run = prepared.project.from_root(directory)
-    layers = prepared.config.layers
-    made = _rendered(replace(prepared, directory=f"{run}/{RENDERED}"), run, "")
-    # the record vouches for the layers that the values came from, not for those of the day
-    return replace(made, config=replace(made.config, layers=layers))
+    project, config, registrations = prepared.project, prepared.config, prepared.registrations
+    templates = Templates(project.sources, project.root)
+    directory = project.root / prepared.rendered
+    files = render(
+        config,
+        {name: complete_entry(registrations[name], directory) for name in _dataset_names(config)},
+        prepared.hardware,
+        replace(prepared, config=_for_all_nodes(config)).plan,
+        templates=templates,
+        directory=prepared.rendered,
+        output_dir=output_dir,
+        about=about,
+        hub=project.hub,
+    )
+    # what the files were made from: the values' layers, and the templates
+    config = replace(config, layers=(*config.layers, *templates.used))
+    return replace(prepared, config=config, files=tuple(files))
 
 
 def check_rows(prepared: Prepared, progress: Callable[[int], None] = lambda size: None) -> list[Report]:
@@ -255,36 +243,6 @@ def write_files(prepared: Prepared) -> Path:
     for file in prepared.files:
         write_atomic(directory / file.name, file.text, executable=file.name.endswith(".sh"))
     return directory
-
-
-def _rendered(prepared: Prepared, output_dir: str, about: str) -> Prepared:
-    """With the text of its files, and the templates they were made from among the layers."""
-    project, config, registrations = prepared.project, prepared.config, prepared.registrations
-    templates = Templates(project.sources, project.root)
-    directory = project.root / prepared.rendered
-    files = render(
-        config,
-        {name: complete_entry(registrations[name], directory) for name in _dataset_names(config)},
-        prepared.hardware,
-        replace(prepared, config=_for_all_nodes(config)).plan,
-        templates=templates,
-        directory=prepared.rendered,
-        output_dir=output_dir,
-        about=about,
-        hub=project.hub,
-    )
-    # what the files were made from: the values' layers, and the templates
-    config = replace(config, layers=(*config.layers, *templates.used))
-    return replace(prepared, config=config, files=tuple(files))
-
-
-def _recorded(project: Project, config: Config, name: str, entry: Mapping[str, Any]) -> Registration:
-    """A recorded dataset_info.json entry as a registration; its file is named from the rendered directory,
-    which need not be there any more."""
-    named, entry = entry.get("file_name"), dict(entry)
-    if isinstance(named, str) and not Path(named).expanduser().is_absolute():
-        entry["file_name"] = os.path.normpath(Path(rendered_name(config.name)) / named)
-    return Registration(name, entry, Document({}, {}, project.root / DATASETS, manifests.FILE, ""))
 
 
 def _for_all_nodes(config: Config) -> Config:

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from qtune import manifest as manifests
 from qtune import resources
 from qtune.checks import check
 from qtune.config.names import valid_name
@@ -17,8 +16,9 @@ from qtune.data.registrations import read_registrations
 from qtune.errors import QtuneError
 from qtune.files import leaves, read_yaml
 from qtune.machine.stack import Stack
-from qtune.manifest import Manifest
-from qtune.pipeline import CURRENT, RENDERED, Prepared, rendered_name
+from qtune.prepare.pipeline import CURRENT, RENDERED, Prepared, rendered_name
+from qtune.render import manifest as manifests
+from qtune.render.manifest import Manifest
 from qtune.schema import DERIVED
 from qtune.values import TRAIN, ZERO, Layer, Origin, RenderedFile, Value
 

@@ -11,8 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from qtune import manifest as manifests
-from qtune import pipeline, renderings, resources
+from qtune import resources
 from qtune.config.names import did_you_mean
 from qtune.config.project import Project
 from qtune.config.resolve import merge
@@ -20,7 +19,9 @@ from qtune.data.registrations import CONVERSATIONS, names_in
 from qtune.errors import QtuneError
 from qtune.files import Document, leaves, read_yaml
 from qtune.machine.hardware import Hardware
-from qtune.render import section_of
+from qtune.prepare import pipeline, renderings
+from qtune.render import manifest as manifests
+from qtune.render.files import section_of
 from qtune.schema import DERIVED, column_keys, known_argument, tag_keys
 from qtune.values import DATASETS, Config, KeyPath, Layer, Origin, Value
 

@@ -11,8 +11,8 @@ from typing import Any
 from qtune.errors import QtuneError
 from qtune.files import parse_yaml
 from qtune.machine.hardware import Hardware
+from qtune.render.templates import Templates
 from qtune.schema import arguments
-from qtune.templates import Templates
 from qtune.values import (
     ACCELERATE,
     DATASETS,
