@@ -13,8 +13,7 @@ from typing import Any
 import pytest
 from trees import REPOSITORY, Result, write_tree
 
-from qtune import readiness
-from qtune.doctor import accelerators, config_line, host, hub, probe, stack, tools
+from qtune.doctor import accelerators, config_line, host, hub, probe, readiness, stack, tools
 from qtune.doctor.host import Demand
 from qtune.doctor.line import Line
 from qtune.doctor.needs import Needs, needs_of

@@ -22,10 +22,10 @@ FLOORS = [
     {"data"},
     {"checks", "predict", "render", "processes"},
     {"launch", "failures"},
-    {"runs", "sharing", "importing", "preview", "download", "doctor"},
+    {"runs", "sharing", "importing", "preview", "download"},
     {"trained"},
     {"prepare", "evaluation", "exporting"},
-    {"readiness", "candidates"},
+    {"doctor", "advice"},
     {"training"},
     {"cli"},
     {"__main__"},
@@ -33,7 +33,8 @@ FLOORS = [
 # Rooms within a room, likewise; modules that stand in none are below them, but for those named here.
 FLOORS_INSIDE = {
     "data": ["reading", "rows", "scanning lengths adding", "split"],
-    "predict": ["models", "tuning", "memory", "advice"],
+    "predict": ["models", "tuning", "memory"],
+    "doctor": ["readiness"],
     "prepare": ["pipeline", "records renderings", "compare"],
     "training": ["stepping", "attempts", "resuming joining submitting"],
 }

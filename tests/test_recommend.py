@@ -12,14 +12,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from trees import TINY_MODEL
 
-from qtune.candidates import Field, gather
+from qtune.advice.candidates import Field, gather
+from qtune.advice.reasons import reason
+from qtune.advice.recommend import Candidate, Choice, Room, batches, rank, with_batch
+from qtune.advice.remedies import remedies
+from qtune.advice.speed import Speed, Yardstick, predict_speed
 from qtune.config.project import Project
 from qtune.config.resolve import overrides
 from qtune.machine.hardware import Hardware, parse_hardware
-from qtune.predict.advice.reasons import reason
-from qtune.predict.advice.recommend import Candidate, Choice, Room, batches, rank, with_batch
-from qtune.predict.advice.remedies import remedies
-from qtune.predict.advice.speed import Speed, Yardstick, predict_speed
 from qtune.predict.memory.estimate import Estimate, Range
 from qtune.predict.memory.setting import Setting
 from qtune.predict.memory.total import estimate

@@ -139,7 +139,8 @@ def test_a_disk_too_small_for_a_huge_model(project: Project) -> None:
 
 def test_the_preflight_takes_a_fraction_of_a_second(project: Project) -> None:
     program = (
-        "import sys, time\nfrom pathlib import Path\nfrom qtune import readiness\nfrom qtune.prepare import pipeline\n"
+        "import sys, time\nfrom pathlib import Path\nfrom qtune.doctor import readiness\n"
+        "from qtune.prepare import pipeline\n"
         "from qtune.config.project import find_project\nfrom qtune.machine.hardware import detect_hardware\n"
         "prepared = pipeline.examine('stage3', find_project(Path.cwd()), detect_hardware())\n"
         "before = time.perf_counter()\nreadiness.preflight(prepared)\n"

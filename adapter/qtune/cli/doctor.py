@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from qtune import readiness
 from qtune.cli.app import JsonOption, LauncherOption, ModelOption, SetOption, app, here, override_layers
 from qtune.cli.complete import preset_names
 from qtune.cli.output import note, print_json
 from qtune.config.presets import DEFAULT
+from qtune.doctor import readiness
 from qtune.machine.hardware import detect_hardware
 from qtune.machine.stack import installed_stack
 from qtune.prepare import pipeline, renderings

@@ -112,7 +112,7 @@ def _row(
     known: dict[str, Model] | None = None,
 ) -> Row:
     """One preset's estimate; known: models that were read already, None for a preset asked for by name."""
-    from qtune.candidates import why_not_quantized
+    from qtune.advice.candidates import why_not_quantized
     from qtune.cli.estimation import Row
     from qtune.predict.memory.total import estimate
 

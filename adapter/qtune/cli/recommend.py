@@ -33,7 +33,7 @@ from qtune.machine.hardware import Hardware
 from qtune.values import Config, KeyPath, Layer, Origin, Value, nested
 
 if TYPE_CHECKING:  # read by this command alone, and by no other's start
-    from qtune.predict.advice.recommend import Choice, Room
+    from qtune.advice.recommend import Choice, Room
     from qtune.predict.memory.estimate import Estimate
     from qtune.predict.models.shapes import Model
 
@@ -67,10 +67,10 @@ def recommend_command(
 
     Exit code 0 also where nothing fits: the answer then says by how much, and what would help.
     """
-    from qtune.candidates import gather
+    from qtune.advice.candidates import gather
+    from qtune.advice.recommend import rank
+    from qtune.advice.remedies import remedies
     from qtune.cli.recommendation import Recommendation, command_for, plain, show
-    from qtune.predict.advice.recommend import rank
-    from qtune.predict.advice.remedies import remedies
     from qtune.predict.memory.total import estimate
 
     project = here()
@@ -117,8 +117,8 @@ def _model(project: Project, layers: Sequence[Layer]) -> Model:
 
 def _room(project: Project, hardware: str | None) -> Room:
     """What is free here; of a machine that --hardware names nobody knows."""
+    from qtune.advice.recommend import Room
     from qtune.machine.host import read_host, read_volume
-    from qtune.predict.advice.recommend import Room
 
     if hardware is not None:
         return Room()
@@ -138,7 +138,7 @@ def _write(
     project: Project, name: str, choice: Choice, made_for: str, values: Mapping[KeyPath, Value]
 ) -> None:
     """Save a choice: its preset at this batch, and what --set said, which the batch was found with."""
-    from qtune.predict.advice.recommend import ACCUMULATION, BATCH
+    from qtune.advice.recommend import ACCUMULATION, BATCH
 
     path = own_preset_path(project, name)
     own: dict[KeyPath, Value] = {}

@@ -9,12 +9,12 @@ from typing import Any
 
 import typer
 
-from qtune.candidates import Field
+from qtune.advice.candidates import Field
+from qtune.advice.reasons import gigabytes, reason
+from qtune.advice.recommend import Choice, Room, relative_speed
+from qtune.advice.remedies import Remedy
 from qtune.cli.output import note, print_table
 from qtune.machine.hardware import Hardware
-from qtune.predict.advice.reasons import gigabytes, reason
-from qtune.predict.advice.recommend import Choice, Room, relative_speed
-from qtune.predict.advice.remedies import Remedy
 from qtune.predict.models.shapes import Model
 
 

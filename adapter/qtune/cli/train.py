@@ -10,7 +10,6 @@ from typing import Annotated, Any
 
 import typer
 
-from qtune import readiness
 from qtune.cli import doctor, nodes
 from qtune.cli.app import (
     DatasetOption,
@@ -32,6 +31,7 @@ from qtune.cli.presets import stop_on_errors
 from qtune.cli.resumption import announce_resumed, set_aside_broken, show_what_differs
 from qtune.cli.submission import as_options, submit
 from qtune.config.presets import DEFAULT
+from qtune.doctor import readiness
 from qtune.errors import QtuneError
 from qtune.launch.compiled import missing_operations
 from qtune.machine.stack import Stack, installed_stack

@@ -9,11 +9,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from qtune import readiness
+from qtune.advice.reasons import gigabytes
+from qtune.advice.recommend import ACCUMULATION, BATCH, batches, with_batch
+from qtune.doctor import readiness
 from qtune.errors import QtuneError
 from qtune.failures import Phase
-from qtune.predict.advice.reasons import gigabytes
-from qtune.predict.advice.recommend import ACCUMULATION, BATCH, batches, with_batch
 from qtune.predict.memory.estimate import Place
 from qtune.prepare import pipeline, records, renderings
 from qtune.prepare.pipeline import Prepared

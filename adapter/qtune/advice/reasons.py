@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from qtune.predict.advice.recommend import Choice
+from qtune.advice.recommend import Choice
 
 _AS_FAST = 0.98  # of the first one's speed
 _SLOWER = {

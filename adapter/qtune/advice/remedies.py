@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from qtune.advice.recommend import Choice, Estimator, Room, judge
 from qtune.machine.hardware import Hardware
-from qtune.predict.advice.recommend import Choice, Estimator, Room, judge
 from qtune.predict.models.shapes import Model
 from qtune.values import Config, KeyPath, Origin, Value
 

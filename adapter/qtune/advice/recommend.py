@@ -15,8 +15,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from qtune.advice.speed import Speed, Yardstick, predict_speed
 from qtune.machine.hardware import Hardware
-from qtune.predict.advice.speed import Speed, Yardstick, predict_speed
 from qtune.predict.memory.estimate import Estimate, Range, Verdict
 from qtune.predict.memory.setting import Setting
 from qtune.predict.models.shapes import Model

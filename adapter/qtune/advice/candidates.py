@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from qtune.advice.recommend import ACCUMULATION, BATCH, Candidate
 from qtune.config.presets import catalogue_order
 from qtune.config.project import Project
 from qtune.config.sources import built_in
 from qtune.errors import QtuneError
 from qtune.machine.hardware import Hardware
 from qtune.machine.stack import Stack
-from qtune.predict.advice.recommend import ACCUMULATION, BATCH, Candidate
 from qtune.predict.models.shapes import Model
 from qtune.prepare import pipeline
 from qtune.values import Config, Finding, Layer
