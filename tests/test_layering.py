@@ -33,7 +33,7 @@ FLOORS = [
 # Rooms within a room, likewise; modules that stand in none are below them, but for those named here.
 FLOORS_INSIDE = {
     "data": ["reading", "rows", "scanning lengths adding", "split"],
-    "predict": ["models", "tuning", "memory"],
+    "predict": ["models", "parameters", "memory"],
     "doctor": ["readiness"],
     "prepare": ["pipeline", "records renderings", "compare"],
     "training": ["stepping", "attempts", "resuming joining submitting"],

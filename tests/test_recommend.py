@@ -25,7 +25,7 @@ from qtune.predict.memory.setting import Setting
 from qtune.predict.memory.total import estimate
 from qtune.predict.models.find import from_config, load
 from qtune.predict.models.shapes import Model
-from qtune.predict.tuning.trainable import Trainable
+from qtune.predict.parameters.trainable import Trainable
 from qtune.values import Config, KeyPath, Origin, Value
 
 SMALL = "Qwen/Qwen2.5-0.5B-Instruct"

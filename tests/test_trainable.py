@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from qtune.errors import QtuneError
 from qtune.predict.models.find import Model, from_config, load
-from qtune.predict.tuning.trainable import trainable, upcasts
+from qtune.predict.parameters.trainable import trainable, upcasts
 
 QWEN2 = {
     "model_type": "qwen2",

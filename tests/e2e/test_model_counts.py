@@ -17,8 +17,8 @@ from scratch import environment
 
 from qtune.predict.models.catalogue import find
 from qtune.predict.models.find import from_config
-from qtune.predict.tuning.composites import COMPOSITES
-from qtune.predict.tuning.trainable import trainable
+from qtune.predict.parameters.composites import COMPOSITES
+from qtune.predict.parameters.trainable import trainable
 
 HERE = Path(__file__).parent
 REAL = (

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from qtune.predict.memory.setting import Setting
 from qtune.predict.models.shapes import Linear
-from qtune.predict.tuning.trainable import Trainable
+from qtune.predict.parameters.trainable import Trainable
 
 # The reference machine. Each figure with its source; "assumed" where none was found.
 COMPUTING = 35e12

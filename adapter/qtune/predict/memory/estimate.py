@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from qtune.predict.tuning.trainable import Trainable
+from qtune.predict.parameters.trainable import Trainable
 
 Place = Literal["gpu", "host"]
 Verdict = Literal["fits", "tight", "does not fit"]

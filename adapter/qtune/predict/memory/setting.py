@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from qtune.machine.hardware import Hardware
 from qtune.predict.models.shapes import Model
-from qtune.predict.tuning.trainable import Trainable, trainable
+from qtune.predict.parameters.trainable import Trainable, trainable
 from qtune.values import Config
 
 Device = Literal["gpu", "cpu", "nvme"]

@@ -13,8 +13,8 @@ from functools import cached_property
 from typing import Any, Literal
 
 from qtune.predict.models.shapes import Model, Shape
-from qtune.predict.tuning.adapters import adapter_tensors
-from qtune.predict.tuning.choice import Arguments, copied_modules, lora_modules, trained_weights
+from qtune.predict.parameters.adapters import adapter_tensors
+from qtune.predict.parameters.choice import Arguments, copied_modules, lora_modules, trained_weights
 
 Kind = Literal["weight", "adapter", "copy", "value head"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from qtune.predict.models.shapes import Module, Shape
-from qtune.predict.tuning.choice import Arguments
+from qtune.predict.parameters.choice import Arguments
 
 
 def adapter_tensors(module: Module, arguments: Arguments) -> Iterator[tuple[str, Shape]]:

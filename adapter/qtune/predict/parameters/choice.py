@@ -10,7 +10,7 @@ from typing import Any
 from qtune.config.names import did_you_mean
 from qtune.errors import QtuneError
 from qtune.predict.models.shapes import Model, Module, Tensor
-from qtune.predict.tuning.composites import COMPOSITES
+from qtune.predict.parameters.composites import COMPOSITES
 
 _ADAPTABLE = ("linear", "embedding")
 # Output layers that `lora_target: all` leaves out (misc.py, find_all_linear_modules).
