@@ -17,15 +17,15 @@ from trees import REPOSITORY, ROWS, Result, write_tree
 from qtune.config.project import find_project
 from qtune.config.resolve import overrides
 from qtune.errors import QtuneError
-from qtune.evaluation.harness import Benchmarks, command, figures
-from qtune.evaluation.results import perplexity
-from qtune.evaluation.tokens import count
 from qtune.machine.hardware import Hardware, parse_hardware
 from qtune.machine.stack import Stack
 from qtune.prepare import pipeline
 from qtune.processes import process
 from qtune.runs.record import start
-from qtune.trained.runs import find
+from qtune.use.evaluation.harness import Benchmarks, command, figures
+from qtune.use.evaluation.results import perplexity
+from qtune.use.evaluation.tokens import count
+from qtune.use.models import find
 
 Make = Callable[..., Path]
 Command = Callable[..., Result]

@@ -18,14 +18,14 @@ from trees import ROWS, TINY_MODEL, Result, files_below, write_tree
 from qtune.config.project import find_project
 from qtune.config.resolve import overrides
 from qtune.errors import QtuneError
-from qtune.exporting import perform
-from qtune.exporting.comparison import Comparison
-from qtune.exporting.plan import plan
 from qtune.machine.hardware import Hardware
 from qtune.prepare import pipeline
 from qtune.processes import process
 from qtune.runs.record import start
-from qtune.trained.runs import find
+from qtune.use.exporting import perform
+from qtune.use.exporting.comparison import Comparison
+from qtune.use.exporting.plan import plan
+from qtune.use.models import find
 
 Make = Callable[..., Path]
 Command = Callable[..., Result]
@@ -272,7 +272,7 @@ GPTQ = ("export_quantization_bit=4", "export_quantization_dataset=data/rows.json
 
 
 def test_gptq_needs_its_packages(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("qtune.exporting.plan.version", lambda name: None)
+    monkeypatch.setattr("qtune.use.exporting.plan.version", lambda name: None)
     with pytest.raises(QtuneError, match="`optimum` and `gptqmodel` are not installed here") as caught:
         plan(find(find_project(here)), GPTQ, here)
     assert "pip install" in str(caught.value.fix)
@@ -280,7 +280,7 @@ def test_gptq_needs_its_packages(here: Path, monkeypatch: pytest.MonkeyPatch) ->
 
 def test_gptq_comes_after_the_merge(here: Path, qtune: Command, monkeypatch: pytest.MonkeyPatch) -> None:
     """LLaMA-Factory refuses an adapter and GPTQ together."""
-    monkeypatch.setattr("qtune.exporting.plan.version", lambda name: "9")
+    monkeypatch.setattr("qtune.use.exporting.plan.version", lambda name: "9")
     done = qtune("export", "-s", GPTQ[0], "-s", GPTQ[1], directory=here)
     assert done.code == 0 and "quantising it with GPTQ" in done.err
     given = asked(here)

@@ -22,10 +22,9 @@ FLOORS = [
     {"data"},
     {"checks", "predict", "render", "processes"},
     {"launch", "failures"},
-    {"runs", "sharing", "importing", "preview", "download"},
-    {"trained"},
-    {"prepare", "evaluation", "exporting"},
-    {"doctor", "advice"},
+    {"runs", "sharing", "importing", "download"},
+    {"prepare"},
+    {"doctor", "advice", "use"},
     {"training"},
     {"cli"},
     {"__main__"},
@@ -36,6 +35,7 @@ FLOORS_INSIDE = {
     "predict": ["models", "parameters", "memory"],
     "doctor": ["readiness"],
     "prepare": ["pipeline", "records renderings", "compare"],
+    "use": ["models", "infer serving speech", "api ask webchat preview", "evaluation exporting"],
     "training": ["stepping", "attempts", "resuming joining submitting"],
 }
 LIBRARY = {

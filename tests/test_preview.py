@@ -35,7 +35,7 @@ def stand_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str],
 
     def put(text: str) -> None:
         script = write_tree(tmp_path / "bin", {"preview.py": text}) / "preview.py"
-        monkeypatch.setattr("qtune.preview._SCRIPT", script)
+        monkeypatch.setattr("qtune.use.preview._SCRIPT", script)
         monkeypatch.setattr(process, "find_python", lambda: Path(sys.executable))
 
     return put

@@ -18,9 +18,9 @@ from trees import TINY_MODEL, Result
 
 from qtune.config.project import Project, find_project
 from qtune.errors import QtuneError
-from qtune.trained.infer import infer_config, infer_file, infer_yaml, loading
-from qtune.trained.runs import find
-from qtune.trained.serving import is_local, reachable, require_free_port
+from qtune.use.infer import infer_config, infer_file, infer_yaml, loading
+from qtune.use.models import find
+from qtune.use.serving import is_local, reachable, require_free_port
 
 Make = Callable[..., Path]
 Command = Callable[..., Result]
@@ -335,7 +335,7 @@ def test_an_engine_that_is_not_installed_is_refused_with_how_to(
     runs: Runs, qtune: Command, monkeypatch: pytest.MonkeyPatch, engine: str
 ) -> None:
     runs.make("x")
-    monkeypatch.setattr("qtune.trained.infer.version", lambda name: None)
+    monkeypatch.setattr("qtune.use.infer.version", lambda name: None)
     for words in (("--infer-backend", engine), ("-s", f"infer_backend={engine}")):
         done = qtune("chat", "x", *words, directory=runs.root)
         assert done.code == 2
@@ -345,7 +345,7 @@ def test_an_engine_that_is_not_installed_is_refused_with_how_to(
 def test_an_engine_that_is_installed_gets_what_it_can_run(
     runs: Runs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("qtune.trained.infer.version", lambda name: "0.11.0")
+    monkeypatch.setattr("qtune.use.infer.version", lambda name: "0.11.0")
     runs.make("x")  # rank 64, above vLLM's default bound
     assert plain(runs, "x", "infer_backend=vllm")["vllm_max_lora_rank"] == 64
     assert plain(runs, "x", "infer_backend=vllm", "vllm_max_lora_rank=128")["vllm_max_lora_rank"] == 128

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from scratch import UNTIL_KNOWN, Project, answer_alone
 
-from qtune.exporting.comparison import Comparison
+from qtune.use.exporting.comparison import Comparison
 
 pytestmark = pytest.mark.slow
 

@@ -3,7 +3,7 @@
 The file named first holds the request: `trained`, LLaMA-Factory's arguments for what was trained, with its
 adapters; `exported`, those for the exported model; `rows`, arguments whose `dataset` holds a few rows of the
 training, or null; `prompts`, texts that a user might say. The answer goes to the file named second: an object
-with the fields of qtune.exporting.comparison.Comparison.
+with the fields of qtune.use.exporting.comparison.Comparison.
 
 Base and adapter are kept apart here, which is not how LLaMA-Factory itself loads them: it merges them in
 memory, and would compare a merge with itself.

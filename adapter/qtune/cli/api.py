@@ -14,7 +14,7 @@ from qtune.cli.trained import BackendOption, BaseOption, CheckpointOption, RunAr
 from qtune.errors import QtuneError
 
 if TYPE_CHECKING:
-    from qtune.trained.api import Address
+    from qtune.use.api import Address
 
 _INTERRUPTED = 130
 
@@ -49,9 +49,9 @@ def api_command(
 
     It answers whatever model a request names.
     """
-    from qtune.trained.api import Address, require_address, serve
-    from qtune.trained.infer import infer_config
-    from qtune.trained.runs import find
+    from qtune.use.api import Address, require_address, serve
+    from qtune.use.infer import infer_config
+    from qtune.use.models import find
 
     project = here()
     trained = find(project, run, checkpoint=checkpoint, base=base)

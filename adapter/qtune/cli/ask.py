@@ -15,8 +15,8 @@ from qtune.cli.trained import BackendOption, BaseOption, CheckpointOption, Setti
 from qtune.errors import ChildFailed, QtuneError
 
 if TYPE_CHECKING:
-    from qtune.trained.ask import Answer
-    from qtune.trained.runs import Trained
+    from qtune.use.ask import Answer
+    from qtune.use.models import Trained
 
 
 @app.command("ask")
@@ -43,10 +43,10 @@ def ask_command(
 
     The library samples: `-s do_sample=false` gives the same answer each time.
     """
-    from qtune.trained.ask import ask
-    from qtune.trained.infer import infer_config
-    from qtune.trained.runs import find
-    from qtune.trained.speech import require_speech
+    from qtune.use.ask import ask
+    from qtune.use.infer import infer_config
+    from qtune.use.models import find
+    from qtune.use.speech import require_speech
 
     project = here()
     if compare and base:

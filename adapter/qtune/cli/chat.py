@@ -27,9 +27,9 @@ def chat_command(
     There `clear` forgets the conversation, and `exit` or Ctrl-D ends it.
     """
     from qtune.processes.child import environment, script
-    from qtune.trained.infer import infer_config, infer_file
-    from qtune.trained.runs import find
-    from qtune.trained.speech import require_speech, require_streaming
+    from qtune.use.infer import infer_config, infer_file
+    from qtune.use.models import find
+    from qtune.use.speech import require_speech, require_streaming
 
     project = here()
     trained = find(project, run, checkpoint=checkpoint, base=base)

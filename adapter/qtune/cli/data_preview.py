@@ -23,7 +23,7 @@ from qtune.prepare import pipeline, renderings
 from qtune.values import Finding
 
 if TYPE_CHECKING:
-    from qtune.preview import Sample, TokenSequence
+    from qtune.use.preview import Sample, TokenSequence
 
 # The rows of one dataset stand alone here, whatever a training does with others.
 _ALONE = (
@@ -54,7 +54,7 @@ def preview_command(
     LLaMA-Factory itself makes the tokens, of these rows alone, as a training by the preset would.
     """
     from qtune.data.tokenized import token_arguments
-    from qtune.preview import preview
+    from qtune.use.preview import preview
 
     project = here()
     registration = registered(project, name)

@@ -23,8 +23,8 @@ from qtune.machine.stack import installed_stack
 from qtune.processes import process
 
 if TYPE_CHECKING:
-    from qtune.evaluation.harness import Figure
-    from qtune.evaluation.plan import Evaluation, Pass
+    from qtune.use.evaluation.harness import Figure
+    from qtune.use.evaluation.plan import Evaluation, Pass
 
 T = TypeVar("T")
 _MOST_GROUPS = 4
@@ -68,9 +68,9 @@ def eval_command(
 
     Exit code 1 where LLaMA-Factory failed, 2 where it could only fail, 130 where Ctrl-C ended it.
     """
-    from qtune.evaluation.measure import measure
-    from qtune.evaluation.plan import plan
-    from qtune.evaluation.table import table
+    from qtune.use.evaluation.measure import measure
+    from qtune.use.evaluation.plan import plan
+    from qtune.use.evaluation.table import table
 
     project = here()
     if harness is not None:
@@ -112,8 +112,8 @@ def _benchmarks(
     without: Mapping[str, object],
     as_json: bool,
 ) -> None:
-    from qtune.evaluation.harness import Benchmarks, figures, require_harness, run_benchmarks
-    from qtune.evaluation.plan import subjects_of
+    from qtune.use.evaluation.harness import Benchmarks, figures, require_harness, run_benchmarks
+    from qtune.use.evaluation.plan import subjects_of
 
     for option, value in without.items():
         if value:

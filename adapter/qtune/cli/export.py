@@ -16,8 +16,8 @@ from qtune.cli.trained import CheckpointOption, RunArgument
 from qtune.errors import ChildFailed
 
 if TYPE_CHECKING:
-    from qtune.exporting.perform import Exported
-    from qtune.trained.runs import Trained
+    from qtune.use.exporting.perform import Exported
+    from qtune.use.models import Trained
 
 
 @app.command("export")
@@ -56,9 +56,9 @@ def export_command(
     Exit code 1 where LLaMA-Factory failed or the export answers otherwise, 2 where it could only fail, 130
     where Ctrl-C ended it.
     """
-    from qtune.exporting.perform import DIRECTORY, export, require_target
-    from qtune.exporting.plan import plan
-    from qtune.trained.runs import find
+    from qtune.use.exporting.perform import DIRECTORY, export, require_target
+    from qtune.use.exporting.plan import plan
+    from qtune.use.models import find
 
     project = here()
     trained = find(project, run, checkpoint=checkpoint)

@@ -34,11 +34,11 @@ def webchat_command(
     The page needs no network. Its sliders begin at what -s or the run's config says. It asks nobody for a
     password.
     """
-    from qtune.trained.infer import infer_config
-    from qtune.trained.runs import find
-    from qtune.trained.serving import is_local, require_free_port
-    from qtune.trained.speech import require_speech, require_streaming
-    from qtune.trained.webchat import address, serve
+    from qtune.use.infer import infer_config
+    from qtune.use.models import find
+    from qtune.use.serving import is_local, require_free_port
+    from qtune.use.speech import require_speech, require_streaming
+    from qtune.use.webchat import address, serve
 
     project = here()
     trained = find(project, run, checkpoint=checkpoint, base=base)

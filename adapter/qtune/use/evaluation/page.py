@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from html import escape
 
-from qtune.evaluation.scores import Result
-from qtune.evaluation.table import table
+from qtune.use.evaluation.scores import Result
+from qtune.use.evaluation.table import table
 
 _MOST_ROWS = 1000
 _STYLE = """

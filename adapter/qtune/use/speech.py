@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from qtune.errors import QtuneError
-from qtune.trained.runs import Trained
+from qtune.use.models import Trained
 from qtune.values import Config
 
 

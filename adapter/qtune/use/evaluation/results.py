@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from qtune.errors import ChildFailed
-from qtune.evaluation.page import page
-from qtune.evaluation.scores import Result
 from qtune.files import write_together
+from qtune.use.evaluation.page import page
+from qtune.use.evaluation.scores import Result
 
 METRICS, ROWS, PAGE, LOG = "metrics.json", "rows.jsonl", "page.html", "eval.log"
 EVALUATIONS = "eval"

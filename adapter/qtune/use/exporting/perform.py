@@ -15,10 +15,6 @@ from typing import Any
 from qtune import failures
 from qtune.config.project import Project
 from qtune.errors import ChildFailed, QtuneError
-from qtune.exporting import card
-from qtune.exporting.comparison import Comparison
-from qtune.exporting.plan import Plan, of_exported, with_paths
-from qtune.exporting.samples import PROMPTS, rows_request
 from qtune.files import write_atomic
 from qtune.launch.plan import CLI
 from qtune.machine.host import read_volume
@@ -26,6 +22,10 @@ from qtune.processes import process
 from qtune.processes.child import script
 from qtune.render.files import arguments_of, render_arguments
 from qtune.render.templates import Templates
+from qtune.use.exporting import card
+from qtune.use.exporting.comparison import Comparison
+from qtune.use.exporting.plan import Plan, of_exported, with_paths
+from qtune.use.exporting.samples import PROMPTS, rows_request
 from qtune.values import Config, LaunchPlan
 
 DIRECTORY = "exports"

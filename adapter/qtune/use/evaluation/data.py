@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from qtune.data.registrations import Registration, names_in
 from qtune.data.sources import guessed_stage
 from qtune.errors import QtuneError
-from qtune.trained.runs import Trained
+from qtune.use.models import Trained
 from qtune.values import Origin, Value
 
 PREFERENCES = ("dpo", "kto", "rm")

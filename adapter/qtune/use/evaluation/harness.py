@@ -12,15 +12,15 @@ from typing import Any
 from qtune.config.model import local_model
 from qtune.config.project import Project
 from qtune.errors import ChildFailed, QtuneError
-from qtune.evaluation.data import file_name
-from qtune.evaluation.measure import run_child
-from qtune.evaluation.plan import Whose
-from qtune.evaluation.results import EVALUATIONS, LOG, METRICS
 from qtune.files import write_together
 from qtune.machine.hardware import Hardware
 from qtune.processes import process
-from qtune.trained.infer import loading
-from qtune.trained.runs import Trained
+from qtune.use.evaluation.data import file_name
+from qtune.use.evaluation.measure import run_child
+from qtune.use.evaluation.plan import Whose
+from qtune.use.evaluation.results import EVALUATIONS, LOG, METRICS
+from qtune.use.infer import loading
+from qtune.use.models import Trained
 from qtune.values import LaunchPlan
 
 PROGRAM = "lm_eval"

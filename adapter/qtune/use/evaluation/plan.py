@@ -11,11 +11,11 @@ from qtune.config.project import Project
 from qtune.data.registrations import Registration, read_registrations
 from qtune.data.sources import Source, sources_of
 from qtune.errors import QtuneError
-from qtune.evaluation.arguments import Kind, config_for, given
-from qtune.evaluation.data import PREFERENCES, Data, choose
 from qtune.machine.hardware import Hardware
 from qtune.machine.stack import Stack
-from qtune.trained.runs import Trained, find
+from qtune.use.evaluation.arguments import Kind, config_for, given
+from qtune.use.evaluation.data import PREFERENCES, Data, choose
+from qtune.use.models import Trained, find
 from qtune.values import Config, Finding
 
 Whose = Literal["base", "tuned"]

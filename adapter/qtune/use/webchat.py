@@ -8,8 +8,8 @@ from qtune.config.project import Project
 from qtune.processes import process
 from qtune.processes.child import environment, script
 from qtune.processes.process import Outcome
-from qtune.trained.infer import infer_file
-from qtune.trained.serving import answers, reachable
+from qtune.use.infer import infer_file
+from qtune.use.serving import answers, reachable
 from qtune.values import Config
 
 

@@ -12,13 +12,13 @@ from qtune.config.model import local_model
 from qtune.config.project import Project
 from qtune.data.registrations import Registration, count_training_rows, names_in, read_registrations
 from qtune.errors import QtuneError
-from qtune.exporting.comparison import Comparison
-from qtune.exporting.plan import Plan
 from qtune.machine.hub import look_up, read_hub
 from qtune.predict.steps import predict_steps
 from qtune.render.templates import Templates
 from qtune.schema import arguments
-from qtune.trained.runs import Trained
+from qtune.use.exporting.comparison import Comparison
+from qtune.use.exporting.plan import Plan
+from qtune.use.models import Trained
 
 FILE = "README.md"
 _TEMPLATE = "model_card.md.j2"

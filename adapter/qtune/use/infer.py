@@ -17,7 +17,7 @@ from qtune.machine.stack import version
 from qtune.render.files import arguments_of, render_arguments
 from qtune.render.templates import Templates
 from qtune.schema import arguments
-from qtune.trained.runs import Trained
+from qtune.use.models import Trained
 from qtune.values import Config, Layer, Origin, Value
 
 TEMPLATE = "infer.yaml.j2"

@@ -9,11 +9,11 @@ from typing import Literal
 from qtune.config.auto import AUTO, Known, auto_layer
 from qtune.config.model import model_type
 from qtune.config.resolve import merge
-from qtune.evaluation.data import PREFERENCES, Data
 from qtune.machine.hardware import Hardware
 from qtune.schema import arguments
-from qtune.trained.infer import infer_settings, loading, settings
-from qtune.trained.runs import Trained
+from qtune.use.evaluation.data import PREFERENCES, Data
+from qtune.use.infer import infer_settings, loading, settings
+from qtune.use.models import Trained
 from qtune.values import Config, Layer, Origin, Value
 
 Kind = Literal["loss", "answers"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from qtune.evaluation.scores import Result
+from qtune.use.evaluation.scores import Result
 
 _TITLES = {"bleu-4": "BLEU-4", "rouge-1": "ROUGE-1", "rouge-2": "ROUGE-2", "rouge-l": "ROUGE-L"}
 # The library gives them as percentages.

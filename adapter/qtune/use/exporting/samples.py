@@ -13,7 +13,7 @@ from qtune.data.flaws import Flaw
 from qtune.data.reading.records import pick
 from qtune.data.registrations import complete_entry, names_in, read_registrations
 from qtune.errors import QtuneError
-from qtune.trained.runs import Trained
+from qtune.use.models import Trained
 from qtune.values import DATASETS
 
 PROMPTS = [

@@ -10,8 +10,8 @@ from qtune.errors import QtuneError
 from qtune.processes import process
 from qtune.processes.child import environment, script
 from qtune.processes.process import Outcome
-from qtune.trained.infer import infer_file
-from qtune.trained.serving import answers, is_local, reachable, require_free_port
+from qtune.use.infer import infer_file
+from qtune.use.serving import answers, is_local, reachable, require_free_port
 from qtune.values import Config
 
 _MODELS = "/v1/models"

@@ -10,8 +10,8 @@ from qtune.config.resolve import merge
 from qtune.errors import QtuneError
 from qtune.machine.stack import version
 from qtune.predict.models.find import Model, load
-from qtune.trained.infer import loading, settings
-from qtune.trained.runs import Trained
+from qtune.use.infer import loading, settings
+from qtune.use.models import Trained
 from qtune.values import Config, KeyPath, Layer, Origin, Value
 
 _QUANTISATION = (

@@ -11,21 +11,14 @@ from typing import Any
 from qtune import failures
 from qtune.data.registrations import complete_entry, names_in
 from qtune.errors import ChildFailed
-from qtune.evaluation.plan import Evaluation, Pass
-from qtune.evaluation.results import (
-    EVALUATIONS,
-    LOG,
-    joined,
-    metrics_in,
-    perplexity,
-    write,
-)
-from qtune.evaluation.scores import Result, Scores
-from qtune.evaluation.tokens import count
 from qtune.launch.plan import plan_launch
 from qtune.processes import process
 from qtune.render.files import arguments_of, render_arguments
 from qtune.render.templates import Templates
+from qtune.use.evaluation.plan import Evaluation, Pass
+from qtune.use.evaluation.results import EVALUATIONS, LOG, joined, metrics_in, perplexity, write
+from qtune.use.evaluation.scores import Result, Scores
+from qtune.use.evaluation.tokens import count
 from qtune.values import DATASETS, LaunchPlan, Origin, Value
 
 TEMPLATE = "eval.yaml.j2"
