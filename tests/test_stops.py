@@ -24,7 +24,7 @@ QTUNE = """
 import sys
 from pathlib import Path
 from qtune.cli.output import note, pass_on
-from qtune.launch import process
+from qtune.processes import process
 from qtune.values import LaunchPlan
 directory = Path(sys.argv[1])
 plan = LaunchPlan((sys.executable, "-c", sys.argv[2]), {})

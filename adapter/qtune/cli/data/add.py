@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from qtune.cli.app import JsonOption, here
-from qtune.cli.data import config_for, data_app
-from qtune.cli.marked import legend, marked
+from qtune.cli.data.group import config_for, data_app
+from qtune.cli.data.marked import legend, marked
 from qtune.cli.output import note, print_json
 from qtune.config.names import is_name, valid_name
 from qtune.config.project import Project

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from qtune.cli.ended import reason
 from qtune.cli.output import complain, note
+from qtune.cli.training.outcome import reason
 from qtune.processes import signals
 from qtune.runs.ending import Ended
 

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from qtune.cli.app import JsonOption, ModelOption, SetOption, here, override_layers
-from qtune.cli.data import ForPresetOption, NameArgument, data_app, registered
-from qtune.cli.marked import legend, marked
+from qtune.cli.data.group import ForPresetOption, NameArgument, data_app, registered
+from qtune.cli.data.marked import legend, marked
 from qtune.cli.output import complain, note, print_json, report
 from qtune.config.presets import DEFAULT
 from qtune.config.resolve import SET_LAYER

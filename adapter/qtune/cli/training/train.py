@@ -10,7 +10,6 @@ from typing import Annotated, Any
 
 import typer
 
-from qtune.cli import doctor, nodes
 from qtune.cli.app import (
     DatasetOption,
     HardwareOption,
@@ -23,13 +22,15 @@ from qtune.cli.app import (
     override_layers,
 )
 from qtune.cli.complete import preset_names
-from qtune.cli.data_check import reading, show_reports
-from qtune.cli.ended import tell
-from qtune.cli.out_of_memory import OnOom, OnOomOption, steps_down
+from qtune.cli.data.check import reading, show_reports
 from qtune.cli.output import note, pass_on, report
-from qtune.cli.presets import stop_on_errors
-from qtune.cli.resumption import announce_resumed, set_aside_broken, show_what_differs
-from qtune.cli.submission import as_options, submit
+from qtune.cli.plan import doctor
+from qtune.cli.presets.render import stop_on_errors
+from qtune.cli.training import nodes
+from qtune.cli.training.on_oom import OnOom, OnOomOption, steps_down
+from qtune.cli.training.outcome import tell
+from qtune.cli.training.resume_view import announce_resumed, set_aside_broken, show_what_differs
+from qtune.cli.training.slurm import as_options, submit
 from qtune.config.presets import DEFAULT
 from qtune.doctor import readiness
 from qtune.errors import QtuneError

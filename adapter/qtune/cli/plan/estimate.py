@@ -30,7 +30,7 @@ from qtune.prepare import pipeline
 from qtune.values import Config, Layer
 
 if TYPE_CHECKING:  # read by this command alone, and by no other's start
-    from qtune.cli.estimation import Row
+    from qtune.cli.plan.estimate_view import Row
     from qtune.predict.models.shapes import Model
 
 
@@ -61,7 +61,7 @@ def estimate_command(
 
     Exit code 0 also where it does not fit: the answer says so.
     """
-    from qtune.cli.estimation import describe, show, show_all, tell
+    from qtune.cli.plan.estimate_view import describe, show, show_all, tell
 
     if every and preset is not None:
         raise QtuneError(f"--all takes no preset, and here is `{preset}`", fix="leave one of them out")
@@ -113,7 +113,7 @@ def _row(
 ) -> Row:
     """One preset's estimate; known: models that were read already, None for a preset asked for by name."""
     from qtune.advice.candidates import why_not_quantized
-    from qtune.cli.estimation import Row
+    from qtune.cli.plan.estimate_view import Row
     from qtune.predict.memory.total import estimate
 
     config = pipeline.resolve(name, project, machine, layers)

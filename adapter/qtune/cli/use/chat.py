@@ -8,7 +8,7 @@ import typer
 
 from qtune.cli.app import app, here
 from qtune.cli.output import complain, note
-from qtune.cli.trained import BackendOption, BaseOption, CheckpointOption, RunArgument, SettingOption
+from qtune.cli.use.options import BackendOption, BaseOption, CheckpointOption, RunArgument, SettingOption
 from qtune.processes import process
 
 _INTERRUPTED = 130

@@ -12,7 +12,7 @@ import typer
 
 from qtune.cli.app import JsonOption, app, here
 from qtune.cli.output import complain, note, print_json
-from qtune.cli.trained import CheckpointOption, RunArgument
+from qtune.cli.use.options import CheckpointOption, RunArgument
 from qtune.errors import ChildFailed
 
 if TYPE_CHECKING:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import typer
 
-from qtune.cli.ended import reason
 from qtune.cli.output import complain, note, pass_on
+from qtune.cli.training.outcome import reason
 from qtune.prepare.pipeline import Prepared
 from qtune.processes import background
 from qtune.runs.checkpoints import Checkpoint

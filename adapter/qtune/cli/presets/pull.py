@@ -8,7 +8,7 @@ import typer
 
 from qtune.cli.app import here
 from qtune.cli.output import note
-from qtune.cli.presets import presets_app
+from qtune.cli.presets.presets import presets_app
 from qtune.config import lock
 
 _SHOWN = 5

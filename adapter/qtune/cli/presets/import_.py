@@ -9,7 +9,7 @@ import typer
 
 from qtune.cli.app import app, here
 from qtune.cli.output import note, report
-from qtune.cli.schema import schema_comment, write_schemas
+from qtune.cli.presets.schema import schema_comment, write_schemas
 from qtune.config.own import own_preset_path, write_own_preset
 from qtune.config.project import Project
 

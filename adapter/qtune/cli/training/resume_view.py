@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from qtune.cli.diff import shown_lines
 from qtune.cli.output import note
+from qtune.cli.presets.diff import shown_lines
 from qtune.prepare.compare import Difference
 from qtune.runs.checkpoints import set_aside
 from qtune.runs.find import shown

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 import typer
 
 from qtune.cli.app import DatasetOption, JsonOption, app, here
-from qtune.cli.data_check import reading, show_reports
+from qtune.cli.data.check import reading, show_reports
 from qtune.cli.output import complain, note, print_json, print_table, report
-from qtune.cli.trained import CheckpointOption, RunArgument, SettingOption
+from qtune.cli.use.options import CheckpointOption, RunArgument, SettingOption
 from qtune.config.project import Project
 from qtune.data.registrations import names_in
 from qtune.errors import ChildFailed, QtuneError

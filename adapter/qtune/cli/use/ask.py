@@ -11,7 +11,7 @@ import typer
 from qtune.cli.app import JsonOption, app, here
 from qtune.cli.complete import run_names
 from qtune.cli.output import complain, note, print_json
-from qtune.cli.trained import BackendOption, BaseOption, CheckpointOption, SettingOption
+from qtune.cli.use.options import BackendOption, BaseOption, CheckpointOption, SettingOption
 from qtune.errors import ChildFailed, QtuneError
 
 if TYPE_CHECKING:

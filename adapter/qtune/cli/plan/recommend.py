@@ -22,7 +22,7 @@ from qtune.cli.app import (
 )
 from qtune.cli.complete import preset_names
 from qtune.cli.output import note, print_json, report
-from qtune.cli.schema import schema_comment, write_schemas
+from qtune.cli.presets.schema import schema_comment, write_schemas
 from qtune.config.own import own_preset_path, write_own_preset
 from qtune.config.presets import BLOCKS
 from qtune.config.project import Project
@@ -70,7 +70,7 @@ def recommend_command(
     from qtune.advice.candidates import gather
     from qtune.advice.recommend import rank
     from qtune.advice.remedies import remedies
-    from qtune.cli.recommendation import Recommendation, command_for, plain, show
+    from qtune.cli.plan.recommend_view import Recommendation, command_for, plain, show
     from qtune.predict.memory.total import estimate
 
     project = here()

@@ -21,7 +21,7 @@ from qtune.cli.app import (
 )
 from qtune.cli.complete import argument_names
 from qtune.cli.output import note, print_json
-from qtune.cli.schema import schema_comment, write_schemas
+from qtune.cli.presets.schema import schema_comment, write_schemas
 from qtune.config.aliases import ALIASES
 from qtune.config.names import did_you_mean
 from qtune.config.own import own_preset_path, write_own_preset

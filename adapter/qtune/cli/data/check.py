@@ -14,7 +14,7 @@ import typer
 from qtune.checks.datasets import check_names, check_registration
 from qtune.cli.app import JsonOption, here
 from qtune.cli.complete import dataset_names
-from qtune.cli.data import ForPresetOption, config_for, data_app, registered
+from qtune.cli.data.group import ForPresetOption, config_for, data_app, registered
 from qtune.cli.output import complain, note, print_json, report
 from qtune.config.project import Project
 from qtune.data.registrations import read_registrations

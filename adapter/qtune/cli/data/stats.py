@@ -19,7 +19,7 @@ from qtune.cli.app import (
     here,
     override_layers,
 )
-from qtune.cli.data import ForPresetOption, NameArgument, data_app, registered
+from qtune.cli.data.group import ForPresetOption, NameArgument, data_app, registered
 from qtune.cli.output import note, print_json, print_table, report
 from qtune.config.presets import DEFAULT
 from qtune.files import write_atomic

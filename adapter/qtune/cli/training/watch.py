@@ -1,9 +1,8 @@
-"""`watch` and `stop`: a training that runs elsewhere, in the background or at another terminal."""
+"""`watch`: a training that runs elsewhere, in the background or at another terminal."""
 
 from __future__ import annotations
 
 import os
-import signal
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -13,21 +12,18 @@ import typer
 
 from qtune.cli.app import app, here
 from qtune.cli.complete import run_names
-from qtune.cli.ended import tell, tell_how_to_go_on
 from qtune.cli.output import note, pass_on
-from qtune.cli.submission import wait_for_job
+from qtune.cli.training.outcome import tell
+from qtune.cli.training.slurm import wait_for_job
 from qtune.config.project import Project
 from qtune.errors import QtuneError
-from qtune.launch import slurm
-from qtune.processes import signals
 from qtune.runs import record
-from qtune.runs.find import SUBMITTED, begun, directories, directory_of, plain_record, shown, under_way
+from qtune.runs.find import begun, directories, directory_of, plain_record, under_way
 from qtune.runs.record import Run
-from qtune.training import submitting
 
 _POLL_SECONDS = 0.3
 _TAIL_BYTES = 4000
-_ENDED = ("finished", "failed", "stopped")
+ENDED = ("finished", "failed", "stopped")
 
 RunArgument = Annotated[
     str | None,
@@ -46,54 +42,17 @@ def watch_command(name: RunArgument = None) -> None:
     Ctrl-C leaves the training alone. Exit code as that of `qtune train`: 0 where it finished, 1 where it
     failed or was killed, 130 where it was stopped.
     """
-    run = _found(here(), name)
+    run = found(here(), name)
     try:
         wait_for_job(run)
-        _follow(run, _reader(run.log))
+        follow(run, _reader(run.log))
     except KeyboardInterrupt:
         note(f"\n{run.name} goes on; `qtune stop {run.name}` stops it")
         raise typer.Exit(0) from None
     tell(run)
 
 
-@app.command("stop")
-def stop_command(
-    name: RunArgument = None,
-    now: Annotated[
-        bool, typer.Option("--now", help="End it at once, without a checkpoint of where it is.")
-    ] = False,
-) -> None:
-    """Stop a training cleanly, at its next step and with a checkpoint, as Ctrl-C at its terminal does."""
-    run = _found(here(), name)
-    if run.record["status"] == SUBMITTED and submitting.take_back(run):
-        note(f"{run.name}: {run.record['reason']}")
-        return
-    holder = under_way(run.directory, run.record)
-    if holder is None:
-        what = run.record["status"] if run.record["status"] in _ENDED else "no longer running: it was killed"
-        raise QtuneError(f"is {what}", where=shown(run.directory), fix="`qtune watch` tells how it ended")
-    number = signals.END if now else signal.SIGTERM
-    if holder.is_here:
-        try:
-            os.kill(holder.pid, number)
-        except PermissionError:
-            what = f"is another user's ({holder})"
-            raise QtuneError(what, where=shown(run.directory), fix="ask them") from None
-    elif (job := run.record.get("job_id")) is not None:
-        slurm.tell(job, number)
-    else:
-        fix = f"stop it there: `qtune stop {run.name}`"
-        raise QtuneError(f"trains on another computer ({holder})", where=shown(run.directory), fix=fix)
-    note(f"{run.name}: " + ("ending it" if now else "stopping at the next step, with a checkpoint"))
-    _follow(run, lambda: None)
-    if run.record["status"] == "stopped":
-        note(f"{run.name}: {run.record['reason']}")
-        tell_how_to_go_on(run)
-    else:
-        tell(run)
-
-
-def _found(project: Project, name: str | None) -> Run:
+def found(project: Project, name: str | None) -> Run:
     if name is not None:
         return record.read(directory_of(project, name))
     began = [(begun(plain_record(directory)), directory) for directory in directories(project)]
@@ -124,12 +83,12 @@ def _reader(log: Path) -> Callable[[], None]:
     return read
 
 
-def _follow(run: Run, look: Callable[[], None]) -> None:
+def follow(run: Run, look: Callable[[], None]) -> None:
     """Wait for the end of a training, or for that of its qtune; `look` all the while."""
     while True:
         alive = under_way(run.directory, run.record) is not None
         run.record = record.read(run.directory).record
         look()
-        if run.record["status"] in _ENDED or (run.record["status"] == "running" and not alive):
+        if run.record["status"] in ENDED or (run.record["status"] == "running" and not alive):
             return
         time.sleep(_POLL_SECONDS)

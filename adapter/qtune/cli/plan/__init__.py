@@ -1,0 +1,1 @@
+"""Commands that say beforehand what a training takes and what this machine gives."""

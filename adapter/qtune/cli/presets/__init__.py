@@ -1,0 +1,1 @@
+"""Commands from presets to rendered files."""

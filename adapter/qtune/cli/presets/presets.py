@@ -1,0 +1,121 @@
+"""`presets`: the catalogue."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any
+
+import typer
+
+from qtune.cli.app import (
+    JsonOption,
+    app,
+    here,
+)
+from qtune.cli.output import markdown_table, note, print_json, print_table
+from qtune.config.presets import Preset
+from qtune.config.resolve import merge
+from qtune.errors import QtuneError
+from qtune.values import Config
+
+_CATALOGUE = (
+    "preset",
+    "group",
+    "method",
+    "batch per device",
+    "cutoff_len",
+    "fits (0.5B, or the model named)",
+    "speed",
+    "when",
+)
+
+
+presets_app = typer.Typer()
+app.add_typer(presets_app, name="presets")
+
+
+@presets_app.callback(invoke_without_command=True)
+def presets_command(
+    context: typer.Context,
+    as_json: JsonOption = False,
+    as_markdown: Annotated[
+        bool, typer.Option("--markdown", help="Print a Markdown table, as README has it.")
+    ] = False,
+    fits: Annotated[
+        str | None,
+        typer.Option("--fits", metavar="MEMORY", help="Only those that fit in so much GPU memory: 24GB."),
+    ] = None,
+) -> None:
+    """List the presets by group, in each those that need the most memory first.
+
+    A project's own presets are listed too, before the built-in ones of the same name, and with them the
+    source and commit that each preset comes from.
+    """
+    if context.invoked_subcommand is not None:
+        return
+    project = here()
+    store = project.store
+    rows = [
+        (preset, merge(preset.name, [item.layer for item in store.chain(preset.name)]))
+        for preset in _fitting(store.catalogue(), fits)
+    ]
+    if as_json:
+        print_json([_describe(preset, config) for preset, config in rows])
+    elif as_markdown:
+        cells = [[f"`{row[0]}`", *row[1:]] for row in (_cells(preset, config) for preset, config in rows)]
+        typer.echo(markdown_table(_CATALOGUE, cells))
+    else:
+        columns, cells = list(_CATALOGUE), [_cells(preset, config) for preset, config in rows]
+        if project.entries:
+            columns.insert(1, "from")
+            for row, (preset, _) in zip(cells, rows, strict=True):
+                row.insert(1, preset.source.label)
+        print_table(columns, cells)
+        if shadowed := store.shadowed():
+            note(f"behind others of their name, and reached as: {', '.join(shadowed)}")
+        note("next: `qtune show PRESET`, or `qtune render PRESET` to write its files")
+
+
+def _fitting(presets: list[Preset], memory: str | None) -> list[Preset]:
+    """Those within the memory of `--fits`; raises QtuneError where that is no size."""
+    if memory is None:
+        return presets
+    size = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(?:GB)?", memory, re.IGNORECASE)
+    if size is None:
+        raise QtuneError(f"`{memory}` is no size of memory", where="--fits", fix="write e.g. --fits 24GB")
+    silent = sum(not preset.fits for preset in presets)
+    if silent:
+        note(f"{silent} presets do not say how much memory they need, and are left out")
+    return [preset for preset in presets if preset.fits_in(float(size[1]))]
+
+
+def _describe(preset: Preset, config: Config) -> dict[str, Any]:
+    return {
+        "name": preset.name,
+        "group": preset.group,
+        "about": preset.about,
+        "when": preset.when,
+        "speed": preset.speed,
+        "fits": preset.fits,
+        "extends": list(preset.extends),
+        "step_down": preset.step_down,
+        "per_device_train_batch_size": config.get("train", "per_device_train_batch_size"),
+        "cutoff_len": config.get("train", "cutoff_len"),
+        "source": preset.source.name,
+        "commit": preset.source.pin.commit if preset.source.pin else None,
+        "file": preset.layer.file,
+    }
+
+
+def _cells(preset: Preset, config: Config) -> list[str]:
+    batch, cutoff_len = (config.get("train", key) for key in ("per_device_train_batch_size", "cutoff_len"))
+    return [
+        preset.name,
+        preset.group,
+        preset.about,
+        str(batch),
+        str(cutoff_len),
+        preset.fits,
+        preset.speed,
+        preset.when,
+    ]

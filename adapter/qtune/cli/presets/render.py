@@ -1,0 +1,63 @@
+"""`render`: from preset to rendered directory."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from qtune.cli.app import (
+    DatasetOption,
+    HardwareOption,
+    LauncherOption,
+    ModelOption,
+    PresetArgument,
+    SetOption,
+    app,
+    hardware_from,
+    here,
+    override_layers,
+    stack_from,
+)
+from qtune.cli.output import note, report
+from qtune.prepare import pipeline
+from qtune.prepare.pipeline import Prepared
+
+
+@app.command("render")
+def render_command(
+    preset: PresetArgument,
+    name: Annotated[
+        str | None, typer.Option("-n", "--name", help="Render to rendered/NAME instead of rendered/PRESET.")
+    ] = None,
+    model: ModelOption = None,
+    dataset: DatasetOption = None,
+    assignments: SetOption = None,
+    launcher: LauncherOption = None,
+    hardware: HardwareOption = None,
+) -> None:
+    """Write the rendered directory of a preset and make it the current one, which `qtune train` takes.
+
+    It holds train.yaml, zero.json where ZeRO is on, dataset_info.json, and launch.sh to start it by hand.
+    """
+    project = here()
+    prepared = pipeline.prepare(
+        preset,
+        project,
+        hardware_from(hardware),
+        override_layers(model, dataset, assignments, launcher),
+        name=name,
+        stack=stack_from(hardware),
+    )
+    stop_on_errors(prepared)
+    directory = pipeline.write(prepared).relative_to(project.root)
+    for file in prepared.files:
+        typer.echo(f"{directory / file.name}")
+    note(f"rendered for {prepared.hardware}; next: `qtune train`, or by hand: bash {directory}/launch.sh")
+
+
+def stop_on_errors(prepared: Prepared) -> None:
+    """Report every finding; leave with exit code 2 where one is an error."""
+    report(prepared.findings)
+    if prepared.errors:
+        raise typer.Exit(2)

@@ -1,0 +1,56 @@
+"""`stop`: end a training that runs elsewhere, in the background or at another terminal."""
+
+from __future__ import annotations
+
+import os
+import signal
+from typing import Annotated
+
+import typer
+
+from qtune.cli.app import app, here
+from qtune.cli.output import note
+from qtune.cli.training.outcome import tell, tell_how_to_go_on
+from qtune.cli.training.watch import ENDED, RunArgument, follow, found
+from qtune.errors import QtuneError
+from qtune.launch import slurm
+from qtune.processes import signals
+from qtune.runs.find import SUBMITTED, shown, under_way
+from qtune.training import submitting
+
+
+@app.command("stop")
+def stop_command(
+    name: RunArgument = None,
+    now: Annotated[
+        bool, typer.Option("--now", help="End it at once, without a checkpoint of where it is.")
+    ] = False,
+) -> None:
+    """Stop a training cleanly, at its next step and with a checkpoint, as Ctrl-C at its terminal does."""
+    run = found(here(), name)
+    if run.record["status"] == SUBMITTED and submitting.take_back(run):
+        note(f"{run.name}: {run.record['reason']}")
+        return
+    holder = under_way(run.directory, run.record)
+    if holder is None:
+        what = run.record["status"] if run.record["status"] in ENDED else "no longer running: it was killed"
+        raise QtuneError(f"is {what}", where=shown(run.directory), fix="`qtune watch` tells how it ended")
+    number = signals.END if now else signal.SIGTERM
+    if holder.is_here:
+        try:
+            os.kill(holder.pid, number)
+        except PermissionError:
+            what = f"is another user's ({holder})"
+            raise QtuneError(what, where=shown(run.directory), fix="ask them") from None
+    elif (job := run.record.get("job_id")) is not None:
+        slurm.tell(job, number)
+    else:
+        fix = f"stop it there: `qtune stop {run.name}`"
+        raise QtuneError(f"trains on another computer ({holder})", where=shown(run.directory), fix=fix)
+    note(f"{run.name}: " + ("ending it" if now else "stopping at the next step, with a checkpoint"))
+    follow(run, lambda: None)
+    if run.record["status"] == "stopped":
+        note(f"{run.name}: {run.record['reason']}")
+        tell_how_to_go_on(run)
+    else:
+        tell(run)

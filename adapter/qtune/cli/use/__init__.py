@@ -1,0 +1,1 @@
+"""Commands that use what was trained, and fetch what training needs."""
