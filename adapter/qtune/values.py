@@ -150,6 +150,7 @@ ACCELERATE, JOB = "accelerate.yaml", "job.sbatch"
 """The files of a rendered directory; ZeRO's, accelerate's and Slurm's only where they are in use."""
 
 
+LAUNCHERS = ("auto", "local", "torchrun", "accelerate", "ray", "slurm")
 CLUSTERS = ("ray", "slurm")
 """The launchers that place the nodes themselves."""
 

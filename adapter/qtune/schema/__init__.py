@@ -14,13 +14,13 @@ from importlib.resources import files
 from types import MappingProxyType
 from typing import Any
 
+from qtune.values import LAUNCHERS
+
 SUPPORTED = "0.9.5"
 """The LLaMA-Factory version that the snapshot was taken from."""
 
 DERIVED = ("dataset_dir", "output_dir", "deepspeed")
 """The arguments that rendering adds, since they follow from others; no layer sets them."""
-
-LAUNCHERS = ("auto", "local", "torchrun", "accelerate", "ray", "slurm")
 
 MOST_CHOICES_LISTED = 12
 

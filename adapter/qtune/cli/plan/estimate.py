@@ -14,11 +14,11 @@ from qtune.cli.app import (
     LauncherOption,
     ModelOption,
     SetOption,
-    app,
     hardware_from,
     here,
     override_layers,
 )
+from qtune.cli.commands import command
 from qtune.cli.complete import preset_names
 from qtune.cli.output import note, print_json
 from qtune.config.presets import DEFAULT
@@ -34,7 +34,7 @@ if TYPE_CHECKING:  # read by this command alone, and by no other's start
     from qtune.predict.models.shapes import Model
 
 
-@app.command("estimate")
+@command("estimate", "qtune estimate lora", "qtune estimate --all -m Qwen/Qwen2.5-7B --hardware 1x24GB")
 def estimate_command(
     preset: Annotated[
         str | None,

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from qtune.cli.app import JsonOption, app, here
+from qtune.cli.app import JsonOption, here
+from qtune.cli.commands import command
 from qtune.cli.complete import dataset_names
 from qtune.cli.output import complain, note, print_json
 from qtune.config.hub import check_address, hub_variables
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 _STEPS = 10
 
 
-@app.command("download")
+@command("download", "qtune download Qwen/Qwen2.5-0.5B-Instruct", "qtune download --dataset answers")
 def download_command(
     model: Annotated[
         str | None,
