@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 
 from qtune.cli.app import app
@@ -13,6 +14,7 @@ __all__ = ["app", "main"]
 
 def main() -> None:
     """Run the command line; every failure becomes one clear message and an exit code."""
+    gc.set_threshold(100_000)  # a command is over before what it left is worth collecting
     try:
         app()
     except QtuneError as error:

@@ -93,10 +93,12 @@ def _shared(
 def here() -> Project:
     """The project of the working directory; its `hub:` holds from here on, for every child too."""
     from qtune.config.project import find_project
-    from qtune.machine.hub import set_variables
 
     project = find_project(Path.cwd())
-    set_variables(project.hub, override=False)
+    if project.hub:
+        from qtune.machine.hub import set_variables
+
+        set_variables(project.hub, override=False)
     return project
 
 

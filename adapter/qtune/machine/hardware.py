@@ -10,6 +10,8 @@ from typing import Any
 from qtune.errors import QtuneError
 
 _SPEC = re.compile(r"(?P<count>\d+)x(?P<memory>\d+(?:\.\d+)?)GB", re.IGNORECASE)
+# What shows of the NVIDIA driver, in containers too, the last on WSL: to look is quicker than to ask it.
+_DRIVERS = ("/proc/driver/nvidia", "/dev/nvidiactl", "/dev/nvidia0", "/dev/dxg")
 AMPERE = 8  # the first CUDA compute capability (major) with bf16
 
 
@@ -51,6 +53,8 @@ def parse_hardware(text: str) -> Hardware:
 
 def detect_hardware() -> Hardware:
     """The NVIDIA GPUs that CUDA_VISIBLE_DEVICES leaves visible on this machine, by NVML; else the CPU."""
+    if not any(map(os.path.exists, _DRIVERS)):
+        return Hardware(cores=_usable_cores())
     import pynvml
 
     try:
