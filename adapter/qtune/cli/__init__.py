@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import gc
 import sys
 
@@ -14,7 +15,9 @@ __all__ = ["app", "main"]
 
 def main() -> None:
     """Run the command line; every failure becomes one clear message and an exit code."""
-    gc.set_threshold(100_000)  # a command is over before what it left is worth collecting
+    # A command is over before what it leaves is worth collecting, also when Python ends.
+    gc.set_threshold(100_000)
+    atexit.register(gc.freeze)
     try:
         app()
     except QtuneError as error:
