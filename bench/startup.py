@@ -1,4 +1,4 @@
-"""How fast commands answer: each against the bare imports of typer, yaml and jinja2, and LLaMA-Factory's start.
+"""How fast commands answer, against the bare imports of typer, yaml and jinja2 and LLaMA-Factory's own start.
 
 Prints medians of interleaved runs and their ratios, all from this one run; exits with 1 where a ratio misses
 its goal. `--loose` leaves LLaMA-Factory out, and allows half as much again: a machine that is busy passes, a
@@ -41,7 +41,11 @@ def seconds(name: str, directory: str) -> float:
         argv = [sys.executable, "-c", "import typer, yaml, jinja2"]
     if name == COMPLETION:
         argv = [str(BIN / "qtune")]
-        environment |= {"_QTUNE_COMPLETE": "complete_bash", "COMP_WORDS": "qtune render st", "COMP_CWORD": "2"}
+        environment |= {
+            "_QTUNE_COMPLETE": "complete_bash",
+            "COMP_WORDS": "qtune render st",
+            "COMP_CWORD": "2",
+        }
     start = time.perf_counter()
     subprocess.run(argv, cwd=directory, env=environment, check=name != COMPLETION, capture_output=True)
     return time.perf_counter() - start

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from qtune import __version__
-from qtune.cli.commands import Group, plain_typer
+from qtune.cli.commands import Group, examples_text, plain_typer
 from qtune.cli.complete import assignments, dataset_names, launchers, preset_names
 from qtune.values import LAUNCHERS, KeyPath, Layer, Origin, Value
 
@@ -22,7 +22,7 @@ app = plain_typer(
     name="qtune",
     cls=Group,
     help="Team-shared YAML presets in; checked LLaMA-Factory and DeepSpeed configs out; training run.",
-    epilog="Start with `qtune init my-project`, or in a project with `qtune render stage3 && qtune train`.",
+    epilog=examples_text("qtune init my-project", "qtune check", "qtune render stage3 && qtune train"),
     no_args_is_help=True,
     context_settings={"help_option_names": ["-h", "--help"]},
 )

@@ -181,7 +181,7 @@ def command(words: str, *examples: str, hidden: bool = False) -> Callable[[_Func
 
     def register(function: _Function) -> _Function:
         made = plain_typer(add_completion=False)
-        made.command(words.split()[-1], epilog=_epilog(examples), hidden=hidden)(function)
+        made.command(words.split()[-1], epilog=examples_text(*examples), hidden=hidden)(function)
         _loaded[words] = made
         return function
 
@@ -193,14 +193,14 @@ def group(words: str, *examples: str, **settings: Any) -> Callable[[_Function], 
 
     def register(function: _Function) -> _Function:
         made = plain_typer(name=words, cls=Group, add_completion=False)
-        made.callback(epilog=_epilog(examples), **settings)(function)
+        made.callback(epilog=examples_text(*examples), **settings)(function)
         _loaded[words] = made
         return function
 
     return register
 
 
-def _epilog(examples: tuple[str, ...]) -> str | None:
-    """Examples as the end of a help text; None for none."""
+def examples_text(*examples: str) -> str | None:
+    """What a help text ends with; None where there are no examples."""
     # click keeps the lines of a paragraph that begins so
     return "\n".join(["\b", "Examples:", *(f"  {example}" for example in examples)]) if examples else None

@@ -32,7 +32,7 @@ ForPresetOption = Annotated[
 ]
 
 
-@group("data", no_args_is_help=True)
+@group("data", "qtune data add answers.jsonl", "qtune data check answers", no_args_is_help=True)
 def data_group() -> None:
     """Register, check, measure and preview datasets."""
 

@@ -15,7 +15,7 @@ from qtune.config.names import valid_name
 from qtune.errors import QtuneError
 
 
-@command("data split", "qtune data split answers --eval 0.05")
+@command("data split", "qtune data split answers --eval 0.05", "qtune data split answers --eval 0.1 --seed 7")
 def split_command(
     name: NameArgument,
     share: Annotated[

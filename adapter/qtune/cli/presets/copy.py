@@ -16,7 +16,7 @@ from qtune.config.resolve import merge
 from qtune.files import dump_yaml
 
 
-@command("copy", "qtune copy stage2_offload ours")
+@command("copy", "qtune copy stage2_offload ours", "qtune copy team/style house_style")
 def copy_command(
     preset: PresetArgument,
     name: Annotated[str, typer.Argument(metavar="NAME", help="The new preset's name.")],

@@ -18,7 +18,7 @@ from qtune.files import write_atomic
 DIRECTORY = ".qtune"
 
 
-@command("schema", "qtune schema preset")
+@command("schema", "qtune schema preset", "qtune schema project")
 def schema_command(
     of: Annotated[
         str, typer.Argument(metavar="[preset|project|datasets]", help="Of which kind of file.")
