@@ -10,7 +10,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
-from importlib.resources import files
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
@@ -281,7 +281,7 @@ def _means(text: str, types: tuple[str, ...]) -> bool:
 @cache
 def snapshot(stem: str) -> Any:
     """A snapshot file's content, of `llamafactory`, `templates`, `chat` or `library`."""
-    return json.loads(files(__name__).joinpath(f"{stem}-{SUPPORTED}.json").read_text(encoding="utf-8"))
+    return json.loads(Path(__file__).with_name(f"{stem}-{SUPPORTED}.json").read_text(encoding="utf-8"))
 
 
 @cache
