@@ -27,12 +27,13 @@ from qtune.machine.host import Host, Volume, read_host, read_volume
 from qtune.machine.hub import Cached, Hub, look_up, read_hub, why_unreachable
 from qtune.prepare import pipeline
 from qtune.processes import process
+from qtune.schema.library import packages
 from qtune.training import attempts
 from qtune.values import Config, Finding, Origin, Value
 
 GIB = 1 << 30
 NEEDS = Needs("lora")
-PACKAGES = {package.name: package.tested for package in stack.PACKAGES}
+PACKAGES = {name: package.tested for name, package in packages().items()}
 A100 = Gpu("A100", 80 * GIB, 79 * GIB, (8, 0))
 
 
@@ -51,10 +52,10 @@ def test_the_table_of_packages_is_that_of_the_project() -> None:
     required = dict(
         re.findall(r'"(llamafactory|torch|transformers|peft|deepspeed|bitsandbytes)([=<>!][^"]+)"', project)
     )
-    assert {package.name: package.tested for package in stack.PACKAGES} == {
-        package.name: pinned[package.name] for package in stack.PACKAGES
+    assert {name: package.tested for name, package in packages().items()} == {
+        name: pinned[name] for name in packages()
     }
-    assert {package.name: package.range for package in stack.PACKAGES if package.name in required} == required
+    assert {name: package.range for name, package in packages().items() if name in required} == required
 
 
 @pytest.mark.parametrize(

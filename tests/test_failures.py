@@ -9,9 +9,8 @@ import pytest
 from trees import REPOSITORY
 
 from qtune import failures
-from qtune.failures import FAILURES, LossWatch
+from qtune.failures import Failure, LossWatch
 from qtune.failures.losses import NAN, ZERO
-from qtune.failures.row import Failure
 
 TABLE = REPOSITORY / "docs" / "failures.md"
 CASES = sorted(Path(__file__).with_name("failure_cases").glob("*.txt"))
@@ -34,9 +33,9 @@ def test_a_failure_is_recognised_by_what_was_really_printed(case: Path) -> None:
 
 def test_every_row_has_such_a_text_a_source_and_an_id_of_its_own() -> None:
     shown = {case.stem.split(".")[0] for case in CASES}
-    assert shown == {failure.id for failure in FAILURES if failure.patterns}
-    assert len({failure.id for failure in FAILURES}) == len(FAILURES) > 50
-    for failure in FAILURES:
+    assert shown == {failure.id for failure in failures.rows() if failure.patterns}
+    assert len({failure.id for failure in failures.rows()}) == len(failures.rows()) > 50
+    for failure in failures.rows():
         assert re.fullmatch(r"[a-z0-9-]+", failure.id), failure.id
         assert failure.cause and failure.fix and failure.source, failure.id
 
@@ -135,7 +134,7 @@ def test_what_is_told_ends_with_what_helps(tmp_path: Path) -> None:
         (b"{'train_runtime': '1.9', 'train_loss': '0'}\n" * 9, None),
     ],
 )
-def test_losses_that_say_that_nothing_is_learnt(output: bytes, trouble: Failure | None) -> None:
+def test_losses_that_say_that_nothing_is_learnt(output: bytes, trouble: str | None) -> None:
     for size in (1, 7, len(output)):
         watch = LossWatch()
         for start in range(0, len(output), size):
@@ -169,7 +168,7 @@ def table() -> str:
         "| failure | cause | fix | source |",
         "| --- | --- | --- | --- |",
     ]
-    return "\n".join([*lines, *(_row(failure) for failure in FAILURES)]) + "\n"
+    return "\n".join([*lines, *(_row(failure) for failure in failures.rows())]) + "\n"
 
 
 def _row(failure: Failure) -> str:

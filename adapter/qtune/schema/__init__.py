@@ -165,7 +165,7 @@ def tag_keys() -> Mapping[str, Argument]:
 @cache
 def template_names() -> tuple[str, ...]:
     """The chat templates that LLaMA-Factory knows, sorted."""
-    return tuple(_file("llamafactory")["templates"])
+    return tuple(snapshot("llamafactory")["templates"])
 
 
 def template_for(model_name_or_path: str, model_type: str | None) -> str | None:
@@ -279,19 +279,19 @@ def _means(text: str, types: tuple[str, ...]) -> bool:
 
 
 @cache
-def _file(stem: str) -> Any:
-    """A snapshot file's content."""
+def snapshot(stem: str) -> Any:
+    """A snapshot file's content, of `llamafactory`, `templates`, `chat` or `library`."""
     return json.loads(Path(__file__).with_name(f"{stem}-{SUPPORTED}.json").read_bytes())
 
 
 @cache
 def _table(block: str, group: str) -> Mapping[str, Argument]:
-    return _arguments(_file("llamafactory")[block], group)
+    return _arguments(snapshot("llamafactory")[block], group)
 
 
 @cache
 def _dataset_table(block: str, group: str) -> Mapping[str, Argument]:
-    return _arguments(_file("llamafactory")["dataset"][block], group)
+    return _arguments(snapshot("llamafactory")["dataset"][block], group)
 
 
 def _arguments(entries: Mapping[str, Any], group: str) -> Mapping[str, Argument]:
@@ -317,7 +317,7 @@ def _argument(name: str, group: str, entry: Mapping[str, Any]) -> Argument:
 @cache
 def _templates() -> tuple[Mapping[str, str], Mapping[str, str], Mapping[str, str]]:
     """Template by identifier, by an identifier's last part where all agree, and by model type."""
-    content = _file("templates")
+    content = snapshot("templates")
     by_identifier: dict[str, str] = content["models"]
     by_last_part: dict[str, str] = {}
     for identifier, template in by_identifier.items():

@@ -21,7 +21,7 @@ from qtune.cli.app import (
 from qtune.cli.commands import command
 from qtune.cli.complete import argument_names
 from qtune.cli.output import print_json
-from qtune.config.aliases import ALIASES
+from qtune.config.aliases import aliases
 from qtune.config.names import did_you_mean
 from qtune.config.presets import BLOCKS
 from qtune.errors import QtuneError
@@ -112,7 +112,7 @@ def _explain(config: Config, key: str) -> dict[str, Any]:
 
 def _path_of(key: str) -> KeyPath:
     parts = tuple(key.split("."))
-    return parts if parts[0] in BLOCKS else ("train", ALIASES.get(parts[0], parts[0]), *parts[1:])
+    return parts if parts[0] in BLOCKS else ("train", aliases().get(parts[0], parts[0]), *parts[1:])
 
 
 def _print_explained(explained: dict[str, Any]) -> None:
