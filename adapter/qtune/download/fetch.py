@@ -17,6 +17,7 @@ from qtune.download.request import Request
 from qtune.errors import QtuneError
 from qtune.files import write_atomic
 from qtune.resources import cache_directory
+from qtune.units import size_text
 
 # Beside the files: links, a data set's Arrow copy, and what else grows meanwhile.
 _SPARE_BYTES = 256 << 20
@@ -103,15 +104,6 @@ def _look_at_disk(found: Plan) -> None:
         raise QtuneError(
             f"needs {size_text(found.missing)} more, and {disk}", where=found.request.id, fix=fix
         )
-
-
-def size_text(size: float) -> str:
-    """Bytes as people say them."""
-    for unit in ("bytes", "kB", "MB"):
-        if size < 1000:
-            return f"{size:.0f} {unit}"
-        size /= 1000
-    return f"{size:.1f} GB"
 
 
 class _Checked:

@@ -24,12 +24,13 @@ from jinja2.exceptions import SecurityError
 from qtune.config.sources import TEMPLATES, Source, built_in
 from qtune.errors import QtuneError
 from qtune.files import MAX_BYTES, dump_yaml
+from qtune.units import size_text
 from qtune.values import Layer
 
 LAYER = "template"
 SCRIPTS = "launch/"
 _CPU_SECONDS = 3.0
-_MEMORY = 256 << 20
+_MEMORY = 256_000_000
 _INTEGER_BITS = 256
 
 
@@ -72,7 +73,7 @@ class Templates:
                 f"the template {error}", where=where, fix="make it smaller: it only has to lay values out"
             ) from None
         except MemoryError:
-            what = f"the template takes more than {_MEMORY >> 20} MB of memory"
+            what = f"the template takes more than {size_text(_MEMORY)} of memory"
             raise QtuneError(
                 what, where=where, fix="make it smaller: it only has to lay values out"
             ) from None
