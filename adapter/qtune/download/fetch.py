@@ -15,7 +15,7 @@ from qtune.download.child import speak
 from qtune.download.choose import File, for_training, has_weights
 from qtune.download.request import Request
 from qtune.errors import QtuneError
-from qtune.files import write_atomic
+from qtune.files import read_object, write_atomic
 from qtune.resources import cache_directory
 from qtune.units import size_text
 
@@ -112,10 +112,7 @@ class _Checked:
     def __init__(self, request: Request) -> None:
         name = hashlib.sha256(f"{request.cache}\0{request.kind}\0{request.id}".encode()).hexdigest()
         self._path = cache_directory() / "hub" / f"{name}.json"
-        self.states: dict[str, list[int]] = {}
-        with suppress(OSError, ValueError):
-            found = json.loads(self._path.read_bytes())
-            self.states = found if isinstance(found, dict) else {}
+        self.states: dict[str, list[int]] = read_object(self._path)
 
     def add(self, path: str, state: list[int]) -> None:
         self.states[path] = state
