@@ -24,6 +24,7 @@ FLOORS = [
     {"launch", "failures"},
     {"runs", "sharing", "importing", "download"},
     {"prepare"},
+    {"pages"},
     {"doctor", "advice", "use"},
     {"training"},
     {"cli"},
