@@ -15,7 +15,7 @@ from trees import REPOSITORY, cost
 PACKAGE = REPOSITORY / "adapter" / "qtune"
 # From the ground up; rooms on one floor do not know each other, except as named below.
 FLOORS = [
-    {"", "errors", "values"},
+    {"", "errors", "values", "units"},
     {"resources", "files"},
     {"schema", "machine"},
     {"config"},
@@ -24,6 +24,7 @@ FLOORS = [
     {"launch", "failures"},
     {"runs", "sharing", "importing", "download"},
     {"prepare"},
+    {"pages"},
     {"doctor", "advice", "use"},
     {"training"},
     {"cli"},

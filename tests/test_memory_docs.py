@@ -8,6 +8,8 @@ import pytest
 from published_memory import GB, HUB, RESOURCES, SWIFT, USERS, Published, predict
 from trees import REPOSITORY
 
+from qtune.units import size_text
+
 DOCUMENT = REPOSITORY / "docs" / "memory.md"
 HEAD = """\
 # Memory: what `qtune estimate` says, and how far to trust it
@@ -30,6 +32,10 @@ What it was held against:
 - **Published.** The tables below. Measured peaks on a GPU are still owed: `python bench/memory.py --write`
   takes them on whatever accelerator there is.
 
+GB are 10⁹ bytes, MB 10⁶ and kB 10³, here as in all that qtune prints. The size of a GPU, written together as
+in `--hardware 1x24GB`, `--fits 24GB` and the `fits:` of a preset, is what the card's maker means by it: a GPU
+of 24GB has 24 × 2³⁰ bytes, which are 25.8 GB.
+
 The rows are taken to be as long as `cutoff_len`. Shorter data needs less, mostly of logits and activations.
 
 This file is written by `pytest tests/test_memory_docs.py --regenerate`.
@@ -38,7 +44,7 @@ LITGPT = """\
 LitGPT is not LLaMA-Factory, so the predictions are for its way: all weights, gradients and optimizer states
 in bf16 without autocast, LoRA on q and v alone, no gradient checkpointing, embeddings and output layer
 apart, the loss in chunks of 128 tokens (`litgpt/finetune/lora.py` and the files of `config_hub/finetune`).
-GB are 10⁹ bytes of `torch.cuda.max_memory_allocated`.
+GB of `torch.cuda.max_memory_allocated`.
 """
 TABLES: Sequence[tuple[str, str, Sequence[Published], str]] = (
     (
@@ -67,7 +73,7 @@ were published. They fit weights, gradients and activations.
     ),
     (
         "ms-swift (Qwen2.5-7B, bf16, batch 1, length 2048)",
-        "GiB of 2³⁰ bytes as nvidia-smi shows them: context and free blocks of the allocator included.\n",
+        "What nvidia-smi shows (published in GiB): context and free blocks of the allocator included.\n",
         SWIFT,
         """\
 What nvidia-smi shows includes blocks that the allocator holds and nobody uses, which grows with rows of
@@ -78,11 +84,11 @@ bf16 and AdamW's unfused step; LLaMA-Factory's `full` makes trained weights floa
     ),
     (
         "Users' own (cutoff 512)",
-        "About; GB as cards are sold.\n",
+        "About; cards of 6GB, 24GB, 40GB and 48GB.\n",
         USERS,
         """\
 These are the sizes of cards on which it was found to work, with room to spare, rather than peaks: doubling
-batch and rank cannot add 16 GB to a 7B model. Held near the base model (`style_*`: `use_asft_loss`) the
+batch and rank cannot add 17 GB to a 7B model. Held near the base model (`style_*`: `use_asft_loss`) the
 same trainings do need them, since a second set of weights and four times the logits come in.
 """,
     ),
@@ -94,10 +100,10 @@ def document() -> str:
     for title, before, rows, after in TABLES:
         lines = ["| model | what | published | predicted | ratio |", "| --- | --- | --- | --- | --- |"]
         for row in rows:
-            found = predict(row) / row.unit
-            unit = "GB" if row.unit == GB or rows is USERS else "GiB"
+            found, measured = predict(row), row.measured * row.unit
             model = row.model.partition("/")[2]
-            figures = f"{row.measured:g} {unit} | {found:.1f} {unit} | {found / row.measured:.2f}"
+            published = f"{row.measured:g} GB" if row.unit == GB else size_text(measured)
+            figures = f"{published} | {size_text(found)} | {found / measured:.2f}"
             lines.append(f"| {model} | {row.what} | {figures} |")
         text.append("\n".join([f"## {title}", "", before, *lines, "", after]))
     return "\n".join(text)

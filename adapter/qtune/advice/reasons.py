@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from qtune.advice.recommend import Choice
+from qtune.units import size_text
 
 _AS_FAST = 0.98  # of the first one's speed
 _SLOWER = {
@@ -38,13 +39,8 @@ def reason(choice: Choice, choices: Sequence[Choice]) -> str:
     return "; ".join([*parts, *_traits(choice, choices)])
 
 
-def gigabytes(size: int) -> str:
-    """In GB of 2**30 bytes, as GPUs are sold and `--hardware` takes them."""
-    return f"{size / 2**30:.1f} GB"
-
-
 def _lack(what: str, need: int, have: int) -> str:
-    return f"needs up to {gigabytes(need)} of {what}, and there are {gigabytes(have)}"
+    return f"needs up to {size_text(need)} of {what}, and there are {size_text(have)}"
 
 
 def _smallest(choice: Choice) -> list[str]:

@@ -104,7 +104,7 @@ def judge(estimate: Estimate, hardware: Hardware, room: Room) -> tuple[Verdict, 
     if not hardware.is_cpu:
         verdicts.append(estimate.verdict)
         if estimate.verdict != "fits":
-            lacking["GPU memory"] = (estimate.gpu.high, int(hardware.gpu_memory_gb * 2**30))
+            lacking["GPU memory"] = (estimate.gpu.high, hardware.gpu_memory)
     disk = Range(estimate.disk, estimate.disk, estimate.disk)
     for what, needed, free in (("host memory", estimate.host, room.host), ("disk", disk, room.disk)):
         if free is not None and needed.verdict(free) != "fits":

@@ -84,7 +84,7 @@ def stats_command(
         found = measure(registration, config.block("train"), project.root, advance)
     steps = _steps(config, registration, found)
     if html is not None:
-        from qtune.data.lengths.page import page
+        from qtune.pages.lengths import page
 
         write_atomic(html, page(found))
     if as_json:

@@ -59,6 +59,8 @@ def estimate_command(
     Nothing is downloaded, loaded or started: the model's shapes come from its config.json, from a cache of
     Hugging Face or ModelScope, or from a built-in table of common models.
 
+    GB are 10⁹ bytes. The size of a GPU in --hardware is what its maker means: 24GB are 24 × 2³⁰ bytes.
+
     Exit code 0 also where it does not fit: the answer says so.
     """
     from qtune.cli.plan.estimate_view import describe, show, show_all, tell

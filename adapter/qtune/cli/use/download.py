@@ -18,6 +18,7 @@ from qtune.config.hub import check_address, hub_variables
 from qtune.config.project import Project
 from qtune.errors import ChildFailed, QtuneError
 from qtune.machine import hub as hubs
+from qtune.units import size_text
 
 if TYPE_CHECKING:
     from qtune.download.fetch import Plan
@@ -68,7 +69,7 @@ def download_command(
     Ctrl-C ended it, which keeps what was fetched.
     """
     from qtune.download.child import Interrupted
-    from qtune.download.fetch import fetch, plan, size_text
+    from qtune.download.fetch import fetch, plan
 
     project = here()
     if mirror is not None:
@@ -183,7 +184,6 @@ def _data_set(
 
 
 def _announce(planned: Plan) -> None:
-    from qtune.download.fetch import size_text
 
     request = planned.request
     begun = f", {size_text(planned.here)} of it here already" if planned.here else ""
@@ -201,7 +201,6 @@ def _announce(planned: Plan) -> None:
 @contextmanager
 def _bar(planned: Plan) -> Iterator[Callable[[int], None]]:
     """A bar on a terminal, elsewhere a line for every tenth; to be called with the bytes that are here."""
-    from qtune.download.fetch import size_text
 
     if not sys.stderr.isatty():
         told = planned.here * _STEPS // max(planned.size, 1)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import random
 from array import array
 from collections import Counter
@@ -16,12 +15,13 @@ from qtune.data.file_types import data_files
 from qtune.data.lengths.chat import chat_for
 from qtune.data.lengths.packing import greedy_knapsack, padded_tokens, round_up
 from qtune.data.lengths.processors import Lengths, Processor, cutoff_of, packs, processor_for, readable
-from qtune.data.lengths.tokens import load_tokenizer, model_directory
+from qtune.data.lengths.tokens import load_tokenizer, model_file
 from qtune.data.reading.readers import blocks
 from qtune.data.registrations import Registration
 from qtune.data.rows.samples import Converter, Sample, converter
 from qtune.data.sources import guessed_stage
 from qtune.errors import QtuneError
+from qtune.files import read_object
 from qtune.schema import arguments
 
 COVERED = 0.99
@@ -363,13 +363,9 @@ def _other_stage(registration: Registration) -> str:
 
 def _longest_position(train: Mapping[str, Any], root: Path) -> int | None:
     """`max_position_embeddings` of the model's config.json, None where it is not on this machine."""
-    directory = model_directory(train, root) if train.get("model_name_or_path") else None
-    try:
-        assert directory is not None
-        content: Any = json.loads((directory / "config.json").read_text(encoding="utf-8"))
-        found = content.get("max_position_embeddings")
-    except (AssertionError, OSError, ValueError, AttributeError):
-        return None
+    file = model_file("config.json", train, root)
+    content = read_object(file) if file is not None else {}
+    found = content.get("max_position_embeddings")
     return found if isinstance(found, int) and found > 0 else None
 
 
