@@ -11,7 +11,7 @@ STACK := $(VENV)/.stack
 unexport PYTHONDONTWRITEBYTECODE
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: help setup train lint test-fast test test-all test-slurm bench snapshot test-faults
+.PHONY: help setup train lint test-fast test test-all test-slurm test-faults bench docs snapshot
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' Makefile | awk -F ':.*## ' '{printf "make %-11s %s\n", $$1, $$2}'
@@ -60,6 +60,9 @@ bench: setup ## the ratios that README quotes
 	@$(BIN)/python bench/check.py
 	@$(BIN)/python bench/data_check.py
 	@$(BIN)/python bench/overhead.py
+
+docs: setup ## write the generated blocks of README.md and docs/ anew
+	@$(BIN)/python docs/blocks.py
 
 snapshot: setup ## regenerate the schema snapshot from the installed LLaMA-Factory
 	@$(BIN)/python adapter/tools/schema_snapshot.py
