@@ -8,14 +8,16 @@ from pathlib import Path
 import blocks
 import pytest
 from published_memory import HUB, RESOURCES, Published, predict
+from test_layering import FLOORS, PACKAGE
 from trees import REPOSITORY
 
+DOCS = REPOSITORY / "docs"
 README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
 
 
 def prose(name: str) -> str:
     """A document's text as one line."""
-    return " ".join((REPOSITORY / "docs" / name).read_text(encoding="utf-8").split())
+    return " ".join((DOCS / name).read_text(encoding="utf-8").split())
 
 
 @pytest.mark.parametrize("path", blocks.DOCUMENTS, ids=lambda path: path.name)
@@ -54,3 +56,24 @@ def test_lora_without_quantisation_is_as_near_to_what_litgpt_published_as_the_do
     assert all(abs(1 - ratio) < 0.01 for ratio in resources), resources
     assert "LoRA without quantisation is within 5%" in prose("memory.md")
     assert all(abs(1 - ratio) < 0.05 for ratio in hub), hub
+
+
+def rooms_of_the_package() -> set[str]:
+    folders = {path.parent.name for path in PACKAGE.glob("*/__init__.py")}
+    return folders | {path.stem for path in PACKAGE.glob("*.py")} - {"__init__"}
+
+
+def test_the_architecture_names_every_room_and_no_other_ground_first() -> None:
+    named = re.findall(
+        r"^\| `(\w+)` \| ", (DOCS / "architecture.md").read_text(encoding="utf-8"), re.MULTILINE
+    )
+    assert sorted(named) == sorted(rooms_of_the_package())
+    floors = [min(number for number, rooms in enumerate(FLOORS) if room in rooms) for room in named[:-2]]
+    assert floors == sorted(floors)
+    assert named[-2:] == ["children", "library"]
+
+
+@pytest.mark.parametrize("inside", sorted(PACKAGE.glob("*/*/__init__.py")), ids=lambda path: path.parent.name)
+def test_the_architecture_names_every_folder_in_the_row_of_its_room(inside: Path) -> None:
+    room, folder = inside.parent.parent.name, inside.parent.name
+    assert re.search(rf"^\| `{room}` \| .*`{folder}`", (DOCS / "architecture.md").read_text(), re.MULTILINE)
