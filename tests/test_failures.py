@@ -6,13 +6,11 @@ import re
 from pathlib import Path
 
 import pytest
-from trees import REPOSITORY
 
 from qtune import failures
-from qtune.failures import Failure, LossWatch
+from qtune.failures import LossWatch
 from qtune.failures.losses import NAN, ZERO
 
-TABLE = REPOSITORY / "docs" / "failures.md"
 CASES = sorted(Path(__file__).with_name("failure_cases").glob("*.txt"))
 SOUND = b"{'loss': '2.1', 'grad_norm': '1.5', 'learning_rate': '0.0001', 'epoch': '0.5'}\n"
 EMPTY = b"{'loss': '0', 'grad_norm': '0', 'learning_rate': '0.0001', 'epoch': '1'}\n"
@@ -146,31 +144,3 @@ def test_the_last_loss_of_a_training_that_has_ended_is_enough() -> None:
     watch = LossWatch()
     watch.feed(SOUND + b" 38%|###8      | 3/8 [00:01<00:00]\r" + SPOILT)
     assert (watch.trouble, watch.at_the_end) == (None, NAN)
-
-
-def test_the_table_in_the_documentation_is_current(request: pytest.FixtureRequest) -> None:
-    """`pytest tests/test_failures.py --regenerate` writes it anew."""
-    text = table()
-    if request.config.getoption("--regenerate"):
-        TABLE.write_text(text, encoding="utf-8")
-    assert TABLE.read_text(encoding="utf-8") == text
-
-
-def table() -> str:
-    """docs/failures.md: one line a failure."""
-    lines = [
-        "# Failures",
-        "",
-        "What qtune says of a failure that it knows, below the child's own last words. Each is recognised by",
-        "what is printed, and tested on text that really was (tests/failure_cases). Of any other failure",
-        "qtune shows the last error and where the whole log is.",
-        "",
-        "| failure | cause | fix | source |",
-        "| --- | --- | --- | --- |",
-    ]
-    return "\n".join([*lines, *(_row(failure) for failure in failures.rows())]) + "\n"
-
-
-def _row(failure: Failure) -> str:
-    cause, fix = (re.sub(r"(?:\{\w+\})+", "…", text) for text in (failure.cause, failure.fix))
-    return f"| `{failure.id}` | {cause} | {fix} | {failure.source} |"
