@@ -15,9 +15,11 @@ from trees import REPOSITORY, cost
 PACKAGE = REPOSITORY / "adapter" / "qtune"
 # From the ground up; rooms on one floor do not know each other, except as named below.
 FLOORS = [
-    {"", "errors", "values", "units"},
+    {"", "errors", "units"},
+    {"schema"},
+    {"values"},
     {"resources", "files"},
-    {"schema", "machine"},
+    {"machine"},
     {"config"},
     {"data"},
     {"checks", "predict", "render", "processes"},

@@ -22,7 +22,7 @@ from qtune.data.rows.samples import Converter, Sample, converter
 from qtune.data.sources import guessed_stage
 from qtune.errors import QtuneError
 from qtune.files import read_object
-from qtune.schema import arguments
+from qtune.schema import argument
 
 COVERED = 0.99
 """The share of rows that the recommended cutoff_len leaves whole."""
@@ -183,15 +183,14 @@ def measure(
     as `chat_for`, `load_tokenizer` and `blocks` do.
     """
     path = _local_path(registration)
-    stage = train.get("stage", "sft")
+    stage = argument(train, "stage")
     _require_stage(registration, stage)
     chat = chat_for(train)
     tokenizer = load_tokenizer(train, chat.template, root)
     processor = processor_for(train, chat, tokenizer)
-    default = arguments()["preprocessing_batch_size"].default
     tally = _Tally(processor, train)
     for samples in _batches(
-        path, converter(registration), train.get("preprocessing_batch_size", default), advance
+        path, converter(registration), argument(train, "preprocessing_batch_size"), advance
     ):
         tally.add(samples)
     if not tally.rows:
@@ -214,7 +213,7 @@ def measure(
         rows_by_turns=dict(sorted(tally.turns.items())),
         lengths=tally.lengths,
         estimated=tally.estimated,
-        cutoff_len=int(train.get("cutoff_len", arguments()["cutoff_len"].default)),
+        cutoff_len=int(argument(train, "cutoff_len")),
         cut=tally.cut,
         answers_cut=tally.answers_cut,
         labels=tally.labels,
@@ -231,12 +230,12 @@ class _Tally:
 
     def __init__(self, processor: Processor, train: Mapping[str, Any]) -> None:
         self._processor = processor
-        self._stage = train.get("stage", "sft")
+        self._stage = argument(train, "stage")
         self._cutoff_len = cutoff_of(train)
         # what packing would leave room for, whether the config packs or not
         self._packed = cutoff_of({**train, "packing": True} if self._stage == "sft" else train)
         self._packing = packs(train)
-        self.batch_size = int(train.get("per_device_train_batch_size", 8))
+        self.batch_size = int(argument(train, "per_device_train_batch_size"))
         self.rows = self.left_out = self.estimated = 0
         self.cut = self.answers_cut = self.labels = self.kept = 0
         self.turns: Counter[int] = Counter()
