@@ -11,6 +11,7 @@ from trees import REPOSITORY
 from qtune import __version__, files, sharing
 from qtune.render import templates
 from qtune.sharing import git
+from qtune.units import size_text
 
 MAKEFILE = (REPOSITORY / "Makefile").read_text(encoding="utf-8")
 TARGETS = re.findall(r"^([a-z-]+):", MAKEFILE, re.MULTILINE)
@@ -50,7 +51,7 @@ def test_the_bounds_that_are_promised_are_those_of_the_code() -> None:
         f"At most {sharing.MAX_FILES} files, {files.MAX_BYTES:,} bytes each, {sharing.MAX_TOTAL:,} in all",
         f"a fetch of at most {git.MAX_FETCH:,} bytes and {git._SECONDS:g} seconds",
         f"more than {files.MAX_NODES:,} values, or more than {files.MAX_DEPTH} levels",
-        f"{templates._CPU_SECONDS:g} seconds of processor time, {templates._MEMORY >> 20} MB of memory",
+        f"{templates._CPU_SECONDS:g} seconds of processor time, {size_text(templates._MEMORY)} of memory",
         f"and {files.MAX_BYTES:,} characters",
     ):
         assert promise in text
