@@ -8,7 +8,7 @@ from typing import Any
 
 from qtune.data.attributes import Attributes
 from qtune.data.flaws import Flaw
-from qtune.data.rows.samples import ANSWERING, ASKING, OBSERVATION, roles_by_tag
+from qtune.data.rows.examples import ANSWERING, ASKING, OBSERVATION, roles_by_tag
 
 _LONGEST_ROLE = 30
 

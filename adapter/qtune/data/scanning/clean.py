@@ -14,7 +14,7 @@ from qtune.data.file_types import JSON_SUFFIXES, data_files
 from qtune.data.reading.block import Block
 from qtune.data.scanning.duplicates import NEW
 from qtune.data.scanning.scan import Examiner, shown
-from qtune.data.sources import Source
+from qtune.data.sources import DataSource
 from qtune.errors import QtuneError
 from qtune.files import write_together
 
@@ -37,7 +37,7 @@ class Cleaned:
 
 
 def clean(
-    source: Source,
+    source: DataSource,
     root: Path,
     marks: bytes,
     out: Path,
@@ -85,7 +85,7 @@ def beside(out: Path) -> Path:
     return out.with_suffix(".rejected.jsonl")
 
 
-def refuse_taken(source: Source, out: Path, *, force: bool) -> None:
+def refuse_taken(source: DataSource, out: Path, *, force: bool) -> None:
     """Raises QtuneError where `out` is no JSON file, where a file to be written is one of the data's own, or
     is there already (unless `force`)."""
     if out.suffix not in JSON_SUFFIXES:

@@ -17,7 +17,7 @@ from qtune import __version__
 from qtune.data.digests import sha256
 from qtune.data.file_types import data_files
 from qtune.data.scanning.scan import Report, scan
-from qtune.data.sources import Source
+from qtune.data.sources import DataSource
 from qtune.files import write_atomic
 from qtune.resources import cache_directory
 
@@ -25,7 +25,7 @@ _MEDIA = ("images", "videos", "audios")
 
 
 def check(
-    sources: Sequence[Source], root: Path, progress: Callable[[int], None] = lambda size: None
+    sources: Sequence[DataSource], root: Path, progress: Callable[[int], None] = lambda size: None
 ) -> list[Report]:
     """What `scan` says of these datasets, now or when they last passed as they are now."""
     key = key_of(sources)
@@ -43,7 +43,7 @@ def remember(key: str | None, reports: Sequence[Report]) -> None:
         _write(_path(key), {"reports": [report.to_plain() for report in reports]})
 
 
-def key_of(sources: Sequence[Source]) -> str | None:
+def key_of(sources: Sequence[DataSource]) -> str | None:
     """Names a check: what is in the files, how they are registered and used, and by which qtune.
 
     None where the answer hangs on more than that, namely on media files that rows name.
