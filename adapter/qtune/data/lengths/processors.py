@@ -89,8 +89,8 @@ class Processor(ABC):
     def _encode(self, example: Example, previous: Example | None) -> list[Turn]:
         """The pieces to count, none for a row that is left out; previous: the row before in the batch."""
 
-    @abstractmethod
-    def _whole(self, pairs: Sequence[tuple[int, int]]) -> int: ...
+    def _whole(self, pairs: Sequence[tuple[int, int]]) -> int:
+        return sum(pairs[0])
 
     def _turns(
         self, index: int, examples: Sequence[Example | None]
@@ -183,9 +183,6 @@ class FeedbackProcessor(Processor):
         borrowed = previous if previous is not None and len(previous.response) > 1 else example
         return [self._one_turn(example, _judged(one)) for one in (example, borrowed)]
 
-    def _whole(self, pairs: Sequence[tuple[int, int]]) -> int:
-        return sum(pairs[0])
-
     def fit(self, pairs: Sequence[tuple[int, int]], cutoff_len: int) -> Fitted:
         kept = [infer_seqlen(source, answer, cutoff_len) for source, answer in pairs]
         return Fitted(tuple(map(sum, kept)), kept[0][1], pairs[0][1] - kept[0][1])
@@ -201,9 +198,6 @@ class UnsupervisedProcessor(Processor):
             return []
         answer = example.response[0] if len(example.response) == 1 else Message(ASSISTANT, "")
         return [self._one_turn(example, answer)]
-
-    def _whole(self, pairs: Sequence[tuple[int, int]]) -> int:
-        return sum(pairs[0])
 
     def fit(self, pairs: Sequence[tuple[int, int]], cutoff_len: int) -> Fitted:
         source, _ = infer_seqlen(*pairs[0], cutoff_len)
@@ -222,9 +216,6 @@ class PretrainProcessor(Processor):
 
     def _encode(self, example: Example, previous: Example | None) -> list[Turn]:
         return [Turn([], [self._begin + example.prompt[0].content + self._end])]
-
-    def _whole(self, pairs: Sequence[tuple[int, int]]) -> int:
-        return pairs[0][1]
 
     def fit(self, pairs: Sequence[tuple[int, int]], cutoff_len: int) -> Fitted:
         kept = min(pairs[0][1], cutoff_len)

@@ -57,6 +57,12 @@ class Distribution:
         percentiles = {f"p{percent}": quantile(counts, percent / 100) for percent in _PERCENTILES}
         return cls(total, total / counts.total(), {**percentiles, "max": max(counts)})
 
+    @property
+    def figures(self) -> list[str]:
+        """In all, the mean, and the percentiles, as they read."""
+        percentiles = (f"{value:,}" for value in self.percentiles.values())
+        return [f"{self.total:,}", f"{self.mean:,.1f}", *percentiles]
+
 
 @dataclass(frozen=True, slots=True)
 class Padding:

@@ -77,7 +77,7 @@ def _alpaca(names: Attributes) -> Converter:
             response = [Message(ASSISTANT, text) for text in pair]
         if response is None:
             response = [Message(ASSISTANT, answer)] if isinstance(answer, str) else []
-        return _sample(names, row, prompt, response)
+        return _example(names, row, prompt, response)
 
     return convert
 
@@ -93,7 +93,7 @@ def _sharegpt(names: Attributes) -> Converter:
         for turn, message in enumerate(messages):
             tag = message.get(names.role_tag)
             if tag not in tags[turn % 2]:
-                return _sample(names, row, [], [], system)
+                return _example(names, row, [], [], system)
             aligned.append(Message(roles[tag], message.get(names.content_tag)))
         return _conversation(names, roles, row, aligned, system)
 
@@ -134,7 +134,7 @@ def _openai(names: Attributes) -> Converter:
                 results = []
             aligned.append(Message(roles[tag], content))
         if any(message.role not in (ASKING, ANSWERING)[turn % 2] for turn, message in enumerate(aligned)):
-            return _sample(names, row, [], [], system, tools)
+            return _example(names, row, [], [], system, tools)
         return _conversation(names, roles, row, aligned, system, tools)
 
     return convert
@@ -177,12 +177,12 @@ def _conversation(
 ) -> Example:
     """The example of messages whose roles take turns."""
     if len(aligned) % 2 != names.ranking:
-        return _sample(names, row, [], [], system, tools)
+        return _example(names, row, [], [], system, tools)
     response = _judged(names, row, aligned[-1:])
     if response is None and (pair := _pair(names, row, dict)):
         answers = [Message(roles[turn.get(names.role_tag)], turn.get(names.content_tag)) for turn in pair]
-        return _sample(names, row, aligned, answers, system, tools)
-    return _sample(names, row, aligned[:-1], aligned[-1:] if response is None else response, system, tools)
+        return _example(names, row, aligned, answers, system, tools)
+    return _example(names, row, aligned[:-1], aligned[-1:] if response is None else response, system, tools)
 
 
 def _pair(names: Attributes, row: Mapping[str, Any], kind: type) -> list[Any] | None:
@@ -202,7 +202,7 @@ def _judged(names: Attributes, row: Mapping[str, Any], response: Sequence[Messag
     return [*response, empty] if label else [empty, *response]
 
 
-def _sample(
+def _example(
     names: Attributes,
     row: Mapping[str, Any],
     prompt: Sequence[Message],

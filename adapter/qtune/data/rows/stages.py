@@ -80,6 +80,11 @@ class SupervisedRows:
             return Flaw("missing-answer", "dropped", f"`{column or 'response'}` is missing or null", _FILL)
         return Flaw("answer-not-text", "dropped", f"`{column}` is not text", _AS_TEXT)
 
+    def _not_two(self, example: Example) -> Flaw | None:
+        """For stages that take two answers."""
+        are_two = len(example.response) >= 2 and len(example.prompt) % 2
+        return None if are_two else _wrong_stage(self._names, self.stage)
+
     def _answers(self, example: Example) -> Sequence[Message]:
         """Those that are encoded."""
         return example.response
@@ -132,14 +137,8 @@ class PairwiseRows(SupervisedRows):
     stage = "rm"
 
     def _unanswered(self, row: Row, example: Example) -> Flaw | None:
-        names = self._names
-        if len(example.response) < 2 and names.ranking:
-            return self._no_pair(row)
-        return (
-            _wrong_stage(names, self.stage)
-            if len(example.response) < 2 or len(example.prompt) % 2 == 0
-            else None
-        )
+        lacks_one = len(example.response) < 2 and self._names.ranking
+        return self._no_pair(row) if lacks_one else self._not_two(example)
 
     def _no_pair(self, row: Row) -> Flaw:
         names = self._names
@@ -202,18 +201,11 @@ class FeedbackRows(SupervisedRows):
     def _unanswered(self, row: Row, example: Example) -> Flaw | None:
         column = self._names.kto_tag
         if len(example.response) < 2 and column:
+            fix = "write true or false"
             if row.get(column) is None:
-                return Flaw(
-                    "missing-label", "dropped", f"`{column}` is missing or null", "write true or false"
-                )
-            return Flaw(
-                "label-not-boolean", "dropped", f"`{column}` is not true or false", "write true or false"
-            )
-        return (
-            _wrong_stage(self._names, self.stage)
-            if len(example.response) < 2 or len(example.prompt) % 2 == 0
-            else None
-        )
+                return Flaw("missing-label", "dropped", f"`{column}` is missing or null", fix)
+            return Flaw("label-not-boolean", "dropped", f"`{column}` is not true or false", fix)
+        return self._not_two(example)
 
     def _answers(self, example: Example) -> Sequence[Message]:
         good, bad = example.response
