@@ -128,7 +128,7 @@ def load(root: Path, name: str) -> dict[str, float]:
 
 
 def peak_memory_mb() -> float:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6
 
 
 def measure(what: str, root: Path, name: str) -> dict[str, float]:

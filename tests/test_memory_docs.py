@@ -32,8 +32,8 @@ What it was held against:
 - **Published.** The tables below. Measured peaks on a GPU are still owed: `python bench/memory.py --write`
   takes them on whatever accelerator there is.
 
-GB are 10⁹ bytes, MB 10⁶ and kB 10³, here as in all that qtune prints. The size of a GPU, written together as
-in `--hardware 1x24GB`, `--fits 24GB` and the `fits:` of a preset, is what the card's maker means by it: a GPU
+GB are 10⁹ bytes, MB 10⁶ and kB 10³, here as in all that qtune prints. The size of a GPU, as in
+`--hardware 1x24GB`, `--fits 24GB` and the `fits:` of a preset, is what the card's maker means by it: a GPU
 of 24GB has 24 × 2³⁰ bytes, which are 25.8 GB.
 
 The rows are taken to be as long as `cutoff_len`. Shorter data needs less, mostly of logits and activations.
