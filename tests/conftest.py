@@ -12,6 +12,7 @@ import pytest
 from trees import ROWS, TINY_MODEL, Result, write_tree
 
 from qtune import cli
+from qtune.processes import marks, node
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -32,6 +33,15 @@ def _environment() -> Iterator[None]:
     yield
     os.environ.clear()
     os.environ.update(before)
+
+
+@pytest.fixture
+def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What ends a training waits for less time than for real, in this process and its supervisors."""
+    path = [str(Path(__file__).parent), *filter(None, [os.environ.get("PYTHONPATH")])]
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(path))
+    monkeypatch.setattr(node, "__name__", "hurried_node")
+    monkeypatch.setattr(marks, "GRACE_SECONDS", 0.3)
 
 
 @pytest.fixture
