@@ -6,7 +6,6 @@ import ast
 import graphlib
 import re
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from trees import REPOSITORY, loaded
