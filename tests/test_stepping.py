@@ -182,7 +182,7 @@ def test_at_a_terminal_somebody_is_asked(typed: bytes, answer: bytes) -> None:
     if pid == 0:
         os.execv(sys.executable, [sys.executable, "-c", ASKED])
     said = b""
-    while b"go on with batch 1?" not in said:
+    while b"go on with batch 1? [Y/n]: " not in said:  # all of it: a Ctrl-C before the reading is not heard
         said += os.read(terminal, 1 << 10)
     os.write(terminal, typed)
     with suppress(OSError):  # Linux' answer at the end of a terminal
