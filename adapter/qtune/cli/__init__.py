@@ -12,7 +12,7 @@ from qtune.cli.presets import check as check_presets  # noqa: F401
 from qtune.cli.presets import diff, import_, init, presets, pull, render, schema, show  # noqa: F401
 from qtune.cli.training import runs, stop, train, watch  # noqa: F401  (each registers its commands)
 from qtune.cli.use import api, ask, chat, download, evaluate, export, webchat  # noqa: F401
-from qtune.errors import QtuneError
+from qtune.errors import ChildFailed, QtuneError
 
 __all__ = ["app", "main"]
 
@@ -24,6 +24,9 @@ def main() -> None:
     except QtuneError as error:
         complain(str(error))
         sys.exit(2)
+    except ChildFailed as error:
+        complain(str(error))
+        sys.exit(1)
     except KeyboardInterrupt:
         sys.exit(130)
     except BrokenPipeError:  # `qtune presets | head`

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import resource
+import selectors
 import shutil
 import signal
 import subprocess
 import sys
 import threading
+import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -193,6 +195,67 @@ def _say(supervisor: IO[bytes], word: bytes) -> None:
     with suppress(OSError):  # it has just ended
         supervisor.write(word + b"\n")
         supervisor.flush()
+
+
+def converse(
+    argv: Sequence[str | Path],
+    environment: Mapping[str, str],
+    given: bytes,
+    hear: Callable[[bytes], None],
+    *,
+    show: Callable[[bytes], None],
+    directory: Path | None = None,
+    seconds: float | None = None,
+) -> Outcome:
+    """Give a program its input, and `hear` each line of its output as it comes, without the line's end.
+
+    show: called with what it prints to stderr; seconds: after which it is ended. SIGINT, SIGTERM and SIGHUP
+    end it and all its descendants, too.
+    """
+    mark = uuid.uuid4().hex
+    deadline = None if seconds is None else time.monotonic() + seconds
+    reason, rest = None, b""
+    with collected() as received:
+        child = subprocess.Popen(
+            argv,
+            cwd=directory,
+            env={**environment, marks.MARK: mark},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            bufsize=0,
+            start_new_session=True,  # the terminal's Ctrl-C reaches qtune alone, which then ends everything
+        )
+        with child, selectors.DefaultSelector() as ready:
+            assert child.stdin is not None and child.stdout is not None and child.stderr is not None
+            ready.register(child.stdout, selectors.EVENT_READ)
+            ready.register(child.stderr, selectors.EVENT_READ)
+            try:
+                with suppress(BrokenPipeError):
+                    while given:
+                        given = given[child.stdin.write(given) :]
+                child.stdin.close()
+                while ready.get_map() and not received and reason is None:
+                    heard = ready.select(_POLL_SECONDS)
+                    for key, _ in heard:
+                        chunk = os.read(key.fd, 1 << 16)
+                        if not chunk:
+                            ready.unregister(key.fileobj)
+                        elif key.fileobj is child.stderr:
+                            show(chunk)
+                        else:
+                            *lines, rest = (rest + chunk).split(b"\n")
+                            for line in lines:
+                                hear(line)
+                    if not heard and child.poll() is not None:  # what outlived it holds its output open
+                        break
+                    if deadline is not None and time.monotonic() > deadline:
+                        reason = f"not done after {seconds:g} seconds"
+                if not received and reason is None:
+                    child.wait()
+            finally:
+                marks.end(mark)
+    return Outcome(child.returncode, received[0] if received else None, reason)
 
 
 def attach(argv: Sequence[str | Path], environment: Mapping[str, str], directory: Path) -> Outcome:

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from qtune.cli.app import app, here
-from qtune.cli.output import complain, note
+from qtune.cli.output import note, pass_on
 from qtune.cli.use.options import BackendOption, BaseOption, CheckpointOption, RunArgument, SettingOption
-from qtune.errors import QtuneError
+from qtune.errors import ChildFailed, QtuneError
 
 if TYPE_CHECKING:
     from qtune.use.api import Address
@@ -68,12 +68,12 @@ def api_command(
         note(_example(address, name))
 
     note(f"loading {trained.title}")
-    outcome = serve(config, project, trained.title, name, address, show=_show, ready=ready)
+    outcome = serve(config, project, trained.title, name, address, show=pass_on, ready=ready)
     if outcome.interrupted is not None:
         note("ended")
         raise typer.Exit(0 if answered else _INTERRUPTED)
-    complain(f"llamafactory-cli api ended by itself, as shown above (exit code {outcome.exit_code})")
-    raise typer.Exit(1)
+    code = outcome.exit_code
+    raise ChildFailed(f"llamafactory-cli api ended by itself, as shown above (exit code {code})")
 
 
 def _key(asked: bool) -> str | None:
@@ -99,8 +99,3 @@ def _example(address: Address, name: str) -> str:
         f"  curl {address.url}/chat/completions -H 'Content-Type: application/json'{header} -d '{body}'\n"
         f'  OpenAI(base_url="{address.url}", api_key={key})'
     )
-
-
-def _show(output: bytes) -> None:
-    sys.stderr.buffer.write(output)
-    sys.stderr.buffer.flush()

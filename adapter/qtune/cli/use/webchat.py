@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Annotated
 
 import typer
 
 from qtune.cli.app import app, here
-from qtune.cli.output import complain, note
+from qtune.cli.output import note, pass_on
 from qtune.cli.use.options import BackendOption, BaseOption, CheckpointOption, RunArgument, SettingOption
+from qtune.errors import ChildFailed
 
 _INTERRUPTED = 130
 
@@ -57,14 +57,9 @@ def webchat_command(
         note("open it in a browser; Ctrl-C ends it")
 
     note(f"loading {trained.title}")
-    outcome = serve(config, project, trained.title, host, port, show=_show, ready=ready)
+    outcome = serve(config, project, trained.title, host, port, show=pass_on, ready=ready)
     if outcome.interrupted is not None:
         note("ended")
         raise typer.Exit(0 if answered else _INTERRUPTED)
-    complain(f"llamafactory-cli webchat ended by itself, as shown above (exit code {outcome.exit_code})")
-    raise typer.Exit(1)
-
-
-def _show(output: bytes) -> None:
-    sys.stderr.buffer.write(output)
-    sys.stderr.buffer.flush()
+    code = outcome.exit_code
+    raise ChildFailed(f"llamafactory-cli webchat ended by itself, as shown above (exit code {code})")
