@@ -36,7 +36,7 @@ FLOORS_INSIDE = {
     "predict": ["models", "parameters", "memory"],
     "doctor": ["readiness"],
     "prepare": ["pipeline", "records renderings", "compare"],
-    "use": ["models", "infer serving speech", "api ask webchat preview", "evaluation exporting"],
+    "use": ["models", "infer speech", "serving", "api ask webchat preview", "evaluation exporting"],
     "training": ["stepping", "attempts", "resuming joining submitting"],
 }
 LIBRARY = {

@@ -1,61 +1,34 @@
-"""The child that speaks to a hub: its answers one by one, and its refusals as errors with the fix."""
+"""The child that speaks to a hub: its answers, and its refusals as errors with the fix."""
 
 from __future__ import annotations
 
-import json
-import signal
 import sys
-import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-import qtune
-from qtune import failures
 from qtune.download.request import Request
 from qtune.errors import ChildFailed, QtuneError
-from qtune.processes import process
-from qtune.values import LaunchPlan
+from qtune.processes import child, process
 
-_SCRIPT = Path(qtune.__file__).parent / "children" / "download.py"
-_MARK = b"@qtune "
 _KEPT = "what was fetched is kept: run it again to go on"
 _QUIET = {"HF_HUB_DISABLE_PROGRESS_BARS": "1", "HF_HUB_DISABLE_TELEMETRY": "1", "HF_HUB_ETAG_TIMEOUT": "30"}
 _LOG_IN = {"huggingface": "hf auth login", "modelscope": "modelscope login"}
 
 
-class Interrupted(Exception):
-    """Ctrl-C, or a signal like it, ended the child."""
-
-
-def speak(request: Request, more: Mapping[str, Any], hear: Callable[[dict[str, Any]], None]) -> None:
-    """Ask the hub, and `hear` each answer (see the script's own words) as it comes.
+def speak(
+    request: Request, more: Mapping[str, Any], hear: Callable[[int], None] = lambda here: None
+) -> dict[str, Any]:
+    """What the hub answers (see children/download.py); hear: called with the bytes that are here.
 
     Raises QtuneError where the request cannot be carried out, ChildFailed where something failed on the way,
-    Interrupted where qtune was told to end.
+    KeyboardInterrupt where qtune was told to end.
     """
-    refusals: list[dict[str, Any]] = []
-    rest = b""
-
-    def read(output: bytes) -> None:
-        nonlocal rest
-        *lines, rest = (rest + output).split(b"\n")
-        for line in lines:
-            if line.startswith(_MARK):
-                answer = json.loads(line.removeprefix(_MARK))
-                refusals.append(answer) if "error" in answer else hear(answer)
-
-    with tempfile.TemporaryDirectory(prefix="qtune-") as name:
-        asked, log = Path(name, "request.json"), Path(name, "log")
-        asked.write_text(json.dumps({**request.to_plain(), **more}), encoding="utf-8")
-        plan = LaunchPlan((str(_python()), str(_SCRIPT), str(asked)), _QUIET)
-        outcome = process.run(plan, Path.cwd(), log, read)
-        if outcome.interrupted is not None:
-            raise Interrupted(signal.Signals(outcome.interrupted).name)
-        if refusals:
-            raise _error(request, refusals[0]["error"], refusals[0]["detail"])
-        if outcome.exit_code != 0:
-            raise ChildFailed(failures.told("the download failed", failures.tail(log), outcome.exit_code))
+    script, asked = child.script("download.py", _python()), {**request.to_plain(), **more}
+    answer: dict[str, Any] = child.ask(script, asked, "the download failed", hear=hear, variables=_QUIET)
+    if "error" in answer:
+        raise _error(request, answer["error"], answer["detail"])
+    return answer
 
 
 def _python() -> Path:

@@ -87,13 +87,18 @@ def converse(
 ) -> Outcome:
     """Ask a script, and `listen` to each line of its answer, a tag and a value; how it ended."""
 
-    def read(line: bytes) -> None:
-        [(tag, value)] = json.loads(line).items()
-        listen(tag, value)
+    rest = b""
+
+    def read(output: bytes) -> None:
+        nonlocal rest
+        *lines, rest = (rest + output).split(b"\n")
+        for line in lines:
+            [(tag, value)] = json.loads(line).items()
+            listen(tag, value)
 
     given = json.dumps(request).encode() + b"\n"
     around = {**environment(), **(variables or {})}
-    return process.converse(argv, around, given, read, show=show, directory=directory, seconds=seconds)
+    return process.converse(argv, around, given, read, show, directory=directory, seconds=seconds)
 
 
 def run(

@@ -11,7 +11,7 @@ import typer
 from qtune.cli.app import app, here
 from qtune.cli.output import note, pass_on
 from qtune.cli.use.options import BackendOption, BaseOption, CheckpointOption, RunArgument, SettingOption
-from qtune.errors import ChildFailed, QtuneError
+from qtune.errors import QtuneError
 
 if TYPE_CHECKING:
     from qtune.use.api import Address
@@ -59,21 +59,15 @@ def api_command(
     address = Address(host, port, _key(ask_for_key))
     require_address(address)
     name = model_name or trained.name
-    answered = False
 
     def ready() -> None:
-        nonlocal answered
-        answered = True
         typer.echo(address.url)
         note(_example(address, name))
 
     note(f"loading {trained.title}")
-    outcome = serve(config, project, trained.title, name, address, show=pass_on, ready=ready)
-    if outcome.interrupted is not None:
-        note("ended")
-        raise typer.Exit(0 if answered else _INTERRUPTED)
-    code = outcome.exit_code
-    raise ChildFailed(f"llamafactory-cli api ended by itself, as shown above (exit code {code})")
+    answered = serve(config, project, trained.title, name, address, show=pass_on, ready=ready)
+    note("ended")
+    raise typer.Exit(0 if answered else _INTERRUPTED)
 
 
 def _key(asked: bool) -> str | None:

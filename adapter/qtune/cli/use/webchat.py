@@ -9,7 +9,6 @@ import typer
 from qtune.cli.app import app, here
 from qtune.cli.output import note, pass_on
 from qtune.cli.use.options import BackendOption, BaseOption, CheckpointOption, RunArgument, SettingOption
-from qtune.errors import ChildFailed
 
 _INTERRUPTED = 130
 
@@ -48,18 +47,12 @@ def webchat_command(
     require_free_port(host, port)
     if not is_local(host):
         note(f"note: whoever reaches port {port} of this machine can talk to it; there is no password")
-    answered = False
 
     def ready() -> None:
-        nonlocal answered
-        answered = True
         typer.echo(address(host, port))
         note("open it in a browser; Ctrl-C ends it")
 
     note(f"loading {trained.title}")
-    outcome = serve(config, project, trained.title, host, port, show=pass_on, ready=ready)
-    if outcome.interrupted is not None:
-        note("ended")
-        raise typer.Exit(0 if answered else _INTERRUPTED)
-    code = outcome.exit_code
-    raise ChildFailed(f"llamafactory-cli webchat ended by itself, as shown above (exit code {code})")
+    answered = serve(config, project, trained.title, host, port, show=pass_on, ready=ready)
+    note("ended")
+    raise typer.Exit(0 if answered else _INTERRUPTED)

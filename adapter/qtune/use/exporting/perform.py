@@ -163,7 +163,6 @@ class _Work:
         return child.ask(script, request, _FAILED, show=self.show, directory=root, variables=variables)
 
     def _start(self, *argv: str) -> None:
-        """Raises ChildFailed with its last lines, or KeyboardInterrupt where a signal ended it."""
         plan = LaunchPlan(argv, {"LLAMAFACTORY_VERBOSITY": os.environ.get("LLAMAFACTORY_VERBOSITY", "WARN")})
         # away from the target's volume: when that is full the reason still has to be told
         with tempfile.TemporaryDirectory(prefix="qtune-") as name:
