@@ -16,6 +16,7 @@ from qtune import cli
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--regenerate", action="store_true", help="write the golden renderings anew")
+    parser.addoption("--wheel", type=Path, help="test this wheel instead of one built for the test")
 
 
 @pytest.fixture(autouse=True)

@@ -54,7 +54,7 @@ def sources_of(config: Config, registrations: Mapping[str, Registration], root: 
 
 def source_for(registration: Registration, evaluation: bool, config: Config, root: Path) -> Source:
     """The dataset as `config` would read it, or reads it."""
-    stage, media = config.get("train", "stage", default="sft"), config.get("train", "media_dir")
+    stage, media = config.argument("stage"), config.get("train", "media_dir")
     directory = root / Path(media).expanduser() if isinstance(media, str) else None
     path = registration.path
     # drawn rows may be any, and so may be the first rows of a folder: its files come in any order

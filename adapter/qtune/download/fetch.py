@@ -11,6 +11,7 @@ from qtune.download.child import speak
 from qtune.download.choose import File, for_training, has_weights
 from qtune.download.request import Request
 from qtune.errors import QtuneError
+from qtune.units import size_text
 
 # Beside the files: links, a data set's Arrow copy, and what else grows meanwhile.
 _SPARE_BYTES = 256 << 20
@@ -78,12 +79,3 @@ def _look_at_disk(found: Plan) -> None:
         raise QtuneError(
             f"needs {size_text(found.missing)} more, and {disk}", where=found.request.id, fix=fix
         )
-
-
-def size_text(size: float) -> str:
-    """Bytes as people say them."""
-    for unit in ("bytes", "kB", "MB"):
-        if size < 1000:
-            return f"{size:.0f} {unit}"
-        size /= 1000
-    return f"{size:.1f} GB"

@@ -13,12 +13,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from qtune.config.aliases import ALIASES
+from qtune.config.aliases import aliases
 from qtune.config.kl import KL_BETA
 from qtune.config.presets import BASE
 from qtune.config.presets import KEYS as PRESET_KEYS
 from qtune.config.project import FILE, Project
-from qtune.config.renamed import RENAMED
+from qtune.config.renamed import renamed
 from qtune.errors import QtuneError
 from qtune.files import dump_yaml
 from qtune.importing import arguments, datasets, toolkits, zero
@@ -119,7 +119,7 @@ def _recognise(source: Source, working_directory: Path, project: Project) -> _Re
         part = zero.translate(DeepSpeedFile(keys, source.lines, source.display), Part(), whole=False)
         return _Read("a DeepSpeed config", source, {}, part)
     flat = toolkits.flatten(source)
-    known = [key for key in flat if any(key in names for names in (known_arguments(), ALIASES, RENAMED))]
+    known = [key for key in flat if any(key in names for names in (known_arguments(), aliases(), renamed()))]
     if not toolkits.has_its_own(keys) and 2 * len(known) < len(flat):
         raise not_a_config(source)
     left, part = toolkits.translate(flat, source, project)

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from qtune.checks.schema import is_secret
-from qtune.config.aliases import ALIASES
+from qtune.config.aliases import aliases
 from qtune.config.names import did_you_mean
-from qtune.config.renamed import RENAMED, renamed_value
+from qtune.config.renamed import renamed, renamed_value
 from qtune.files import dump_yaml
 from qtune.importing.parts import Part, noted, refused, warned
 from qtune.importing.retype import retyped
@@ -45,7 +45,9 @@ def translate(keys: Mapping[str, Value]) -> Part:
 
 def _goes_by_another_name(key: str, value: Any) -> bool:
     return (
-        key in RENAMED or renamed_value(key, value) is not None or (key in ALIASES and key not in arguments())
+        key in renamed()
+        or renamed_value(key, value) is not None
+        or (key in aliases() and key not in arguments())
     )
 
 
@@ -59,7 +61,7 @@ def _as_it_is(key: str, value: Value) -> Part:
         message = "is a secret, which has no place in a preset: it is not copied"
         return warned(key, message, fix, value.origin)
     if key not in arguments():
-        near = did_you_mean(key, [*arguments(), *ALIASES, *RENAMED])
+        near = did_you_mean(key, [*arguments(), *aliases(), *renamed()])
         message = f"neither LLaMA-Factory {SUPPORTED} nor an older release has such an argument"
         fix = "take it out of the original, if the training does without what it does in a fork"
         return refused(key, message, f"{near} Else {fix}" if near else fix, value.origin)
@@ -88,11 +90,11 @@ def _by_its_new_name(key: str, value: Value, old: Mapping[str, Any], sofar: Part
     change = renamed_value(key, value.value)
     if change is not None:
         becomes, what, note = change.becomes, str(change), change.note
-    elif key in RENAMED:
-        row = RENAMED[key]
+    elif key in renamed():
+        row = renamed()[key]
         becomes, what, note = row.translate(value.value, old), str(row), row.note
     else:
-        becomes, what, note = {ALIASES[key]: value.value}, f"`{ALIASES[key]}` in LLaMA-Factory", ""
+        becomes, what, note = {aliases()[key]: value.value}, f"`{aliases()[key]}` in LLaMA-Factory", ""
     if becomes is None:
         return refused(key, f"{dump_yaml(value.value)} cannot be said any more: {what}", note or what, origin)
     if not becomes:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from qtune.config.aliases import ALIASES
+from qtune.config.aliases import aliases
 from qtune.config.kl import KL_BETA, kl_arguments
 from qtune.config.project import Project
 from qtune.files import dump_yaml
@@ -71,10 +71,10 @@ def translate(keys: Mapping[str, Value], source: Source, project: Project) -> tu
         elif key in _RENAMED:
             left[_RENAMED[key]] = value
             part += noted(key, f"`{_RENAMED[key]}` in LLaMA-Factory", origin)
-        elif key in ALIASES:
+        elif key in aliases():
             # even where LLaMA-Factory has an argument of that name: its max_length is for generating
-            left[ALIASES[key]] = value
-            part += noted(key, f"`{ALIASES[key]}` in LLaMA-Factory", origin)
+            left[aliases()[key]] = value
+            part += noted(key, f"`{aliases()[key]}` in LLaMA-Factory", origin)
         elif key not in (*_ZERO, KL_BETA):
             left[key] = value
     return left, part + _zero(keys)

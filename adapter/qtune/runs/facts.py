@@ -80,7 +80,7 @@ def _machine() -> dict[str, Any]:
     return {
         "hardware": str(hardware),
         "cores": hardware.cores,
-        "memory_gb": round(read_host().memory_total / 2**30, 1),
+        "memory_gb": round(read_host().memory_total / 1e9, 1),
         "platform": platform.platform(),
     }
 

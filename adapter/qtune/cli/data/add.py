@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from qtune.cli.app import JsonOption, here
-from qtune.cli.data.group import config_for, data_app
+from qtune.cli.commands import command
+from qtune.cli.data.group import config_for
 from qtune.cli.data.marked import legend, marked
 from qtune.cli.output import note, print_json
 from qtune.config.names import is_name, valid_name
@@ -35,7 +36,12 @@ _DONE = {
 }
 
 
-@data_app.command("add")
+@command(
+    "data add",
+    "qtune data add answers.jsonl",
+    "qtune data add answers.csv --name ours",
+    "qtune data add owner/data-set",
+)
 def add_command(
     source: Annotated[
         str,

@@ -13,8 +13,9 @@ import typer
 
 from qtune.checks.datasets import check_names, check_registration
 from qtune.cli.app import JsonOption, here
+from qtune.cli.commands import command
 from qtune.cli.complete import dataset_names
-from qtune.cli.data.group import ForPresetOption, config_for, data_app, registered
+from qtune.cli.data.group import ForPresetOption, config_for, registered
 from qtune.cli.output import complain, note, print_json, report
 from qtune.config.project import Project
 from qtune.data.registrations import read_registrations
@@ -33,7 +34,7 @@ _MOST_ORIGINALS = 2
 _BAR_FROM_BYTES = 20_000_000
 
 
-@data_app.command("check")
+@command("data check", "qtune data check", "qtune data check answers --fix good.jsonl")
 def check_command(
     names: Annotated[
         list[str] | None,

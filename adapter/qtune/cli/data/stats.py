@@ -19,7 +19,8 @@ from qtune.cli.app import (
     here,
     override_layers,
 )
-from qtune.cli.data.group import ForPresetOption, NameArgument, data_app, registered
+from qtune.cli.commands import command
+from qtune.cli.data.group import ForPresetOption, NameArgument, registered
 from qtune.cli.output import note, print_json, print_table, report
 from qtune.config.presets import DEFAULT
 from qtune.files import write_atomic
@@ -45,7 +46,7 @@ _BAR_WIDTH = 48
 _PROGRESS_FROM_BYTES = 20_000_000
 
 
-@data_app.command("stats")
+@command("data stats", "qtune data stats answers", "qtune data stats answers --html lengths.html")
 def stats_command(
     name: NameArgument,
     preset: ForPresetOption = None,
@@ -83,7 +84,7 @@ def stats_command(
         found = measure(registration, config.block("train"), project.root, advance)
     steps = _steps(config, registration, found)
     if html is not None:
-        from qtune.data.lengths.page import page
+        from qtune.pages.lengths import page
 
         write_atomic(html, page(found))
     if as_json:

@@ -14,12 +14,12 @@ from qtune.cli.app import (
     LauncherOption,
     ModelOption,
     SetOption,
-    app,
     hardware_from,
     here,
     override_layers,
     stack_from,
 )
+from qtune.cli.commands import command
 from qtune.cli.complete import preset_names
 from qtune.cli.output import note, print_json, report
 from qtune.cli.presets.schema import schema_comment, write_schemas
@@ -38,7 +38,7 @@ if TYPE_CHECKING:  # read by this command alone, and by no other's start
     from qtune.predict.models.shapes import Model
 
 
-@app.command("recommend")
+@command("recommend", "qtune recommend", "qtune recommend --hardware 2x24GB --write ours")
 def recommend_command(
     presets: Annotated[
         list[str] | None,

@@ -14,12 +14,12 @@ from qtune.cli.app import (
     LauncherOption,
     ModelOption,
     SetOption,
-    app,
     hardware_from,
     here,
     override_layers,
     stack_from,
 )
+from qtune.cli.commands import command
 from qtune.cli.complete import preset_names
 from qtune.cli.output import print_json, report
 from qtune.config.presets import BASE
@@ -32,7 +32,7 @@ from qtune.prepare import pipeline
 from qtune.values import Finding, Layer, Origin
 
 
-@app.command("check")
+@command("check", "qtune check", "qtune check stage3 --hardware 8x80GB")
 def check_command(
     presets: Annotated[
         list[str] | None,

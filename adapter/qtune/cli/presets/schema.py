@@ -8,7 +8,8 @@ from typing import Annotated, Any
 
 import typer
 
-from qtune.cli.app import app, here
+from qtune.cli.app import here
+from qtune.cli.commands import command
 from qtune.cli.output import note, print_json
 from qtune.config.json_schema import SCHEMAS
 from qtune.errors import QtuneError
@@ -17,7 +18,7 @@ from qtune.files import write_atomic
 DIRECTORY = ".qtune"
 
 
-@app.command("schema")
+@command("schema", "qtune schema preset", "qtune schema project")
 def schema_command(
     of: Annotated[
         str, typer.Argument(metavar="[preset|project|datasets]", help="Of which kind of file.")

@@ -1,4 +1,4 @@
-"""`show` and `copy`: what a preset says and why, and a preset of one's own over it."""
+"""`show`: what a preset says, and why."""
 
 from __future__ import annotations
 
@@ -14,19 +14,16 @@ from qtune.cli.app import (
     ModelOption,
     PresetArgument,
     SetOption,
-    app,
     hardware_from,
     here,
     override_layers,
 )
+from qtune.cli.commands import command
 from qtune.cli.complete import argument_names
-from qtune.cli.output import note, print_json
-from qtune.cli.presets.schema import schema_comment, write_schemas
-from qtune.config.aliases import ALIASES
+from qtune.cli.output import print_json
+from qtune.config.aliases import aliases
 from qtune.config.names import did_you_mean
-from qtune.config.own import own_preset_path, write_own_preset
 from qtune.config.presets import BLOCKS
-from qtune.config.resolve import merge
 from qtune.errors import QtuneError
 from qtune.files import dump_yaml
 from qtune.prepare import pipeline
@@ -34,7 +31,7 @@ from qtune.schema import known_argument, known_keys
 from qtune.values import Config, KeyPath, Value
 
 
-@app.command("show")
+@command("show", "qtune show lora --origin", "qtune show lora learning_rate")
 def show_command(
     preset: PresetArgument,
     key: Annotated[
@@ -86,37 +83,6 @@ def show_command(
                 _show(config, (block,), origin)
 
 
-@app.command("copy")
-def copy_command(
-    preset: PresetArgument,
-    name: Annotated[str, typer.Argument(metavar="NAME", help="The new preset's name.")],
-) -> None:
-    """Start a preset of your own over another one: a file that extends it, with its values to change.
-
-    It goes to the project's preset directory, which qtune.yaml then lists.
-    """
-    project = here()
-    chain = project.store.chain(preset)
-    config = merge(preset, [item.layer for item in chain])
-    path = own_preset_path(project, name)
-    # of the same name the copy would come first, and extend itself
-    parent = f"{chain[-1].source.name}/{preset}" if name == preset else preset
-    lines = [
-        schema_comment("preset", len(path.relative_to(project.root).parents) - 1),
-        f"about: {dump_yaml(f'our {preset}')}",
-        f"extends: {parent}",
-        f"# What {preset} sets. Take the # away from a line to change its value here; the rest is inherited.",
-    ]
-    for block in BLOCKS:
-        if config.block(block):
-            lines.append(f"# {block}:" if block != "train" else "train:")
-            lines += [f"  # {key}: {dump_yaml(value)}" for key, value in config.block(block).items()]
-    write_own_preset(project, name, "\n".join(lines) + "\n")
-    write_schemas(project.root)
-    typer.echo(str(path.relative_to(project.root)))
-    note(f"next: edit it, then `qtune render {name} && qtune train`")
-
-
 def _explain(config: Config, key: str) -> dict[str, Any]:
     """Everything known about one key; raises QtuneError for a key that nobody knows."""
     path = _path_of(key)
@@ -146,7 +112,7 @@ def _explain(config: Config, key: str) -> dict[str, Any]:
 
 def _path_of(key: str) -> KeyPath:
     parts = tuple(key.split("."))
-    return parts if parts[0] in BLOCKS else ("train", ALIASES.get(parts[0], parts[0]), *parts[1:])
+    return parts if parts[0] in BLOCKS else ("train", aliases().get(parts[0], parts[0]), *parts[1:])
 
 
 def _print_explained(explained: dict[str, Any]) -> None:

@@ -16,11 +16,11 @@ from qtune.cli.app import (
     LauncherOption,
     ModelOption,
     SetOption,
-    app,
     hardware_from,
     here,
     override_layers,
 )
+from qtune.cli.commands import command
 from qtune.cli.complete import preset_names
 from qtune.cli.data.check import reading, show_reports
 from qtune.cli.output import note, pass_on, report
@@ -49,7 +49,7 @@ _MOST_GROUPS = 4
 _FORCED = "going on all the same (--force)"
 
 
-@app.command("train")
+@command("train", "qtune train", "qtune train lora -d answers --detach")
 def train_command(
     preset: Annotated[
         str | None,
@@ -157,7 +157,7 @@ def train_command(
     tell(_carried_out(run, prepared, announce, detach=detach, on_oom=on_oom))
 
 
-@app.command("carry-out", hidden=True)
+@command("carry-out", hidden=True)
 def carry_out_command(
     name: Annotated[str, typer.Argument(metavar="RUN")], on_oom: OnOomOption = None
 ) -> None:

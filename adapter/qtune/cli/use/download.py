@@ -10,13 +10,15 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from qtune.cli.app import JsonOption, app, here
+from qtune.cli.app import JsonOption, here
+from qtune.cli.commands import command
 from qtune.cli.complete import dataset_names
 from qtune.cli.output import note, print_json
 from qtune.config.hub import check_address, hub_variables
 from qtune.config.project import Project
 from qtune.errors import QtuneError
 from qtune.machine import hub as hubs
+from qtune.units import size_text
 
 if TYPE_CHECKING:
     from qtune.download.fetch import Plan
@@ -25,7 +27,7 @@ if TYPE_CHECKING:
 _STEPS = 10
 
 
-@app.command("download")
+@command("download", "qtune download Qwen/Qwen2.5-0.5B-Instruct", "qtune download --dataset answers")
 def download_command(
     model: Annotated[
         str | None,
@@ -66,7 +68,7 @@ def download_command(
     Exit code 1 where the hub cannot be reached or a file is damaged, 2 where it can only fail, 130 where
     Ctrl-C ended it, which keeps what was fetched.
     """
-    from qtune.download.fetch import fetch, plan, size_text
+    from qtune.download.fetch import fetch, plan
 
     project = here()
     if mirror is not None:
@@ -180,7 +182,6 @@ def _data_set(
 
 
 def _announce(planned: Plan) -> None:
-    from qtune.download.fetch import size_text
 
     request = planned.request
     begun = f", {size_text(planned.here)} of it here already" if planned.here else ""
@@ -198,7 +199,6 @@ def _announce(planned: Plan) -> None:
 @contextmanager
 def _bar(planned: Plan) -> Iterator[Callable[[int], None]]:
     """A bar on a terminal, elsewhere a line for every tenth; to be called with the bytes that are here."""
-    from qtune.download.fetch import size_text
 
     if not sys.stderr.isatty():
         told = planned.here * _STEPS // max(planned.size, 1)

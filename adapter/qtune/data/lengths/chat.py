@@ -14,7 +14,7 @@ from qtune.config.names import did_you_mean
 from qtune.data.lengths.tools import EXACT_FORMATS, call, describe
 from qtune.data.rows.samples import Message, Sample
 from qtune.errors import QtuneError
-from qtune.schema import template_names
+from qtune.schema import argument, template_names
 from qtune.schema.chat_templates import EOS, ChatTemplate, Element, chat_template
 
 _PLAIN_ANSWER: tuple[Element, ...] = ("{{content}}",)
@@ -156,8 +156,8 @@ def chat_for(train: Mapping[str, Any]) -> Chat:
     if template.reasons:
         template = replace(
             template,
-            enable_thinking=train.get("enable_thinking", True),
-            preserve_thinking=train.get("preserve_thinking", False),
+            enable_thinking=argument(train, "enable_thinking"),
+            preserve_thinking=argument(train, "preserve_thinking"),
         )
     return Chat(template, bool(train.get("mask_history")), bool(train.get("train_on_prompt")))
 

@@ -13,7 +13,7 @@ from typing import Any
 from qtune.data.lengths.chat import Chat, Turn
 from qtune.data.lengths.tokens import Tokenizer
 from qtune.data.rows.samples import ASSISTANT, Converter, Message, Sample
-from qtune.schema import arguments
+from qtune.schema import argument
 from qtune.schema.chat_templates import EOS, Element
 
 _UNREADABLE = (AttributeError, IndexError, KeyError, TypeError, ValueError)
@@ -243,7 +243,7 @@ _PROCESSORS: Mapping[str, type[Processor]] = {
 
 def processor_for(train: Mapping[str, Any], chat: Chat, tokenizer: Tokenizer) -> Processor:
     """The processor that a config trains with; train: LLaMA-Factory arguments."""
-    stage = train.get("stage", "sft")
+    stage = argument(train, "stage")
     if stage == "pt":
         return Pretrain(chat, tokenizer, train.get("template") == "llama3", packs(train))
     return _PROCESSORS[stage](chat, tokenizer)
@@ -259,7 +259,7 @@ def readable(row: Any, convert: Converter) -> Sample | None:
 
 def packs(train: Mapping[str, Any]) -> bool:
     """Whether rows share sequences (hparams/data_args.py, hparams/parser.py)."""
-    stage = train.get("stage", "sft")
+    stage = argument(train, "stage")
     packing = train.get("packing")
     if train.get("neat_packing") or (packing is None and stage == "pt"):
         return True
@@ -268,7 +268,7 @@ def packs(train: Mapping[str, Any]) -> bool:
 
 def cutoff_of(train: Mapping[str, Any]) -> int:
     """The library's own cutoff_len: one less than the config's where packing is asked for (data_args.py)."""
-    given = train.get("cutoff_len", arguments()["cutoff_len"].default)
+    given = argument(train, "cutoff_len")
     return int(given) - bool(train.get("packing") or train.get("neat_packing"))
 
 

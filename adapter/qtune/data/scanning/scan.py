@@ -187,9 +187,7 @@ class Examiner:
         if self._unread is not None:  # the library reads the whole file, and then converts max_samples rows
             rows = rows[: self._unread]
             self._unread -= len(rows)
-        flaws: dict[int, list[Flaw]] = {}
-        if not self.check.passes(block.values):
-            flaws = {index: [*found] for index, found in enumerate(map(self.check.flaws, rows)) if found}
+        flaws = {index: [*found] for index, found in enumerate(map(self.check.flaws, rows)) if found}
         if self.check.suspects(block):
             for index, row in enumerate(rows):
                 if found := self.check.text_flaws(row):

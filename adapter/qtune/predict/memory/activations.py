@@ -7,6 +7,7 @@ from typing import NamedTuple
 from qtune.predict.memory.estimate import Part
 from qtune.predict.memory.setting import Loss, Setting
 from qtune.predict.memory.weights import largest_dequantized
+from qtune.schema import argument
 
 
 class PerToken(NamedTuple):
@@ -199,7 +200,7 @@ def _eager(setting: Setting) -> bool:
 
     Source: llamafactory/model/model_utils/attention.py, configure_attn_implementation.
     """
-    wanted = setting.train.get("flash_attn", "auto")
+    wanted = argument(setting.train, "flash_attn")
     return wanted == "disabled" or (setting.model.model_type == "gemma2" and wanted == "auto")
 
 

@@ -8,6 +8,7 @@ from qtune.predict.memory.estimate import Part, Place
 from qtune.predict.memory.optimizers import needs_whole_copies, on_demand, state_bytes
 from qtune.predict.memory.setting import Setting
 from qtune.predict.memory.weights import frozen_bytes, reference_bytes, reward_model_bytes
+from qtune.schema import argument
 
 _REDUCE_BUCKET = 500_000_000  # elements; DeepSpeed's defaults
 _PREFETCH_BUCKET = 50_000_000
@@ -134,7 +135,7 @@ def _masters(setting: Setting) -> Iterable[Part]:
 
 def _optimizer(setting: Setting) -> Iterable[Part]:
     size = state_bytes(setting)
-    name = str(setting.train.get("optim", "adamw_torch_fused"))
+    name = str(argument(setting.train, "optim"))
     device = setting.offloaded("offload_optimizer")
     if device == "gpu":
         note = f"{name}; may leave the GPU" if on_demand(setting.train) else name

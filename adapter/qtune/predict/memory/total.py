@@ -185,7 +185,7 @@ def _verdict(gpu: Range, host: Range, hardware: Hardware, free_host: int | None)
     order: tuple[Verdict, ...] = ("fits", "tight", "does not fit")
     verdicts: list[Verdict] = ["fits"]
     if not hardware.is_cpu:
-        verdicts.append(gpu.verdict(hardware.gpu_memory_gb * 2**30))
+        verdicts.append(gpu.verdict(hardware.gpu_memory))
     if free_host is not None:
         verdicts.append(host.verdict(free_host))
     return max(verdicts, key=order.index)
