@@ -83,19 +83,16 @@ def preview(
     variables = {"CUDA_VISIBLE_DEVICES": ""}
     with tempfile.TemporaryDirectory(prefix="qtune-") as name:
         directory = Path(name)
-        entry = complete_entry(registration, directory)
-        entry.pop("num_samples", None)
+        picked = None
         if source is None:
             places = [(registration.name, number) for number in range(1, count + 1)]
         else:
             picked = pick(source, count, seed, on_flaw)
             if not picked:
                 raise QtuneError("holds no rows", where=str(source), fix="name a file with data")
-            entry["file_name"] = "rows.jsonl"
-            (directory / "rows.jsonl").write_bytes(_lines(picked, entry))
             variables["HF_DATASETS_CACHE"] = str(directory / "cache")
             places = [(str(record.file), record.line) for record in picked]
-        (directory / DATASETS).write_text(json.dumps({registration.name: entry}), encoding="utf-8")
+        lay_out(registration, picked, directory)
         request = {
             **arguments,
             **_OF_A_TRAINING,
@@ -110,10 +107,19 @@ def preview(
     return [_sample(file, line, plain) for (file, line), plain in zip(places, made, strict=False)]
 
 
-def _lines(picked: Sequence[Record], entry: Mapping[str, Any]) -> bytes:
-    """The rows as a data file; a column that only other rows have is null, as the library makes it there."""
-    absent = {column: None for column in entry.get("columns", {}).values() if isinstance(column, str)}
-    return b"".join(orjson.dumps({**absent, **record.row}) + b"\n" for record in picked)
+def lay_out(registration: Registration, picked: Sequence[Record] | None, directory: Path) -> None:
+    """Register it in `directory` with these rows alone, or where they are None as it is.
+
+    A column that only other rows have is null, as the library makes it there.
+    """
+    entry = complete_entry(registration, directory)
+    entry.pop("num_samples", None)
+    if picked is not None:
+        entry["file_name"] = "rows.jsonl"
+        absent = {column: None for column in entry.get("columns", {}).values() if isinstance(column, str)}
+        lines = b"".join(orjson.dumps({**absent, **record.row}) + b"\n" for record in picked)
+        (directory / "rows.jsonl").write_bytes(lines)
+    (directory / DATASETS).write_text(json.dumps({registration.name: entry}), encoding="utf-8")
 
 
 def _sample(file: str, line: int, plain: Mapping[str, Any]) -> Sample:
