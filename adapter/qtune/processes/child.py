@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import qtune
+from qtune import failures
 from qtune.errors import ChildFailed
 from qtune.processes import process
 from qtune.processes.process import Outcome
@@ -69,8 +70,6 @@ def ask(
 
     outcome = converse(argv, request, listen, show=keep, directory=directory, variables=variables)
     if not answers or outcome.interrupted is not None:
-        from qtune import failures  # of no use to the many commands whose modules import this one
-
         raise _failure(outcome, lambda code: failures.told(what, failures.lines_of(bytes(said)), code))
     return answers[0]
 
@@ -86,7 +85,6 @@ def converse(
     seconds: float | None = None,
 ) -> Outcome:
     """Ask a script, and `listen` to each line of its answer, a tag and a value; how it ended."""
-
     rest = b""
 
     def read(output: bytes) -> None:

@@ -248,16 +248,12 @@ def converse(
                         given = given[child.stdin.write(given) :]
                 if watch is None:
                     child.stdin.close()
-                # what outlives the child may hold its output open
-                while (
-                    ready.get_map() and (read() or child.poll() is None) and not received and reason is None
-                ):
+                # by its own end: what outlives it may hold its output open
+                while (read() or child.poll() is None) and not received and reason is None:
                     if watch is not None:
                         watch()
                     if deadline is not None and time.monotonic() > deadline:
                         reason = f"not done after {seconds:g} seconds"
-                if not received and reason is None:
-                    child.wait()
             finally:
                 marks.end(mark, marks.GRACE_SECONDS if watch is None else _GRACE_SECONDS)
                 while ready.get_map() and read():
