@@ -5,13 +5,10 @@ from __future__ import annotations
 import ast
 import graphlib
 import re
-import subprocess
-import sys
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
-from trees import REPOSITORY, cost
+from trees import REPOSITORY, loaded
 
 PACKAGE = REPOSITORY / "adapter" / "qtune"
 # From the ground up; rooms on one floor do not know each other, except as named below.
@@ -153,10 +150,17 @@ def test_only_scripts_of_child_processes_import_the_library() -> None:
     assert [item for item in imports() if "children" in item[1:]] == []
 
 
-@pytest.mark.parametrize("command", [["--help"], ["render", "stage3", "--hardware", "cpu"], ["check"]])
-def test_a_command_imports_nothing_heavy(command: list[str], tmp_path: Path) -> None:
-    qtune = [sys.executable, "-m", "qtune"]
-    subprocess.run([*qtune, "init", str(tmp_path)], check=True, capture_output=True)
-    loaded, _ = cost(*command, directory=tmp_path)
-    allowed = {"rich"} if command == ["--help"] else set()  # typer draws its help with it
-    assert loaded & (HEAVY - allowed) == set()
+COMMANDS = ["--help"], ["render", "stage3", "--hardware", "cpu"], ["check"]
+
+
+@pytest.fixture(scope="module")
+def loaded_after(tmp_path_factory: pytest.TempPathFactory) -> dict[str, set[str]]:
+    """What one process has loaded after each of the commands, by its first word."""
+    commands = ["init", "."], *COMMANDS
+    found = loaded(*commands, directory=tmp_path_factory.mktemp("commands"))
+    return {command[0]: modules for command, modules in zip(commands, found, strict=True)}
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_command_imports_nothing_heavy(command: list[str], loaded_after: dict[str, set[str]]) -> None:
+    assert loaded_after[command[0]] & HEAVY == set()

@@ -67,6 +67,12 @@ class Registration:
         present = {name: default for name, default in defaults.items() if has_key(path, default)}
         return {**present, **{name: column for name, column in given.items() if column is not None}}
 
+    @property
+    def has_media(self) -> bool:
+        """Whether rows name images, videos or audios, which lie in files of their own."""
+        columns = self.columns()
+        return any(columns.get(name) for name in ("images", "videos", "audios"))
+
     def tags(self) -> dict[str, Any]:
         """The tags that hold: the given ones over the library's defaults."""
         return {**{name: tag.default for name, tag in tag_keys().items()}, **self.block("tags")}

@@ -34,14 +34,14 @@ def marked(mark: str) -> Iterator[psutil.Process]:
             continue
 
 
-def end(mark: str, grace: float = GRACE_SECONDS) -> None:
-    """End every process that carries `mark`: politely, after `grace` seconds for certain."""
+def end(mark: str, grace: float | None = None) -> None:
+    """End every process that carries `mark`: politely, after `grace` seconds (GRACE_SECONDS) for certain."""
     import psutil
 
     for process in marked(mark):
         with suppress(psutil.Error):
             process.terminate()
-    deadline = time.monotonic() + grace
+    deadline = time.monotonic() + (GRACE_SECONDS if grace is None else grace)
     while (left := list(marked(mark))) and time.monotonic() < deadline + _KILLED_SECONDS:
         if time.monotonic() >= deadline:
             for process in left:

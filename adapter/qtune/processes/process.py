@@ -255,7 +255,7 @@ def converse(
                     if deadline is not None and time.monotonic() > deadline:
                         reason = f"not done after {seconds:g} seconds"
             finally:
-                marks.end(mark, marks.GRACE_SECONDS if watch is None else _GRACE_SECONDS)
+                marks.end(mark, None if watch is None else _GRACE_SECONDS)
                 while ready.get_map() and read():
                     pass
     return Outcome(child.returncode, received[0] if received else None, reason)
