@@ -10,6 +10,7 @@ from importlib import metadata
 from pathlib import Path
 from types import CodeType
 from typing import Any
+from uuid import uuid4
 
 import jinja2
 import pytest
@@ -42,7 +43,7 @@ class _Compiled(jinja2.BytecodeCache):
 
 @pytest.fixture(scope="session", autouse=True)
 def _once() -> Iterator[None]:
-    """What each command does once is done once for all that run in this process, and none waits for a disk."""
+    """What a command does once is done once for all that run in this process, and none waits for a disk."""
     make, compiled = templates.environment, _Compiled()
 
     def environment(read: Callable[[str], str | None]) -> jinja2.Environment:
@@ -58,9 +59,12 @@ def _once() -> Iterator[None]:
 
 
 @pytest.fixture(autouse=True)
-def _cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """No test reads or fills the user's own cache."""
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+def _cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test reads or fills the user's own cache.
+
+    Its own is made as it is needed: most tests have no use for a directory, and each makes the next slower.
+    """
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.getbasetemp() / "caches" / uuid4().hex))
 
 
 @pytest.fixture(autouse=True)

@@ -53,7 +53,7 @@ def files_below(root: Path) -> set[str]:
 
 
 def loaded(*commands: list[str], directory: Path) -> list[set[str]]:
-    """The modules that a process has loaded after each of these commands of `qtune`, which it runs in turn."""
+    """The modules that a process has loaded after each of these commands of `qtune`, run in turn."""
     program = (
         "import json, sys\n"
         "from qtune.cli import main\n"
