@@ -68,7 +68,7 @@ snapshot: setup ## regenerate the schema snapshot from the installed LLaMA-Facto
 	@$(BIN)/python adapter/tools/schema_snapshot.py
 
 # The pins are those of the machine that they were tested on; setuptools comes with the virtual environment.
-lock: setup ## renew constraints.txt from pyproject.toml; ARGS=--upgrade moves the pins to the newest versions too
+lock: setup ## renew constraints.txt from pyproject.toml; ARGS=--upgrade moves every pin
 	@cp constraints.txt $(VENV)/lock
 	@$(BIN)/uv pip compile --quiet --all-extras --python-version 3.11 --python-platform x86_64-manylinux_2_28 \
 	    --no-header --no-annotate --no-emit-package setuptools --output-file $(VENV)/lock $(ARGS) pyproject.toml

@@ -43,7 +43,7 @@ class _Compiled(jinja2.BytecodeCache):
 
 @pytest.fixture(scope="session", autouse=True)
 def _once() -> Iterator[None]:
-    """What a command does once is done once for all that run in this process, and none waits for a disk."""
+    """What each command does once is done once for all of this process, and none waits for a disk."""
     make, compiled = templates.environment, _Compiled()
 
     def environment(read: Callable[[str], str | None]) -> jinja2.Environment:

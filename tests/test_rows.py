@@ -16,8 +16,8 @@ from qtune.data.reading.block import Block
 from qtune.data.reading.values import Values
 from qtune.data.registrations import Registration
 from qtune.data.rows.check import RowCheck
+from qtune.data.rows.examples import Example, Message, converter
 from qtune.data.rows.plain import recognizer
-from qtune.data.rows.samples import Message, Sample, converter
 
 
 @pytest.fixture
@@ -271,12 +271,12 @@ def test_placeholders_with_a_column_are_counted_instead() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "row", "sample"),
+    ("name", "row", "example"),
     [
         (
             "alpaca_full",
             {"instruction": "a", "input": "b", "output": "c", "history": [["q", "r"]], "system": "s"},
-            Sample(
+            Example(
                 [Message("user", "q"), Message("assistant", "r"), Message("user", "a\nb")],
                 [Message("assistant", "c")],
                 "s",
@@ -285,9 +285,9 @@ def test_placeholders_with_a_column_are_counted_instead() -> None:
         (
             "alpaca_kto",
             {"instruction": "a", "output": "c", "label": False},
-            Sample([Message("user", "a")], [Message("assistant", ""), Message("assistant", "c")]),
+            Example([Message("user", "a")], [Message("assistant", ""), Message("assistant", "c")]),
         ),
-        ("alpaca", {"instruction": "a"}, Sample([Message("user", "a")], [])),
+        ("alpaca", {"instruction": "a"}, Example([Message("user", "a")], [])),
         (
             "sharegpt_pair",
             {
@@ -295,9 +295,9 @@ def test_placeholders_with_a_column_are_counted_instead() -> None:
                 "chosen": {"from": "gpt", "value": "b"},
                 "rejected": {"from": "gpt", "value": "c"},
             },
-            Sample([Message("user", "a")], [Message("assistant", "b"), Message("assistant", "c")]),
+            Example([Message("user", "a")], [Message("assistant", "b"), Message("assistant", "c")]),
         ),
-        ("sharegpt", {"conversations": [{"from": "human", "value": "a"}]}, Sample([], [])),
+        ("sharegpt", {"conversations": [{"from": "human", "value": "a"}]}, Example([], [])),
         (
             "openai",
             {
@@ -310,7 +310,7 @@ def test_placeholders_with_a_column_are_counted_instead() -> None:
                     {"role": "assistant", "content": "c"},
                 ]
             },
-            Sample(
+            Example(
                 [
                     Message("user", "a"),
                     Message("function", f"[{CALL}]"),
@@ -323,11 +323,12 @@ def test_placeholders_with_a_column_are_counted_instead() -> None:
         (
             "alpaca_images",
             {"instruction": "<image>", "output": "b", "images": "x.png"},
-            Sample([Message("user", "<image>")], [Message("assistant", "b")], images=["x.png"]),
+            Example([Message("user", "<image>")], [Message("assistant", "b")], images=["x.png"]),
         ),
     ],
 )
-def test_rows_convert_as_the_librarys_converters_do(name: str, row: Any, sample: Sample) -> None:
+def test_rows_convert_as_the_librarys_converters_do(name: str, row: Any, example: Example) -> None:
     made = converter(registration(name))(row)
-    assert (list(made.prompt), list(made.response)) == (sample.prompt, sample.response)
-    assert (made.system, made.tools, list(made.images)) == (sample.system, sample.tools, list(sample.images))
+    assert (list(made.prompt), list(made.response)) == (example.prompt, example.response)
+    assert (made.system, made.tools) == (example.system, example.tools)
+    assert list(made.images) == list(example.images)

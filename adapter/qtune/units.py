@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 CARD_GB = 2**30
-"""Bytes of a GB in the size of a GPU as its maker sells it, where it is written together: `24GB`."""
+"""Bytes of a GB in the size of a GPU as its maker sells it: `--hardware 1x24GB`, a preset's `fits:`."""
 
 
 def size_text(size: float) -> str:

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from qtune.schema import arguments
+
 KeyPath = tuple[str, ...]
 """Where a value stands in a config: ("train", "learning_rate"), ("zero", "offload_param", "device")."""
 
@@ -81,6 +83,10 @@ class Config:
         found = self.values.get(path)
         return default if found is None else found.value
 
+    def argument(self, name: str) -> Any:
+        """What an argument of the library is set to, or the library's own default."""
+        return self.get("train", name, default=arguments()[name].default)
+
     def block(self, name: str) -> dict[str, Any]:
         """One top-level block as a nested plain mapping: `train`, `zero` or `launch`."""
         return nested(self.values, name)
@@ -150,7 +156,6 @@ ACCELERATE, JOB = "accelerate.yaml", "job.sbatch"
 """The files of a rendered directory; ZeRO's, accelerate's and Slurm's only where they are in use."""
 
 
-LAUNCHERS = ("auto", "local", "torchrun", "accelerate", "ray", "slurm")
 CLUSTERS = ("ray", "slurm")
 """The launchers that place the nodes themselves."""
 

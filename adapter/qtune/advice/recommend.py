@@ -20,6 +20,7 @@ from qtune.machine.hardware import Hardware
 from qtune.predict.memory.estimate import Estimate, Range, Verdict
 from qtune.predict.memory.setting import Setting
 from qtune.predict.models.shapes import Model
+from qtune.schema import argument
 from qtune.values import Config, KeyPath, Origin, Value
 
 _VERDICTS: tuple[Verdict, ...] = ("fits", "tight", "does not fit")
@@ -125,8 +126,8 @@ def rank(
     """
     trains = [candidate.config.block("train") for candidate in candidates]
     yardstick = Yardstick(
-        min((int(train.get("cutoff_len", 2048)) for train in trains), default=2048),
-        max((int(train.get("lora_rank", 8)) for train in trains), default=8),
+        min((int(argument(train, "cutoff_len")) for train in trains), default=2048),
+        max((int(argument(train, "lora_rank")) for train in trains), default=8),
     )
     choices = [_best(candidate, model, hardware, room, estimate, yardstick) for candidate in candidates]
     places = {candidate.name: place for place, candidate in enumerate(candidates)}

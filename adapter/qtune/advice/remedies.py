@@ -44,7 +44,7 @@ def _by_settings(
 
     def shortened(settings: Mapping[str, Any]) -> dict[str, Any] | None:
         """With the longest cutoff_len that fits of the given one's half, quarter, …"""
-        length = int(config.get("train", "cutoff_len", default=2048)) // 2
+        length = int(config.argument("cutoff_len")) // 2
         while length >= _SHORTEST:
             if fits({**settings, "cutoff_len": length}):
                 return {**settings, "cutoff_len": length}
@@ -85,7 +85,7 @@ def _by_hardware(choice: Choice, hardware: Hardware, room: Room, estimate: Estim
 
 
 def _can_quantize(config: Config, model: Model) -> bool:
-    adapters = config.get("train", "finetuning_type", default="lora") == "lora"
+    adapters = config.argument("finetuning_type") == "lora"
     return adapters and config.get("train", "quantization_bit") is None and model.quantization is None
 
 

@@ -11,7 +11,8 @@ import typer
 from qtune import __version__
 from qtune.cli.commands import Group, examples_text, plain_typer
 from qtune.cli.complete import assignments, dataset_names, launchers, preset_names
-from qtune.values import LAUNCHERS, KeyPath, Layer, Origin, Value
+from qtune.schema import LAUNCHERS
+from qtune.values import KeyPath, Layer, Origin, Value
 
 if TYPE_CHECKING:
     from qtune.config.project import Project

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from qtune.values import LAUNCHERS
+from qtune.schema import LAUNCHERS
 
 if TYPE_CHECKING:
     from qtune.config.project import Project

@@ -10,7 +10,7 @@ from qtune.config.aliases import aliases
 from qtune.config.names import did_you_mean
 from qtune.config.renamed import renamed, renamed_value
 from qtune.files import dump_yaml
-from qtune.importing.parts import Part, noted, refused, warned
+from qtune.importing.parts import Translation, noted, refused, warned
 from qtune.importing.retype import retyped
 from qtune.schema import SUPPORTED, arguments, problem
 from qtune.values import Origin, Value
@@ -25,14 +25,14 @@ QTUNES_OWN = {
 """Arguments that a preset does not hold, and why that loses nothing."""
 
 
-def translate(keys: Mapping[str, Value]) -> Part:
+def translate(keys: Mapping[str, Value]) -> Translation:
     """The arguments as they are now called and written, each with the place where the original has it.
 
     keys: a train config's arguments. What nobody knows, and what cannot be said any more, is an error in
     `findings`; every value that changed its name, place or spelling is in `notes`.
     """
     old = {key: value.value for key, value in keys.items()}
-    part = Part()
+    part = Translation()
     # what keeps its name first: a successor is compared with it
     for key, value in keys.items():
         if key not in ELSEWHERE and not _goes_by_another_name(key, value.value):
@@ -51,12 +51,12 @@ def _goes_by_another_name(key: str, value: Any) -> bool:
     )
 
 
-def _as_it_is(key: str, value: Value) -> Part:
+def _as_it_is(key: str, value: Value) -> Translation:
     if key in QTUNES_OWN:
         return noted(key, QTUNES_OWN[key], value.origin)
     if is_secret(key):
         if not value.value:
-            return Part()
+            return Translation()
         fix = "give it to the training through the hub's own login or environment variable"
         message = "is a secret, which has no place in a preset: it is not copied"
         return warned(key, message, fix, value.origin)
@@ -68,21 +68,21 @@ def _as_it_is(key: str, value: Value) -> Part:
     return _typed(key, value.value, value.origin)
 
 
-def _typed(key: str, value: Any, origin: Origin) -> Part:
+def _typed(key: str, value: Any, origin: Origin) -> Translation:
     argument = arguments()[key]
     if value is None:
-        return Part({("train", key): Value(None, origin)})
+        return Translation({("train", key): Value(None, origin)})
     new = retyped(argument, value)
     wrong = problem(argument, new)
     if wrong:
         return refused(key, wrong, "correct it in the original", origin)
-    part = Part({("train", key): Value(new, origin)})
+    part = Translation({("train", key): Value(new, origin)})
     if type(new) is not type(value):
         part += noted(key, f"written as {dump_yaml(new)}, which is what is meant", origin)
     return part
 
 
-def _by_its_new_name(key: str, value: Value, old: Mapping[str, Any], sofar: Part) -> Part:
+def _by_its_new_name(key: str, value: Value, old: Mapping[str, Any], sofar: Translation) -> Translation:
     """The arguments that replace `key`, or its value; sofar: what the original sets beside it."""
     origin = value.origin
     if value.value is None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from qtune.data.lengths.statistics import Distribution, Statistics
+from qtune.data.lengths.statistics import Statistics
 from qtune.pages import page as pages
 
 _BINS = 40
@@ -44,19 +44,14 @@ def page(found: Statistics) -> str:
         "caption": caption,
         "columns": ("a row has", "in all", "mean", *found.tokens.percentiles),
         "spreads": [
-            _line("Turns", found.turns),
-            _line("Characters", found.characters),
-            _line("Tokens", found.tokens),
+            ("Turns", *found.turns.figures),
+            ("Characters", *found.characters.figures),
+            ("Tokens", *found.tokens.figures),
         ],
         "figures": figures,
         "turns": [(turns, f"{rows:,}") for turns, rows in found.rows_by_turns.items()],
     }
     return pages.page("lengths", values)
-
-
-def _line(name: str, spread: Distribution) -> list[str]:
-    counts = [f"{value:,}" for value in spread.percentiles.values()]
-    return [name, f"{spread.total:,}", f"{spread.mean:,.1f}", *counts]
 
 
 def _histogram(found: Statistics) -> tuple[list[Shape], str]:

@@ -27,7 +27,7 @@ from qtune.data.registrations import (
     names_in,
     read_registrations,
 )
-from qtune.data.sources import Source, sources_of
+from qtune.data.sources import DataSource, sources_of
 from qtune.files import write_atomic
 from qtune.launch.plan import plan_launch
 from qtune.machine.hardware import Hardware
@@ -97,7 +97,7 @@ class Prepared:
         return predict_steps(train, rows, self.config.processes) if rows is not None else None
 
     @property
-    def sources(self) -> list[Source]:
+    def sources(self) -> list[DataSource]:
         """The datasets of local files that it reads."""
         return sources_of(self.config, self.registrations, self.project.root)
 

@@ -14,13 +14,13 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from qtune.values import LAUNCHERS
-
 SUPPORTED = "0.9.5"
 """The LLaMA-Factory version that the snapshot was taken from."""
 
 DERIVED = ("dataset_dir", "output_dir", "deepspeed")
 """The arguments that rendering adds, since they follow from others; no layer sets them."""
+
+LAUNCHERS = ("auto", "local", "torchrun", "accelerate", "ray", "slurm")
 
 MOST_CHOICES_LISTED = 12
 
@@ -62,6 +62,11 @@ class Argument:
 def arguments() -> Mapping[str, Argument]:
     """Every argument a training config may hold."""
     return _table("arguments", "")
+
+
+def argument(train: Mapping[str, Any], name: str) -> Any:
+    """What a `train` block sets an argument to, or the library's own default."""
+    return train[name] if name in train else arguments()[name].default
 
 
 def zero_keys() -> Mapping[str, Argument]:

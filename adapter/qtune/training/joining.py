@@ -22,7 +22,7 @@ from qtune.training.attempts import require_launcher
 
 
 @dataclass(frozen=True)
-class Part:
+class NodePart:
     """One node's part of a run, which node 0 records: on the same file system, or on its own."""
 
     directory: Path
@@ -40,9 +40,9 @@ def join(
     name: str | None = None,
     again: bool = False,
     checkpoint: Checkpoint | None = None,
-    begin: Callable[[Part], None],
+    begin: Callable[[NodePart], None],
     show: Callable[[bytes], None],
-) -> tuple[Part, Ended]:
+) -> tuple[NodePart, Ended]:
     """Train as the node that `launch.node_rank` names, to the end of its part; how that was.
 
     name: of the run, where it is not the config's; the same on all nodes, of which any may start first.
@@ -60,7 +60,7 @@ def join(
             fix="give every node the same new --name, or --resume",
         )
     directory.mkdir(parents=True, exist_ok=True)
-    part = Part(directory, config.get("launch", "node_rank"), config.nnodes)
+    part = NodePart(directory, config.get("launch", "node_rank"), config.nnodes)
     begin(part)
     plan = into(prepared.plan, project.from_root(directory))
     if checkpoint is not None:

@@ -23,7 +23,7 @@ from qtune.values import DATASETS
 
 if TYPE_CHECKING:  # read by this command alone, and by no other's start
     from qtune.data.adding.look import Examined, Found
-    from qtune.data.rows.samples import Sample
+    from qtune.data.rows.examples import Example
 
 _PRESETS = {"sft": "lora", "dpo": "dpo", "kto": "kto", "pt": "pretrain"}
 _MOST_SHOWN = 300
@@ -140,13 +140,13 @@ def _tell(project: Project, name: str, entry: Mapping[str, Any], found: Found, e
             typer.echo(f"not used: {', '.join(found.proposal.unused)}")
         typer.echo()
     typer.echo(entries_text({name: entry}))
-    if pieces := _as_the_model_sees_it(project, found, examined.sample):
+    if pieces := _as_the_model_sees_it(project, found, examined.example):
         typer.echo(f"the first sample as the model sees it ({legend()}):")
         whole = "".join(marked(_shortened(text), trained) for text, trained in pieces)
         typer.echo("  " + whole.strip("\n").replace("\n", "\n  ") + "\n")
-    elif examined.sample:
+    elif examined.example:
         typer.echo("the first sample:")
-        for role, text in _said(examined.sample, bool(entry.get("ranking"))):
+        for role, text in _said(examined.example, bool(entry.get("ranking"))):
             typer.echo(f"  {role}: " + _shortened(text).replace("\n", "\n    "))
         typer.echo()
     for line in found.notes:
@@ -156,7 +156,7 @@ def _tell(project: Project, name: str, entry: Mapping[str, Any], found: Found, e
 
 
 def _tell_json(name: str, entry: Mapping[str, Any], found: Found, examined: Examined) -> None:
-    said = _said(examined.sample, bool(entry.get("ranking"))) if examined.sample else ()
+    said = _said(examined.example, bool(entry.get("ranking"))) if examined.example else ()
     print_json(
         {
             "name": name,
@@ -173,13 +173,13 @@ def _tell_json(name: str, entry: Mapping[str, Any], found: Found, examined: Exam
 
 
 def _as_the_model_sees_it(
-    project: Project, found: Found, sample: Sample | None
+    project: Project, found: Found, example: Example | None
 ) -> list[tuple[str, bool]] | None:
-    """The sample's text with what is trained on, None where roles tell more, or the template is not known."""
+    """Its text with what is trained on, None where roles tell more, or the template is not known."""
     from qtune.data.lengths.chat import as_text, chat_for
     from qtune.data.lengths.tokens import load_tokenizer
 
-    if sample is None or found.proposal is None or found.proposal.stage != "sft":
+    if example is None or found.proposal is None or found.proposal.stage != "sft":
         return None
     try:
         train = config_for(project, None, Hardware(), []).block("train")
@@ -187,27 +187,27 @@ def _as_the_model_sees_it(
         tokenizer = load_tokenizer(train, chat.template, project.root)
     except QtuneError:
         return None  # no model is named yet, or `tokenizers` is not installed
-    return as_text(sample, chat, tokenizer.bos, tokenizer.eos) if chat.is_exact(sample) else None
+    return as_text(example, chat, tokenizer.bos, tokenizer.eos) if chat.is_exact(example) else None
 
 
 def _shortened(text: str) -> str:
     return text if len(text) <= _MOST_SHOWN else f"{text[:_MOST_SHOWN]}… ({len(text):,} characters)"
 
 
-def _said(sample: Sample, ranked: bool) -> Iterator[tuple[str, str]]:
+def _said(example: Example, ranked: bool) -> Iterator[tuple[str, str]]:
     """(role, text) in the order in which the model sees them."""
-    for role, text in (("system", sample.system), ("tools", sample.tools)):
+    for role, text in (("system", example.system), ("tools", example.tools)):
         if text:
             yield role, text
-    for message in sample.prompt:
-        yield message.role if sample.response else "text", message.content
+    for message in example.prompt:
+        yield message.role if example.response else "text", message.content
     judged = ("chosen", "rejected") if ranked else ("good", "bad")
-    for message, word in zip(sample.response, judged, strict=False):
-        if len(sample.response) == 1:
+    for message, word in zip(example.response, judged, strict=False):
+        if len(example.response) == 1:
             yield message.role, message.content
         elif message.content or ranked:
             yield f"{message.role} ({word})", message.content
-    for kind, media in (("images", sample.images), ("videos", sample.videos), ("audios", sample.audios)):
+    for kind, media in (("images", example.images), ("videos", example.videos), ("audios", example.audios)):
         if media:
             yield kind, ", ".join(map(str, media))
 

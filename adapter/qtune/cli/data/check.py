@@ -19,7 +19,7 @@ from qtune.cli.data.group import ForPresetOption, config_for, registered
 from qtune.cli.output import complain, note, print_json, report
 from qtune.config.project import Project
 from qtune.data.registrations import read_registrations
-from qtune.data.sources import Source, guessed_stage, is_local, source_for, uses_of
+from qtune.data.sources import DataSource, guessed_stage, is_local, source_for, uses_of
 from qtune.errors import QtuneError
 from qtune.machine.hardware import Hardware
 from qtune.values import Finding, KeyPath, Value
@@ -88,7 +88,7 @@ def check_command(
         report(plan.findings)
     stopped = any(finding.severity == "error" for finding in plan.findings)
 
-    def cutoff_check(source: Source) -> Extra | None:
+    def cutoff_check(source: DataSource) -> Extra | None:
         return _cutoff_check(plan, source, project)
 
     reports: list[Report] = []
@@ -134,7 +134,7 @@ def check_command(
 
 
 @contextmanager
-def reading(sources: Sequence[Source]) -> Iterator[Callable[[int], None]]:
+def reading(sources: Sequence[DataSource]) -> Iterator[Callable[[int], None]]:
     """A bar on a terminal while large files are read; to be called with the bytes of each part."""
     from qtune.data.file_types import data_files
 
@@ -224,11 +224,11 @@ class _Plan:
     train: Mapping[str, Any]
     configured: set[str] = field(default_factory=set)
 
-    together: list[list[Source]] = field(default_factory=list)
+    together: list[list[DataSource]] = field(default_factory=list)
     findings: list[Finding] = field(default_factory=list)
     elsewhere: list[str] = field(default_factory=list)
 
-    def add(self, sources: Sequence[Source]) -> None:
+    def add(self, sources: Sequence[DataSource]) -> None:
         """Datasets that belong together; one that is registered wrongly is not read, since each of its rows
         would seem wrong."""
         here = []
@@ -250,13 +250,13 @@ def _plan(project: Project, names: Sequence[str], preset: str | None) -> _Plan:
     config = config_for(project, preset, Hardware(), [])
     in_use = uses_of(config)
 
-    def used(name: str, evaluation: bool) -> Source:
+    def used(name: str, evaluation: bool) -> DataSource:
         plan.configured.add(name)
         # all rows, whatever max_samples is: this is about the data
         return replace(source_for(registrations[name], evaluation, config, project.root), most_rows=None)
 
-    def other(name: str) -> Source:
-        return Source(registrations[name], guessed_stage(registrations[name]))
+    def other(name: str) -> DataSource:
+        return DataSource(registrations[name], guessed_stage(registrations[name]))
 
     plan = _Plan(config.block("train"))
     if names:
@@ -284,7 +284,7 @@ def _plan(project: Project, names: Sequence[str], preset: str | None) -> _Plan:
     return plan
 
 
-def _cutoff_check(plan: _Plan, source: Source, project: Project) -> Extra | None:
+def _cutoff_check(plan: _Plan, source: DataSource, project: Project) -> Extra | None:
     """Whether answers are cut off, where a config says by which length."""
     from qtune.data.lengths.cutoff import cut_answers
 
@@ -297,7 +297,7 @@ def _cutoff_check(plan: _Plan, source: Source, project: Project) -> Extra | None
         return None
 
 
-def _findings(source: Source) -> list[Finding]:
+def _findings(source: DataSource) -> list[Finding]:
     """Those of the registration, but for what it says of the first row: reading all rows tells it better."""
     registration = source.registration
     found = check_registration(registration, source.stage)

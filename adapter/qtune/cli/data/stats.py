@@ -29,7 +29,7 @@ from qtune.prepare import pipeline, renderings
 from qtune.values import Config
 
 if TYPE_CHECKING:
-    from qtune.data.lengths.statistics import Distribution, Statistics
+    from qtune.data.lengths.statistics import Statistics
     from qtune.data.registrations import Registration
 
 # The rows of one dataset are measured alone, whatever a training does with others.
@@ -132,9 +132,9 @@ def _print(found: Statistics) -> None:
     print_table(
         ("a row has", "in all", "mean", *names),
         [
-            _line("turns", found.turns),
-            _line("characters", found.characters),
-            _line("tokens", found.tokens),
+            ("turns", *found.turns.figures),
+            ("characters", *found.characters.figures),
+            ("tokens", *found.tokens.figures),
         ],
     )
     typer.echo("rows by tokens")
@@ -149,11 +149,6 @@ def _print(found: Statistics) -> None:
         turns = ", ".join(f"{turns}: {rows:,}" for turns, rows in list(found.rows_by_turns.items())[:12])
         more = ", …" if len(found.rows_by_turns) > 12 else ""
         typer.echo(f"rows by turns  {turns}{more}")
-
-
-def _line(name: str, spread: Distribution) -> list[str]:
-    mean = f"{spread.mean:,.1f}"
-    return [name, f"{spread.total:,}", mean, *(f"{value:,}" for value in spread.percentiles.values())]
 
 
 def _print_meaning(found: Statistics, config: Config, steps: dict[bool, Steps | None]) -> None:

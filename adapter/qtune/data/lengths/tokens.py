@@ -43,7 +43,7 @@ class Tokenizer(ABC):
         """The tokens of each text, tokenized apart from the others."""
 
 
-class Estimate(Tokenizer):
+class CharacterEstimate(Tokenizer):
     """Tokens guessed from the number of characters, for a model whose tokenizer is not here."""
 
     exact = False
@@ -123,7 +123,7 @@ def load_tokenizer(train: Mapping[str, Any], template: ChatTemplate, root: Path)
     """
     file = model_file(FILE, train, root)
     if file is None:
-        return Estimate(str(train.get("model_name_or_path") or "the model"))
+        return CharacterEstimate(str(train.get("model_name_or_path") or "the model"))
     return ModelTokenizer(file.parent, template, train)
 
 

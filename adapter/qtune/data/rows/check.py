@@ -17,10 +17,10 @@ from qtune.data.reading.values import Values
 from qtune.data.registrations import Registration
 from qtune.data.rows.alpaca import AlpacaRows
 from qtune.data.rows.conversations import ConversationRows
+from qtune.data.rows.examples import Message, converter_for
 from qtune.data.rows.hashes import block_hasher
 from qtune.data.rows.media import MediaCheck
 from qtune.data.rows.plain import recognizer
-from qtune.data.rows.samples import Message, converter_for
 from qtune.data.rows.stages import processor_check
 from qtune.data.rows.text import TextCheck
 
@@ -73,10 +73,10 @@ class RowCheck:
             return (_NOT_AN_OBJECT,)
         if stops := [*self._format.unconvertible(row), *self._media.unconvertible(row)]:
             return stops
-        sample = self._convert(row)
-        if not (_of_one_type(sample.prompt) and _of_one_type(sample.response)):
+        example = self._convert(row)
+        if not (_of_one_type(example.prompt) and _of_one_type(example.response)):
             return (_MIXED,)
-        flaws = self._processor.flaws(row, sample, self._format.out_of_order(row))
+        flaws = self._processor.flaws(row, example, self._format.out_of_order(row))
         if all(flaw.effect == "kept" for flaw in flaws):
             flaws += self._format.notes(row)
         return tuple(dict.fromkeys(flaws))

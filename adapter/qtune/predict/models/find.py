@@ -16,6 +16,7 @@ from qtune.predict.models.fields import Fields
 from qtune.predict.models.headers import read_directory, read_json
 from qtune.predict.models.shapes import Linear, Model, Module, Tensor
 from qtune.predict.models.stored import modules_of
+from qtune.schema import argument
 
 __all__ = ["Linear", "Model", "Module", "Tensor", "from_config", "load", "load_named"]
 
@@ -28,7 +29,7 @@ def load_named(train: Mapping[str, Any], root: Path) -> Model:
     if not isinstance(name, str):
         fix = "-m NAME, or model_name_or_path under `train:` in qtune.yaml"
         raise QtuneError("no model is named", fix=fix)
-    return load(name, root, revision=train.get("model_revision", "main"), cache_dir=train.get("cache_dir"))
+    return load(name, root, revision=argument(train, "model_revision"), cache_dir=train.get("cache_dir"))
 
 
 def load(name: str, root: Path, *, revision: str = "main", cache_dir: str | None = None) -> Model:
