@@ -466,6 +466,7 @@ def test_the_environment_chooses_hub_mirror_and_cache(
 ) -> None:
     for name in ("HF_ENDPOINT", "HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE", "HF_HOME", "HF_HUB_CACHE"):
         monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     assert read_hub() == Hub(
         "huggingface", "https://huggingface.co", None, tmp_path / "cache" / "huggingface" / "hub"
     )

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,11 @@ SHIPPED = [
 ]
 
 
+@cache
+def validator(kind: str) -> jsonschema.Draft7Validator:
+    return jsonschema.Draft7Validator(SCHEMAS[kind]())
+
+
 @pytest.mark.parametrize("name", SCHEMAS)
 def test_each_schema_is_one(name: str) -> None:
     jsonschema.Draft7Validator.check_schema(SCHEMAS[name]())
@@ -33,7 +39,7 @@ def test_each_schema_is_one(name: str) -> None:
 
 @pytest.mark.parametrize(("kind", "path"), SHIPPED, ids=lambda value: getattr(value, "name", value))
 def test_every_shipped_yaml_is_valid(kind: str, path: Path) -> None:
-    jsonschema.validate(read_yaml(path).data, SCHEMAS[kind]())
+    validator(kind).validate(read_yaml(path).data)
 
 
 @pytest.mark.parametrize(
@@ -55,7 +61,7 @@ def test_every_shipped_yaml_is_valid(kind: str, path: Path) -> None:
 )
 def test_a_slip_is_marked(kind: str, text: str) -> None:
     with pytest.raises(jsonschema.ValidationError):
-        jsonschema.validate(yaml.safe_load(text), SCHEMAS[kind]())
+        validator(kind).validate(yaml.safe_load(text))
 
 
 @pytest.mark.parametrize(
@@ -69,7 +75,7 @@ def test_a_slip_is_marked(kind: str, text: str) -> None:
     ],
 )
 def test_what_a_preset_may_say_is_valid(text: str) -> None:
-    jsonschema.validate(yaml.safe_load(text), SCHEMAS["preset"]())
+    validator("preset").validate(yaml.safe_load(text))
 
 
 def test_an_argument_has_its_help_default_and_choices() -> None:

@@ -6,6 +6,8 @@ import ast
 import graphlib
 import re
 from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
 
 import pytest
 from trees import REPOSITORY, loaded
@@ -55,25 +57,33 @@ HEAVY = {"torch", "transformers", "datasets", "pydantic", "psutil", "rich", "num
 HEAVY |= {"qtune.predict.models.catalogue"}  # and with it every model family: only what estimates needs them
 
 
+@cache
+def import_statements() -> list[tuple[Path, ast.Import | ast.ImportFrom]]:
+    """Every one of the package's, local ones included, with its file."""
+    return [
+        (path, node)
+        for path in sorted(PACKAGE.rglob("*.py"))
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Import | ast.ImportFrom)
+    ]
+
+
 def imports() -> Iterator[tuple[str, str, str]]:
     """(file, importing room, imported room) of every import of the package's own, local ones included."""
-    for path in sorted(PACKAGE.rglob("*.py")):
+    for path, node in import_statements():
         parts = path.relative_to(PACKAGE).with_suffix("").parts
         room = "" if parts == ("__init__",) else parts[0]
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            if isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] == "qtune":
-                names = (
-                    [node.module]
-                    if node.module != "qtune"
-                    else [f"qtune.{alias.name}" for alias in node.names]
-                )
-            elif isinstance(node, ast.Import):
-                names = [alias.name for alias in node.names if alias.name.split(".")[0] == "qtune"]
-            else:
-                continue
-            for name in names:
-                imported = name.split(".")[1] if "." in name else ""
-                yield str(path.relative_to(PACKAGE)), room, "" if imported == "__version__" else imported
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names if alias.name.split(".")[0] == "qtune"]
+        elif node.module and node.module.split(".")[0] == "qtune":
+            names = (
+                [node.module] if node.module != "qtune" else [f"qtune.{alias.name}" for alias in node.names]
+            )
+        else:
+            continue
+        for name in names:
+            imported = name.split(".")[1] if "." in name else ""
+            yield str(path.relative_to(PACKAGE)), room, "" if imported == "__version__" else imported
 
 
 def test_imports_go_down_only() -> None:
@@ -88,22 +98,18 @@ def test_imports_go_down_only() -> None:
 
 def test_no_module_imports_itself_by_a_detour() -> None:
     """Local imports count: a circle that they hide is still one. CycleError names it."""
-    paths = {
-        ".".join(("qtune", *path.relative_to(PACKAGE).with_suffix("").parts)).removesuffix(".__init__"): path
+    modules = {
+        path: ".".join(("qtune", *path.relative_to(PACKAGE).with_suffix("").parts)).removesuffix(".__init__")
         for path in PACKAGE.rglob("*.py")
     }
-    graph: dict[str, set[str]] = {}
-    for module, path in paths.items():
-        nodes = list(ast.walk(ast.parse(path.read_text(encoding="utf-8"))))
-        named = {
-            f"{node.module}.{alias.name}" if f"{node.module}.{alias.name}" in paths else str(node.module)
-            for node in nodes
-            if isinstance(node, ast.ImportFrom)
-            for alias in node.names
-        }
-        named |= {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
-        graph[module] = (named & paths.keys()) - {module}
-    assert len(list(graphlib.TopologicalSorter(graph).static_order())) == len(paths)
+    graph: dict[str, set[str]] = {module: set() for module in modules.values()}
+    for path, node in import_statements():
+        named = {alias.name for alias in node.names}
+        if isinstance(node, ast.ImportFrom):
+            whole = {f"{node.module}.{name}" for name in named}
+            named = {name if name in graph else str(node.module) for name in whole}
+        graph[modules[path]] |= (named & graph.keys()) - {modules[path]}
+    assert len(list(graphlib.TopologicalSorter(graph).static_order())) == len(modules)
 
 
 def test_few_modules_stand_beside_the_rooms() -> None:
@@ -138,9 +144,7 @@ def test_only_scripts_of_child_processes_import_the_library() -> None:
     """They stand in a room of their own, which nobody imports and which imports nobody."""
     users = {
         path.relative_to(PACKAGE).parts[0]
-        for path in PACKAGE.rglob("*.py")
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
-        if isinstance(node, ast.Import | ast.ImportFrom)
+        for path, node in import_statements()
         for name in (
             [node.module or ""] if isinstance(node, ast.ImportFrom) else [a.name for a in node.names]
         )

@@ -6,11 +6,13 @@ import os
 import pty
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from qtune.config.project import find_project
@@ -182,8 +184,10 @@ def test_at_a_terminal_somebody_is_asked(typed: bytes, answer: bytes) -> None:
     if pid == 0:
         os.execv(sys.executable, [sys.executable, "-c", ASKED])
     said = b""
-    while b"go on with batch 1? [Y/n]: " not in said:  # all of it: a Ctrl-C before the reading is not heard
+    while b"go on with batch 1? [Y/n]: " not in said:
         said += os.read(terminal, 1 << 10)
+    while psutil.Process(pid).status() != psutil.STATUS_SLEEPING:  # a key before it waits can be lost
+        time.sleep(0.01)
     os.write(terminal, typed)
     with suppress(OSError):  # Linux' answer at the end of a terminal
         while more := os.read(terminal, 1 << 10):
