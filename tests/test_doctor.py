@@ -26,7 +26,8 @@ from qtune.machine.hardware import Hardware, parse_hardware
 from qtune.machine.host import Host, Volume, read_host, read_volume
 from qtune.machine.hub import Cached, Hub, look_up, read_hub, why_unreachable
 from qtune.prepare import pipeline
-from qtune.processes import process
+from qtune.processes import child
+from qtune.processes.process import Outcome
 from qtune.schema.library import packages
 from qtune.training import attempts
 from qtune.values import Config, Finding, Origin, Value
@@ -517,18 +518,29 @@ def test_an_address_where_nobody_listens_is_told(monkeypatch: pytest.MonkeyPatch
 
 
 def test_a_child_that_dies_or_hangs_names_the_part_that_it_was_at() -> None:
-    told = b'{"begins": "python"}\n{"python": {"version": "3.11.7"}}\n{"begins": "torch"}\n'
-    died = probe.read(process.Answer(-11, told, b""), 60)
+    told = {"python": {"version": "3.11.7"}, "begins": "torch"}
+    died = probe.read(dict(told), Outcome(-11))
     assert died.python == "3.11.7"
     assert died.part("torch").error == "ends the Python process (SIGSEGV)"
     assert "was not asked" in str(died.part("torchvision").error)
-    hung = probe.read(process.Answer(None, told + b'{"tor', b""), 60)
+    hung = probe.read(dict(told), Outcome(-15, reason="not done after 60 seconds"))
     assert hung.part("torch").error == "not done after 60 seconds"
 
 
-def test_a_childs_answers_are_kept_when_it_takes_too_long() -> None:
-    answer = process.ask(["/bin/sh", "-c", "echo first; exec sleep 60"], {}, seconds=0.5)
-    assert (answer.exit_code, answer.out) == (None, b"first\n")
+def test_a_childs_answers_are_kept_when_it_takes_too_long(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    script = """
+import json, time
+print(json.dumps({"part": {"begins": "python"}}))
+print(json.dumps({"part": {"python": {"version": "3"}}}))
+print('{"part": {"begins": "torch"}}\\n{"part": {"tor', end="", flush=True)
+time.sleep(60)
+"""
+    monkeypatch.setattr(child, "_SCRIPTS", write_tree(tmp_path, {"probe.py": script}))
+    found = probe.ask(Path(sys.executable), seconds=1.5)
+    assert found.python == "3"
+    assert found.part("torch").error == "not done after 1.5 seconds"
 
 
 def config(**values: Any) -> Config:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from trees import TINY_MODEL, Result
+from trees import TINY_MODEL, Result, write_tree
 
 from qtune.download.choose import File, for_training, has_weights
 from qtune.download.fetch import Plan, _look_at_disk
@@ -143,3 +143,37 @@ def test_a_hubs_library_that_is_not_installed_is_named(
     assert printed.code == 2
     assert f"the hub's library, `{package}`, is not installed here" in printed.err
     assert f"pip install {package}" in printed.err
+
+
+OLD_LIBRARY = """
+from pathlib import Path
+from types import SimpleNamespace
+
+class HfApi:
+    def repo_info(self, *given, **how):
+        file = SimpleNamespace(rfilename="model.safetensors", size=4)
+        return SimpleNamespace(sha="1" * 40, siblings=[file])
+
+def try_to_load_from_cache(*given, **how):
+    return None
+
+def snapshot_download(id, *, cache_dir, tqdm_class, **how):
+    path = Path(cache_dir, "1" * 40)
+    path.mkdir(parents=True)
+    with tqdm_class(total=4, unit="B") as bar:
+        bar.update(2)
+    return str(path)
+"""
+
+
+def test_a_library_that_knows_no_checksums_is_not_said_to_have_compared_them(
+    project: Callable[..., Path],
+    qtune: Callable[..., Result],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(write_tree(tmp_path / "path", {"huggingface_hub.py": OLD_LIBRARY})))
+    printed = qtune("download", "a/b", directory=project())
+    assert printed.code == 0, printed.err
+    assert "50 % of 4 bytes" in printed.err and "100 % of 4 bytes" in printed.err
+    assert "a/b: 1 files, 4 bytes\n" in printed.err

@@ -55,17 +55,17 @@ if asked["export_size"] == 15:
 """
 # In the place of the Python with the library: the script's answer.
 PYTHON = """
-import json, pathlib, sys
-request = json.loads(pathlib.Path(sys.argv[2]).read_text())
-if sys.argv[1].endswith("modelfile.py"):
-    (pathlib.Path(request["directory"]) / "Modelfile").write_text("FROM .")
-else:
+import json, sys
+request = json.loads(sys.stdin.readline())
+answer = "FROM ."
+if not sys.argv[1].endswith("modelfile.py"):
     away = request["exported"].get("default_system") == "another"
-    pathlib.Path(sys.argv[3]).write_text(json.dumps({
+    answer = {
         "positions": 8, "same": 6 if away else 8, "largest_gap": 3.0 if away else 0.0,
         "largest_difference": 9.0 if away else 1e-5, "typical_difference": 1.0 if away else 1e-6,
         "typical_effect": 1.0, "largest_logit": 20.0, "epsilon": 1.2e-7,
-    }))
+    }
+print(json.dumps({"done": answer}))
 """
 
 

@@ -22,8 +22,9 @@ FLOORS = [
     {"machine"},
     {"config"},
     {"data"},
-    {"checks", "predict", "render", "processes"},
-    {"launch", "failures"},
+    {"checks", "predict", "render", "failures"},
+    {"processes"},
+    {"launch"},
     {"runs", "sharing", "importing", "download"},
     {"prepare"},
     {"pages"},
@@ -38,7 +39,7 @@ FLOORS_INSIDE = {
     "predict": ["models", "parameters", "memory"],
     "doctor": ["readiness"],
     "prepare": ["pipeline", "records renderings", "compare"],
-    "use": ["models", "infer serving speech", "api ask webchat preview", "evaluation exporting"],
+    "use": ["models", "infer speech", "serving", "api ask webchat preview", "evaluation exporting"],
     "training": ["stepping", "attempts", "resuming joining submitting"],
 }
 LIBRARY = {

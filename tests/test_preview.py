@@ -19,13 +19,13 @@ Command = Callable[..., Result]
 # Answers with what it is asked, what lies beside it, and a dropped row for each but the first.
 STAND_IN = """
 import json, pathlib, sys
-asked = json.load(sys.stdin)
+asked = json.loads(sys.stdin.readline())
 directory = pathlib.Path(asked["dataset_dir"])
 entry = json.loads((directory / "dataset_info.json").read_text())[asked["dataset"]]
 rows = (directory / entry["file_name"]).read_text().splitlines()
 text = [json.dumps(asked), json.dumps(entry), *rows]
 pieces = {"name": None, "tokens": 3, "trained": 1, "whole": 3, "pieces": [[line, True] for line in text]}
-json.dump([{"sequences": [pieces]}] + [{"sequences": []}] * (len(rows) - 1), sys.stdout)
+print(json.dumps({"done": [{"sequences": [pieces]}] + [{"sequences": []}] * (len(rows) - 1)}))
 """
 
 
@@ -34,8 +34,8 @@ def stand_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str],
     """Puts a program in the place of the script that asks the library."""
 
     def put(text: str) -> None:
-        script = write_tree(tmp_path / "bin", {"preview.py": text}) / "preview.py"
-        monkeypatch.setattr("qtune.use.preview._SCRIPT", script)
+        scripts = write_tree(tmp_path / "bin", {"preview.py": text})
+        monkeypatch.setattr("qtune.processes.child._SCRIPTS", scripts)
         monkeypatch.setattr(process, "find_python", lambda: Path(sys.executable))
 
     return put
@@ -75,7 +75,8 @@ def test_a_seed_takes_the_same_rows_again_from_the_whole_file(project: Make) -> 
 def test_a_failure_is_one_reason_and_the_end_of_the_log(
     project: Make, qtune: Command, stand_in: Callable[[str], None]
 ) -> None:
-    stand_in("print(*range(99), sep=chr(10))\nraise ValueError('no such template')\n")
+    prints = "import sys\nprint(*range(99), sep=chr(10), file=sys.stderr)\n"
+    stand_in(prints + "raise ValueError('no such template')\n")
     done = qtune("data", "preview", "rows", directory=project())
     assert done.code == 1 and done.out == ""
     assert "error: LLaMA-Factory fails on this: ValueError: no such template\n" in done.err

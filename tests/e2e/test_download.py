@@ -76,11 +76,12 @@ def test_a_training_uses_it_without_any_hub(
     assert project.run("first").record["status"] == "finished"
 
 
-def test_what_was_interrupted_goes_on_where_it_stopped(
+def test_what_was_interrupted_goes_on_with_the_files_that_are_missing(
     download: Downloads, project: Project, hub: Hub, caches: dict[str, str]
 ) -> None:
-    hub.repositories["org/large"] = {"config.json": b"{}", "model.safetensors": LARGE}
-    hub.stall = ("model.safetensors", 21 << 20)
+    first, second = (f"model-0000{number}-of-00002.safetensors" for number in (1, 2))
+    hub.repositories["org/large"] = {"config.json": b"{}", first: LARGE[::-1], second: LARGE}
+    hub.stall = (second, 21 << 20)
     arguments = ("download", "org/large", "--mirror", hub.address)
     with project.output.open("wb") as output:
         started = subprocess.Popen(
@@ -91,26 +92,38 @@ def test_what_was_interrupted_goes_on_where_it_stopped(
             stderr=subprocess.STDOUT,
         )
     assert hub.stalled.wait(60)
-    blobs = Path(caches["HF_HOME"]) / "hub" / "models--org--large" / "blobs"
+    repository = Path(caches["HF_HOME"]) / "hub" / "models--org--large"
     deadline = time.monotonic() + 30
-    while not any(path.stat().st_size >= 20 << 20 for path in blobs.glob("*.incomplete")):
+    while not list(repository.glob(f"snapshots/*/{first}")):
         assert time.monotonic() < deadline
         time.sleep(0.05)
     started.send_signal(signal.SIGINT)
     assert started.wait(30) == 130
-    assert "the same command goes on from there" in project.output.read_text()
-    (partial,) = blobs.glob("*.incomplete")
-    kept = partial.stat().st_size
+    said = project.output.read_text()
+    assert "interrupted (SIGINT)" in said and "the same command goes on from there" in said
+    # the library begins a file anew in another process, so that what is half there would only take room
+    assert not list(repository.glob("blobs/*.incomplete"))
     hub.stall = None
     hub.go.set()
     hub.sent.clear()
 
     directory, said = download("org/large")
     assert "of it here already" in said
-    assert hub.ranges == [("model.safetensors", f"bytes={kept}-")]
-    assert hub.sent["model.safetensors"] == len(LARGE) - kept
+    assert hub.sent == {second: len(LARGE)}
+    assert (Path(directory) / second).read_bytes() == LARGE
+    assert (Path(directory) / first).read_bytes() == LARGE[::-1]
+
+
+def test_a_connection_that_breaks_goes_on_where_it_stopped(download: Downloads, hub: Hub) -> None:
+    hub.repositories["org/large"] = {"config.json": b"{}", "model.safetensors": LARGE}
+    hub.stall = ("model.safetensors", 21 << 20)
+    hub.go.set()  # it breaks off there
+    directory, said = download("org/large")
+    assert "60 % of 34 MB" in said and "100 % of 34 MB" in said
+    [(name, asked)] = hub.ranges
+    kept = int(asked.removeprefix("bytes=").removesuffix("-"))
+    assert name == "model.safetensors" and 0 < kept <= 21 << 20
     assert (Path(directory) / "model.safetensors").read_bytes() == LARGE
-    assert not list(blobs.glob("*.incomplete"))
 
 
 def test_a_file_with_a_wrong_checksum_is_removed(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,12 +13,12 @@ from typing import Any
 import pytest
 from scratch import UNTIL_KNOWN, Project, answer_alone
 
+from qtune.processes import child
 from qtune.use.exporting.comparison import Comparison
 
 pytestmark = pytest.mark.slow
 
 HERE = Path(__file__).parent
-LIBRARY = HERE.parents[1] / "adapter" / "qtune" / "library"
 GREEDY = ("-s", "do_sample=false", "-s", "max_new_tokens=120")
 # Adapters that move a model of random weights far within a few steps.
 STRONG = (*UNTIL_KNOWN, "-s", "num_train_epochs=20", "-s", 'save_strategy="no"', "-s", "plot_loss=false")
@@ -82,7 +81,6 @@ def test_what_was_merged_wrong_is_seen(tuned: Project, tmp_path: Path) -> None:
     (wrong / "adapter_config.json").write_text(json.dumps({**config, "use_rslora": True}), encoding="utf-8")
     tuned.qtune("export", "lora", "-o", str(tmp_path / "right"), "--no-check")
     common = {"template": "qwen", "export_dir": str(tmp_path / "right")}
-    request = tmp_path / "request.json"
     asked = {
         "trained": {
             **common,
@@ -98,10 +96,8 @@ def test_what_was_merged_wrong_is_seen(tuned: Project, tmp_path: Path) -> None:
         "prompts": ["Hello!"],
         "rows": None,
     }
-    request.write_text(json.dumps(asked), encoding="utf-8")
-    answer = tmp_path / "answer.json"
-    tuned.command(sys.executable, str(LIBRARY / "same_answers.py"), str(request), str(answer))
-    found = Comparison(**json.loads(answer.read_text(encoding="utf-8")))
+    script = child.script("same_answers.py")
+    found = Comparison(**child.ask(script, asked, "the comparison failed", directory=tuned.root))
     assert not found.agrees and found.typical_effect
 
 
@@ -121,14 +117,14 @@ def small_volume(tmp_path: Path) -> Iterator[Path]:
 
 def test_a_disk_that_fills_up_meanwhile_is_left_as_it_was(tuned: Project, small_volume: Path) -> None:
     target = small_volume / "models" / "lora"
-    child = tuned.start("export", "lora", "-o", str(target))
+    exporting = tuned.start("export", "lora", "-o", str(target))
     deadline = time.monotonic() + 120
     while not any(small_volume.glob("models/.lora.*")):
-        assert time.monotonic() < deadline and child.poll() is None
+        assert time.monotonic() < deadline and exporting.poll() is None
         time.sleep(0.05)
     with (small_volume / "other").open("wb") as other:
         other.write(bytes(1_800_000))
-    assert child.wait() == 1
+    assert exporting.wait() == 1
     told = tuned.output.read_text(encoding="utf-8", errors="replace")
     assert "the export failed:" in told and "No space left on device" in told
     assert [path.name for path in small_volume.iterdir()] == ["other"]

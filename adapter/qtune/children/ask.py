@@ -1,4 +1,4 @@
-"""Answers to one conversation, by LLaMA-Factory: a request in JSON on stdin, the answers in JSON on stdout.
+"""Answers to one conversation, by LLaMA-Factory.
 
 Request: `models`, LLaMA-Factory's arguments for each model in turn, `messages` and `system`. Answer: a list
 with an object for each model: text, finish_reason (stop or length), prompt_tokens and completion_tokens.
@@ -7,18 +7,11 @@ with an object for each model: text, finish_reason (stop or length), prompt_toke
 from __future__ import annotations
 
 import gc
-import json
-import os
-import sys
 from typing import Any
 
 
-def main() -> None:
-    request = json.load(sys.stdin)
-    with os.fdopen(os.dup(1), "w", encoding="utf-8") as answer:
-        os.dup2(2, 1)  # what the library prints is no part of the answer
-        made = [_answer(model, request["messages"], request["system"]) for model in request["models"]]
-        json.dump(made, answer)
+def answers(request: dict[str, Any], tell: object) -> list[dict[str, Any]]:
+    return [_answer(model, request["messages"], request["system"]) for model in request["models"]]
 
 
 def _answer(arguments: dict[str, Any], messages: list[dict[str, str]], system: str | None) -> dict[str, Any]:
@@ -39,4 +32,6 @@ def _answer(arguments: dict[str, Any], messages: list[dict[str, str]], system: s
 
 
 if __name__ == "__main__":
-    main()
+    from protocol import serve
+
+    serve(answers)

@@ -1,17 +1,16 @@
-"""ollama's Modelfile of an exported model, asked for with JSON in the file named first.
+"""ollama's Modelfile of an exported model.
 
-Request: LLaMA-Factory's arguments for the exported model, and `directory`, where it lies. LLaMA-Factory's
-export writes a Modelfile too, which is right for most templates and wrong for some: a system prompt stands
-before the first user turn where the training had it inside (Llama 2, Mistral, Gemma), the empty thoughts of
-`enable_thinking: false` are missing, a leading BOS token is doubled, and templates that name tokens
-(ChatGLM3, Yuan) end the export with an error. How ollama reads the file: its parser/parser.go,
+Request: LLaMA-Factory's arguments for the exported model, and `directory`, where it lies. Answer: the file's
+text. LLaMA-Factory's export writes a Modelfile too, which is right for most templates and wrong for some: a
+system prompt stands before the first user turn where the training had it inside (Llama 2, Mistral, Gemma),
+the empty thoughts of `enable_thinking: false` are missing, a leading BOS token is doubled, and templates that
+name tokens (ChatGLM3, Yuan) end the export with an error. How ollama reads the file: its parser/parser.go,
 template/template.go and convert/tokenizer.go.
 """
 
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -22,9 +21,7 @@ _QUOTES = '"""'
 _SYSTEM, _STARTED = "$system", "$started"
 
 
-def main() -> None:
-    request = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
-    directory = Path(request["directory"])
+def answer(request: dict[str, Any], tell: object) -> str:
     from llamafactory.data import get_template_and_fix_tokenizer
     from llamafactory.hparams import get_infer_args
     from llamafactory.model import load_tokenizer
@@ -32,9 +29,8 @@ def main() -> None:
     model, data, _, _ = get_infer_args(request["arguments"])
     tokenizer = load_tokenizer(model)["tokenizer"]
     template = get_template_and_fix_tokenizer(tokenizer, data)
-    config = json.loads((directory / "tokenizer_config.json").read_text(encoding="utf-8"))
-    text = modelfile(template, tokenizer, adds_bos=bool(config.get("add_bos_token")))
-    (directory / "Modelfile").write_text(text, encoding="utf-8")
+    config = json.loads(Path(request["directory"], "tokenizer_config.json").read_text(encoding="utf-8"))
+    return modelfile(template, tokenizer, adds_bos=bool(config.get("add_bos_token")))
 
 
 def modelfile(template: Any, tokenizer: Any, *, adds_bos: bool) -> str:
@@ -130,4 +126,6 @@ def _escape(text: str) -> str:
 
 
 if __name__ == "__main__":
-    main()
+    from protocol import serve
+
+    serve(answer)

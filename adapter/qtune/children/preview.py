@@ -1,4 +1,4 @@
-"""What LLaMA-Factory makes of a few rows: a request in JSON on stdin, the answer in JSON on stdout.
+"""What LLaMA-Factory makes of a few rows.
 
 Request: LLaMA-Factory's arguments, whose `dataset` holds the rows. Answer: a list with an object for each
 row: `error` where the library fails on it, else `sequences`, none where it drops the row, and for kto
@@ -8,8 +8,6 @@ many it would be without cutoff_len), and pieces, its text in order as [text, tr
 
 from __future__ import annotations
 
-import json
-import os
 import sys
 import traceback
 from dataclasses import dataclass
@@ -19,16 +17,12 @@ _UNBOUND = 1 << 30
 _PAIR = ("chosen", "rejected")
 
 
-def main() -> None:
-    arguments = json.load(sys.stdin)
-    with os.fdopen(os.dup(1), "w", encoding="utf-8") as answer:
-        os.dup2(2, 1)  # what the library prints is no part of the answer
-        try:
-            json.dump(_preview(arguments), answer)
-        except Exception as error:
-            traceback.print_exc()
-            print(_first_cause(error), file=sys.stderr)
-            sys.exit(1)
+def rows(arguments: dict[str, Any], tell: object) -> list[dict[str, Any]]:
+    try:
+        return _preview(arguments)
+    except Exception as error:
+        traceback.print_exc()
+        sys.exit(_first_cause(error))
 
 
 def _first_cause(error: BaseException) -> str:
@@ -125,4 +119,6 @@ class _Show:
 
 
 if __name__ == "__main__":
-    main()
+    from protocol import serve
+
+    serve(rows)

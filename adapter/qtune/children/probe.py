@@ -1,37 +1,29 @@
-"""What the training's own Python can import and use: answers on stdout, a line of JSON each.
+"""What the training's own Python can import and use.
 
-{"begins": NAME} before each part, so that whoever reads knows which one ended or held up the process, and
-then {NAME: its answer}. An answer with `error` says in a line why a part is of no use; `version` what it is.
+It tells {"begins": NAME} before each part, so that whoever reads knows which one ended or held up the
+process, and then {NAME: its answer}. An answer with `error` says in a line why a part is of no use; `version`
+what it is.
 """
 
 from __future__ import annotations
 
-import json
-import os
 import sys
 from collections.abc import Callable
 from importlib.metadata import distributions
 from importlib.util import find_spec
-from typing import Any, TextIO
+from typing import Any
 
 Answer = dict[str, Any]
 
 
-def main() -> None:
-    with os.fdopen(os.dup(1), "w", encoding="utf-8") as answers:
-        os.dup2(2, 1)  # what the libraries print is no answer
-        for name, part in PARTS.items():
-            _tell(answers, {"begins": name})
-            try:
-                answer = part()
-            except BaseException as error:  # a library that exits is of no use either
-                answer = {"error": _in_a_line(error)}
-            _tell(answers, {name: answer})
-
-
-def _tell(answers: TextIO, line: Answer) -> None:
-    answers.write(json.dumps(line) + "\n")
-    answers.flush()
+def probe(request: None, tell: Callable[[Answer], None]) -> None:
+    for name, part in PARTS.items():
+        tell({"begins": name})
+        try:
+            answer = part()
+        except BaseException as error:  # a library that exits is of no use either
+            answer = {"error": _in_a_line(error)}
+        tell({name: answer})
 
 
 def _in_a_line(error: BaseException) -> str:
@@ -152,4 +144,6 @@ PARTS: dict[str, Callable[[], Answer]] = {
 }
 
 if __name__ == "__main__":
-    main()
+    from protocol import serve
+
+    serve(probe)

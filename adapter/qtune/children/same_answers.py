@@ -1,9 +1,9 @@
-"""Whether an exported model chooses the next tokens that base and adapter choose: files of JSON in and out.
+"""Whether an exported model chooses the next tokens that base and adapter choose.
 
-The file named first holds the request: `trained`, LLaMA-Factory's arguments for what was trained, with its
-adapters; `exported`, those for the exported model; `rows`, arguments whose `dataset` holds a few rows of the
-training, or null; `prompts`, texts that a user might say. The answer goes to the file named second: an object
-with the fields of qtune.use.exporting.comparison.Comparison.
+Request: `trained`, LLaMA-Factory's arguments for what was trained, with its adapters; `exported`, those for
+the exported model; `rows`, arguments whose `dataset` holds a few rows of the training, or null; `prompts`,
+texts that a user might say. Answer: an object with the fields of
+qtune.use.exporting.comparison.Comparison.
 
 Base and adapter are kept apart here, which is not how LLaMA-Factory itself loads them: it merges them in
 memory, and would compare a merge with itself.
@@ -12,23 +12,14 @@ memory, and would compare a merge with itself.
 from __future__ import annotations
 
 import gc
-import json
-import sys
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 _TOKENS = 256  # of one sample at most,
 _COMPARED = 64  # and the last ones of them, whose logits are kept
 
 
-def main() -> None:
-    request, answer = (Path(name) for name in sys.argv[1:3])
-    found = _compare(json.loads(request.read_text(encoding="utf-8")))
-    answer.write_text(json.dumps(found), encoding="utf-8")
-
-
-def _compare(request: dict[str, Any]) -> dict[str, Any]:
+def compare(request: dict[str, Any], tell: object) -> dict[str, Any]:
     import torch
 
     arguments = dict(request["trained"])
@@ -140,4 +131,6 @@ def _logits(model: Any, samples: Sequence[list[int]]) -> Any:
 
 
 if __name__ == "__main__":
-    main()
+    from protocol import serve
+
+    serve(compare)

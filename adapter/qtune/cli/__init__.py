@@ -8,7 +8,7 @@ import sys
 
 from qtune.cli.app import app
 from qtune.cli.output import complain
-from qtune.errors import QtuneError
+from qtune.errors import ChildFailed, QtuneError
 
 __all__ = ["app", "main"]
 
@@ -23,6 +23,9 @@ def main() -> None:
     except QtuneError as error:
         complain(str(error))
         sys.exit(2)
+    except ChildFailed as error:
+        complain(str(error))
+        sys.exit(1)
     except KeyboardInterrupt:
         sys.exit(130)
     except BrokenPipeError:  # `qtune presets | head`

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 from collections.abc import Mapping
@@ -10,10 +9,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import qtune
-from qtune.processes import process
+from qtune.processes import child
+from qtune.processes.process import Outcome
 
-_SCRIPT = Path(qtune.__file__).parent / "children" / "probe.py"
 SECONDS = 120.0  # imports from a cold network disk; 9 s from a warm one
 
 
@@ -64,23 +62,28 @@ def ask(python: Path, seconds: float = SECONDS) -> Probe:
     """Import the training's libraries with `python`, as a training would find them."""
     # as a training does it (processes/process.py, run): tools of the environment lie beside its Python
     path = f"{python.parent}{os.pathsep}{os.environ.get('PATH', '')}"
-    answer = process.ask([python, _SCRIPT], {**os.environ, "PATH": path}, seconds=seconds)
-    return read(answer, seconds)
-
-
-def read(answer: process.Answer, seconds: float) -> Probe:
-    """The answers, and for the part at which the child was ended or ended itself, that it was."""
     told: dict[str, Any] = {}
-    begun = None
-    for line in answer.out.decode("utf-8", errors="replace").splitlines():
-        try:
-            plain = json.loads(line)
-        except ValueError:  # cut off
-            continue
-        begun = plain.pop("begins", begun)
-        told |= plain
+    outcome = child.converse(
+        child.script("probe.py", python),
+        None,
+        lambda tag, value: told.update(value or {}),
+        show=lambda output: None,
+        variables={"PATH": path},
+        seconds=seconds,
+    )
+    return read(told, outcome)
+
+
+def read(told: dict[str, Any], outcome: Outcome) -> Probe:
+    """The answers, and for the part at which the child was ended or ended itself, that it was.
+
+    Raises KeyboardInterrupt where qtune is told to end.
+    """
+    if outcome.interrupted is not None:
+        raise KeyboardInterrupt
+    begun = told.pop("begins", None)
     if begun is not None and begun not in told:
-        told[begun] = {"error": _how_it_ended(answer, seconds)}
+        told[begun] = {"error": _how_it_ended(outcome)}
     python, torch, deepspeed = (told.get(name, {}) for name in ("python", "torch", "deepspeed"))
     devices = told.get("devices", {})
     others = ("python", "versions")
@@ -103,9 +106,9 @@ def read(answer: process.Answer, seconds: float) -> Probe:
     )
 
 
-def _how_it_ended(answer: process.Answer, seconds: float) -> str:
-    if answer.exit_code is None:
-        return f"not done after {seconds:g} seconds"
-    if answer.exit_code < 0:
-        return f"ends the Python process ({signal.Signals(-answer.exit_code).name})"
-    return f"ends the Python process with exit code {answer.exit_code}"
+def _how_it_ended(outcome: Outcome) -> str:
+    if outcome.reason is not None:
+        return outcome.reason
+    if outcome.exit_code < 0:
+        return f"ends the Python process ({signal.Signals(-outcome.exit_code).name})"
+    return f"ends the Python process with exit code {outcome.exit_code}"

@@ -1,61 +1,34 @@
-"""The child that speaks to a hub: its answers one by one, and its refusals as errors with the fix."""
+"""The child that speaks to a hub: its answers, and its refusals as errors with the fix."""
 
 from __future__ import annotations
 
-import json
-import signal
 import sys
-import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-import qtune
-from qtune import failures
 from qtune.download.request import Request
 from qtune.errors import ChildFailed, QtuneError
-from qtune.processes import process
-from qtune.values import LaunchPlan
+from qtune.files import table_beside
+from qtune.processes import child, process
 
-_SCRIPT = Path(qtune.__file__).parent / "children" / "download.py"
-_MARK = b"@qtune "
-_KEPT = "what was fetched is kept: run it again to go on"
 _QUIET = {"HF_HUB_DISABLE_PROGRESS_BARS": "1", "HF_HUB_DISABLE_TELEMETRY": "1", "HF_HUB_ETAG_TIMEOUT": "30"}
 _LOG_IN = {"huggingface": "hf auth login", "modelscope": "modelscope login"}
 
 
-class Interrupted(Exception):
-    """Ctrl-C, or a signal like it, ended the child."""
-
-
-def speak(request: Request, more: Mapping[str, Any], hear: Callable[[dict[str, Any]], None]) -> None:
-    """Ask the hub, and `hear` each answer (see the script's own words) as it comes.
+def speak(
+    request: Request, more: Mapping[str, Any], hear: Callable[[int], None] = lambda here: None
+) -> dict[str, Any]:
+    """What the hub answers (see children/download.py); hear: called with the bytes that are here.
 
     Raises QtuneError where the request cannot be carried out, ChildFailed where something failed on the way,
-    Interrupted where qtune was told to end.
+    KeyboardInterrupt where qtune was told to end.
     """
-    refusals: list[dict[str, Any]] = []
-    rest = b""
-
-    def read(output: bytes) -> None:
-        nonlocal rest
-        *lines, rest = (rest + output).split(b"\n")
-        for line in lines:
-            if line.startswith(_MARK):
-                answer = json.loads(line.removeprefix(_MARK))
-                refusals.append(answer) if "error" in answer else hear(answer)
-
-    with tempfile.TemporaryDirectory(prefix="qtune-") as name:
-        asked, log = Path(name, "request.json"), Path(name, "log")
-        asked.write_text(json.dumps({**request.to_plain(), **more}), encoding="utf-8")
-        plan = LaunchPlan((str(_python()), str(_SCRIPT), str(asked)), _QUIET)
-        outcome = process.run(plan, Path.cwd(), log, read)
-        if outcome.interrupted is not None:
-            raise Interrupted(signal.Signals(outcome.interrupted).name)
-        if refusals:
-            raise _error(request, refusals[0]["error"], refusals[0]["detail"])
-        if outcome.exit_code != 0:
-            raise ChildFailed(failures.told("the download failed", failures.tail(log), outcome.exit_code))
+    script, asked = child.script("download.py", _python()), {**request.to_plain(), **more}
+    answer: dict[str, Any] = child.ask(script, asked, "the download failed", hear=hear, variables=_QUIET)
+    if "error" in answer:
+        raise _error(request, answer["error"], answer["detail"])
+    return answer
 
 
 def _python() -> Path:
@@ -67,48 +40,16 @@ def _python() -> Path:
 
 
 def _error(request: Request, kind: str, detail: str) -> Exception:
-    subject, endpoint = f"{request.id}: ", request.endpoint
-    what = "data set" if request.kind == "dataset" else "model"
-    log_in = f"log in with `{_LOG_IN[request.hub]}`"
-    if kind == "package":
-        fix = f"pip install {detail}, or all that a training needs: pip install 'qtune[train]'"
-        return QtuneError(f"the hub's library, `{detail}`, is not installed here", fix=fix)
-    refused = {
-        "gated": ("its owner gives it only to those who asked", f"ask at {request.page}, then {log_in}"),
-        "missing": (
-            f"{endpoint} has no such {what}, or only for those who are logged in",
-            f"correct the id (owner/name); for a private one {log_in}",
-        ),
-        "revision": (
-            f"has no revision `{request.revision}`",
-            "name a branch, a tag or a commit with --revision",
-        ),
-        "login": ("the hub refuses who is asking", f"{log_in}; a token needs the right to read it"),
-        "subset": (
-            f"consists of several data sets: {detail}",
-            "register the one you want, `qtune data add ID --subset NAME -n MINE`, then download MINE",
-        ),
-        "id": ("is no id of a hub", "such as Qwen/Qwen2.5-0.5B-Instruct"),
-        "permission": (f"{request.cache} cannot be written to", "mend its permissions, or set HF_HOME"),
+    names = {
+        **request.to_plain(),
+        "endpoint": request.endpoint,
+        "page": request.page,
+        "what": "data set" if request.kind == "dataset" else "model",
+        "log_in": f"log in with `{_LOG_IN[request.hub]}`",
+        "detail": detail,
+        "kept": "what was fetched is kept: run it again to go on",
     }
-    if kind in refused:
-        says, fix = refused[kind]
-        return QtuneError(says, where=request.id, fix=fix)
-    failed = {
-        "unreachable": (
-            f"{endpoint} cannot be reached ({detail})",
-            f"--mirror URL or --hub for another hub, HTTPS_PROXY for a proxy; {_KEPT}",
-        ),
-        "no hub": (
-            f"what answers at {endpoint} is no such hub ({detail})",
-            "correct the mirror's URL; a proxy or a log-in page may answer in its place",
-        ),
-        "checksum": (
-            f"{detail} is not what the hub says it is (wrong checksum), and was removed",
-            "run it again; where it stays so, the mirror is wrong: leave --mirror out, or name another",
-        ),
-        "disk": (f"the disk of {request.cache} is full", f"free some space; {_KEPT}"),
-        "moved": ("changed on the hub meanwhile", "run it again"),
-    }
-    says, fix = failed.get(kind, (f"the hub's library failed: {detail}", _KEPT))
-    return ChildFailed(f"{subject}{says}\n  fix: {fix}")
+    row = table_beside(__file__, "refusals.yaml")[kind]
+    where = None if kind == "package" else request.id
+    error = QtuneError(row["says"].format(**names), where=where, fix=row["fix"].format(**names))
+    return error if row.get("refused") else ChildFailed(str(error))

@@ -27,15 +27,10 @@ _WEIGHTS = re.compile(r"\.(safetensors|bin|pt|pth)$")
 
 @dataclass(frozen=True, slots=True)
 class File:
-    """One file of a repository.
-
-    sha256, git: its checksum, where the hub tells one; here: how much of it lies in the cache already.
-    """
+    """One file of a repository, its bytes, and how many of them lie in the cache already."""
 
     name: str
     size: int
-    sha256: str | None = None
-    git: str | None = None
     here: int = 0
 
 

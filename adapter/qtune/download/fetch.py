@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import shutil
 from collections.abc import Callable, Sequence
-from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 from qtune.download.child import speak
 from qtune.download.choose import File, for_training, has_weights
 from qtune.download.request import Request
 from qtune.errors import QtuneError
-from qtune.files import read_object, write_atomic
-from qtune.resources import cache_directory
 from qtune.units import size_text
 
 # Beside the files: links, a data set's Arrow copy, and what else grows meanwhile.
@@ -47,8 +41,7 @@ class Plan:
 
 def plan(request: Request, *, everything: bool = False) -> Plan:
     """Ask the hub what there is, and choose; raises QtuneError where it does not help, or does not fit."""
-    heard: dict[str, Any] = {}
-    speak(request, {"do": "list"}, heard.update)
+    heard = speak(request, {"do": "list"})
     listed = [File(**file) for file in heard["files"]]
     model = request.kind == "model"
     wanted = for_training(listed) if model and not everything else listed
@@ -65,32 +58,14 @@ def plan(request: Request, *, everything: bool = False) -> Plan:
     return found
 
 
-def fetch(planned: Plan, progress: Callable[[int], None]) -> Path:
-    """Where its files lie; progress: called with how many bytes of them are here.
+def fetch(planned: Plan, progress: Callable[[int], None]) -> tuple[Path, bool]:
+    """Where its files lie, and whether they have the hub's checksums, which old libraries of it cannot tell.
 
-    Each was compared with the hub's checksum, now or when it was last fetched, if it is unchanged since.
+    progress: called with how many bytes of them are here.
     """
-    known = _Checked(planned.request)
-    done: list[str] = []
-
-    def hear(answer: dict[str, Any]) -> None:
-        if "progress" in answer:
-            progress(answer["progress"])
-        elif "checked" in answer:
-            known.add(answer["checked"], answer["state"])
-        else:
-            done.append(answer["done"])
-
-    files = [
-        {"name": file.name, "size": file.size, "sha256": file.sha256, "git": file.git}
-        for file in planned.files
-    ]
-    more = {"do": "fetch", "commit": planned.commit, "files": files, "verified": known.states}
-    try:
-        speak(planned.request, more, hear)
-    finally:
-        known.keep()
-    return Path(done[0])
+    more = {"do": "fetch", "commit": planned.commit, "files": [asdict(file) for file in planned.files]}
+    done = speak(planned.request, more, progress)
+    return Path(done["directory"]), done["checked"]
 
 
 def _look_at_disk(found: Plan) -> None:
@@ -104,19 +79,3 @@ def _look_at_disk(found: Plan) -> None:
         raise QtuneError(
             f"needs {size_text(found.missing)} more, and {disk}", where=found.request.id, fix=fix
         )
-
-
-class _Checked:
-    """The files that had the right checksum, with size and time; in the user's cache, where it may vanish."""
-
-    def __init__(self, request: Request) -> None:
-        name = hashlib.sha256(f"{request.cache}\0{request.kind}\0{request.id}".encode()).hexdigest()
-        self._path = cache_directory() / "hub" / f"{name}.json"
-        self.states: dict[str, list[int]] = read_object(self._path)
-
-    def add(self, path: str, state: list[int]) -> None:
-        self.states[path] = state
-
-    def keep(self) -> None:
-        with suppress(OSError):
-            write_atomic(self._path, json.dumps(self.states))

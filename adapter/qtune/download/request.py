@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -36,5 +36,4 @@ class Request:
         return f"{self.endpoint}/{folder}{self.id}"
 
     def to_plain(self) -> dict[str, Any]:
-        keys = ("id", "kind", "hub", "revision", "cache_dir", "subset", "folder")
-        return {**{key: getattr(self, key) for key in keys}, "cache": str(self.cache)}
+        return {**asdict(self), "cache": str(self.cache)}

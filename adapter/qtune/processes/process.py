@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import resource
+import selectors
 import shutil
 import signal
 import subprocess
 import sys
-import threading
+import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -195,6 +196,71 @@ def _say(supervisor: IO[bytes], word: bytes) -> None:
         supervisor.flush()
 
 
+def converse(
+    argv: Sequence[str | Path],
+    environment: Mapping[str, str],
+    given: bytes,
+    hear: Callable[[bytes], None],
+    show: Callable[[bytes], None],
+    *,
+    directory: Path | None = None,
+    seconds: float | None = None,
+    watch: Callable[[], None] | None = None,
+) -> Outcome:
+    """Give a program its input, and `hear` its output as it comes, until it ends by itself or is ended.
+
+    SIGINT, SIGTERM and SIGHUP end it and all its descendants, and so do any exception here and its taking
+    longer than `seconds`. show: called with what it prints to stderr.
+    watch: of a server, called ten times a second. A server's input stays open as long as qtune lives: its end
+    tells one whose qtune was killed to go too. It has some time for its last answers.
+    """
+    mark = uuid.uuid4().hex
+    deadline = None if seconds is None else time.monotonic() + seconds
+    reason = None
+    with collected() as received:
+        child = subprocess.Popen(
+            argv,
+            cwd=directory,
+            env={**environment, marks.MARK: mark},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            bufsize=0,
+            start_new_session=True,  # the terminal's Ctrl-C reaches qtune alone, which then ends everything
+        )
+        with child, selectors.DefaultSelector() as ready:
+            assert child.stdin is not None and child.stdout is not None and child.stderr is not None
+            ready.register(child.stdout, selectors.EVENT_READ, hear)
+            ready.register(child.stderr, selectors.EVENT_READ, show)
+
+            def read() -> bool:
+                found = ready.select(_POLL_SECONDS)
+                for key, _ in found:
+                    if chunk := os.read(key.fd, 1 << 16):
+                        key.data(chunk)
+                    else:
+                        ready.unregister(key.fileobj)
+                return bool(found)
+
+            try:
+                with suppress(BrokenPipeError):
+                    while given:
+                        given = given[child.stdin.write(given) :]
+                if watch is None:
+                    child.stdin.close()
+                # by its own end: what outlives it may hold its output open
+                while (read() or child.poll() is None) and not received and reason is None:
+                    if watch is not None:
+                        watch()
+                    if deadline is not None and time.monotonic() > deadline:
+                        reason = f"not done after {seconds:g} seconds"
+            finally:
+                marks.end(mark, None if watch is None else _GRACE_SECONDS)
+                while ready.get_map() and read():
+                    pass
+    return Outcome(child.returncode, received[0] if received else None, reason)
+
+
 def attach(argv: Sequence[str | Path], environment: Mapping[str, str], directory: Path) -> Outcome:
     """Run a program at this terminal to its end, as if it had been started there.
 
@@ -207,60 +273,6 @@ def attach(argv: Sequence[str | Path], environment: Mapping[str, str], directory
             if any(number != signal.SIGINT for number in received):
                 child.terminate()
     return Outcome(child.returncode, received[0] if received else None)
-
-
-def serve(
-    argv: Sequence[str | Path],
-    environment: Mapping[str, str],
-    directory: Path,
-    *,
-    given: bytes = b"",
-    show: Callable[[bytes], None],
-    answers: Callable[[], bool],
-    ready: Callable[[], None],
-) -> Outcome:
-    """Run a server until it ends by itself, or SIGINT, SIGTERM or SIGHUP ends it and all its descendants.
-
-    given: the first bytes of its input, which stays open as long as qtune lives: its end tells a server
-    whose qtune was killed to go too. show: called with its output as it comes, from another thread;
-    answers: whether somebody can talk to it; ready: called once, when it first does.
-    """
-    mark = uuid.uuid4().hex
-    with collected() as received:
-        child = subprocess.Popen(
-            argv,
-            cwd=directory,
-            env={**environment, marks.MARK: mark},
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,  # the terminal's Ctrl-C reaches qtune alone, which then ends everything
-        )
-        assert child.stdin is not None and child.stdout is not None
-        output = threading.Thread(target=_pass_on, args=(child.stdout, show), daemon=True)
-        output.start()
-        try:
-            with suppress(BrokenPipeError):
-                child.stdin.write(given)
-                child.stdin.flush()
-            told = False
-            while _running(child) and not received:
-                if not told and answers():
-                    told = True
-                    ready()
-        finally:
-            marks.end(mark, _GRACE_SECONDS)
-            child.wait()
-            with suppress(BrokenPipeError):
-                child.stdin.close()
-            output.join(_GRACE_SECONDS)
-    return Outcome(child.returncode, received[0] if received else None)
-
-
-def _pass_on(output: IO[bytes], show: Callable[[bytes], None]) -> None:
-    with output:
-        while chunk := os.read(output.fileno(), 1 << 16):
-            show(chunk)
 
 
 def _running(child: subprocess.Popen[bytes]) -> bool:

@@ -7,11 +7,8 @@ from dataclasses import dataclass
 
 from qtune.config.project import Project
 from qtune.errors import QtuneError
-from qtune.processes import process
-from qtune.processes.child import environment, script
-from qtune.processes.process import Outcome
-from qtune.use.infer import infer_file
-from qtune.use.serving import answers, is_local, reachable, require_free_port
+from qtune.processes.child import environment
+from qtune.use.serving import answers, is_local, reachable, require_free_port, run
 from qtune.values import Config
 
 _MODELS = "/v1/models"
@@ -53,12 +50,11 @@ def serve(
     *,
     show: Callable[[bytes], None],
     ready: Callable[[], None],
-) -> Outcome:
-    """Serve until it is ended; model_name: what it calls itself, for clients that list its models.
+) -> bool:
+    """Serve until it is ended, see `qtune.use.serving.run`.
 
-    Raises QtuneError where LLaMA-Factory is not installed.
+    model_name: what it calls itself, for clients that list its models.
     """
-    command = script("api.py")
     variables = {
         **environment(),
         "API_HOST": address.host,
@@ -67,13 +63,14 @@ def serve(
     }
     variables.pop("API_KEY", None)  # it goes by the child's input
     headers = {} if address.key is None else {"Authorization": f"Bearer {address.key}"}
-    with infer_file(config, project, title) as file:
-        return process.serve(
-            [*command, file],
-            variables,
-            project.root,
-            given=f"{address.key or ''}\n".encode(),
-            show=show,
-            answers=lambda: answers(address.host, address.port, _MODELS, headers),
-            ready=ready,
-        )
+    return run(
+        "api",
+        config,
+        project,
+        title,
+        variables,
+        lambda: answers(address.host, address.port, _MODELS, headers),
+        ready,
+        show,
+        given=f"{address.key or ''}\n".encode(),
+    )

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from qtune import failures
-from qtune.errors import ChildFailed
-from qtune.processes import process
-from qtune.processes.child import environment, script
+from qtune.processes import child
 from qtune.values import Config
 
 
@@ -35,9 +31,5 @@ def ask(models: Sequence[Config], prompt: str, system: str | None, root: Path) -
         "messages": [{"role": "user", "content": prompt}],
         "system": system,
     }
-    given = json.dumps(request).encode()
-    answer = process.ask(script("ask.py"), environment(), given=given, directory=root)
-    if answer.exit_code != 0:
-        lines = failures.lines_of(answer.error)
-        raise ChildFailed(failures.told("LLaMA-Factory fails on this", lines, answer.exit_code or 0))
-    return [Answer(**made) for made in json.loads(answer.out)]
+    answers = child.ask(child.script("ask.py"), request, "LLaMA-Factory fails on this", directory=root)
+    return [Answer(**made) for made in answers]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,16 +11,13 @@ from typing import Any
 
 import orjson
 
-import qtune
-from qtune import failures
 from qtune.data.reading.records import OnFlaw, Record, pick
 from qtune.data.registrations import Registration, complete_entry
 from qtune.data.tokenized import token_arguments
-from qtune.errors import ChildFailed, QtuneError
-from qtune.processes import process
+from qtune.errors import QtuneError
+from qtune.processes import child
 from qtune.values import DATASETS, Config
 
-_SCRIPT = Path(qtune.__file__).parent / "children" / "preview.py"
 _MORE_ARGUMENTS = ("cache_dir", "media_dir", "reward_model", "reward_model_type")
 # What mixes, holds back or leaves out rows, or asks for a machine: here are a few rows of one dataset.
 _OF_A_TRAINING = {
@@ -80,26 +76,23 @@ def preview(
     if source is None and seed is not None:
         elsewhere = f"does not go with `{registration.name}`, which lies elsewhere"
         raise QtuneError(elsewhere, where="--seed", fix="leave it out for the first rows")
-    python = process.find_python()
+    script = child.script("preview.py")
     train = config.block("train")
     wanted = (*token_arguments(), *_MORE_ARGUMENTS)
     arguments = {name: train[name] for name in wanted if train.get(name) is not None}
-    environment = {**os.environ, "CUDA_VISIBLE_DEVICES": ""}
+    variables = {"CUDA_VISIBLE_DEVICES": ""}
     with tempfile.TemporaryDirectory(prefix="qtune-") as name:
         directory = Path(name)
-        entry = complete_entry(registration, directory)
-        entry.pop("num_samples", None)
+        picked = None
         if source is None:
             places = [(registration.name, number) for number in range(1, count + 1)]
         else:
             picked = pick(source, count, seed, on_flaw)
             if not picked:
                 raise QtuneError("holds no rows", where=str(source), fix="name a file with data")
-            entry["file_name"] = "rows.jsonl"
-            (directory / "rows.jsonl").write_bytes(_lines(picked, entry))
-            environment["HF_DATASETS_CACHE"] = str(directory / "cache")
+            variables["HF_DATASETS_CACHE"] = str(directory / "cache")
             places = [(str(record.file), record.line) for record in picked]
-        (directory / DATASETS).write_text(json.dumps({registration.name: entry}), encoding="utf-8")
+        lay_out(registration, picked, directory)
         request = {
             **arguments,
             **_OF_A_TRAINING,
@@ -109,20 +102,24 @@ def preview(
             "dataset_dir": str(directory),
             "output_dir": str(directory / "output"),
         }
-        answer = process.ask(
-            [python, _SCRIPT], environment, given=json.dumps(request).encode(), directory=root
-        )
-    if answer.exit_code != 0:
-        lines = failures.lines_of(answer.error)
-        raise ChildFailed(failures.told("LLaMA-Factory fails on this", lines, answer.exit_code or 0))
-    made = json.loads(answer.out)
+        what = "LLaMA-Factory fails on this"
+        made = child.ask(script, request, what, directory=root, variables=variables)
     return [_sample(file, line, plain) for (file, line), plain in zip(places, made, strict=False)]
 
 
-def _lines(picked: Sequence[Record], entry: Mapping[str, Any]) -> bytes:
-    """The rows as a data file; a column that only other rows have is null, as the library makes it there."""
-    absent = {column: None for column in entry.get("columns", {}).values() if isinstance(column, str)}
-    return b"".join(orjson.dumps({**absent, **record.row}) + b"\n" for record in picked)
+def lay_out(registration: Registration, picked: Sequence[Record] | None, directory: Path) -> None:
+    """Register it in `directory` with these rows alone, or where they are None as it is.
+
+    A column that only other rows have is null, as the library makes it there.
+    """
+    entry = complete_entry(registration, directory)
+    entry.pop("num_samples", None)
+    if picked is not None:
+        entry["file_name"] = "rows.jsonl"
+        absent = {column: None for column in entry.get("columns", {}).values() if isinstance(column, str)}
+        lines = b"".join(orjson.dumps({**absent, **record.row}) + b"\n" for record in picked)
+        (directory / "rows.jsonl").write_bytes(lines)
+    (directory / DATASETS).write_text(json.dumps({registration.name: entry}), encoding="utf-8")
 
 
 def _sample(file: str, line: int, plain: Mapping[str, Any]) -> Sample:

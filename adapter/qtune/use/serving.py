@@ -1,15 +1,57 @@
-"""Where a server listens: may it, is the port free, does somebody answer."""
+"""A server over a trained model: where it listens, whether somebody answers, and its life."""
 
 from __future__ import annotations
 
 import http.client
 import ipaddress
 import socket
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 
-from qtune.errors import QtuneError
+from qtune.config.project import Project
+from qtune.errors import ChildFailed, QtuneError
+from qtune.processes import process
+from qtune.processes.child import script
+from qtune.use.infer import infer_file
+from qtune.values import Config
 
 _SECONDS = 2.0
+
+
+def run(
+    name: str,
+    config: Config,
+    project: Project,
+    title: str,
+    variables: Mapping[str, str],
+    is_up: Callable[[], bool],
+    ready: Callable[[], None],
+    show: Callable[[bytes], None],
+    *,
+    given: bytes = b"",
+) -> bool:
+    """Run LLaMA-Factory's server `name` until qtune is told to end; whether it ever answered.
+
+    variables: its environment, all of it; ready: called once, when it first answers; show: with its output.
+    Raises QtuneError where LLaMA-Factory is not installed, ChildFailed where it ends by itself.
+    """
+    told = False
+
+    def look() -> None:
+        nonlocal told
+        if not told and is_up():
+            told = True
+            ready()
+
+    command = script(f"{name}.py")
+    with infer_file(config, project, title) as file:
+        outcome = process.converse(
+            [*command, file], variables, given, show, show, directory=project.root, watch=look
+        )
+    if outcome.interrupted is None:
+        code = outcome.exit_code
+        raise ChildFailed(f"llamafactory-cli {name} ended by itself, as shown above (exit code {code})")
+    return told
 
 
 def is_local(host: str) -> bool:

@@ -5,11 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from qtune.config.project import Project
-from qtune.processes import process
-from qtune.processes.child import environment, script
-from qtune.processes.process import Outcome
-from qtune.use.infer import infer_file
-from qtune.use.serving import answers, reachable
+from qtune.processes.child import environment
+from qtune.use.serving import answers, reachable, run
 from qtune.values import Config
 
 
@@ -27,9 +24,8 @@ def serve(
     *,
     show: Callable[[bytes], None],
     ready: Callable[[], None],
-) -> Outcome:
-    """Serve the page until it is ended; raises QtuneError where LLaMA-Factory is not installed."""
-    command = script("webchat.py")
+) -> bool:
+    """Serve the page until it is ended, see `qtune.use.serving.run`."""
     variables = {
         **environment(),
         "GRADIO_SERVER_NAME": host,
@@ -37,12 +33,6 @@ def serve(
         "GRADIO_ANALYTICS_ENABLED": "False",  # which also asks for the newest version
         "GRADIO_SHARE": "0",
     }
-    with infer_file(config, project, title) as file:
-        return process.serve(
-            [*command, file],
-            variables,
-            project.root,
-            show=show,
-            answers=lambda: answers(host, port, "/", {}),
-            ready=ready,
-        )
+    return run(
+        "webchat", config, project, title, variables, lambda: answers(host, port, "/", {}), ready, show
+    )

@@ -13,7 +13,7 @@ from qtune.cli.app import JsonOption, ModelOption, SetOption, here, override_lay
 from qtune.cli.commands import command
 from qtune.cli.data.group import ForPresetOption, NameArgument, registered
 from qtune.cli.data.marked import legend, marked
-from qtune.cli.output import complain, note, print_json, report
+from qtune.cli.output import note, print_json, report
 from qtune.config.presets import DEFAULT
 from qtune.config.resolve import SET_LAYER
 from qtune.data.flaws import Flaw
@@ -78,10 +78,8 @@ def preview_command(
     try:
         samples = preview(registration, prepared.config, project.root, count, seed, tell)
     except ChildFailed as error:
-        complain(
-            f"{error}\n  fix: mend what it names; `qtune data check {name}` finds rows that it would fail on"
-        )
-        raise typer.Exit(1) from None
+        fix = f"mend what it names; `qtune data check {name}` finds rows that it would fail on"
+        raise ChildFailed(f"{error}\n  fix: {fix}") from None
     if as_json:
         print_json([asdict(sample) for sample in samples])
         return

@@ -10,7 +10,7 @@ import typer
 
 from qtune.cli.app import here
 from qtune.cli.commands import command
-from qtune.cli.output import complain, note
+from qtune.cli.output import note, pass_on
 from qtune.cli.use.options import BackendOption, BaseOption, CheckpointOption, RunArgument, SettingOption
 from qtune.errors import QtuneError
 
@@ -60,21 +60,15 @@ def api_command(
     address = Address(host, port, _key(ask_for_key))
     require_address(address)
     name = model_name or trained.name
-    answered = False
 
     def ready() -> None:
-        nonlocal answered
-        answered = True
         typer.echo(address.url)
         note(_example(address, name))
 
     note(f"loading {trained.title}")
-    outcome = serve(config, project, trained.title, name, address, show=_show, ready=ready)
-    if outcome.interrupted is not None:
-        note("ended")
-        raise typer.Exit(0 if answered else _INTERRUPTED)
-    complain(f"llamafactory-cli api ended by itself, as shown above (exit code {outcome.exit_code})")
-    raise typer.Exit(1)
+    answered = serve(config, project, trained.title, name, address, show=pass_on, ready=ready)
+    note("ended")
+    raise typer.Exit(0 if answered else _INTERRUPTED)
 
 
 def _key(asked: bool) -> str | None:
@@ -100,8 +94,3 @@ def _example(address: Address, name: str) -> str:
         f"  curl {address.url}/chat/completions -H 'Content-Type: application/json'{header} -d '{body}'\n"
         f'  OpenAI(base_url="{address.url}", api_key={key})'
     )
-
-
-def _show(output: bytes) -> None:
-    sys.stderr.buffer.write(output)
-    sys.stderr.buffer.flush()

@@ -11,9 +11,9 @@ import typer
 from qtune.cli.app import JsonOption, here
 from qtune.cli.commands import command
 from qtune.cli.complete import run_names
-from qtune.cli.output import complain, note, print_json
+from qtune.cli.output import note, print_json
 from qtune.cli.use.options import BackendOption, BaseOption, CheckpointOption, SettingOption
-from qtune.errors import ChildFailed, QtuneError
+from qtune.errors import QtuneError
 
 if TYPE_CHECKING:
     from qtune.use.ask import Answer
@@ -62,11 +62,7 @@ def ask_command(
     if not question.strip():
         raise QtuneError("there is no question", where="PROMPT", fix="give it as text, or on stdin with -")
     note(f"loading {' and '.join(trained.title for trained in asked)}")
-    try:
-        answers = ask(models, question, system, project.root)
-    except ChildFailed as error:
-        complain(str(error))
-        raise typer.Exit(1) from None
+    answers = ask(models, question, system, project.root)
     for trained, answer in zip(asked, answers, strict=True):
         if answer.finish_reason == "length":
             note(f"note: {trained.title}: cut off at max_new_tokens; `-s max_new_tokens=N` allows more")

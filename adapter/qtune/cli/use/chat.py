@@ -8,8 +8,9 @@ import typer
 
 from qtune.cli.app import here
 from qtune.cli.commands import command
-from qtune.cli.output import complain, note
+from qtune.cli.output import note
 from qtune.cli.use.options import BackendOption, BaseOption, CheckpointOption, RunArgument, SettingOption
+from qtune.errors import ChildFailed
 from qtune.processes import process
 
 _INTERRUPTED = 130
@@ -44,5 +45,4 @@ def chat_command(
     if outcome.interrupted is not None or outcome.exit_code in (_INTERRUPTED, -signal.SIGINT):
         raise typer.Exit(_INTERRUPTED)
     if outcome.exit_code != 0:
-        complain(f"llamafactory-cli chat failed, as shown above (exit code {outcome.exit_code})")
-        raise typer.Exit(1)
+        raise ChildFailed(f"llamafactory-cli chat failed, as shown above (exit code {outcome.exit_code})")

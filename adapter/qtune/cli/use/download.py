@@ -13,10 +13,10 @@ import typer
 from qtune.cli.app import JsonOption, here
 from qtune.cli.commands import command
 from qtune.cli.complete import dataset_names
-from qtune.cli.output import complain, note, print_json
+from qtune.cli.output import note, print_json
 from qtune.config.hub import check_address, hub_variables
 from qtune.config.project import Project
-from qtune.errors import ChildFailed, QtuneError
+from qtune.errors import QtuneError
 from qtune.machine import hub as hubs
 from qtune.units import size_text
 
@@ -61,14 +61,13 @@ def download_command(
 ) -> None:
     """Fetch a model or a data set into the hub's own cache, so that trainings need no network.
 
-    What was interrupted goes on where it stopped. Every file is compared with the hub's checksum; of a
-    repository that has weights several times over, only the safetensors come. A private or gated one needs
-    the hub's own log-in, `hf auth login` or `modelscope login`: qtune sees no token.
+    What was interrupted goes on with the files that are not whole yet. Every file is compared with the hub's
+    checksum; of a repository that has weights several times over, only the safetensors come. A private or
+    gated one needs the hub's own log-in, `hf auth login` or `modelscope login`: qtune sees no token.
 
     Exit code 1 where the hub cannot be reached or a file is damaged, 2 where it can only fail, 130 where
     Ctrl-C ended it, which keeps what was fetched.
     """
-    from qtune.download.child import Interrupted
     from qtune.download.fetch import fetch, plan
 
     project = here()
@@ -83,12 +82,10 @@ def download_command(
         planned = plan(request, everything=everything)
         _announce(planned)
         with _bar(planned) as progress:
-            directory = fetch(planned, progress)
-    except ChildFailed as error:
-        complain(str(error))
-        raise typer.Exit(1) from None
-    except Interrupted as ended:
-        note(f"interrupted ({ended}); what was fetched is kept: the same command goes on from there")
+            directory, checked = fetch(planned, progress)
+    except KeyboardInterrupt as ended:
+        by = str(ended) or "SIGINT"
+        note(f"interrupted ({by}); what was fetched is kept: the same command goes on from there")
         raise typer.Exit(130) from None
     if as_json:
         print_json(
@@ -104,7 +101,8 @@ def download_command(
         )
     else:
         typer.echo(str(directory))
-    note(f"{request.id}: {len(planned.files)} files, {size_text(planned.size)}, checksums right")
+    right = ", checksums right" if checked else ""
+    note(f"{request.id}: {len(planned.files)} files, {size_text(planned.size)}{right}")
     _next(request, directory, project, dataset)
 
 

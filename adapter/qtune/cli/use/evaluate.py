@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import os
-import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, TypeVar
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from qtune.cli.app import DatasetOption, JsonOption, here
 from qtune.cli.commands import command
 from qtune.cli.data.check import reading, show_reports
-from qtune.cli.output import complain, note, print_json, print_table, report
+from qtune.cli.output import note, pass_on, print_json, print_table, report
 from qtune.cli.use.options import CheckpointOption, RunArgument, SettingOption
 from qtune.config.project import Project
 from qtune.data.registrations import names_in
-from qtune.errors import ChildFailed, QtuneError
+from qtune.errors import QtuneError
 from qtune.launch.plan import CLI
 from qtune.machine.hardware import detect_hardware
 from qtune.machine.stack import installed_stack
@@ -27,7 +26,6 @@ if TYPE_CHECKING:
     from qtune.use.evaluation.harness import Figure
     from qtune.use.evaluation.plan import Evaluation, Pass
 
-T = TypeVar("T")
 _MOST_GROUPS = 4
 _MEASURES = {"loss": "the loss", "answers": "the answers"}
 
@@ -94,7 +92,7 @@ def eval_command(
         stack=installed_stack(),
     )
     _look(evaluation)
-    result, files = _measured(lambda: measure(evaluation, lambda item: _announce(evaluation, item), _show))
+    result, files = measure(evaluation, lambda item: _announce(evaluation, item), pass_on)
     if as_json:
         print_json({**result.plain(), "files": [os.path.relpath(path) for path in files]})
         return
@@ -127,15 +125,13 @@ def _benchmarks(
         raise QtuneError(f"there is no directory {include_path}", where="--include-path")
     subjects = subjects_of(project, run, checkpoint, base)
     benchmarks = Benchmarks(names, include_path.resolve() if include_path else None, limit)
-    plain, files = _measured(
-        lambda: run_benchmarks(
-            project,
-            subjects,
-            benchmarks,
-            detect_hardware(),
-            lambda subject: note(f"{tasks}: {subject.title}"),
-            _show,
-        )
+    plain, files = run_benchmarks(
+        project,
+        subjects,
+        benchmarks,
+        detect_hardware(),
+        lambda subject: note(f"{tasks}: {subject.title}"),
+        pass_on,
     )
     if as_json:
         print_json({**plain, "files": [os.path.relpath(path) for path in files]})
@@ -155,15 +151,6 @@ def _figure(figure: Figure, whose: str) -> str:
     return f"{figure.values[whose]:.4f}{error}"
 
 
-def _measured(measure: Callable[[], T]) -> T:
-    """What `measure` gives; leaves with exit code 1 where a child failed."""
-    try:
-        return measure()
-    except ChildFailed as error:
-        complain(str(error))
-        raise typer.Exit(1) from None
-
-
 def _look(evaluation: Evaluation) -> None:
     """At the arguments, then at the data's rows; leave with exit code 2 where it can only fail."""
     from qtune.data.scanning import passed
@@ -180,9 +167,3 @@ def _look(evaluation: Evaluation) -> None:
 
 def _announce(evaluation: Evaluation, item: Pass) -> None:
     note(f"{_MEASURES[item.kind]} of {evaluation.titles[item.whose]} on {evaluation.data.name}")
-
-
-def _show(output: bytes) -> None:
-    # stderr, where the library's own log and progress belong: stdout carries the result
-    sys.stderr.buffer.write(output)
-    sys.stderr.buffer.flush()

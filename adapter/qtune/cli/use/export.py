@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -12,9 +11,8 @@ import typer
 
 from qtune.cli.app import JsonOption, here
 from qtune.cli.commands import command
-from qtune.cli.output import complain, note, print_json
+from qtune.cli.output import note, pass_on, print_json
 from qtune.cli.use.options import CheckpointOption, RunArgument
-from qtune.errors import ChildFailed
 
 if TYPE_CHECKING:
     from qtune.use.exporting.perform import Exported
@@ -69,21 +67,12 @@ def export_command(
     require_target(target, planned, force=force)
     if planned.size is None:
         note("how large it will be is not known, so there may be too little room")
-    try:
-        made = export(planned, target, project, check=check, say=note, show=_show)
-    except ChildFailed as error:
-        complain(str(error))
-        raise typer.Exit(1) from None
+    made = export(planned, target, project, check=check, say=note, show=pass_on)
     _tell(made, trained, as_json=as_json)
 
 
 def _name(trained: Trained) -> str:
     return trained.name if trained.checkpoint is None else f"{trained.name}-checkpoint-{trained.checkpoint}"
-
-
-def _show(output: bytes) -> None:
-    sys.stderr.buffer.write(output)
-    sys.stderr.buffer.flush()
 
 
 def _tell(made: Exported, trained: Trained, *, as_json: bool) -> None:

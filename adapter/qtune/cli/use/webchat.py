@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Annotated
 
 import typer
 
 from qtune.cli.app import here
 from qtune.cli.commands import command
-from qtune.cli.output import complain, note
+from qtune.cli.output import note, pass_on
 from qtune.cli.use.options import BackendOption, BaseOption, CheckpointOption, RunArgument, SettingOption
 
 _INTERRUPTED = 130
@@ -49,23 +48,12 @@ def webchat_command(
     require_free_port(host, port)
     if not is_local(host):
         note(f"note: whoever reaches port {port} of this machine can talk to it; there is no password")
-    answered = False
 
     def ready() -> None:
-        nonlocal answered
-        answered = True
         typer.echo(address(host, port))
         note("open it in a browser; Ctrl-C ends it")
 
     note(f"loading {trained.title}")
-    outcome = serve(config, project, trained.title, host, port, show=_show, ready=ready)
-    if outcome.interrupted is not None:
-        note("ended")
-        raise typer.Exit(0 if answered else _INTERRUPTED)
-    complain(f"llamafactory-cli webchat ended by itself, as shown above (exit code {outcome.exit_code})")
-    raise typer.Exit(1)
-
-
-def _show(output: bytes) -> None:
-    sys.stderr.buffer.write(output)
-    sys.stderr.buffer.flush()
+    answered = serve(config, project, trained.title, host, port, show=pass_on, ready=ready)
+    note("ended")
+    raise typer.Exit(0 if answered else _INTERRUPTED)

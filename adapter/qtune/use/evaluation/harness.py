@@ -94,12 +94,8 @@ def command(
             )
     argv = [PROGRAM, "--model", "hf", "--model_args", ",".join(f"{k}={v}" for k, v in given.items())]
     argv += ["--tasks", ",".join(benchmarks.tasks), "--output_path", str(output)]
-    argv += [
-        "--device",
-        "cpu" if hardware.is_cpu else "cuda",
-        "--batch_size",
-        "1" if hardware.is_cpu else "auto",
-    ]
+    device, batch = ("cpu", "1") if hardware.is_cpu else ("cuda", "auto")
+    argv += ["--device", device, "--batch_size", batch]
     if benchmarks.include_path is not None:
         argv += ["--include_path", str(benchmarks.include_path)]
     if benchmarks.limit is not None:

@@ -10,9 +10,8 @@ from typing import Any
 
 from qtune import failures
 from qtune.data.registrations import complete_entry, names_in
-from qtune.errors import ChildFailed
 from qtune.launch.plan import plan_launch
-from qtune.processes import process
+from qtune.processes import child
 from qtune.render.files import arguments_of, render_arguments
 from qtune.render.templates import Templates
 from qtune.use.evaluation.plan import Evaluation, Pass
@@ -49,12 +48,11 @@ def measure(
 
 def run_child(plan: LaunchPlan, root: Path, log: Path, show: Callable[[bytes], None]) -> None:
     """Raises ChildFailed with its reason where it fails, KeyboardInterrupt where it was interrupted."""
-    outcome = process.run(plan, root, log, show)
-    if outcome.interrupted is not None:
-        raise KeyboardInterrupt
-    if outcome.exit_code != 0:
-        reason = failures.reason_of(log, outcome.exit_code)
-        raise ChildFailed(f"the evaluation failed: {reason}\n  log: {log}")
+
+    def told(code: int) -> str:
+        return f"the evaluation failed: {failures.reason_of(log, code)}\n  log: {log}"
+
+    child.run(plan, root, log, show, told)
 
 
 def _write_registrations(evaluation: Evaluation, work: Path) -> None:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,8 +17,7 @@ from qtune.errors import ChildFailed, QtuneError
 from qtune.files import write_atomic
 from qtune.launch.plan import CLI
 from qtune.machine.host import read_volume
-from qtune.processes import process
-from qtune.processes.child import script
+from qtune.processes import child, process
 from qtune.render.files import arguments_of, render_arguments
 from qtune.render.templates import Templates
 from qtune.units import size_text
@@ -31,6 +29,7 @@ from qtune.values import Config, LaunchPlan
 
 DIRECTORY = "exports"
 _TEMPLATE = "export.yaml.j2"
+_FAILED = "the export failed"
 _VALUE_HEADS = ("value_head.safetensors", "value_head.bin")
 # The library's last step is a Modelfile, and it fails there for templates that name tokens (ChatGLM3, Yuan).
 _ONLY_THE_MODELFILE = "ValueError: Dict is not supported."
@@ -126,9 +125,7 @@ class _Work:
             "prompts": PROMPTS,
             "rows": rows_request(self.plan.trained, made, self.project, self.directory / "rows"),
         }
-        answer = self.directory / "answer.json"
-        self._run("same_answers.py", self._file(request), answer)
-        return Comparison(**json.loads(answer.read_text(encoding="utf-8")))
+        return Comparison(**self._ask("same_answers.py", request))
 
     def finished(self, made: Path, comparison: Comparison | None) -> Path:
         """The model quantised where that is asked for, with what goes beside it."""
@@ -144,7 +141,8 @@ class _Work:
             (made / "Modelfile").unlink(missing_ok=True)  # it does not speak
         else:
             arguments = of_exported(self.plan.merge, made).block("train")
-            self._run("modelfile.py", self._file({"arguments": arguments, "directory": str(made)}))
+            text = self._ask("modelfile.py", {"arguments": arguments, "directory": str(made)})
+            (made / "Modelfile").write_text(text, encoding="utf-8")
         write_atomic(made / card.FILE, card.card(self.plan, comparison, self.project))
         return made
 
@@ -154,34 +152,29 @@ class _Work:
         file = self.directory / "export.yaml"
         write_atomic(file, text)
         try:
-            self._start([CLI, "export", str(file)])
+            self._start(CLI, "export", str(file))
         except ChildFailed as error:
             if _ONLY_THE_MODELFILE not in str(error) or not (made / "tokenizer_config.json").is_file():
                 raise
 
-    def _run(self, name: str, *arguments: Path) -> None:
-        words = [str(word) for word in (*script(name), *arguments)]
+    def _ask(self, name: str, request: dict[str, Any]) -> Any:
         # the few rows of a comparison are of no use to anything after it
-        self._start(words, HF_DATASETS_CACHE=str(self.directory / "cache"))
+        variables = {"HF_DATASETS_CACHE": str(self.directory / "cache")}
+        root, script = self.project.root, child.script(name)
+        return child.ask(script, request, _FAILED, show=self.show, directory=root, variables=variables)
 
-    def _file(self, request: dict[str, Any]) -> Path:
-        file = self.directory / "request.json"
-        write_atomic(file, json.dumps(request))
-        return file
-
-    def _start(self, argv: Sequence[str], **environment: str) -> None:
-        """Raises ChildFailed with its last lines, or KeyboardInterrupt where a signal ended it."""
-        verbosity = os.environ.get("LLAMAFACTORY_VERBOSITY", "WARN")
-        plan = LaunchPlan(tuple(argv), {"LLAMAFACTORY_VERBOSITY": verbosity, **environment})
+    def _start(self, *argv: str) -> None:
+        plan = LaunchPlan(argv, {"LLAMAFACTORY_VERBOSITY": os.environ.get("LLAMAFACTORY_VERBOSITY", "WARN")})
         # away from the target's volume: when that is full the reason still has to be told
         with tempfile.TemporaryDirectory(prefix="qtune-") as name:
             log = Path(name) / "export.log"
-            outcome = process.run(plan, self.project.root, log, self.show)
-            lines = failures.tail(log)
-        if outcome.interrupted is not None:
-            raise KeyboardInterrupt
-        if outcome.exit_code != 0:
-            raise ChildFailed(failures.told("the export failed", lines, outcome.exit_code))
+            child.run(
+                plan,
+                self.project.root,
+                log,
+                self.show,
+                lambda code: failures.told(_FAILED, failures.tail(log), code),
+            )
 
 
 def _open_to_readers(directory: Path) -> None:

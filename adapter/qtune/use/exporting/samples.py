@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
-
-import orjson
 
 from qtune.config.project import Project
 from qtune.data.flaws import Flaw
 from qtune.data.reading.records import pick
-from qtune.data.registrations import complete_entry, names_in, read_registrations
+from qtune.data.registrations import names_in, read_registrations
 from qtune.errors import QtuneError
 from qtune.use.models import Trained
-from qtune.values import DATASETS
+from qtune.use.preview import lay_out
 
 PROMPTS = [
     "Hello!",
@@ -40,18 +37,12 @@ def rows_request(trained: Trained, model: Path, project: Project, directory: Pat
         return None
     try:
         records = pick(found.path, _ROWS, None, _pass_over)
-        entry = complete_entry(found, directory)
     except (QtuneError, OSError):
         return None
     if not records:
         return None
-    entry.pop("num_samples", None)
-    entry["file_name"] = "rows.jsonl"
-    absent = {column: None for column in entry.get("columns", {}).values() if isinstance(column, str)}
-    lines = b"".join(orjson.dumps({**absent, **record.row}) + b"\n" for record in records)
     directory.mkdir()
-    (directory / "rows.jsonl").write_bytes(lines)
-    (directory / DATASETS).write_text(json.dumps({found.name: entry}), encoding="utf-8")
+    lay_out(found, records, directory)
     template = trained.config.get("train", "template")
     return {
         "stage": "sft" if trained.stage == "ppo" else trained.stage,
