@@ -186,7 +186,7 @@ def test_at_a_terminal_somebody_is_asked(typed: bytes, answer: bytes) -> None:
     said = b""
     while b"go on with batch 1? [Y/n]: " not in said:
         said += os.read(terminal, 1 << 10)
-    while psutil.Process(pid).status() != psutil.STATUS_SLEEPING:  # a key before it waits can be lost
+    while psutil.Process(pid).status() != psutil.STATUS_SLEEPING:  # a Ctrl-C before the reading is not heard
         time.sleep(0.01)
     os.write(terminal, typed)
     with suppress(OSError):  # Linux' answer at the end of a terminal
