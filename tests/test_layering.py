@@ -36,7 +36,7 @@ FLOORS_INSIDE = {
     "doctor": ["readiness"],
     "prepare": ["pipeline", "records renderings", "compare"],
     "use": ["models", "infer serving speech", "api ask webchat preview", "evaluation exporting"],
-    "training": ["stepping", "attempts", "resuming joining submitting"],
+    "training": ["stepping", "attempts", "resuming joining submitting", "dry_run"],
 }
 LIBRARY = {
     "llamafactory",

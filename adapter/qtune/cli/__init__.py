@@ -10,7 +10,7 @@ from qtune.cli.output import complain
 from qtune.cli.plan import doctor, estimate, recommend  # noqa: F401
 from qtune.cli.presets import check as check_presets  # noqa: F401
 from qtune.cli.presets import diff, import_, init, presets, pull, render, schema, show  # noqa: F401
-from qtune.cli.training import runs, stop, train, watch  # noqa: F401  (each registers its commands)
+from qtune.cli.training import carry_out, replay, resume, runs, stop, train, watch  # noqa: F401  (each registers)
 from qtune.cli.use import api, ask, chat, download, evaluate, export, webchat  # noqa: F401
 from qtune.errors import QtuneError
 

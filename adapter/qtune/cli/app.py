@@ -35,6 +35,8 @@ _STORY = (
     "recommend",
     "render",
     "train",
+    "resume",
+    "replay",
     "runs",
     "watch",
     "stop",

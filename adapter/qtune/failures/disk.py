@@ -17,7 +17,7 @@ FULL = Failure(
         r"PytorchStreamWriter failed writing file",
     ),
     "the disk is full: the checkpoint that was being written is not complete, the ones before it are",
-    "make room, then go on with `qtune train --resume`; save_total_limit and save_only_model: true take less",
+    "make room, then go on with `qtune resume`; save_total_limit and save_only_model: true take less",
     "Linux, ENOSPC; caffe2/serialize/inline_container.cc; #5155 #1801",
     words="no space is left on the disk of the run",
 )

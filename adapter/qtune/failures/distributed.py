@@ -174,14 +174,14 @@ FAILURES = (
         "ray-node-lost",
         (r"NodeDiedError: (?P<node>node \d+(?: \(\S+\))?) is gone",),
         "the Ray cluster lost {node}, so the other nodes were ended",
-        "see what became of that machine; `qtune train --resume` goes on once the cluster is whole",
+        "see what became of that machine; `qtune resume` goes on once the cluster is whole",
         "qtune/children/ray_nodes.py",
     ),
     Failure(
         "time-limit",
         (r"(?:STEP|JOB) \S+ ON \S+ CANCELLED AT \S+ DUE TO TIME LIMIT",),
         "Slurm ended the job at its time limit",
-        "ask for more with --time, and go on with `qtune train --resume`",
+        "ask for more with --time, and go on with `qtune resume`",
         "Slurm, slurmstepd",
     ),
 )

@@ -43,7 +43,7 @@ FAILURES = (
         ),
         "a file of weights, or of a checkpoint, is not whole: its download or its writing was interrupted",
         "fetch the model again (`qtune download`); of a checkpoint, go on from the one before: "
-        "`qtune train --resume` verifies them",
+        "`qtune resume` verifies them",
         "safetensors; torch/serialization.py; transformers #35782",
     ),
     Failure(
@@ -97,7 +97,7 @@ FAILURES = (
         (r"^ValueError: Can't find a valid checkpoint at (?P<path>.+)",),
         "{path} holds no checkpoint that this training can go on from: save_only_model leaves out what "
         "DeepSpeed needs",
-        "`qtune train --resume` finds the newest complete one",
+        "`qtune resume` finds the newest complete one",
         "transformers/trainer.py, _load_from_checkpoint; transformers/integrations/deepspeed.py; #5497",
     ),
     Failure(

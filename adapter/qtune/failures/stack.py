@@ -103,7 +103,7 @@ FAILURES = (
             r"GPU is lost",
         ),
         "a GPU failed in the midst of its work: a fault of the hardware, its driver or a kernel",
-        "go on with `qtune train --resume`; if it comes again, look at `nvidia-smi -q` and the system's log",
+        "go on with `qtune resume`; if it comes again, look at `nvidia-smi -q` and the system's log",
         "CUDA, cudaErrorIllegalAddress, cudaErrorECCUncorrectable",
     ),
 )

@@ -15,7 +15,7 @@ from qtune.checks.datasets import check_names, check_registration
 from qtune.cli.app import JsonOption, here
 from qtune.cli.complete import dataset_names
 from qtune.cli.data.group import ForPresetOption, config_for, data_app, registered
-from qtune.cli.output import complain, note, print_json, report
+from qtune.cli.output import complain, note, plain_finding, print_json, report
 from qtune.config.project import Project
 from qtune.data.registrations import read_registrations
 from qtune.data.sources import Source, guessed_stage, is_local, source_for, uses_of
@@ -316,16 +316,7 @@ def _layers(project: Project) -> Iterator[Mapping[KeyPath, Value]]:
 def _plain(plan: _Plan, reports: Sequence[Report], cleaned: Cleaned | None) -> dict[str, Any]:
     return {
         "datasets": [item.to_plain() for item in reports],
-        "findings": [
-            {
-                "severity": finding.severity,
-                "key": finding.key,
-                "where": finding.origin.place if finding.origin else None,
-                "message": finding.message,
-                "fix": finding.fix,
-            }
-            for finding in plan.findings
-        ],
+        "findings": [plain_finding(finding) for finding in plan.findings],
         "not_here": plan.elsewhere,
         "fixed": cleaned.to_plain() if cleaned is not None else None,
     }

@@ -15,7 +15,7 @@ from qtune.predict.models.shapes import Model
 from qtune.predict.steps import predict_steps
 from qtune.values import Config
 
-_WORDS = {"fits": "fits", "tight": "may just fit", "does not fit": "does not fit"}
+WORDS = {"fits": "fits", "tight": "may just fit", "does not fit": "does not fit"}
 
 
 @dataclass(frozen=True)
@@ -115,8 +115,8 @@ def _line(row: Row, cpu: bool) -> list[str]:
     batch, accumulation, processes = row.batch
     return [
         row.name,
-        _WORDS[found.verdict],
-        *([_span(found.gpu)] if not cpu else []),
+        WORDS[found.verdict],
+        *([span(found.gpu)] if not cpu else []),
         amount(found.host.expected),
         amount(found.checkpoint),
         f"{batch} x {accumulation} x {processes} = {row.effective_batch}",
@@ -162,7 +162,7 @@ def describe(row: Row) -> dict[str, Any]:
 
 def _parts(row: Row, where: str, title: str, total: Range) -> None:
     lines = [[part.name, amount(part.bytes), part.note] for part in row.estimate.parts if part.where == where]
-    print_table([title, "", ""], [*lines, ["in all", _span(total), "expected, and the range"]])
+    print_table([title, "", ""], [*lines, ["in all", span(total), "expected, and the range"]])
 
 
 def _verdict(row: Row) -> str:
@@ -173,7 +173,7 @@ def _verdict(row: Row) -> str:
     if row.free is not None:
         there.append(f"{amount(row.free)} of host memory are free")
     told = f": {', '.join(there)}" if there else ", as far as that can be told: host memory was not looked at"
-    return f"{_WORDS[found.verdict]}{told}"
+    return f"{WORDS[found.verdict]}{told}"
 
 
 def _steps(row: Row) -> str:
@@ -186,7 +186,7 @@ def _steps(row: Row) -> str:
     return f"{total} {said}" + (f", {each} an epoch" if each is not None else "")
 
 
-def _span(found: Range) -> str:
+def span(found: Range) -> str:
     return f"{amount(found.expected)} ({amount(found.low)} to {amount(found.high)})"
 
 
