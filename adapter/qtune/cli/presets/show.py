@@ -21,16 +21,11 @@ from qtune.cli.app import (
 )
 from qtune.cli.complete import argument_names
 from qtune.cli.output import note, print_json
-from qtune.cli.presets.schema import schema_comment, write_schemas
-from qtune.config.aliases import ALIASES
-from qtune.config.names import did_you_mean
-from qtune.config.own import own_preset_path, write_own_preset
+from qtune.config.explain import explain
+from qtune.config.own import copy_preset
 from qtune.config.presets import BLOCKS
-from qtune.config.resolve import merge
-from qtune.errors import QtuneError
 from qtune.files import dump_yaml
 from qtune.prepare import pipeline
-from qtune.schema import known_argument, known_keys
 from qtune.values import Config, KeyPath, Value
 
 
@@ -63,7 +58,7 @@ def show_command(
         preset, here(), hardware_from(hardware), override_layers(model, dataset, assignments, launcher)
     )
     if key is not None:
-        explained = _explain(config, key)
+        explained = explain(config, key)
         if as_json:
             print_json(explained)
         else:
@@ -96,57 +91,9 @@ def copy_command(
     It goes to the project's preset directory, which qtune.yaml then lists.
     """
     project = here()
-    chain = project.store.chain(preset)
-    config = merge(preset, [item.layer for item in chain])
-    path = own_preset_path(project, name)
-    # of the same name the copy would come first, and extend itself
-    parent = f"{chain[-1].source.name}/{preset}" if name == preset else preset
-    lines = [
-        schema_comment("preset", len(path.relative_to(project.root).parents) - 1),
-        f"about: {dump_yaml(f'our {preset}')}",
-        f"extends: {parent}",
-        f"# What {preset} sets. Take the # away from a line to change its value here; the rest is inherited.",
-    ]
-    for block in BLOCKS:
-        if config.block(block):
-            lines.append(f"# {block}:" if block != "train" else "train:")
-            lines += [f"  # {key}: {dump_yaml(value)}" for key, value in config.block(block).items()]
-    write_own_preset(project, name, "\n".join(lines) + "\n")
-    write_schemas(project.root)
+    path = copy_preset(project, preset, name)
     typer.echo(str(path.relative_to(project.root)))
     note(f"next: edit it, then `qtune render {name} && qtune train`")
-
-
-def _explain(config: Config, key: str) -> dict[str, Any]:
-    """Everything known about one key; raises QtuneError for a key that nobody knows."""
-    path = _path_of(key)
-    argument = known_argument(path)
-    if argument is None:
-        block = path[0] if path[0] in BLOCKS else "train"
-        fix = did_you_mean(path[-1], known_keys(block)) or f"`qtune show {config.name}` lists what it sets"
-        raise QtuneError(f"there is no argument `{key}`", fix=fix)
-    found = config.find(*path)
-    return {
-        "key": ".".join(path[1:] if path[0] == "train" else path),
-        "set": found is not None,
-        "value": found.value if found else (config.block(path[0]).get(path[1]) if len(path) == 2 else None),
-        "origin": str(found.origin) if found else None,
-        "layers": [
-            {"layer": layer.name, "value": value.value, "origin": str(value.origin)}
-            for layer in config.layers
-            for layer_path, value in layer.values.items()
-            if layer_path == path
-        ],
-        "help": argument.help,
-        "types": list(argument.types),
-        "default": argument.default,
-        "choices": list(argument.choices) if argument.choices else None,
-    }
-
-
-def _path_of(key: str) -> KeyPath:
-    parts = tuple(key.split("."))
-    return parts if parts[0] in BLOCKS else ("train", ALIASES.get(parts[0], parts[0]), *parts[1:])
 
 
 def _print_explained(explained: dict[str, Any]) -> None:
