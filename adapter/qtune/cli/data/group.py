@@ -10,15 +10,8 @@ from qtune.checks.datasets import check_registration
 from qtune.cli.app import JsonOption, app, here
 from qtune.cli.complete import dataset_names, preset_names
 from qtune.cli.output import note, print_json, print_table, report
-from qtune.config.names import did_you_mean
-from qtune.config.presets import DEFAULT
-from qtune.config.project import Project
 from qtune.data.peek import count_rows
 from qtune.data.registrations import Registration, read_registrations
-from qtune.errors import QtuneError
-from qtune.machine.hardware import Hardware
-from qtune.prepare import pipeline, renderings
-from qtune.values import Config, Layer
 
 data_app = typer.Typer(no_args_is_help=True)
 app.add_typer(data_app, name="data", help="Register, check, measure and preview datasets.")
@@ -43,22 +36,6 @@ _SOURCES = ("file_name", "hf_hub_url", "ms_hub_url", "om_hub_url", "script_url",
 @data_app.callback()
 def _data() -> None:
     pass
-
-
-def registered(project: Project, name: str) -> Registration:
-    """Raises QtuneError, with what comes near, where no dataset has this name."""
-    registrations = read_registrations(project)
-    if name not in registrations:
-        fix = (
-            did_you_mean(name, registrations) or "`qtune data list` shows what is, `qtune data add` adds one"
-        )
-        raise QtuneError(f"dataset `{name}` is not registered", fix=fix)
-    return registrations[name]
-
-
-def config_for(project: Project, preset: str | None, hardware: Hardware, layers: list[Layer]) -> Config:
-    """The config that data is looked at for: `preset`, else what was rendered last, else the default one."""
-    return pipeline.resolve(preset or renderings.current(project) or DEFAULT, project, hardware, layers)
 
 
 @data_app.command("list")

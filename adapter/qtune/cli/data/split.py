@@ -8,9 +8,10 @@ from typing import Annotated
 import typer
 
 from qtune.cli.app import JsonOption, here
-from qtune.cli.data.group import NameArgument, data_app, registered
+from qtune.cli.data.group import NameArgument, data_app
 from qtune.cli.output import note, print_json
 from qtune.config.names import valid_name
+from qtune.data.registrations import registered
 from qtune.errors import QtuneError
 
 

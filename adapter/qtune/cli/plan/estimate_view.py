@@ -3,61 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import typer
 
+from qtune.advice.forecast import Forecast
 from qtune.cli.output import note, print_table
-from qtune.machine.hardware import Hardware
-from qtune.predict.memory.estimate import Estimate, Range
-from qtune.predict.models.shapes import Model
-from qtune.predict.steps import predict_steps
-from qtune.values import Config
+from qtune.predict.memory.estimate import Range
 
 WORDS = {"fits": "fits", "tight": "may just fit", "does not fit": "does not fit"}
-
-
-@dataclass(frozen=True)
-class Row:
-    """A preset's estimate and what it was made for.
-
-    rows: of the training data, None where they could not be counted; free: bytes of host memory that are free
-    here, None where it is not this machine's.
-    """
-
-    name: str
-    config: Config
-    model: Model
-    machine: Hardware
-    estimate: Estimate
-    rows: int | None
-    free: int | None
-
-    @property
-    def batch(self) -> tuple[int, int, int]:
-        """Per device, accumulation, processes."""
-        train = self.config.block("train")
-        return (
-            int(train.get("per_device_train_batch_size", 8)),
-            int(train.get("gradient_accumulation_steps", 1)),
-            self.config.processes,
-        )
-
-    @property
-    def effective_batch(self) -> int:
-        batch, accumulation, processes = self.batch
-        return batch * accumulation * processes
-
-    def steps(self, epochs: float | None = None) -> int | None:
-        """Optimizer steps of the training, or of so many epochs; None where the rows do not tell."""
-        train = self.config.block("train")
-        if epochs is not None:
-            train |= {"num_train_epochs": epochs, "max_steps": -1}
-        if self.rows is None:
-            return train.get("max_steps") if train.get("max_steps", -1) > 0 else None
-        found = predict_steps(train, self.rows, self.batch[2])
-        return None if found is None else found.total
 
 
 def amount(size: int) -> str:
@@ -65,7 +19,7 @@ def amount(size: int) -> str:
     return f"{size / 2**30:.1f} GB" if size >= 2**29 else f"{size / 2**20:.0f} MB"
 
 
-def show(row: Row, options: str) -> None:
+def show(row: Forecast, options: str) -> None:
     """One preset's parts, and what follows from them."""
     found, model = row.estimate, row.model
     typer.echo(f"{row.name} with {model.name} on {row.machine}")
@@ -91,7 +45,7 @@ def show(row: Row, options: str) -> None:
         note(f"next: `qtune recommend{options}` names the fastest preset that fits")
 
 
-def show_all(rows: Sequence[Row]) -> None:
+def show_all(rows: Sequence[Forecast]) -> None:
     """The presets in the order of the catalogue, one line each."""
     first = rows[0]
     size = f"{first.model.parameters / 1e9:.2f}B parameters"
@@ -110,7 +64,7 @@ def show_all(rows: Sequence[Row]) -> None:
     print_table(columns, [_line(row, cpu) for row in rows])
 
 
-def _line(row: Row, cpu: bool) -> list[str]:
+def _line(row: Forecast, cpu: bool) -> list[str]:
     found = row.estimate
     batch, accumulation, processes = row.batch
     return [
@@ -125,7 +79,7 @@ def _line(row: Row, cpu: bool) -> list[str]:
     ]
 
 
-def tell(rows: Sequence[Row]) -> list[str]:
+def tell(rows: Sequence[Forecast]) -> list[str]:
     """What the table's words mean, for those that are in it."""
     lines = ["batch: per device x accumulation x processes; per GPU: expected, and the range"]
     if any(row.estimate.verdict == "tight" for row in rows):
@@ -133,7 +87,7 @@ def tell(rows: Sequence[Row]) -> list[str]:
     return lines
 
 
-def describe(row: Row) -> dict[str, Any]:
+def describe(row: Forecast) -> dict[str, Any]:
     """For programs; all in bytes."""
     found = row.estimate
     return {
@@ -160,12 +114,12 @@ def describe(row: Row) -> dict[str, Any]:
     }
 
 
-def _parts(row: Row, where: str, title: str, total: Range) -> None:
+def _parts(row: Forecast, where: str, title: str, total: Range) -> None:
     lines = [[part.name, amount(part.bytes), part.note] for part in row.estimate.parts if part.where == where]
     print_table([title, "", ""], [*lines, ["in all", span(total), "expected, and the range"]])
 
 
-def _verdict(row: Row) -> str:
+def _verdict(row: Forecast) -> str:
     found = row.estimate
     there = []
     if not row.machine.is_cpu:
@@ -176,7 +130,7 @@ def _verdict(row: Row) -> str:
     return f"{WORDS[found.verdict]}{told}"
 
 
-def _steps(row: Row) -> str:
+def _steps(row: Forecast) -> str:
     batch, accumulation, processes = row.batch
     made = f"batch {batch} x accumulation {accumulation} x processes {processes}"
     said = f"steps of {row.effective_batch} rows ({made})"

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
-from qtune.cli.data.check import reading, show_reports
+from qtune.cli.data.report_view import reading, show_reports
 from qtune.cli.output import note, pass_on, plain_finding, print_json, report
 from qtune.cli.plan import doctor
 from qtune.cli.presets.render import stop_on_errors

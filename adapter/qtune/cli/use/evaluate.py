@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 import typer
 
 from qtune.cli.app import DatasetOption, JsonOption, app, here
-from qtune.cli.data.check import reading, show_reports
+from qtune.cli.data.report_view import reading, show_reports
 from qtune.cli.output import complain, note, print_json, print_table, report
 from qtune.cli.use.options import CheckpointOption, RunArgument, SettingOption
 from qtune.config.project import Project
