@@ -11,7 +11,7 @@ STACK := $(VENV)/.stack
 unexport PYTHONDONTWRITEBYTECODE
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: help setup train lint test-fast test test-all test-slurm bench snapshot test-faults
+.PHONY: help setup train lint test-fast test test-all test-slurm test-faults bench docs snapshot lock release
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' Makefile | awk -F ':.*## ' '{printf "make %-11s %s\n", $$1, $$2}'
@@ -61,5 +61,22 @@ bench: setup ## the ratios that README quotes
 	@$(BIN)/python bench/data_check.py
 	@$(BIN)/python bench/overhead.py
 
+docs: setup ## write the generated blocks of README.md and docs/ anew
+	@$(BIN)/python docs/blocks.py
+
 snapshot: setup ## regenerate the schema snapshot from the installed LLaMA-Factory
 	@$(BIN)/python adapter/tools/schema_snapshot.py
+
+# The pins are those of the machine that they were tested on; setuptools comes with the virtual environment.
+lock: setup ## renew constraints.txt from pyproject.toml; ARGS=--upgrade moves every pin
+	@cp constraints.txt $(VENV)/lock
+	@$(BIN)/uv pip compile --quiet --all-extras --python-version 3.11 --python-platform x86_64-manylinux_2_28 \
+	    --no-header --no-annotate --no-emit-package setuptools --output-file $(VENV)/lock $(ARGS) pyproject.toml
+	@head -n 1 constraints.txt | cat - $(VENV)/lock > $(VENV)/constraints
+	@cmp -s $(VENV)/constraints constraints.txt || cp $(VENV)/constraints constraints.txt
+
+release: setup ## build the source distribution and the wheel into dist/, and try the wheel
+	@rm -rf dist
+	@$(BIN)/uv build --quiet --no-build-isolation --python $(BIN)/python
+	@$(BIN)/pytest tests/e2e/test_wheel.py --wheel dist/*.whl
+	@ls -l dist/*

@@ -85,7 +85,7 @@ def parse(root: Path) -> float:
 
 def memory_mb() -> float:
     gc.collect()
-    return float(psutil.Process().memory_info().rss) / 2**20
+    return float(psutil.Process().memory_info().rss) / 1e6
 
 
 def main() -> int:

@@ -87,10 +87,10 @@ def check(root: Path, name: str) -> dict[str, float]:
     from qtune.data.registrations import read_registrations
     from qtune.data.scanning import passed
     from qtune.data.scanning.scan import scan
-    from qtune.data.sources import Source
+    from qtune.data.sources import DataSource
 
     project = find_project(root)
-    sources = [Source(read_registrations(project)[name], "sft")]
+    sources = [DataSource(read_registrations(project)[name], "sft")]
     start, used = time.perf_counter(), time.process_time()
     key = passed.key_of(sources)
     reports = scan(sources, root)
@@ -128,7 +128,7 @@ def load(root: Path, name: str) -> dict[str, float]:
 
 
 def peak_memory_mb() -> float:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6
 
 
 def measure(what: str, root: Path, name: str) -> dict[str, float]:

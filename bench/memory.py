@@ -24,6 +24,7 @@ from typing import Any
 
 from qtune.machine.hardware import Hardware, detect_hardware
 from qtune.predict.models.find import load
+from qtune.units import size_text
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 MEASURE = Path(__file__).with_name("measured_training.py")
@@ -169,9 +170,9 @@ def said(row: dict[str, Any]) -> str:
     name = f"{row['model']:14} {row['preset']:16}"
     if "failed" in row:
         return f"{name} failed: {' '.join(row['failed'])}"
-    predicted, measured = row["predicted"] / 2**30, row["measured"] / 2**30
+    predicted, measured = row["predicted"], row["measured"]
     ratio = f"ratio {predicted / measured:.3f}"
-    return f"{name} predicted {predicted:7.2f} GiB  measured {measured:7.2f} GiB  {ratio}"
+    return f"{name} predicted {size_text(predicted):>8}  measured {size_text(measured):>8}  {ratio}"
 
 
 def report(rows: list[dict[str, Any]], machine: Hardware, write: bool) -> int:

@@ -5,17 +5,56 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Iterator, Mapping
+from functools import cache
+from importlib import metadata
 from pathlib import Path
+from types import CodeType
 from typing import Any
 
+import jinja2
 import pytest
+from jinja2.bccache import Bucket
 from trees import ROWS, TINY_MODEL, Result, write_tree
 
 from qtune import cli
+from qtune.processes import marks, node
+from qtune.render import templates
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--regenerate", action="store_true", help="write the golden renderings anew")
+    parser.addoption("--wheel", type=Path, help="test this wheel instead of one built for the test")
+
+
+class _Compiled(jinja2.BytecodeCache):
+    """Templates that this process compiled, by name and hash of the source."""
+
+    def __init__(self) -> None:
+        self._codes: dict[tuple[str, str], CodeType] = {}
+
+    def load_bytecode(self, bucket: Bucket) -> None:
+        bucket.code = self._codes.get((bucket.key, bucket.checksum))
+
+    def dump_bytecode(self, bucket: Bucket) -> None:
+        if bucket.code is not None:
+            self._codes[bucket.key, bucket.checksum] = bucket.code
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _once() -> Iterator[None]:
+    """What each command does once is done once for all of this process, and none waits for a disk."""
+    make, compiled = templates.environment, _Compiled()
+
+    def environment(read: Callable[[str], str | None]) -> jinja2.Environment:
+        made = make(read)
+        made.bytecode_cache = compiled
+        return made
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(templates, "environment", environment)
+        patch.setattr(metadata, "version", cache(metadata.version))
+        patch.setattr(os, "fsync", lambda descriptor: None)
+        yield
 
 
 @pytest.fixture(autouse=True)
@@ -31,6 +70,15 @@ def _environment() -> Iterator[None]:
     yield
     os.environ.clear()
     os.environ.update(before)
+
+
+@pytest.fixture
+def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What ends a training waits for less time than for real, in this process and its supervisors."""
+    path = [str(Path(__file__).parent), *filter(None, [os.environ.get("PYTHONPATH")])]
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(path))
+    monkeypatch.setattr(node, "__name__", "hurried_node")
+    monkeypatch.setattr(marks, "GRACE_SECONDS", 0.3)
 
 
 @pytest.fixture

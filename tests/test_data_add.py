@@ -22,7 +22,7 @@ from qtune.config.project import find_project
 from qtune.data.adding.detect import Proposal, propose
 from qtune.data.adding.register import add_entries, as_registration, file_name, with_entries
 from qtune.data.registrations import complete_entry, read_registrations
-from qtune.data.rows.samples import converter
+from qtune.data.rows.examples import converter
 from qtune.errors import QtuneError
 from qtune.files import parse_yaml
 

@@ -394,17 +394,15 @@ def test_ctrl_c_while_rows_are_written_leaves_nothing(
     project: Make, qtune: Qtune, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tree = with_bad(project)
-    before, texts = files_below(tree), clean._texts
+    before, own_lines = files_below(tree), clean.own_lines
 
-    def interrupted(block: Any) -> Callable[[int], bytes]:
-        def text(index: int) -> bytes:
-            if index == 5:
+    class Interrupted(dict[int, bytes]):
+        def get(self, line: int, default: Any = None) -> Any:
+            if line == 6:
                 raise KeyboardInterrupt
-            return texts(block)(index)
+            return super().get(line, default)
 
-        return text
-
-    monkeypatch.setattr(clean, "_texts", interrupted)
+    monkeypatch.setattr(clean, "own_lines", lambda block: Interrupted(own_lines(block)))
     assert qtune("data", "check", "rows", "--fix", "clean.jsonl", directory=tree).code == 130
     assert files_below(tree) == before
 

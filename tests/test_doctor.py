@@ -27,12 +27,13 @@ from qtune.machine.host import Host, Volume, read_host, read_volume
 from qtune.machine.hub import Cached, Hub, look_up, read_hub, why_unreachable
 from qtune.prepare import pipeline
 from qtune.processes import process
+from qtune.schema.library import packages
 from qtune.training import attempts
 from qtune.values import Config, Finding, Origin, Value
 
 GIB = 1 << 30
 NEEDS = Needs("lora")
-PACKAGES = {package.name: package.tested for package in stack.PACKAGES}
+PACKAGES = {name: package.tested for name, package in packages().items()}
 A100 = Gpu("A100", 80 * GIB, 79 * GIB, (8, 0))
 
 
@@ -51,10 +52,10 @@ def test_the_table_of_packages_is_that_of_the_project() -> None:
     required = dict(
         re.findall(r'"(llamafactory|torch|transformers|peft|deepspeed|bitsandbytes)([=<>!][^"]+)"', project)
     )
-    assert {package.name: package.tested for package in stack.PACKAGES} == {
-        package.name: pinned[package.name] for package in stack.PACKAGES
+    assert {name: package.tested for name, package in packages().items()} == {
+        name: pinned[name] for name in packages()
     }
-    assert {package.name: package.range for package in stack.PACKAGES if package.name in required} == required
+    assert {name: package.range for name, package in packages().items() if name in required} == required
 
 
 @pytest.mark.parametrize(
@@ -248,8 +249,8 @@ def test_the_driver_has_to_run_torchs_cuda(
 def test_a_gpu_line_tells_memory_precision_and_who_is_on_it() -> None:
     busy = Gpu("T4", 16 * GIB, 10 * GIB, (7, 5), (Occupant(7, 6 * GIB, "/usr/bin/python3"),))
     free, taken = accelerators.gpu_lines(Gpus("570.1", (12, 8), (A100, busy), 2), NEEDS, hidden=None)
-    assert free.level == "ok" and free.says == "A100, 80 GiB, 79 GiB free, capability 8.0, bf16"
-    assert taken.level == "warning" and "no bf16" in taken.says and "pid 7 python3 (6 GiB)" in taken.says
+    assert free.level == "ok" and free.says == "A100, 85.9 GB, 84.8 GB free, capability 8.0, bf16"
+    assert taken.level == "warning" and "no bf16" in taken.says and "pid 7 python3 (6.4 GB)" in taken.says
     [hidden] = accelerators.gpu_lines(Gpus("570.1", (12, 8), (), 2), NEEDS, hidden="")
     assert hidden.level == "warning" and "hides all 2" in hidden.says
 
@@ -403,9 +404,9 @@ def test_memory_disk_and_limits() -> None:
     assert host.open_files_line(tight).fix == "raise it: ulimit -n 65536"
     assert host.disk_line(Volume(Path("/"), 20 * GIB), demand, "runs").level == "ok"
     small = host.disk_line(Volume(Path("/"), 5 * GIB), demand, "runs")
-    assert small.level == "failure" and "its checkpoints take 6 GiB" in small.says
+    assert small.level == "failure" and "its checkpoints take 6.4 GB" in small.says
     smaller = host.disk_line(Volume(Path("/"), GIB), demand, "runs")
-    assert smaller.level == "failure" and "one checkpoint takes 2 GiB" in smaller.says
+    assert smaller.level == "failure" and "one checkpoint takes 2.1 GB" in smaller.says
     assert host.disk_line(Volume(Path("/"), GIB, writable=False), demand, "runs").level == "failure"
     assert host.disk_line(Volume(Path("/"), GIB), Demand(), "runs").level == "ok"
 

@@ -10,7 +10,7 @@ from trees import TINY_MODEL, Result
 
 from qtune.config.project import find_project
 from qtune.download.choose import File, for_training, has_weights
-from qtune.download.fetch import Plan, _look_at_disk, size_text
+from qtune.download.fetch import Plan, _look_at_disk
 from qtune.download.request import Request
 from qtune.download.subject import request_for
 from qtune.errors import QtuneError
@@ -94,16 +94,6 @@ def test_what_does_not_fit_on_the_disk_is_refused(tmp_path: Path) -> None:
 
 def test_what_is_here_already_needs_no_room(tmp_path: Path) -> None:
     _look_at_disk(Plan(request(tmp_path), "main", [File("model.safetensors", 1 << 60, here=1 << 60)], []))
-
-
-def test_sizes_read_well() -> None:
-    assert [size_text(size) for size in (0, 999, 1500, 2_500_000, 16_100_000_000)] == [
-        "0 bytes",
-        "999 bytes",
-        "2 kB",
-        "2 MB",
-        "16.1 GB",
-    ]
 
 
 @pytest.mark.parametrize(

@@ -59,8 +59,8 @@ def planned(qtune: Qtune, root: Path, *words: str) -> dict[str, Any]:
     assert hashes(root.parent) == before
     assert done.code == text.code == 0, done.err
     found = json.loads(done.out)
-    for place in found["places"]:
-        assert place["name"] in text.out and all(file in text.out for file in place["files"])
+    for place in found["starts"]:
+        assert place["where"] in text.out and all(file in text.out for file in place["files"])
     return found
 
 
@@ -103,7 +103,7 @@ def assert_written(places: Iterable[dict[str, Any]], root: Path, before: set[str
 def test_on_one_machine_it_says_what_is_started(qtune: Qtune, root: Path, options: tuple[str, ...]) -> None:
     found = planned(qtune, root, "train", *options, "--force")
     assert (found["estimate"]["verdict"], found["steps"]["total"] > 0) == ("fits", True)
-    [place] = found["places"]
+    [place] = found["starts"]
     before = files_below(root)
     qtune("train", *options, "--force", directory=root)
     assert_started(place, started(root))
@@ -113,23 +113,23 @@ def test_on_one_machine_it_says_what_is_started(qtune: Qtune, root: Path, option
     assert planned(qtune, root, "train", *options, "--force")["run"] == f"{found['run']}-2"
     replaced = planned(qtune, root, "train", *options, "-n", name, "--overwrite", "--force")
     assert (replaced["run"], replaced["removed"]) == (found["run"], True)
-    assert planned(qtune, root, "train", "--force")["places"][0]["files"][0].endswith("/qtune.json")
+    assert planned(qtune, root, "train", "--force")["starts"][0]["files"][0].endswith("/qtune.json")
 
 
 def test_of_several_nodes_it_says_each(qtune: Qtune, root: Path) -> None:
     found = planned(qtune, root, "train", "lora", *BY_HAND, "--force")
-    first, second = found["places"]
+    first, second = found["starts"]
     before = files_below(root)
     for place, rank in ((second, "1"), (first, "0")):
         qtune("train", "lora", *BY_HAND, "--node-rank", rank, "--force", directory=root)
         assert place["environment"]["NODE_RANK"] == rank
         assert_started(place, started(root))
-    assert_written(found["places"], root, before)
+    assert_written(found["starts"], root, before)
 
 
 def test_ray_it_says_the_driver_and_what_runs_on_its_nodes(qtune: Qtune, root: Path) -> None:
     options = ("lora", "--launcher", "ray", "-s", "launch.nnodes=2", "--force")
-    driver, *nodes = planned(qtune, root, "train", *options)["places"]
+    driver, *nodes = planned(qtune, root, "train", *options)["starts"]
     before = files_below(root)
     qtune("train", *options, directory=root)
     assert_started(driver, started(root))
@@ -145,7 +145,7 @@ def test_slurm_it_says_the_job_its_step_and_what_runs_on_its_nodes(
 ) -> None:
     options = ("lora", "--launcher", "slurm", "--on-oom", "step-down", "--force")
     found = planned(qtune, root, "train", *options)
-    here, job, step, node = found["places"]
+    here, job, step, node = found["starts"]
     assert "#SBATCH --nodes=1" in found["texts"]["job.sbatch"]
     before = files_below(root)
     assert qtune("train", *options, directory=root).code == 0
@@ -165,7 +165,7 @@ def test_going_on_and_replaying_are_said_too(qtune: Qtune, root: Path) -> None:
     save_checkpoint(root / "runs" / "lora", 2)
     started(root)
     for command in ("resume", "replay"):
-        [place] = planned(qtune, root, command, "lora", "--force")["places"]
+        [place] = planned(qtune, root, command, "lora", "--force")["starts"]
         before = files_below(root)
         qtune(command, "lora", "--force", directory=root)
         assert_started(place, started(root))

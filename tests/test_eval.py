@@ -32,7 +32,7 @@ Command = Callable[..., Result]
 
 # Answers each row with its output, the adapter rightly and the base as a script that a page must not run.
 STAND_IN = """
-import json, os, pathlib, psutil, signal, sys, time
+import json, os, pathlib, signal, sys, time
 import yaml
 asked = yaml.safe_load(pathlib.Path(sys.argv[2]).read_text())
 print("the library speaks")
@@ -40,6 +40,7 @@ if asked.get("seed") == 13:
     print("RuntimeError: out of luck")
     sys.exit(1)
 if asked.get("seed") == 14:
+    import psutil
     os.kill(psutil.Process(os.getppid()).ppid(), signal.SIGINT)  # below its supervisor
     time.sleep(60)
 output = pathlib.Path(asked["output_dir"])

@@ -32,7 +32,7 @@ Command = Callable[..., Result]
 
 # In the place of llamafactory-cli: a model's files, or the failure that export_size asks for.
 EXPORTER = """
-import os, pathlib, psutil, signal, sys, time
+import os, pathlib, signal, sys, time
 import yaml
 asked = yaml.safe_load(pathlib.Path(sys.argv[2]).read_text())
 print("the library speaks")
@@ -43,6 +43,7 @@ if asked["export_size"] == 13:
     print("safetensors_rust.SafetensorError: Error while serializing: No space left on device")
     sys.exit(1)
 if asked["export_size"] == 14:
+    import psutil
     os.kill(psutil.Process(os.getppid()).ppid(), signal.SIGINT)  # below its supervisor
     time.sleep(60)
 (made / "config.json").write_text("{}")

@@ -6,14 +6,11 @@ import re
 from pathlib import Path
 
 import pytest
-from trees import REPOSITORY
 
 from qtune import failures
-from qtune.failures import FAILURES, LossWatch
+from qtune.failures import LossWatch
 from qtune.failures.losses import NAN, ZERO
-from qtune.failures.row import Failure
 
-TABLE = REPOSITORY / "docs" / "failures.md"
 CASES = sorted(Path(__file__).with_name("failure_cases").glob("*.txt"))
 SOUND = b"{'loss': '2.1', 'grad_norm': '1.5', 'learning_rate': '0.0001', 'epoch': '0.5'}\n"
 EMPTY = b"{'loss': '0', 'grad_norm': '0', 'learning_rate': '0.0001', 'epoch': '1'}\n"
@@ -34,9 +31,9 @@ def test_a_failure_is_recognised_by_what_was_really_printed(case: Path) -> None:
 
 def test_every_row_has_such_a_text_a_source_and_an_id_of_its_own() -> None:
     shown = {case.stem.split(".")[0] for case in CASES}
-    assert shown == {failure.id for failure in FAILURES if failure.patterns}
-    assert len({failure.id for failure in FAILURES}) == len(FAILURES) > 50
-    for failure in FAILURES:
+    assert shown == {failure.id for failure in failures.rows() if failure.patterns}
+    assert len({failure.id for failure in failures.rows()}) == len(failures.rows()) > 50
+    for failure in failures.rows():
         assert re.fullmatch(r"[a-z0-9-]+", failure.id), failure.id
         assert failure.cause and failure.fix and failure.source, failure.id
 
@@ -135,7 +132,7 @@ def test_what_is_told_ends_with_what_helps(tmp_path: Path) -> None:
         (b"{'train_runtime': '1.9', 'train_loss': '0'}\n" * 9, None),
     ],
 )
-def test_losses_that_say_that_nothing_is_learnt(output: bytes, trouble: Failure | None) -> None:
+def test_losses_that_say_that_nothing_is_learnt(output: bytes, trouble: str | None) -> None:
     for size in (1, 7, len(output)):
         watch = LossWatch()
         for start in range(0, len(output), size):
@@ -147,31 +144,3 @@ def test_the_last_loss_of_a_training_that_has_ended_is_enough() -> None:
     watch = LossWatch()
     watch.feed(SOUND + b" 38%|###8      | 3/8 [00:01<00:00]\r" + SPOILT)
     assert (watch.trouble, watch.at_the_end) == (None, NAN)
-
-
-def test_the_table_in_the_documentation_is_current(request: pytest.FixtureRequest) -> None:
-    """`pytest tests/test_failures.py --regenerate` writes it anew."""
-    text = table()
-    if request.config.getoption("--regenerate"):
-        TABLE.write_text(text, encoding="utf-8")
-    assert TABLE.read_text(encoding="utf-8") == text
-
-
-def table() -> str:
-    """docs/failures.md: one line a failure."""
-    lines = [
-        "# Failures",
-        "",
-        "What qtune says of a failure that it knows, below the child's own last words. Each is recognised by",
-        "what is printed, and tested on text that really was (tests/failure_cases). Of any other failure",
-        "qtune shows the last error and where the whole log is.",
-        "",
-        "| failure | cause | fix | source |",
-        "| --- | --- | --- | --- |",
-    ]
-    return "\n".join([*lines, *(_row(failure) for failure in FAILURES)]) + "\n"
-
-
-def _row(failure: Failure) -> str:
-    cause, fix = (re.sub(r"(?:\{\w+\})+", "…", text) for text in (failure.cause, failure.fix))
-    return f"| `{failure.id}` | {cause} | {fix} | {failure.source} |"

@@ -24,9 +24,9 @@ from import_cases import (
 )
 from trees import Result, files_below, write_tree
 
-from qtune.config.aliases import ALIASES
+from qtune.config.aliases import aliases
 from qtune.config.project import find_project
-from qtune.config.renamed import RENAMED, VALUES
+from qtune.config.renamed import renamed, renamed_values
 from qtune.importing import Imported, read_import
 from qtune.importing.shell import commands
 from qtune.schema import arguments
@@ -431,8 +431,8 @@ def test_words_are_those_of_a_shell(script: str, words: list[str]) -> None:
 
 
 def test_every_line_of_the_tables_has_its_case() -> None:
-    assert set(RENAMED_CASES) == set(RENAMED)
-    assert set(VALUE_CASES) == {(row.name, row.old) for row in VALUES}
+    assert set(RENAMED_CASES) == set(renamed())
+    assert set(VALUE_CASES) == {(row.name, row.old) for row in renamed_values()}
 
 
 @pytest.mark.parametrize(
@@ -450,11 +450,11 @@ def test_an_older_config_comes_to_the_same_as_todays(
     assert key in {note.key for note in result.notes} or key == "GPU"
 
 
-@pytest.mark.parametrize("name", [name for name in RENAMED if name not in arguments()])
+@pytest.mark.parametrize("name", [name for name in renamed() if name not in arguments()])
 def test_check_knows_the_older_names(qtune: Qtune, root: Path, name: str) -> None:
     write_tree(root, {"presets/old.yaml": f"train:\n  {name}: 1\n"})
     err = qtune("check", "old", directory=root).err
-    assert f"presets/old.yaml:2 {name}: " in err and RENAMED[name].last in err
+    assert f"presets/old.yaml:2 {name}: " in err and renamed()[name].last in err
 
 
 def test_check_knows_the_older_values(qtune: Qtune, root: Path) -> None:
@@ -464,8 +464,8 @@ def test_check_knows_the_older_values(qtune: Qtune, root: Path) -> None:
 
 
 def test_names_lead_to_arguments_that_exist() -> None:
-    assert set(ALIASES.values()) <= set(arguments())
-    assert {row.successor for row in RENAMED.values() if row.successor} <= set(arguments())
+    assert set(aliases().values()) <= set(arguments())
+    assert {row.successor for row in renamed().values() if row.successor} <= set(arguments())
 
 
 # ── other toolkits ─────────────────────────────────────────────────────────────────────────────────────

@@ -173,9 +173,8 @@ for session in (False, True):
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_ends_the_child_and_workers_in_sessions_of_their_own(
-    tmp_path: Path, stand_in: Callable[[str], None], monkeypatch: pytest.MonkeyPatch, number: signal.Signals
+    tmp_path: Path, stand_in: Callable[[str], None], hurried: None, number: signal.Signals
 ) -> None:
-    monkeypatch.setattr(process, "_GRACE_SECONDS", 1.0)
     stand_in(FAMILY.format(then="time.sleep(600)"))
     shown = bytearray()
 
@@ -189,9 +188,8 @@ def test_a_signal_ends_the_child_and_workers_in_sessions_of_their_own(
 
 
 def test_a_worker_that_outlives_its_launcher_is_ended(
-    tmp_path: Path, stand_in: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, stand_in: Callable[[str], None], hurried: None
 ) -> None:
-    monkeypatch.setattr(process, "_GRACE_SECONDS", 1.0)
     stand_in(FAMILY.format(then="sys.exit(1)"))
     assert run(tmp_path) == process.Outcome(1)
     assert left_in(tmp_path) == []

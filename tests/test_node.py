@@ -17,7 +17,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from qtune.processes import node
+from qtune.processes import marks, node
 from qtune.processes.marks import MARK, end, marked
 
 # A launcher as torchrun is: its workers stand in sessions of their own, and the signals that it gets are no
@@ -148,10 +148,10 @@ def test_before_the_training_a_stop_is_the_end(supervise: Supervise) -> None:
     assert "trains" not in it.words and it.left == []
 
 
-def test_after_the_training_a_stop_lets_it_save(supervise: Supervise) -> None:
+def test_after_the_training_a_stop_lets_it_save(hurried: None, supervise: Supervise) -> None:
     """transformers hands SIGTERM back as its training ends, and the model is saved after that."""
-    after = "time.sleep(2.5); signal.signal(signal.SIGTERM, signal.SIG_DFL)\n"
-    after += "os.write(1, b'saves\\n'); time.sleep(2); os.write(1, b'made\\n'); loader.kill(); sys.exit()"
+    after = "time.sleep(1); signal.signal(signal.SIGTERM, signal.SIG_DFL)\n"
+    after += "os.write(1, b'saves\\n'); time.sleep(0.5); os.write(1, b'made\\n'); loader.kill(); sys.exit()"
     it = supervise(worker(after=after))
     it.wait_for("saves")
     it.say(node.STOP)
@@ -163,7 +163,7 @@ DEAF = 'os.write(1, b"hears nothing\\n")'
 
 
 @pytest.mark.parametrize("how", ["second signal", "end", "end of stdin"])
-def test_what_ends_it_at_once_leaves_nothing(supervise: Supervise, how: str) -> None:
+def test_what_ends_it_at_once_leaves_nothing(hurried: None, supervise: Supervise, how: str) -> None:
     it = supervise(worker(stop=DEAF))
     it.wait_for("trains")
     if how == "second signal":
@@ -179,7 +179,11 @@ def test_what_ends_it_at_once_leaves_nothing(supervise: Supervise, how: str) -> 
     assert it.left == []
 
 
-def test_workers_that_outlive_their_launcher_are_ended(supervise: Supervise) -> None:
+def test_who_is_ended_is_killed_before_it_begins_a_checkpoint() -> None:
+    assert 1.0 < marks.GRACE_SECONDS < 3.0  # transformers/trainer_jit_checkpoint.py: kill_wait
+
+
+def test_workers_that_outlive_their_launcher_are_ended(hurried: None, supervise: Supervise) -> None:
     it = supervise(worker(stop=DEAF))
     it.wait_for("trains")
     psutil.Process(it.process.pid).children()[0].kill()
@@ -206,10 +210,10 @@ def test_sigint_is_heard_in_a_background_of_a_script(supervise: Supervise) -> No
 
 
 def test_workers_that_stopped_apart_are_noticed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+    tmp_path: Path, hurried: None, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """One left, the other waits for it for ever: it neither writes nor computes."""
-    monkeypatch.setattr(node, "_IDLE_SECONDS", 1.0)
+    monkeypatch.setattr(node, "_IDLE_SECONDS", 0.5)
     monkeypatch.chdir(tmp_path)
     first = "if os.environ['LOCAL_RANK'] == '0': loader.kill(); os._exit(0)"
     it = node._Node(worker(stop=f"{first}\n    time.sleep(600)"))

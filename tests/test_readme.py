@@ -1,4 +1,4 @@
-"""README stays true: the table, the commands, the versions, the figures' goals."""
+"""README stays true: the examples, the commands, the versions."""
 
 from __future__ import annotations
 
@@ -21,12 +21,6 @@ BLOCKS = re.findall(r"```(\w+)\n(.*?)```", README, re.DOTALL)
 def block(language: str, containing: str) -> str:
     (text,) = (text for kind, text in BLOCKS if kind == language and containing in text)
     return text
-
-
-def test_the_preset_table_is_current(qtune: Callable[..., Result]) -> None:
-    """Write it anew with `qtune presets --markdown` between the two comments."""
-    table = README.partition("<!-- qtune presets --markdown -->\n")[2].partition("<!-- end -->")[0]
-    assert table == qtune("presets", "--markdown", directory=REPOSITORY).out
 
 
 def test_the_path_from_own_rows_is_under_ten_lines_and_works_up_to_the_training(
@@ -99,16 +93,6 @@ def test_make_commands_are_targets_and_qtune_commands_exist(
     commands = set(re.findall(r"`qtune ([a-z]+)", README)) - {"[train]"}
     overview = qtune("--help", directory=tmp_path).out
     assert all(re.search(rf"\b{command}\b", overview) for command in commands)
-
-
-def test_the_number_of_rules_is_that_of_the_table() -> None:
-    rows = (REPOSITORY / "docs" / "rules.md").read_text(encoding="utf-8").count("\n| `")
-    assert f"lists all {rows} rules" in README
-
-
-def test_the_number_of_failures_is_that_of_the_table() -> None:
-    rows = (REPOSITORY / "docs" / "failures.md").read_text(encoding="utf-8").count("\n| `")
-    assert f"lists all {rows}." in README
 
 
 def test_the_versions_are_those_of_the_constraints_and_allowed_by_the_package() -> None:

@@ -255,7 +255,7 @@ def test_a_model_that_is_far_too_large_fits_nowhere_and_says_what_would_help() -
     assert [choice.name for choice in choices] == ["qlora", "lora", "deepspeed"]
     assert {choice.verdict for choice in choices} == {"does not fit"}
     helping = remedies(choices[0], model, machine, Room(), lambda config, on: estimate(config, model, on))
-    assert [remedy.text for remedy in helping] == ["a GPU of 80 GB"]
+    assert [remedy.text for remedy in helping] == ["a GPU of 80GB (85.9 GB)"]
 
 
 def test_each_remedy_is_enough() -> None:

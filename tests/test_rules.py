@@ -8,16 +8,13 @@ from pathlib import Path
 
 import pytest
 from rule_cases import CASES, EVERYTHING, Case, examine, rules_project, settings_layer
-from trees import REPOSITORY
 
 from qtune.checks.rules import RULES
-from qtune.checks.rules.view import Rule
 from qtune.config.project import Project, find_project
 from qtune.machine.hardware import Hardware, parse_hardware
 from qtune.machine.stack import installed_stack
 from qtune.prepare import pipeline
 
-TABLE = REPOSITORY / "docs" / "rules.md"
 BUILT_IN = ("full", "lora", "qlora", "deepspeed", "stage2_offload", "stage3", "minimal")
 
 
@@ -114,33 +111,3 @@ def test_the_stack_looks_when_it_is_asked(tmp_path: Path, monkeypatch: pytest.Mo
     (tmp_path / "of_ours.h").touch()
     monkeypatch.setenv("CPATH", str(tmp_path))
     assert stack.has_header("of_ours.h")
-
-
-def test_the_table_in_the_documentation_is_current(request: pytest.FixtureRequest) -> None:
-    """`pytest tests/test_rules.py --regenerate` writes it anew."""
-    text = table()
-    if request.config.getoption("--regenerate"):
-        TABLE.parent.mkdir(exist_ok=True)
-        TABLE.write_text(text, encoding="utf-8")
-    assert TABLE.read_text(encoding="utf-8") == text
-
-
-def table() -> str:
-    """docs/rules.md: one line a rule."""
-    lines = [
-        "# Rules",
-        "",
-        "What `qtune check` refuses or warns of, before LLaMA-Factory, transformers or DeepSpeed fails.",
-        "Unknown keys, values of a wrong type and the data files are checked apart from these.",
-        "",
-        "| rule | stands at | says | source |",
-        "| --- | --- | --- | --- |",
-    ]
-    return "\n".join([*lines, *(_row(rule) for rule in RULES)]) + "\n"
-
-
-def _row(rule: Rule) -> str:
-    words = re.sub(r"\{(\w+)\}", r"…", rule.message.replace("{{", "{").replace("}}", "}"))
-    keys = ", ".join(f"`{key}`" for key in rule.keys)
-    name = f"`{rule.id}`" + (" (warning)" if rule.severity == "warning" else "")
-    return f"| {name} | {keys} | {words.replace('|', '/')} | {rule.source} |"

@@ -30,6 +30,11 @@ LAUNCH_TEMPLATE = (REPOSITORY / "templates" / "launch" / "launch.sh.j2").read_te
 def surroundings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A cache of the test's own, and a git that knows no configuration of this machine's."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    alone(monkeypatch)
+
+
+def alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No configuration of this machine's reaches git."""
     monkeypatch.setenv("GIT_CONFIG_GLOBAL", "/dev/null")
     monkeypatch.setenv("GIT_CONFIG_NOSYSTEM", "1")
     for who in ("AUTHOR", "COMMITTER"):
@@ -52,14 +57,21 @@ def commit(repository: Path, tree: Mapping[str, Any] | None = None) -> str:
     return git(repository, "rev-parse", "HEAD")
 
 
-@pytest.fixture
-def upstream(tmp_path: Path) -> Path:
-    """A repository with one preset in `presets/`."""
-    root = tmp_path / "upstream"
-    root.mkdir()
-    git(root, "init", "--quiet", "--initial-branch=main")
-    commit(root, {"presets/house.yaml": HOUSE})
+@pytest.fixture(scope="module")
+def _repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What `upstream` is a copy of."""
+    root = tmp_path_factory.mktemp("repository")
+    with pytest.MonkeyPatch.context() as environment:
+        alone(environment)
+        git(root, "init", "--quiet", "--initial-branch=main", "--template=")
+        commit(root, {"presets/house.yaml": HOUSE})
     return root
+
+
+@pytest.fixture
+def upstream(tmp_path: Path, _repository: Path) -> Path:
+    """A repository with one preset in `presets/`."""
+    return shutil.copytree(_repository, tmp_path / "upstream")
 
 
 @pytest.fixture
@@ -562,12 +574,12 @@ def test_a_link_that_nothing_needs_is_no_matter(
     assert qtune("presets", "pull", directory=with_sources(TEAM)).code == 0
 
 
-def test_a_file_of_200_mb_is_refused(
+def test_a_file_of_2_mb_is_refused(
     qtune: Callable[..., Result], with_sources: Callable[..., Path], upstream: Path
 ) -> None:
     git(upstream, "config", "core.bigFileThreshold", "1m")
     with (upstream / "presets" / "x.yaml").open("wb") as stream:
-        stream.truncate(200_000_000)
+        stream.truncate(2_000_000)
     commit(upstream)
     refused(qtune("presets", "pull", directory=with_sources(TEAM)), "is larger than 1,000,000 bytes")
 
@@ -756,7 +768,7 @@ def test_a_hostile_template_is_refused_in_one_line(
     text: str,
     says: str,
 ) -> None:
-    monkeypatch.setattr(templates, "_CPU_SECONDS", 0.3)
+    monkeypatch.setattr(templates, "_CPU_SECONDS", 0.1 if says == "seconds" else 1.0)
     commit(upstream, {"templates/train.yaml.j2": text})
     root = with_sources(TEAM)
     qtune("presets", "pull", directory=root)

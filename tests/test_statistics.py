@@ -24,9 +24,9 @@ from qtune.data.lengths.cutoff import cut_answers
 from qtune.data.lengths.packing import greedy_knapsack, padded_tokens
 from qtune.data.lengths.processors import Processor, infer_seqlen, processor_for
 from qtune.data.lengths.statistics import Statistics, measure, quantile
-from qtune.data.lengths.tokens import Estimate, load_tokenizer, model_directory
+from qtune.data.lengths.tokens import CharacterEstimate, load_tokenizer, model_file
 from qtune.data.registrations import Registration, read_registrations
-from qtune.data.rows.samples import Converter, converter
+from qtune.data.rows.examples import Converter, converter
 from qtune.files import Document
 from qtune.predict.steps import predict_steps
 from qtune.schema.chat_templates import chat_template
@@ -114,7 +114,7 @@ def test_without_the_tokenizer_tokens_are_an_estimate_that_says_so(project: Make
 
 
 def test_an_estimate_counts_a_chinese_character_as_twice_a_latin_one():
-    assert Estimate("x").lengths(["a" * 100, "字" * 100, ""]) == [30, 60, 0]
+    assert CharacterEstimate("x").lengths(["a" * 100, "字" * 100, ""]) == [30, 60, 0]
 
 
 @pytest.mark.parametrize(
@@ -124,6 +124,8 @@ def test_an_estimate_counts_a_chinese_character_as_twice_a_latin_one():
         ("MODELSCOPE_CACHE", "models/some--model-1.5/snapshots/master"),
         ("MODELSCOPE_CACHE", "models/some/model-1___5"),
         ("MODELSCOPE_CACHE", "hub/models/some/model-1___5"),
+        ("MODELSCOPE_CACHE", "hub/some/model-1___5"),
+        ("MODELSCOPE_CACHE", "hub/models/some/model-1.5"),
     ],
 )
 def test_a_downloaded_model_is_found_in_either_hubs_cache(
@@ -139,7 +141,7 @@ def test_a_downloaded_model_is_found_in_either_hubs_cache(
         reference.parent.mkdir(parents=True)
         reference.write_text("abc\n", encoding="utf-8")
     train = {"model_name_or_path": "some/model-1.5"}
-    assert model_directory(train, tmp_path) == directory
+    assert model_file("config.json", train, tmp_path) == directory / "config.json"
     assert load_tokenizer(train, chat_template("qwen"), tmp_path).exact
 
 

@@ -23,12 +23,14 @@ from qtune.processes.marks import MARK
 QTUNE = """
 import sys
 from pathlib import Path
+import hurried_node
 from qtune.cli.output import note, pass_on
 from qtune.processes import process
 from qtune.values import LaunchPlan
 directory = Path(sys.argv[1])
 plan = LaunchPlan((sys.executable, "-c", sys.argv[2]), {})
 stopping = lambda number: note(f"stopping at {number}")
+process.node.__name__ = hurried_node.__name__
 outcome = process.run(plan, directory, directory / "train.log", pass_on, stopping=stopping)
 (directory / "outcome").write_text(f"{outcome.exit_code} {outcome.interrupted} {outcome.reason}")
 """
@@ -36,7 +38,7 @@ outcome = process.run(plan, directory, directory / "train.log", pass_on, stoppin
 TRAINING = """
 import os, signal, subprocess, sys, time
 def stop(number, frame):
-    deadline = time.monotonic() + (600 if os.path.exists("saves for long") else 1.5)
+    deadline = time.monotonic() + (600 if os.path.exists("saves for long") else 0.8)
     while not os.path.exists("saves at once") and time.monotonic() < deadline:
         time.sleep(0.02)
     print("saved", flush=True)
@@ -45,7 +47,7 @@ subprocess.Popen(["sleep", "600"], start_new_session=True)
 signal.signal(signal.SIGTERM, stop)
 while True:
     print("step", flush=True)
-    time.sleep(0.1)
+    time.sleep(0.05)
 """
 DEADLINE = 20.0
 
@@ -78,7 +80,7 @@ def argv(directory: Path) -> list[str]:
 
 
 @pytest.fixture
-def qtune(tmp_path: Path) -> Iterator[subprocess.Popen[bytes]]:
+def qtune(tmp_path: Path, hurried: None) -> Iterator[subprocess.Popen[bytes]]:
     """A qtune whose training has begun."""
     with subprocess.Popen(argv(tmp_path), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
         try:
@@ -104,7 +106,7 @@ def test_one_signal_stops_it_cleanly(
 
 def test_a_terminal_that_closes_is_no_second_press(tmp_path: Path, qtune: subprocess.Popen[bytes]) -> None:
     qtune.send_signal(signal.SIGINT)
-    deadline = time.monotonic() + 1.0
+    deadline = time.monotonic() + 0.5
     while time.monotonic() < deadline:
         qtune.send_signal(signal.SIGHUP)
         time.sleep(0.1)
@@ -120,7 +122,7 @@ def test_the_second_press_ends_it(tmp_path: Path, qtune: subprocess.Popen[bytes]
         qtune.send_signal(signal.SIGINT)
         return qtune.poll() is not None
 
-    wait_until(press)  # what comes within half a second is the same press
+    wait_until(press)  # what comes right after it is the same press
     assert (tmp_path / "outcome").read_text().startswith(f"-{signal.SIGKILL.value} {signal.SIGINT.value} ")
     assert left(tmp_path) == []
 
@@ -133,7 +135,7 @@ def test_sigquit_ends_it_at_once(tmp_path: Path, qtune: subprocess.Popen[bytes])
     assert left(tmp_path) == []
 
 
-def test_a_closed_terminal_stops_it_cleanly(tmp_path: Path) -> None:
+def test_a_closed_terminal_stops_it_cleanly(tmp_path: Path, hurried: None) -> None:
     """Nobody is there to read any more, and to write to the terminal fails."""
     pid, terminal = pty.fork()
     if pid == 0:

@@ -187,6 +187,11 @@ class _Builder:
         return QtuneError(what, where=f"{self._display}:{node.start_mark.line + 1}", fix=fix)
 
 
+def table_beside(module: str, name: str) -> Any:
+    """The content of qtune's own YAML file `name`, which lies beside the module of that path."""
+    return yaml.load(Path(module).with_name(name).read_text(encoding="utf-8"), _Loader)
+
+
 def leaves(data: dict[str, Any], prefix: KeyPath = ()) -> Iterator[tuple[KeyPath, Any]]:
     """Each (path, plain value) of a nested mapping; lists and empty mappings are leaves."""
     for key, value in data.items():

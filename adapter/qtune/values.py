@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from qtune.schema import arguments
+
 KeyPath = tuple[str, ...]
 """Where a value stands in a config: ("train", "learning_rate"), ("zero", "offload_param", "device")."""
 
@@ -80,6 +82,10 @@ class Config:
         """The plain value of the leaf at `path`."""
         found = self.values.get(path)
         return default if found is None else found.value
+
+    def argument(self, name: str) -> Any:
+        """What an argument of the library is set to, or the library's own default."""
+        return self.get("train", name, default=arguments()[name].default)
 
     def block(self, name: str) -> dict[str, Any]:
         """One top-level block as a nested plain mapping: `train`, `zero` or `launch`."""

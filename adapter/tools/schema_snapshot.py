@@ -15,15 +15,17 @@ import inspect
 import json
 import re
 import sys
+import tomllib
 import types
 import typing
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from enum import Enum
-from importlib.metadata import version
+from importlib.metadata import requires, version
 from pathlib import Path
 from typing import Any
 
-SCHEMA_DIRECTORY = Path(__file__).resolve().parents[1] / "qtune" / "schema"
+REPOSITORY = Path(__file__).resolve().parents[2]
+SCHEMA_DIRECTORY = REPOSITORY / "adapter" / "qtune" / "schema"
 
 TYPE_ORDER = ("bool", "int", "float", "str", "list", "dict")
 
@@ -183,6 +185,12 @@ TOOL_PROMPTS = {
     "qwen3_5": "QWEN35_TOOL_PROMPT",
     "seed_oss": "SEED_TOOL_PROMPT",
 }
+
+# What a training stands on, in the order in which doctor looks at it.
+PACKAGES = (
+    *("llamafactory", "torch", "transformers", "datasets", "accelerate", "peft", "trl"),
+    *("deepspeed", "bitsandbytes"),
+)
 
 CHAT_FORMATS = ("prefix", "system", "user", "assistant", "observation", "function")
 CHAT_FIELDS = (
@@ -439,6 +447,56 @@ def models() -> dict[str, str]:
     return found
 
 
+def packages() -> list[Entry]:
+    """The ranges of the packages; see qtune/schema/library.py, class Package."""
+    from llamafactory.extras import misc
+
+    gates = clauses(re.findall(r'check_version\("(.+)"\)', inspect.getsource(misc.check_dependencies)))
+    # of a wheel's requirements the upper bound stands first
+    needed = clauses(requires("llamafactory") or ())
+    ranges = {name: ",".join(reversed(text.split(","))) for name, text in needed.items()}
+    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    ranges |= clauses(project["optional-dependencies"]["train"])
+    tested = clauses((REPOSITORY / "constraints.txt").read_text(encoding="utf-8").splitlines())
+    return [
+        {
+            "name": name,
+            "gate": gates.get(name),
+            "range": ranges[name],
+            "tested": tested[name].removeprefix("=="),
+        }
+        for name in PACKAGES
+    ]
+
+
+def clauses(requirements: Iterable[str]) -> dict[str, str]:
+    """The range that each requirement gives, by the package's name."""
+    found = (re.match(r"([\w-]+)(.*)", requirement) for requirement in requirements)
+    return {match[1]: match[2] for match in found if match}
+
+
+def composites() -> dict[str, dict[str, list[str]]]:
+    """What is frozen of models that see or hear; see qtune/schema/library.py, class Composite."""
+    from llamafactory.model.model_utils.visual import COMPOSITE_MODELS
+
+    return {
+        model_type: {
+            "projector": composite.projector_keys,
+            "vision": composite.vision_model_keys,
+            "language": composite.language_model_keys,
+            "conflicts": composite.lora_conflict_keys,
+        }
+        for model_type, composite in COMPOSITE_MODELS.items()
+    }
+
+
+def loggers() -> list[str]:
+    """What transformers can report to."""
+    from transformers.integrations.integration_utils import INTEGRATION_TO_CALLBACK
+
+    return sorted(INTEGRATION_TO_CALLBACK)
+
+
 def snapshot() -> dict[str, Any]:
     """Every snapshot file's content by its name."""
     from deepspeed.runtime.zero.config import DeepSpeedZeroConfig
@@ -460,6 +518,11 @@ def snapshot() -> dict[str, Any]:
         f"llamafactory-{llamafactory}.json": schema,
         f"templates-{llamafactory}.json": templates,
         f"chat-{llamafactory}.json": {"templates": plain(chat_templates()), "tool_prompts": tool_prompts()},
+        f"library-{llamafactory}.json": {
+            "packages": packages(),
+            "composites": composites(),
+            "loggers": loggers(),
+        },
     }
 
 

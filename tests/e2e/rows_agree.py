@@ -19,7 +19,7 @@ from rows_verdicts import Library
 
 from qtune.data.reading.values import Values
 from qtune.data.rows.check import RowCheck
-from qtune.data.rows.samples import converter
+from qtune.data.rows.examples import converter
 
 _EFFECTS = ("refused", "crash", "dropped")
 

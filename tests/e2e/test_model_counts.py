@@ -17,8 +17,8 @@ from scratch import environment
 
 from qtune.predict.models.catalogue import find
 from qtune.predict.models.find import from_config
-from qtune.predict.parameters.composites import COMPOSITES
 from qtune.predict.parameters.trainable import trainable
+from qtune.schema import library
 
 HERE = Path(__file__).parent
 REAL = (
@@ -106,5 +106,5 @@ def test_names_and_shapes_and_what_is_trained_are_the_librarys(
     assert trained.total() > 0.6 * sum(len(methods) for _, methods in cases.values()), trained
     assert composites == {
         name: [list(part) for part in (found.projector, found.vision, found.language, found.conflicts)]
-        for name, found in COMPOSITES.items()
+        for name, found in library.composites().items()
     }

@@ -14,8 +14,8 @@ from rule_cases import CASES
 from scratch import environment
 
 from qtune.checks.rules import RULES
-from qtune.checks.rules.arguments import LOGGERS
 from qtune.checks.rules.stages import EFFICIENT_EOS
+from qtune.schema.library import loggers
 
 HERE = Path(__file__).parent
 DRAWN, SEED = 2500, 9
@@ -73,7 +73,7 @@ def test_functions_that_rules_name_fail(answers: dict[str, Any]) -> None:
 
 def test_lists_are_the_librarys(answers: dict[str, Any]) -> None:
     assert sorted(EFFICIENT_EOS) == answers["efficient_eos"]
-    assert sorted(LOGGERS) == answers["loggers"]
+    assert sorted(loggers()) == answers["loggers"]
 
 
 def test_what_qtune_passes_the_parser_accepts(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from qtune.data.lengths.chat import chat_for
 from qtune.data.lengths.packing import greedy_knapsack, padded_tokens
 from qtune.data.lengths.processors import Fitted, Lengths, Processor, cutoff_of, packs, processor_for
 from qtune.data.lengths.tokens import Tokenizer, load_tokenizer
-from qtune.data.rows.samples import Message, Sample
+from qtune.data.rows.examples import Example, Message
 from qtune.schema import template_names
 
 HERE = Path(__file__).parent
@@ -58,9 +58,9 @@ def tokenizer(template: str) -> Tokenizer:
     return load_tokenizer(train, chat_for(train).template, REPOSITORY)
 
 
-def samples(stage: str) -> list[Sample]:
+def examples(stage: str) -> list[Example]:
     return [
-        Sample(
+        Example(
             [Message(**message) for message in given["prompt"]],
             [Message(**message) for message in given["response"]],
             given["system"],
@@ -78,7 +78,7 @@ def compared(
         if rows == NO_TRAIN_ON_PROMPT:
             continue
         made, cutoff_len = processor(template, setting)
-        for lengths, row in zip(made.measure(samples(setting["stage"])), rows, strict=True):
+        for lengths, row in zip(made.measure(examples(setting["stage"])), rows, strict=True):
             yield setting, lengths, lengths and made.fit(lengths.pairs, cutoff_len), row
 
 
@@ -117,7 +117,7 @@ def test_packed_sequences_are_as_many_and_as_full_as_the_librarys(
     setting, answer = PACKED[number], library["packed"][number]
     assert packs(setting)
     made, cutoff_len = processor("qwen", setting)
-    measured = [lengths for lengths in made.measure(samples(setting["stage"])) if lengths is not None]
+    measured = [lengths for lengths in made.measure(examples(setting["stage"])) if lengths is not None]
     if setting["stage"] == "pt":
         assert answer["lengths"] == [cutoff_len]
         assert answer["sequences"] == sum(lengths.whole for lengths in measured) // cutoff_len
@@ -134,7 +134,7 @@ def test_batches_are_padded_as_the_collator_does(library: dict[str, Any]) -> Non
     made, cutoff_len = processor("qwen", {"stage": "sft", "cutoff_len": 128})
     kept = [
         made.fit(lengths.pairs, cutoff_len).sequences[0]
-        for lengths in made.measure(samples("sft"))
+        for lengths in made.measure(examples("sft"))
         if lengths is not None
     ]
     assert padded_tokens([kept], BATCH_SIZE, made.multiple, made.padded_together) == library["padded"]

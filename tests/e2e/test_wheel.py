@@ -9,12 +9,14 @@ import sys
 import venv
 import zipfile
 from collections.abc import Iterator
-from email.parser import Parser
 from importlib import metadata
 from pathlib import Path
 
 import pytest
+from packaging.metadata import Metadata
 from packaging.requirements import Requirement
+
+from qtune import __version__
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 PRESETS = ("deepspeed", "full", "lora", "minimal", "qlora", "stage2_offload", "stage3")
@@ -45,10 +47,15 @@ class Installed:
 
 
 @pytest.fixture(scope="module")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def wheel(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """That of `--wheel`, else one built of the source distribution, as `make release` does."""
+    given: Path | None = request.config.getoption("--wheel")
+    if given is not None:
+        return given
     directory = tmp_path_factory.mktemp("wheel")
+    uv = Path(sys.executable).with_name("uv")
     subprocess.run(
-        [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(directory)],
+        [uv, "build", "--no-build-isolation", "--python", sys.executable, "--out-dir", directory],
         cwd=CHECKOUT,
         check=True,
         capture_output=True,
@@ -62,7 +69,7 @@ def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Installe
     environment = Installed(tmp_path_factory.mktemp("installed"))
     with zipfile.ZipFile(wheel) as archive:
         archive.extractall(environment.packages)
-    for distribution in closure(requirements_of(wheel)):
+    for distribution in closure(metadata_of(wheel).requires_dist or []):
         for file in distribution.files or ():
             if ".." in file.parts or "__pycache__" in file.parts:
                 continue  # scripts and the like
@@ -72,16 +79,17 @@ def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Installe
     return environment
 
 
-def requirements_of(wheel: Path) -> list[str]:
+def metadata_of(wheel: Path) -> Metadata:
+    """Raises ExceptionGroup where an index would refuse it."""
     with zipfile.ZipFile(wheel) as archive:
         [name] = (name for name in archive.namelist() if name.endswith(".dist-info/METADATA"))
-        return Parser().parsestr(archive.read(name).decode()).get_all("Requires-Dist") or []
+        return Metadata.from_email(archive.read(name))
 
 
-def closure(requirements: list[str]) -> Iterator[metadata.Distribution]:
+def closure(requirements: list[Requirement]) -> Iterator[metadata.Distribution]:
     """The distributions, as they are here, that an installer would take for `requirements` without extras."""
     seen: set[str] = set()
-    waiting = [(Requirement(text), "") for text in requirements]
+    waiting = [(requirement, "") for requirement in requirements]
     while waiting:
         requirement, extra = waiting.pop()
         if requirement.marker is not None and not requirement.marker.evaluate({"extra": extra}):
@@ -100,10 +108,25 @@ def test_wheel_carries_what_it_needs_and_no_more(wheel: Path) -> None:
         names = set(archive.namelist())
     carried = {"presets/base.yaml", "templates/train.yaml.j2", "templates/zero.json.j2", "data/datasets.yaml"}
     carried |= {f"presets/{preset}.yaml" for preset in PRESETS} | {"data/demo.jsonl", "data/demo_eval.jsonl"}
+    shipped = [*(CHECKOUT / "presets").rglob("*.yaml"), *(CHECKOUT / "templates").rglob("*.j2")]
+    carried |= {path.relative_to(CHECKOUT).as_posix() for path in shipped}
     assert {f"qtune/share/{name}" for name in carried} <= names
-    assert not [name for name in names if name.endswith((".pyc", ".safetensors"))]
+    package = CHECKOUT / "adapter"
+    sources = (path for path in (package / "qtune").rglob("*") if path.suffix in {".py", ".json", ".yaml"})
+    assert {path.relative_to(package).as_posix() for path in sources} | {"qtune/py.typed"} <= names
+    assert not [name for name in names if name.endswith((".pyc", ".safetensors")) or "tests/" in name]
     assert {name.split("/")[0].rpartition(".")[2] for name in names} <= {"qtune", "dist-info"}
     assert wheel.stat().st_size < 1_000_000
+
+
+def test_its_metadata_is_what_an_index_takes(wheel: Path) -> None:
+    said = metadata_of(wheel)
+    assert (said.name, str(said.version)) == ("qtune", __version__) and wheel.name.startswith(
+        f"qtune-{__version__}-"
+    )
+    assert said.description == (CHECKOUT / "README.md").read_text(encoding="utf-8")
+    assert (said.description_content_type, said.license_expression) == ("text/markdown", "MIT")
+    assert said.license_files == ["LICENSE"] and said.summary and str(said.requires_python) == ">=3.11"
 
 
 def test_a_project_from_nothing_renders_without_torch(installed: Installed, tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from qtune.machine.stack import Stack
 from qtune.predict.models.find import load_named
 from qtune.predict.models.shapes import Model
 from qtune.prepare import pipeline
+from qtune.schema import argument
 from qtune.values import Config, Finding, Layer
 
 # The groups of the built-in presets that differ in memory and speed alone; a project's own all count.
@@ -104,7 +105,7 @@ def _comparable(project: Project) -> tuple[list[str], dict[str, str]]:
 
 
 def _stage_of(config: Config) -> str:
-    return str(config.get("train", "stage", default="sft"))
+    return str(config.argument("stage"))
 
 
 def _stage(configs: Mapping[str, Config], reasons: Mapping[str, str]) -> str:
@@ -127,7 +128,7 @@ def why_not_quantized(config: Config, model: Model) -> str:
     if model.quantization is None:
         return ""
     train = config.block("train")
-    if train.get("finetuning_type", "lora") not in ("lora", "oft"):
+    if argument(train, "finetuning_type") not in ("lora", "oft"):
         return f"the model's weights are quantised ({model.quantization}) and can only carry an adapter"
     if config.get("zero", "stage") == 3 or config.launcher == "accelerate":
         return f"ZeRO-3 and FSDP cannot shard {model.quantization} weights"

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from qtune.advice.recommend import Choice
+from qtune.schema import argument
+from qtune.units import size_text
 
 _AS_FAST = 0.98  # of the first one's speed
 _SLOWER = {
@@ -38,13 +40,8 @@ def reason(choice: Choice, choices: Sequence[Choice]) -> str:
     return "; ".join([*parts, *_traits(choice, choices)])
 
 
-def gigabytes(size: int) -> str:
-    """In GB of 2**30 bytes, as GPUs are sold and `--hardware` takes them."""
-    return f"{size / 2**30:.1f} GB"
-
-
 def _lack(what: str, need: int, have: int) -> str:
-    return f"needs up to {gigabytes(need)} of {what}, and there are {gigabytes(have)}"
+    return f"needs up to {size_text(need)} of {what}, and there are {size_text(have)}"
 
 
 def _smallest(choice: Choice) -> list[str]:
@@ -66,7 +63,7 @@ def _slower(choice: Choice, first: Choice) -> str:
 def _traits(choice: Choice, choices: Sequence[Choice]) -> list[str]:
     """What makes it another training than its neighbours, and what was done to its batch."""
     train = choice.config.block("train")
-    kind = train.get("finetuning_type", "lora")
+    kind = argument(train, "finetuning_type")
     traits = []
     if kind == "full":
         traits.append("trains all weights, another training than LoRA's adapters")
@@ -74,14 +71,14 @@ def _traits(choice: Choice, choices: Sequence[Choice]) -> list[str]:
         traits.append("trains some layers whole, another training than LoRA's adapters")
     if train.get("quantization_bit") is not None:
         traits.append(f"the base in {train['quantization_bit']} bits")
-    longest = max(item.config.get("train", "cutoff_len", default=2048) for item in choices)
-    if train.get("cutoff_len", 2048) < longest:
+    longest = max(item.config.argument("cutoff_len") for item in choices)
+    if argument(train, "cutoff_len") < longest:
         traits.append(f"cuts rows at {train.get('cutoff_len', 2048)} tokens")
-    largest = max(item.config.get("train", "lora_rank", default=8) for item in choices)
-    if kind == "lora" and train.get("lora_rank", 8) < largest:
+    largest = max(item.config.argument("lora_rank") for item in choices)
+    if kind == "lora" and argument(train, "lora_rank") < largest:
         traits.append(f"rank {train.get('lora_rank', 8)}")
     if choice.is_adjusted:
-        own = choice.candidate.config.get("train", "per_device_train_batch_size", default=8)
+        own = choice.candidate.config.argument("per_device_train_batch_size")
         why = "to fit" if choice.batch < own else "as there is room"
         traits.append(f"batch {choice.batch} instead of {own} {why}")
     return traits

@@ -22,6 +22,7 @@ from qtune.machine.host import read_host, read_volume
 from qtune.predict.memory.estimate import Estimate, Range, Verdict
 from qtune.predict.memory.setting import Setting
 from qtune.predict.models.shapes import Model
+from qtune.schema import argument
 from qtune.values import Config, KeyPath, Origin, Value
 
 _VERDICTS: tuple[Verdict, ...] = ("fits", "tight", "does not fit")
@@ -111,7 +112,7 @@ def judge(estimate: Estimate, hardware: Hardware, room: Room) -> tuple[Verdict, 
     if not hardware.is_cpu:
         verdicts.append(estimate.verdict)
         if estimate.verdict != "fits":
-            lacking["GPU memory"] = (estimate.gpu.high, int(hardware.gpu_memory_gb * 2**30))
+            lacking["GPU memory"] = (estimate.gpu.high, hardware.gpu_memory)
     disk = Range(estimate.disk, estimate.disk, estimate.disk)
     for what, needed, free in (("host memory", estimate.host, room.host), ("disk", disk, room.disk)):
         if free is not None and needed.verdict(free) != "fits":
@@ -132,8 +133,8 @@ def rank(
     """
     trains = [candidate.config.block("train") for candidate in candidates]
     yardstick = Yardstick(
-        min((int(train.get("cutoff_len", 2048)) for train in trains), default=2048),
-        max((int(train.get("lora_rank", 8)) for train in trains), default=8),
+        min((int(argument(train, "cutoff_len")) for train in trains), default=2048),
+        max((int(argument(train, "lora_rank")) for train in trains), default=8),
     )
     choices = [_best(candidate, model, hardware, room, estimate, yardstick) for candidate in candidates]
     places = {candidate.name: place for place, candidate in enumerate(candidates)}

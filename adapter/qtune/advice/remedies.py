@@ -9,6 +9,7 @@ from typing import Any
 from qtune.advice.recommend import Choice, Estimator, Room, judge
 from qtune.machine.hardware import Hardware
 from qtune.predict.models.shapes import Model
+from qtune.units import size_text
 from qtune.values import Config, KeyPath, Origin, Value
 
 _SHORTEST = 256  # tokens; below it few conversations are left whole
@@ -43,7 +44,7 @@ def _by_settings(
 
     def shortened(settings: Mapping[str, Any]) -> dict[str, Any] | None:
         """With the longest cutoff_len that fits of the given one's half, quarter, …"""
-        length = int(config.get("train", "cutoff_len", default=2048)) // 2
+        length = int(config.argument("cutoff_len")) // 2
         while length >= _SHORTEST:
             if fits({**settings, "cutoff_len": length}):
                 return {**settings, "cutoff_len": length}
@@ -63,25 +64,28 @@ def _by_hardware(choice: Choice, hardware: Hardware, room: Room, estimate: Estim
     for what in ("host memory", "disk"):
         if what in choice.lacking:
             need, have = choice.lacking[what]
-            found.append(Remedy(f"{(need - have) / 2**30:.1f} GB more of free {what}"))
+            found.append(Remedy(f"{size_text(need - have)} more of free {what}"))
     if "GPU memory" in choice.lacking:
         beside = Room()  # what the host lacks is said above
         for size in (size for size in _GPU_GB if size > hardware.gpu_memory_gb):
             larger = replace(hardware, gpu_memory_gb=float(size))
             if judge(estimate(choice.config, larger), larger, beside)[0] == "fits":
-                found.append(Remedy(f"GPUs of {size} GB" if hardware.gpus > 1 else f"a GPU of {size} GB"))
+                gpu = "GPUs" if hardware.gpus > 1 else "a GPU"
+                found.append(Remedy(f"{gpu} of {size}GB ({size_text(larger.gpu_memory)})"))
                 break
         for count in (count for count in _GPUS if count > hardware.gpus):
             more = replace(hardware, gpus=count)
             config = _with_processes(choice.config, count)
             if judge(estimate(config, more), more, beside)[0] == "fits":
-                found.append(Remedy(f"{count} GPUs of {hardware.gpu_memory_gb:g} GB"))
+                found.append(
+                    Remedy(f"{count} GPUs of {hardware.gpu_memory_gb:g}GB ({size_text(hardware.gpu_memory)})")
+                )
                 break
     return found
 
 
 def _can_quantize(config: Config, model: Model) -> bool:
-    adapters = config.get("train", "finetuning_type", default="lora") == "lora"
+    adapters = config.argument("finetuning_type") == "lora"
     return adapters and config.get("train", "quantization_bit") is None and model.quantization is None
 
 

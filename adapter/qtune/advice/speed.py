@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from qtune.predict.memory.setting import Setting
 from qtune.predict.models.shapes import Linear
 from qtune.predict.parameters.trainable import Trainable
+from qtune.schema import argument
 
 # The reference machine. Each figure with its source; "assumed" where none was found.
 COMPUTING = 35e12
@@ -96,7 +97,7 @@ def predict_speed(setting: Setting, trained: Trainable, yardstick: Yardstick, co
     # on a CPU weights are copied within its memory, and gradients lie in it already
     from_host, from_peers = (memory, memory) if setting.on_cpu else (HOST_LINK, PEER_LINK)
     to_host = 0.0 if setting.on_cpu else work.gradients_to_host / GRADIENT_OFFLOAD
-    accumulation = int(setting.train.get("gradient_accumulation_steps", 1))
+    accumulation = int(argument(setting.train, "gradient_accumulation_steps"))
     tokens = setting.tokens * accumulation
     computed = setting.tokens * work.flops_per_token / computing
     micro = {
@@ -140,7 +141,7 @@ class _Work:
         given = self.trained.parameters
         if setting.method != "lora":
             return given
-        return given * self.yardstick.rank / int(setting.train.get("lora_rank", 8))
+        return given * self.yardstick.rank / int(argument(setting.train, "lora_rank"))
 
     @property
     def passes(self) -> int:

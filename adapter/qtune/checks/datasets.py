@@ -30,7 +30,7 @@ _RANKING_STAGES = ("rm", "dpo")
 def check_datasets(config: Config, registrations: Mapping[str, Registration]) -> list[Finding]:
     """Findings for the datasets that `config` uses."""
     findings = check_names(config.values, registrations)
-    stage = config.get("train", "stage", default="sft")
+    stage = config.argument("stage")
     for key in _USES:
         for name in names_in(config.get("train", key)):
             if name in registrations:

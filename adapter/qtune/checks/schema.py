@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from qtune.config.aliases import ALIASES
+from qtune.config.aliases import aliases
 from qtune.config.auto import AUTO
 from qtune.config.kl import KL_BETA, KL_BETA_HINT
 from qtune.config.names import did_you_mean
-from qtune.config.renamed import RENAMED, renamed_value
+from qtune.config.renamed import renamed, renamed_value
 from qtune.files import dump_yaml
 from qtune.schema import (
     SUPPORTED,
@@ -93,10 +93,10 @@ def _unknown(block: str) -> str:
 
 def _instead(block: str, key: str, known: Mapping[str, Argument]) -> str:
     if block == "train":
-        if key in ALIASES:
-            return f"`{key}` is `{ALIASES[key]}` in LLaMA-Factory"
-        if key in RENAMED:
-            return str(RENAMED[key])
+        if key in aliases():
+            return f"`{key}` is `{aliases()[key]}` in LLaMA-Factory"
+        if key in renamed():
+            return str(renamed()[key])
         if key == KL_BETA:
             return KL_BETA_HINT
         if key in zero_keys():

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
+import atexit
+import gc
 import sys
 
 from qtune.cli.app import app
-from qtune.cli.data import add, check, group, preview, split, stats  # noqa: F401
 from qtune.cli.output import complain
-from qtune.cli.plan import doctor, estimate, recommend  # noqa: F401
-from qtune.cli.presets import check as check_presets  # noqa: F401
-from qtune.cli.presets import diff, import_, init, presets, pull, render, schema, show  # noqa: F401
-from qtune.cli.training import carry_out, replay, resume, runs, stop, train, watch  # noqa: F401  (each registers)
-from qtune.cli.use import api, ask, chat, download, evaluate, export, webchat  # noqa: F401
 from qtune.errors import QtuneError
 
 __all__ = ["app", "main"]
@@ -19,6 +15,9 @@ __all__ = ["app", "main"]
 
 def main() -> None:
     """Run the command line; every failure becomes one clear message and an exit code."""
+    # A command is over before what it leaves is worth collecting, also when Python ends.
+    gc.set_threshold(100_000)
+    atexit.register(gc.freeze)
     try:
         app()
     except QtuneError as error:

@@ -4,66 +4,27 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-from typer.core import TyperGroup
 
 from qtune import __version__
+from qtune.cli.commands import Group, examples_text, plain_typer
 from qtune.cli.complete import assignments, dataset_names, launchers, preset_names
-from qtune.config.project import Project, find_project
-from qtune.config.resolve import overrides
-from qtune.machine.hardware import Hardware, detect_hardware, parse_hardware
-from qtune.machine.hub import set_variables
-from qtune.machine.stack import Stack, installed_stack
 from qtune.schema import LAUNCHERS
 from qtune.values import KeyPath, Layer, Origin, Value
 
-_STORY = (
-    "init",
-    "data",
-    "presets",
-    "import",
-    "copy",
-    "show",
-    "diff",
-    "schema",
-    "check",
-    "download",
-    "doctor",
-    "estimate",
-    "recommend",
-    "render",
-    "train",
-    "resume",
-    "replay",
-    "runs",
-    "watch",
-    "stop",
-    "ask",
-    "chat",
-    "webchat",
-    "api",
-    "export",
-    "eval",
-)
+if TYPE_CHECKING:
+    from qtune.config.project import Project
+    from qtune.machine.hardware import Hardware
+    from qtune.machine.stack import Stack
 
-
-class _InOrderOfUse(TyperGroup):
-    """Lists the commands as a user meets them."""
-
-    def list_commands(self, ctx: Any) -> list[str]:
-        names = super().list_commands(ctx)
-        return sorted(names, key=lambda name: _STORY.index(name) if name in _STORY else len(_STORY))
-
-
-app = typer.Typer(
+app = plain_typer(
     name="qtune",
-    cls=_InOrderOfUse,
+    cls=Group,
     help="Team-shared YAML presets in; checked LLaMA-Factory and DeepSpeed configs out; training run.",
-    epilog="Start with `qtune init my-project`, or in a project with `qtune render stage3 && qtune train`.",
+    epilog=examples_text("qtune init my-project", "qtune check", "qtune render stage3 && qtune train"),
     no_args_is_help=True,
-    pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
@@ -132,17 +93,27 @@ def _shared(
 
 def here() -> Project:
     """The project of the working directory; its `hub:` holds from here on, for every child too."""
+    from qtune.config.project import find_project
+
     project = find_project(Path.cwd())
-    set_variables(project.hub, override=False)
+    if project.hub:
+        from qtune.machine.hub import set_variables
+
+        set_variables(project.hub, override=False)
     return project
 
 
 def hardware_from(option: str | None) -> Hardware:
+    """The hardware that --hardware names, else this machine's; raises QtuneError where it names none."""
+    from qtune.machine.hardware import detect_hardware, parse_hardware
+
     return detect_hardware() if option is None else parse_hardware(option)
 
 
 def stack_from(option: str | None) -> Stack | None:
     """What is installed where it will train, None where --hardware names another machine."""
+    from qtune.machine.stack import installed_stack
+
     return installed_stack() if option is None else None
 
 
@@ -159,4 +130,8 @@ def override_layers(
         (block, key): Value(value, Origin(option)) for block, key, value, option in given if value is not None
     }
     layers = [Layer("options", values)] if values else []
-    return [*layers, overrides(assignments)] if assignments else layers
+    if not assignments:
+        return layers
+    from qtune.config.resolve import overrides
+
+    return [*layers, overrides(assignments)]

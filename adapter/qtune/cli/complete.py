@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from qtune.config.presets import BLOCKS
-from qtune.config.project import Project, find_project
-from qtune.data.registrations import read_registrations
-from qtune.schema import LAUNCHERS, known_keys
+from qtune.schema import LAUNCHERS
+
+if TYPE_CHECKING:
+    from qtune.config.project import Project
 
 Completer = Callable[[str], list[str]]
 
 
 def _completer(names: Callable[[Project], Iterable[str]]) -> Completer:
     def complete(incomplete: str) -> list[str]:
+        from qtune.config.project import find_project
+
         try:
             return [name for name in names(find_project(Path.cwd())) if name.startswith(incomplete)]
         except Exception:  # a broken project has nothing to offer, and a shell no use for its error
@@ -37,12 +40,17 @@ def run_names(project: Project) -> Iterable[str]:
 @_completer
 def argument_names(project: Project) -> Iterable[str]:
     """Keys as `show KEY` takes them."""
+    from qtune.config.presets import BLOCKS
+    from qtune.schema import known_keys
+
     nested = [f"{block}.{key}" for block in BLOCKS if block != "train" for key in known_keys(block)]
     return [*known_keys("train"), *nested]
 
 
 def dataset_names(incomplete: str) -> list[str]:
     """Names with commas between: the last one is unfinished."""
+    from qtune.data.registrations import read_registrations
+
     given, comma, last = incomplete.rpartition(",")
     names = _completer(read_registrations)(last)
     return [f"{given}{comma}{name}" for name in names]

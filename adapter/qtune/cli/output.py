@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterable, Sequence
+import textwrap
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
+from itertools import zip_longest
 from typing import Any
+from unicodedata import combining, east_asian_width
 
 import typer
 
 from qtune.values import Finding
+
+_GAP = "  "
+_NARROWEST = 8
 
 
 def complain(message: str) -> None:
@@ -56,19 +62,60 @@ def print_json(value: Any) -> None:
 
 
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """A table as wide as the terminal, as wide as it needs elsewhere."""
-    from rich import box
-    from rich.console import Console
-    from rich.table import Table
+    """A table: on a terminal wrapped to its width, elsewhere a row a line, as programs read it.
 
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for column in columns:
-        table.add_column(column, overflow="fold")
+    rich draws nicer ones, and takes longer to load than most commands to run.
+    """
+    cells = list(zip(columns, *rows, strict=True))
+    widths = [max(map(width_of, column)) for column in cells]
+    if sys.stdout.isatty():
+        import shutil
+
+        room = shutil.get_terminal_size().columns
+        words = [max(width_of(word) for cell in column for word in cell.split() or [""]) for column in cells]
+        widths = _narrowed(widths, words, room)
+        # then words are broken, but for those of the first column, which are names
+        widths = _narrowed(widths, [words[0], *(min(word, _NARROWEST) for word in words[1:])], room)
+    for line in _lines(columns, widths):
+        typer.secho(line, bold=True)
+    typer.echo(_GAP.join("─" * width for width in widths))
     for row in rows:
-        table.add_row(*row)
-    Console(width=None if sys.stdout.isatty() else 200, markup=False, highlight=False).print(table)
+        for line in _lines(row, widths):
+            typer.echo(line)
 
 
 def markdown_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """The same for a page of Markdown."""
     lines = [columns, ["---"] * len(columns), *rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def width_of(text: str) -> int:
+    """How many columns of a terminal a text takes: Chinese signs take two."""
+    return sum(0 if combining(sign) else 2 if east_asian_width(sign) in "WF" else 1 for sign in text)
+
+
+def _narrowed(widths: Sequence[int], least: Sequence[int], room: int) -> list[int]:
+    """The widths with the widest taken down, one by one, until the row fits or each is at its least."""
+    found = list(widths)
+    while sum(found) + len(_GAP) * (len(found) - 1) > room:
+        width, index = max((width * (width > least[index]), index) for index, width in enumerate(found))
+        if width == 0:
+            break
+        found[index] -= 1
+    return found
+
+
+def _lines(cells: Sequence[str], widths: Sequence[int]) -> Iterator[str]:
+    """A row's lines."""
+    wrapped = [list(_wrapped(cell, width)) for cell, width in zip(cells, widths, strict=True)]
+    for parts in zip_longest(*wrapped, fillvalue=""):
+        padded = (part + " " * (width - width_of(part)) for part, width in zip(parts, widths, strict=True))
+        yield _GAP.join(padded).rstrip()
+
+
+def _wrapped(cell: str, width: int) -> Iterator[str]:
+    for line in cell.splitlines() or [""]:
+        # signs of two columns: as many of them as are sure to fit
+        wide = width if line.isascii() else max(1, width * len(line) // max(1, width_of(line)))
+        yield from textwrap.wrap(line, wide) or [""]

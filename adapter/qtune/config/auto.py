@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from qtune.machine.hardware import Hardware
-from qtune.schema import template_for
+from qtune.schema import argument, template_for
 from qtune.values import Config, KeyPath, Layer, Origin, Value
 
 AUTO = "auto"
@@ -54,7 +54,7 @@ class Known:
         ZeRO-3 nor FSDP knows its shards then (bitsandbytes/nn/modules.py, Linear4bit.forward).
         """
         config = self.config
-        if config.get("train", "use_asft_loss") and config.get("train", "stage", default="sft") == "sft":
+        if config.get("train", "use_asft_loss") and config.argument("stage") == "sft":
             return "use_asft_loss, with which LLaMA-Factory cannot evaluate"
         sharded = config.get("zero", "stage") == 3 or config.launcher == "accelerate"
         if self.hardware.is_cpu and sharded and config.get("train", "quantization_bit") == 4:
@@ -71,8 +71,8 @@ class Known:
         train = self.config.block("train")
         if train.get("ref_model") != AUTO:
             return train.get("ref_model")
-        lora = train.get("finetuning_type", "lora") == "lora"
-        anchored = train.get("use_asft_loss") and train.get("stage", "sft") == "sft"
+        lora = argument(train, "finetuning_type") == "lora"
+        anchored = train.get("use_asft_loss") and argument(train, "stage") == "sft"
         return train.get("model_name_or_path") if lora and anchored else None
 
     @property

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from qtune.config.aliases import ALIASES
+from qtune.config.aliases import aliases
 from qtune.config.names import did_you_mean
 from qtune.config.presets import BLOCKS
 from qtune.errors import QtuneError
@@ -41,4 +41,4 @@ def explain(config: Config, key: str) -> dict[str, Any]:
 
 def _path_of(key: str) -> KeyPath:
     parts = tuple(key.split("."))
-    return parts if parts[0] in BLOCKS else ("train", ALIASES.get(parts[0], parts[0]), *parts[1:])
+    return parts if parts[0] in BLOCKS else ("train", aliases().get(parts[0], parts[0]), *parts[1:])

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from qtune.config.resolve import SET_LAYER
+from qtune.schema import argument
 from qtune.values import Config, KeyPath, Layer, Origin, Value
 
 KL_BETA = "kl_beta"
@@ -29,13 +30,13 @@ def kl_arguments(train: Mapping[str, Any], weight: Any) -> dict[str, Any]:
     Source: llamafactory/train/sft/trainer.py; train/trainer_utils.py, asft_loss_func and create_ref_model;
     train/dpo/trainer.py and train/kto/trainer.py (beta).
     """
-    stage = train.get("stage", "sft")
+    stage = argument(train, "stage")
     if stage == "kto" or (stage == "dpo" and train.get("pref_loss") not in _WITHOUT_REFERENCE):
         return {"pref_beta": weight}
     if stage != "sft":
         return {}
     arguments = {"use_asft_loss": None if weight is None else True, "asft_alpha": weight}
-    if weight is not None and train.get("finetuning_type", "lora") == "lora":
+    if weight is not None and argument(train, "finetuning_type") == "lora":
         reference = ("ref_model", "ref_model_quantization_bit")
         arguments |= {key: "auto" for key in reference if key not in train}
     return arguments

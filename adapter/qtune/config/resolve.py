@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from qtune.config.aliases import ALIASES
+from qtune.config.aliases import aliases
 from qtune.config.presets import BLOCKS
 from qtune.errors import QtuneError
 from qtune.files import leaves, parse_yaml
@@ -38,11 +38,12 @@ def merge(name: str, layers: Iterable[Layer]) -> Config:
     return Config(name, merged, layers)
 
 
-def overrides(assignments: Sequence[str], aliases: Mapping[str, str] = ALIASES) -> Layer:
+def overrides(assignments: Sequence[str], other_names: Mapping[str, str] | None = None) -> Layer:
     """The `--set KEY=VALUE` options as the topmost layer.
 
     VALUE is YAML; KEY is an argument of LLaMA-Factory, or starts with `zero.` or `launch.`, with dots for
-    nested keys. aliases: another toolkit's name for an argument, taken for that argument.
+    nested keys. other_names: another toolkit's name for an argument, taken for that argument; None for all of
+    the table's.
     Raises QtuneError for an assignment of another form.
     """
     values: dict[KeyPath, Value] = {}
@@ -54,7 +55,8 @@ def overrides(assignments: Sequence[str], aliases: Mapping[str, str] = ALIASES) 
                 f"`{assignment}` is not KEY=VALUE", where=SET_LAYER, fix="write e.g. --set learning_rate=1e-5"
             )
         if path[0] not in BLOCKS:
-            path = ("train", aliases.get(path[0], path[0]), *path[1:])
+            known = aliases() if other_names is None else other_names
+            path = ("train", known.get(path[0], path[0]), *path[1:])
         elif len(path) == 1:
             raise QtuneError(
                 f"`{path[0]}` is a block of keys",

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from qtune.files import write_atomic
+from qtune.files import read_object, write_atomic
 from qtune.resources import cache_directory
 
 # A file that changed so shortly ago may change again within its clock's tick, at the same size.
@@ -38,10 +38,9 @@ def sha256(path: Path) -> str:
     state = [str(path.resolve()), status.st_size, status.st_mtime_ns, status.st_ino]
     name = hashlib.sha256(json.dumps(state[0]).encode()).hexdigest()
     known = cache_directory() / "data" / "sha256" / f"{name}.json"
-    with suppress(OSError, ValueError, KeyError, TypeError):
-        found = json.loads(known.read_bytes())
-        if found["state"] == state:
-            return str(found["sha256"])
+    found = read_object(known)
+    if found.get("state") == state and "sha256" in found:
+        return str(found["sha256"])
     with path.open("rb") as stream:
         digest = hashlib.file_digest(stream, "sha256").hexdigest()
     if _remembering and time.time_ns() - status.st_mtime_ns > _SETTLED_NANOSECONDS:

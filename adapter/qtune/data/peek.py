@@ -11,7 +11,7 @@ from typing import Any
 from qtune.errors import QtuneError
 
 _HEAD_BYTES = 1 << 20
-_COUNTABLE_JSON_BYTES = 1 << 28
+_COUNTABLE_JSON_BYTES = 256_000_000
 
 
 def first_row(path: Path) -> dict[str, Any]:
@@ -62,7 +62,7 @@ def has_key(path: Path, key: str) -> bool:
 def count_rows(path: Path) -> int | None:
     """Rows of a JSONL file (lines that are not blank) or a JSON array.
 
-    None where counting would mean loading more than 256 MiB of JSON, or the file is broken.
+    None where counting would mean loading more than 256 MB of JSON, or the file is broken.
     """
     with path.open("rb") as stream:
         if stream.read(64).lstrip(b" \t\r\n\xef\xbb\xbf")[:1] != b"[":

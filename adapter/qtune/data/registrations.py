@@ -16,7 +16,7 @@ from qtune.data.mixing import mixed_rows
 from qtune.data.peek import count_rows, has_key
 from qtune.errors import QtuneError
 from qtune.files import Document, read_yaml
-from qtune.schema import column_keys, tag_keys
+from qtune.schema import argument, column_keys, tag_keys
 from qtune.values import Origin
 
 LAYER = "datasets"
@@ -67,6 +67,12 @@ class Registration:
         defaults = {name: column_keys()[name].default for name in wanted if name not in given}
         present = {name: default for name, default in defaults.items() if has_key(path, default)}
         return {**present, **{name: column for name, column in given.items() if column is not None}}
+
+    @property
+    def has_media(self) -> bool:
+        """Whether rows name images, videos or audios, which lie in files of their own."""
+        columns = self.columns()
+        return any(columns.get(name) for name in ("images", "videos", "audios"))
 
     def tags(self) -> dict[str, Any]:
         """The tags that hold: the given ones over the library's defaults."""
@@ -166,4 +172,4 @@ def count_training_rows(train: Mapping[str, Any], registrations: Mapping[str, Re
     shares = train.get("interleave_probs")
     parts = shares.split(",") if isinstance(shares, str) else shares
     probabilities = None if parts is None else [float(part) for part in parts]
-    return mixed_rows(lengths, train.get("mix_strategy", "concat"), probabilities, train.get("seed", 42))
+    return mixed_rows(lengths, argument(train, "mix_strategy"), probabilities, argument(train, "seed"))

@@ -11,7 +11,7 @@ from qtune.values import Config
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class DataSource:
     """A registered dataset of local files, and what it is for.
 
     stage: LLaMA-Factory's; evaluation: whether it is an `eval_dataset`; media_directory: `media_dir`, None
@@ -43,7 +43,7 @@ def uses_of(config: Config) -> list[tuple[str, bool]]:
     return list(dict.fromkeys(named))
 
 
-def sources_of(config: Config, registrations: Mapping[str, Registration], root: Path) -> list[Source]:
+def sources_of(config: Config, registrations: Mapping[str, Registration], root: Path) -> list[DataSource]:
     """What `config` reads from local files; root: the project's, where trainings start."""
     return [
         source_for(registrations[name], evaluation, config, root)
@@ -52,15 +52,15 @@ def sources_of(config: Config, registrations: Mapping[str, Registration], root: 
     ]
 
 
-def source_for(registration: Registration, evaluation: bool, config: Config, root: Path) -> Source:
+def source_for(registration: Registration, evaluation: bool, config: Config, root: Path) -> DataSource:
     """The dataset as `config` would read it, or reads it."""
-    stage, media = config.get("train", "stage", default="sft"), config.get("train", "media_dir")
+    stage, media = config.argument("stage"), config.get("train", "media_dir")
     directory = root / Path(media).expanduser() if isinstance(media, str) else None
     path = registration.path
     # drawn rows may be any, and so may be the first rows of a folder: its files come in any order
     drawn = registration.entry.get("num_samples") or path is None or path.is_dir()
     most_rows = None if drawn else config.get("train", "max_samples")
-    return Source(registration, stage, evaluation, directory, most_rows)
+    return DataSource(registration, stage, evaluation, directory, most_rows)
 
 
 def guessed_stage(registration: Registration) -> str:

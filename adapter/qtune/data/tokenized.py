@@ -17,6 +17,7 @@ from qtune.config.project import Project
 from qtune.data.digests import sha256
 from qtune.data.file_types import data_files
 from qtune.data.registrations import Registration, complete_entry, names_in, read_registrations
+from qtune.data.sources import is_local
 from qtune.schema import SUPPORTED, arguments
 from qtune.values import Config, Layer, Origin, Value
 
@@ -24,7 +25,6 @@ KEY = ("train", "tokenized_path")
 DIRECTORY = ".tokenized"
 """Below the project's runs."""
 _LAYER = "auto from the data"
-_MEDIA = ("images", "videos", "audios")
 _DATASETS = ("dataset", "eval_dataset")
 
 # Of the arguments about data those that change no token: where files lie, and what the trainer does later.
@@ -99,7 +99,7 @@ def unfollowed(registration: Registration) -> str | None:
     """Why a change of this data could go unnoticed, None where it could not."""
     if registration.path is None:
         return f"`{registration.name}` lies elsewhere"
-    if any(registration.columns().get(column) for column in _MEDIA):
+    if registration.has_media:
         return f"`{registration.name}` names images, videos or audios, whose sizes make tokens too"
     return None
 
@@ -118,7 +118,7 @@ def tokens_directory(config: Config, project: Project) -> str | None:
         sets[key] = []
         for name in names_in(train.get(key)):
             registration = registrations.get(name)
-            if registration is None or unfollowed(registration) or not _is_here(registration):
+            if registration is None or unfollowed(registration) or not is_local(registration):
                 return None
             sets[key].append(_dataset(registration, project.root))
     made_from = {
@@ -168,10 +168,6 @@ def _is_saved(part: Path) -> bool:
         return all((part / file["filename"]).is_file() for file in state["_data_files"])
     except (OSError, ValueError, TypeError, KeyError):
         return False
-
-
-def _is_here(registration: Registration) -> bool:
-    return registration.path is not None and registration.path.exists()
 
 
 def _dataset(registration: Registration, root: Path) -> list[Any]:

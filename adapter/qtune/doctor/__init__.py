@@ -9,6 +9,7 @@ from qtune.doctor.facts import Facts
 from qtune.doctor.line import Line
 from qtune.doctor.probe import Part, Probe
 from qtune.machine.builds import read_build
+from qtune.schema.library import packages
 from qtune.values import Finding
 
 # Rules whose findings stand in lines of their own.
@@ -118,5 +119,5 @@ def _builds() -> dict[str, Part]:
 
 
 def _versions(version: Callable[[str], str | None]) -> Mapping[str, str]:
-    found = {package.name: version(package.name) for package in stack.PACKAGES}
+    found = {name: version(name) for name in packages()}
     return {name: number for name, number in found.items() if number is not None}

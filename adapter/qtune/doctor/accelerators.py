@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from qtune.doctor.line import Line, gib, severity
+from qtune.doctor.line import Line, severity
 from qtune.doctor.needs import Needs
 from qtune.doctor.probe import Device
 from qtune.machine.gpus import Gpu, Gpus
+from qtune.units import size_text
 
 _NEEDS_MUCH = 0.1  # of a GPU's memory in others' hands: worth a word
 _MOST_OCCUPANTS = 4
@@ -57,8 +58,8 @@ def gpu_lines(gpus: Gpus, needs: Needs, *, hidden: str | None) -> list[Line]:
 def _gpu_line(number: int, gpu: Gpu) -> Line:
     words = [gpu.name or "unknown"]
     if gpu.memory_total is not None:
-        free = f", {gib(gpu.memory_free)} free" if gpu.memory_free is not None else ""
-        words.append(f"{gib(gpu.memory_total)}{free}")
+        free = f", {size_text(gpu.memory_free)} free" if gpu.memory_free is not None else ""
+        words.append(f"{size_text(gpu.memory_total)}{free}")
     if gpu.capability is not None:
         words.append(f"capability {gpu.capability[0]}.{gpu.capability[1]}")
         words.append("bf16" if gpu.bf16 else "no bf16: trains in fp16")
@@ -79,7 +80,7 @@ def gpu_memory_line(gpus: Gpus, expected: int | None) -> Line | None:
     free = min((gpu.memory_free for gpu in gpus.devices if gpu.memory_free is not None), default=None)
     if free is None or not expected:
         return None
-    says = f"about {gib(expected)} of {gib(free)} free on each GPU"
+    says = f"about {size_text(expected)} of {size_text(free)} free on each GPU"
     if expected <= free:
         return Line("GPU memory", "ok", says)
     return Line(
@@ -90,7 +91,7 @@ def gpu_memory_line(gpus: Gpus, expected: int | None) -> Line | None:
 def _occupants(gpu: Gpu) -> Iterator[str]:
     for occupant in gpu.occupants[:_MOST_OCCUPANTS]:
         name = f" {occupant.name.rsplit('/', 1)[-1]}" if occupant.name else ""
-        memory = f" ({gib(occupant.memory)})" if occupant.memory is not None else ""
+        memory = f" ({size_text(occupant.memory)})" if occupant.memory is not None else ""
         yield f"pid {occupant.pid}{name}{memory}"
     if len(gpu.occupants) > _MOST_OCCUPANTS:
         yield f"{len(gpu.occupants) - _MOST_OCCUPANTS} more"
@@ -121,7 +122,8 @@ def torch_device_lines(
     if gpus.devices:
         return [Line("torch's GPUs", "ok", f"all {len(devices)} compute")]
     shown = ", ".join(
-        f"{device.name} ({gib(device.memory or 0)}{', bf16' if device.bf16 else ''})" for device in devices
+        f"{device.name} ({size_text(device.memory or 0)}{', bf16' if device.bf16 else ''})"
+        for device in devices
     )
     says = f"{name}: {shown}; qtune decides `auto` for NVIDIA GPUs and CPUs only"
     return [Line("torch's GPUs", "warning", says, "set bf16, use_cpu and launch.nproc_per_node yourself")]

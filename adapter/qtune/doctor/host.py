@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from qtune.doctor.line import Line, gib
+from qtune.doctor.line import Line
 from qtune.doctor.needs import Needs
 from qtune.machine.host import Host, Volume
+from qtune.units import size_text
 
 _LEAST_SHARED = 1 << 30
 _LEAST_FILES = 1024
@@ -29,9 +30,9 @@ def memory_line(host: Host, demand: Demand) -> Line:
     subject = "host memory"
     limit = host.limit if host.limit is not None else host.memory_total + 1
     limited = ", which the control group sets" if limit <= host.memory_total else ""
-    says = f"{gib(host.memory_available)} free of {gib(host.memory_total)}{limited}"
+    says = f"{size_text(host.memory_available)} free of {size_text(host.memory_total)}{limited}"
     if demand.host is not None and demand.host > host.memory_available:
-        says += f"; the training takes about {gib(demand.host)}"
+        says += f"; the training takes about {size_text(demand.host)}"
         fix = "end other programs, use fewer workers or processes, or a preset that offloads less"
         return Line(subject, "warning", says, fix)
     return Line(subject, "ok", says)
@@ -42,7 +43,7 @@ def shared_memory_line(host: Host, needs: Needs) -> Line:
     subject = "shared memory"
     if host.shared_memory is None:
         return Line(subject, "ok", "no /dev/shm on this system")
-    says = f"{gib(host.shared_memory)} in /dev/shm"
+    says = f"{size_text(host.shared_memory)} in /dev/shm"
     if host.shared_memory >= _LEAST_SHARED or (not needs.workers and needs.processes == 1):
         return Line(subject, "ok", says)
     fix = "give the container more: docker run --shm-size=8g, or --ipc=host; or set dataloader_num_workers: 0"
@@ -66,21 +67,21 @@ def disk_line(volume: Volume, demand: Demand, runs: str) -> Line:
         return Line(subject, "failure", f"{volume.path}, where {runs} lies, cannot be written to", fix)
     if volume.free is None:
         return Line(subject, "warning", f"the free space of {runs} cannot be told", None)
-    says = f"{gib(volume.free)} free for {runs}"
+    says = f"{size_text(volume.free)} free for {runs}"
     room = "make room, name another directory as `runs:` in qtune.yaml"
     if demand.checkpoint is not None and volume.free < demand.checkpoint:
         return Line(
             subject,
             "failure",
-            f"{says}, but one checkpoint takes {gib(demand.checkpoint)}",
+            f"{says}, but one checkpoint takes {size_text(demand.checkpoint)}",
             f"{room}, or set save_only_model: true",
         )
     if demand.disk is not None and volume.free < demand.disk:
         return Line(
             subject,
             "failure",
-            f"{says}, but its checkpoints take {gib(demand.disk)}",
+            f"{says}, but its checkpoints take {size_text(demand.disk)}",
             f"{room}, or set save_total_limit: 1",
         )
-    taken = f"; its checkpoints take {gib(demand.disk)}" if demand.disk is not None else ""
+    taken = f"; its checkpoints take {size_text(demand.disk)}" if demand.disk is not None else ""
     return Line(subject, "ok", f"{says}{taken}")

@@ -25,7 +25,3 @@ class Line:
 def severity(needed: bool) -> Level:
     """Of something that is not there, by whether the config needs it."""
     return "failure" if needed else "warning"
-
-
-def gib(size: int) -> str:
-    return f"{size / 2**30:.3g} GiB" if size >= 2**30 else f"{size / 2**20:.3g} MiB"

@@ -11,6 +11,7 @@ from qtune.config.model import local_model
 from qtune.data.registrations import Registration, names_in
 from qtune.launch.compiled import missing_operations, needed_operations
 from qtune.machine.hardware import Hardware
+from qtune.schema import argument
 from qtune.values import CLUSTERS, Config
 
 _HUB_DATA = ("hf_hub_url", "ms_hub_url", "om_hub_url")
@@ -59,9 +60,9 @@ def needs_of(
     processes = config.nproc_per_node
     name = _text(train.get("model_name_or_path"))
     model = name if name and local_model(name, root) is None else None
-    optimizer = str(train.get("optim", ""))
+    optimizer = str(argument(train, "optim"))
     quantization = (
-        train.get("quantization_bit") is not None and train.get("quantization_method", "bnb") == "bnb"
+        train.get("quantization_bit") is not None and argument(train, "quantization_method") == "bnb"
     )
     datasets = [name for key in ("dataset", "eval_dataset") for name in names_in(train.get(key))]
     return Needs(

@@ -4,41 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from qtune.doctor.line import TRAINING_STACK, Line
 from qtune.doctor.probe import Part
 from qtune.doctor.versions import in_range, release
+from qtune.schema.library import Package, packages
 
 OLDEST_PYTHON = (3, 11)
 BUILDS = ("torch", "torchvision", "torchaudio")
 _TAG = re.compile(r"\+(cpu|cu|rocm|xpu)(\d*)")
-
-
-@dataclass(frozen=True)
-class Package:
-    """gate: the range outside of which LLaMA-Factory refuses to start (llamafactory/extras/misc.py,
-    check_dependencies), None where it has none; range: pyproject.toml's, or LLaMA-Factory's own requirement;
-    tested: constraints.txt's version.
-    """
-
-    name: str
-    gate: str | None
-    range: str
-    tested: str
-
-
-PACKAGES = (
-    Package("llamafactory", None, "==0.9.5", "0.9.5"),
-    Package("torch", None, ">=2.6", "2.11.0"),
-    Package("transformers", ">=4.55.0,<=5.6.0", ">=4.55,!=4.57.0,<5.6", "5.5.4"),
-    Package("datasets", ">=2.16.0,<=4.0.0", ">=2.16.0,<=4.0.0", "4.0.0"),
-    Package("accelerate", ">=1.3.0,<=1.15.0", ">=1.3.0,<=1.11.0", "1.11.0"),
-    Package("peft", ">=0.18.0,<=0.20.0", ">=0.18,<=0.18.1", "0.18.1"),
-    Package("trl", ">=0.18.0,<=0.24.0", ">=0.18.0,<=0.24.0", "0.24.0"),
-    Package("deepspeed", None, ">=0.16,<=0.18.4", "0.18.4"),
-    Package("bitsandbytes", None, ">=0.45", "0.50.2"),
-)
 # Without these a training still starts: bitsandbytes' and DeepSpeed's own lines say what they are for.
 _OPTIONAL = ("deepspeed", "bitsandbytes")
 
@@ -61,10 +35,11 @@ def package_lines(versions: Mapping[str, str], *, gates_off: bool) -> list[Line]
 
     versions: of what is installed; gates_off: whether DISABLE_VERSION_CHECK is set.
     """
-    lines = [line for package in PACKAGES if (line := _package_line(package, versions, gates_off=gates_off))]
+    known = packages().values()
+    lines = [line for package in known if (line := _package_line(package, versions, gates_off=gates_off))]
     if lines:
         return lines
-    others = [name for name in (_different(package, versions) for package in PACKAGES) if name]
+    others = [name for name in (_different(package, versions) for package in known) if name]
     tested = f"LLaMA-Factory {versions['llamafactory']} and its stack, in the ranges that work together"
     return [Line("packages", "ok", f"{tested}; other than tested: {', '.join(others)}" if others else tested)]
 
@@ -161,7 +136,7 @@ def _kind(version: str) -> str | None:
 
 
 def _install_together(torch: str | None) -> str:
-    version = torch.split("+")[0] if torch else "2.11.0"
+    version = torch.split("+")[0] if torch else packages()["torch"].tested
     vision, audio = _partner("torchvision", version), _partner("torchaudio", version)
     if vision is None or audio is None:
         return "install torch, torchvision and torchaudio in one command, from one index"

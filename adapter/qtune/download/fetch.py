@@ -15,8 +15,9 @@ from qtune.download.child import speak
 from qtune.download.choose import File, for_training, has_weights
 from qtune.download.request import Request
 from qtune.errors import QtuneError
-from qtune.files import write_atomic
+from qtune.files import read_object, write_atomic
 from qtune.resources import cache_directory
+from qtune.units import size_text
 
 # Beside the files: links, a data set's Arrow copy, and what else grows meanwhile.
 _SPARE_BYTES = 256 << 20
@@ -105,25 +106,13 @@ def _look_at_disk(found: Plan) -> None:
         )
 
 
-def size_text(size: float) -> str:
-    """Bytes as people say them."""
-    for unit in ("bytes", "kB", "MB"):
-        if size < 1000:
-            return f"{size:.0f} {unit}"
-        size /= 1000
-    return f"{size:.1f} GB"
-
-
 class _Checked:
     """The files that had the right checksum, with size and time; in the user's cache, where it may vanish."""
 
     def __init__(self, request: Request) -> None:
         name = hashlib.sha256(f"{request.cache}\0{request.kind}\0{request.id}".encode()).hexdigest()
         self._path = cache_directory() / "hub" / f"{name}.json"
-        self.states: dict[str, list[int]] = {}
-        with suppress(OSError, ValueError):
-            found = json.loads(self._path.read_bytes())
-            self.states = found if isinstance(found, dict) else {}
+        self.states: dict[str, list[int]] = read_object(self._path)
 
     def add(self, path: str, state: list[int]) -> None:
         self.states[path] = state

@@ -1,25 +1,17 @@
-"""Known failures, one row each, and what a child's last words mean.
-
-A new failure is a new row in the module of its subject, with the text that was really printed in
-tests/failure_cases/ID.txt.
-"""
+"""What a child's last words mean, by the table of known failures."""
 
 from __future__ import annotations
 
-import re
 import signal
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from qtune.failures import data, disk, distributed, losses, memory, model, stack
-from qtune.failures.disk import FULL
 from qtune.failures.losses import ZERO, LossWatch
-from qtune.failures.row import Failure
+from qtune.failures.table import Failure, row, rows
 from qtune.failures.words import Phase, error_line, lines_of, own_words, phase, shortened, tail, whose
 
 __all__ = [
-    "FAILURES",
     "FULL",
     "ZERO",
     "Failure",
@@ -32,23 +24,17 @@ __all__ = [
     "phase",
     "reason_in",
     "reason_of",
+    "rows",
     "tail",
     "told",
 ]
 
-FAILURES: tuple[Failure, ...] = (
-    *memory.FAILURES,
-    *disk.FAILURES,
-    *data.FAILURES,
-    *model.FAILURES,
-    *stack.FAILURES,
-    *distributed.FAILURES,
-    *losses.FAILURES,
-)
+FULL = "disk-full"
+"""The id of the failure that a disk is full."""
+
 _TOLD_LINES = 10
-_PATTERNS = [(re.compile(pattern), row) for row in FAILURES for pattern in row.patterns]
 # as Python gives it, and as a shell does
-_KILLED = (-signal.SIGKILL, 128 + signal.SIGKILL)
+_BY_SIGKILL = (-signal.SIGKILL, 128 + signal.SIGKILL)
 
 
 @dataclass(frozen=True)
@@ -68,8 +54,9 @@ class Reason:
         return self.words if self.cause is None else f"{self.words}\n  cause: {self.cause}\n  fix: {self.fix}"
 
 
-def known(failure: Failure) -> Reason:
+def known(id: str) -> Reason:
     """The reason that a row of the table is which qtune noticed by itself."""
+    failure = row(id)
     return Reason(failure.words, failure, failure.cause, failure.fix, failure.out_of_memory)
 
 
@@ -86,15 +73,16 @@ def reason_in(lines: Sequence[str], exit_code: int, *, killed_for_memory: bool |
     """
     lines = own_words(lines)
     found = _first_known(lines)
-    if (found is None or found[0].follows) and exit_code in _KILLED:
-        found = memory.SIGKILL, {}, "ended by SIGKILL"
+    if (found is None or found[0].follows) and exit_code in _BY_SIGKILL:
+        found = row("killed"), {}, "ended by SIGKILL"
     if found is None:
         return Reason(error_line(lines) or _ended_by(exit_code))
     failure, names, words = found
-    if failure is memory.SIGKILL:
+    killed = failure.id == "killed"
+    if killed:
         words = f"local_rank {names['rank']} ended by SIGKILL" if names.get("rank") else words
-        failure = memory.KILLED if killed_for_memory else failure
-    maybe = failure.out_of_memory or (failure is memory.SIGKILL and killed_for_memory is None)
+        failure = row("killed-for-memory") if killed_for_memory else failure
+    maybe = failure.out_of_memory or (killed and killed_for_memory is None)
     return Reason(words, failure, failure.cause.format(**names), failure.fix.format(**names), maybe)
 
 
@@ -113,11 +101,11 @@ def _first_known(lines: Sequence[str]) -> tuple[Failure, dict[str, str], str] | 
     follower = None
     for line in lines:
         text = whose(line)[1]
-        for pattern, failure in _PATTERNS:
-            match = pattern.search(text)
+        for failure in rows():
+            match = next(filter(None, (pattern.search(text) for pattern in failure.patterns)), None)
             if match is None or (failure.follows and follower is not None):
                 continue
-            names = {name: "" for other in failure.patterns for name in re.compile(other).groupindex}
+            names = {name: "" for other in failure.patterns for name in other.groupindex}
             names |= {name: value for name, value in match.groupdict().items() if value is not None}
             found = failure, names, shortened(text)
             if not failure.follows:

@@ -5,8 +5,6 @@ from __future__ import annotations
 import math
 import re
 
-from qtune.failures.row import Failure
-
 _ENOUGH = 3  # lines, one of which alone may be a batch without a single answer in it
 _LONGEST = 10_000  # bytes of a line
 _LOUD = 0.1  # a gradient that does not come from a loss of 0
@@ -14,30 +12,12 @@ _LINE = re.compile(
     rb"\{'loss': '?(?P<loss>[^',}]++)'?+(?!, 'reward')(?:, 'grad_norm': '?(?P<norm>[^',}]+)'?)?"
 )
 
-NAN = Failure(
-    "loss-nan",
-    (),
-    "the loss is no number any more: the weights are spoilt, and no later step mends them",
-    "take a checkpoint from before; set bf16: auto instead of fp16, lower learning_rate, keep max_grad_norm, "
-    "set flash_attn: auto",
-    "transformers/trainer.py, logging_nan_inf_filter, which logs it as 0; #7263 #8261",
-    words="the loss is no number any more",
-)
-ZERO = Failure(
-    "loss-zero",
-    (),
-    "the loss is exactly 0 from the first step: no token is trained on, or the processes do not exchange "
-    "anything",
-    "look with `qtune data preview` whether answers are left after cutoff_len; several processes on a CPU "
-    "need ddp_backend: gloo",
-    "transformers/trainer.py; #8088",
-    words="every logged loss is exactly 0: the model trains on nothing",
-)
-FAILURES = (NAN, ZERO)
+# ids of known failures
+NAN, ZERO = "loss-nan", "loss-zero"
 
 
 class LossWatch:
-    """Reads a training's output as it comes; `trouble` is what its losses show.
+    """Reads a training's output as it comes; `trouble` is the id of the failure that its losses show.
 
     transformers logs a loss that is no number as 0 (logging_nan_inf_filter); the gradient's norm tells then.
     A loss of 0 with no gradient, late, is a model that knows its data. PPO's losses (which stand beside
@@ -47,7 +27,7 @@ class LossWatch:
     def __init__(self) -> None:
         self._rest = b""
         self._sound = False  # whether a loss was any good
-        self._bad: list[Failure] = []
+        self._bad: list[str] = []
 
     def feed(self, output: bytes) -> None:
         *lines, self._rest = re.split(rb"[\r\n]", self._rest[-_LONGEST:] + output)
@@ -57,12 +37,12 @@ class LossWatch:
                 self._note(_number(match["loss"]), _number(match["norm"] or b"0"))
 
     @property
-    def trouble(self) -> Failure | None:
+    def trouble(self) -> str | None:
         """What is wrong for certain, after some losses in a row."""
         return self._bad[-1] if len(self._bad) >= _ENOUGH else None
 
     @property
-    def at_the_end(self) -> Failure | None:
+    def at_the_end(self) -> str | None:
         """What is wrong with a training that has ended: one loss that is the last is enough."""
         return self._bad[-1] if self._bad else None
 

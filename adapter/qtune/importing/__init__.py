@@ -13,20 +13,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from qtune.config.aliases import ALIASES
+from qtune.config.aliases import aliases
 from qtune.config.kl import KL_BETA
 from qtune.config.presets import BASE
 from qtune.config.presets import KEYS as PRESET_KEYS
 from qtune.config.project import FILE, Project
-from qtune.config.renamed import RENAMED
+from qtune.config.renamed import renamed
 from qtune.errors import QtuneError
 from qtune.files import dump_yaml
 from qtune.importing import arguments, datasets, toolkits, zero
 from qtune.importing.commands import read_commands
-from qtune.importing.parts import Note, Part, Registered, noted, refused, warned
+from qtune.importing.parts import Note, Registered, Translation, noted, refused, warned
 from qtune.importing.preset import preset_text
 from qtune.importing.reduce import reduce
-from qtune.importing.source import LAYER, Source, not_a_config, read_source
+from qtune.importing.source import LAYER, ImportedFile, not_a_config, read_source
 from qtune.importing.zero import DeepSpeedFile
 from qtune.schema import arguments as known_arguments
 from qtune.values import Finding, Origin, Value
@@ -66,9 +66,9 @@ class _Read:
     """
 
     kind: str
-    source: Source
+    source: ImportedFile
     keys: Mapping[str, Value]
-    part: Part
+    part: Translation
     whole: bool = False
     near_base: Value | None = None
 
@@ -101,7 +101,7 @@ def read_import(path: Path, working_directory: Path, project: Project) -> Import
     )
 
 
-def _recognise(source: Source, working_directory: Path, project: Project) -> _Read:
+def _recognise(source: ImportedFile, working_directory: Path, project: Project) -> _Read:
     """By content, whatever the file is called."""
     keys = source.keys
     if keys is None:
@@ -114,22 +114,22 @@ def _recognise(source: Source, working_directory: Path, project: Project) -> _Re
         fix = "put it into one of the project's preset directories as it is"
         raise QtuneError("is a qtune preset already", where=source.display, fix=fix)
     if _MODEL in keys and any(key in keys for key in _SIGNATURE) and not toolkits.has_its_own(keys):
-        return _Read("a LLaMA-Factory config", source, source.values(), Part(), whole=True)
+        return _Read("a LLaMA-Factory config", source, source.values(), Translation(), whole=True)
     if any(key in keys for key in _DEEPSPEED) and _MODEL not in keys:
-        part = zero.translate(DeepSpeedFile(keys, source.lines, source.display), Part(), whole=False)
+        part = zero.translate(DeepSpeedFile(keys, source.lines, source.display), Translation(), whole=False)
         return _Read("a DeepSpeed config", source, {}, part)
     flat = toolkits.flatten(source)
-    known = [key for key in flat if any(key in names for names in (known_arguments(), ALIASES, RENAMED))]
+    known = [key for key in flat if any(key in names for names in (known_arguments(), aliases(), renamed()))]
     if not toolkits.has_its_own(keys) and 2 * len(known) < len(flat):
         raise not_a_config(source)
     left, part = toolkits.translate(flat, source, project)
     return _Read("a training config", source, left, part, near_base=flat.get(KL_BETA))
 
 
-def _deepspeed(value: Value | None, train: Part, read: _Read) -> Part:
+def _deepspeed(value: Value | None, train: Translation, read: _Read) -> Translation:
     """The `zero` block of the file, or the mapping, that the original names under `deepspeed`."""
     if value is None or not value.value:
-        return Part()
+        return Translation()
     source = read.source
     if isinstance(value.value, dict):
         lines = {path[1:]: line for path, line in source.lines.items() if path[:1] == ("deepspeed",)}
@@ -146,21 +146,21 @@ def _deepspeed(value: Value | None, train: Part, read: _Read) -> Part:
     return noted("deepspeed", f"{name} becomes the `zero` block", value.origin) + part
 
 
-def _media_dir(keys: Mapping[str, Value]) -> Part:
+def _media_dir(keys: Mapping[str, Value]) -> Translation:
     """LLaMA-Factory looks for media in dataset_dir where nothing else is said, and qtune moves that one.
 
     Source: llamafactory/hparams/data_args.py, __post_init__.
     """
     given = (keys[key] for key in ("media_dir", "image_dir") if key in keys and keys[key].value is not None)
     if next(given, None) is not None:
-        return Part()
+        return Translation()
     directory = keys.get("dataset_dir")
     if directory is None:
-        return Part({("train", "media_dir"): Value("data", Origin(LAYER))})
-    return Part({("train", "media_dir"): Value(directory.value, directory.origin)})
+        return Translation({("train", "media_dir"): Value("data", Origin(LAYER))})
+    return Translation({("train", "media_dir"): Value(directory.value, directory.origin)})
 
 
-def _overruled(part: Part, project: Project, whole: bool) -> Part:
+def _overruled(part: Translation, project: Project, whole: bool) -> Translation:
     """What qtune.yaml says otherwise: it lies above every preset."""
     theirs: dict[str, Any] = {}
     origin = Origin(FILE)
@@ -169,7 +169,7 @@ def _overruled(part: Part, project: Project, whole: bool) -> Part:
             theirs.setdefault(path[1], part.train(path[1]))
             origin = value.origin
     if not theirs:
-        return Part()
+        return Translation()
     short = {_MODEL: "-m", "dataset": "-d"}
     options = " ".join(
         f"{short[key]} {shlex.quote(str(value))}"

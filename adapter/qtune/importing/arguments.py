@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from qtune.checks.schema import is_secret
-from qtune.config.aliases import ALIASES
+from qtune.config.aliases import aliases
 from qtune.config.names import did_you_mean
-from qtune.config.renamed import RENAMED, renamed_value
+from qtune.config.renamed import renamed, renamed_value
 from qtune.files import dump_yaml
-from qtune.importing.parts import Part, noted, refused, warned
+from qtune.importing.parts import Translation, noted, refused, warned
 from qtune.importing.retype import retyped
 from qtune.schema import SUPPORTED, arguments, problem
 from qtune.values import Origin, Value
@@ -25,14 +25,14 @@ QTUNES_OWN = {
 """Arguments that a preset does not hold, and why that loses nothing."""
 
 
-def translate(keys: Mapping[str, Value]) -> Part:
+def translate(keys: Mapping[str, Value]) -> Translation:
     """The arguments as they are now called and written, each with the place where the original has it.
 
     keys: a train config's arguments. What nobody knows, and what cannot be said any more, is an error in
     `findings`; every value that changed its name, place or spelling is in `notes`.
     """
     old = {key: value.value for key, value in keys.items()}
-    part = Part()
+    part = Translation()
     # what keeps its name first: a successor is compared with it
     for key, value in keys.items():
         if key not in ELSEWHERE and not _goes_by_another_name(key, value.value):
@@ -45,42 +45,44 @@ def translate(keys: Mapping[str, Value]) -> Part:
 
 def _goes_by_another_name(key: str, value: Any) -> bool:
     return (
-        key in RENAMED or renamed_value(key, value) is not None or (key in ALIASES and key not in arguments())
+        key in renamed()
+        or renamed_value(key, value) is not None
+        or (key in aliases() and key not in arguments())
     )
 
 
-def _as_it_is(key: str, value: Value) -> Part:
+def _as_it_is(key: str, value: Value) -> Translation:
     if key in QTUNES_OWN:
         return noted(key, QTUNES_OWN[key], value.origin)
     if is_secret(key):
         if not value.value:
-            return Part()
+            return Translation()
         fix = "give it to the training through the hub's own login or environment variable"
         message = "is a secret, which has no place in a preset: it is not copied"
         return warned(key, message, fix, value.origin)
     if key not in arguments():
-        near = did_you_mean(key, [*arguments(), *ALIASES, *RENAMED])
+        near = did_you_mean(key, [*arguments(), *aliases(), *renamed()])
         message = f"neither LLaMA-Factory {SUPPORTED} nor an older release has such an argument"
         fix = "take it out of the original, if the training does without what it does in a fork"
         return refused(key, message, f"{near} Else {fix}" if near else fix, value.origin)
     return _typed(key, value.value, value.origin)
 
 
-def _typed(key: str, value: Any, origin: Origin) -> Part:
+def _typed(key: str, value: Any, origin: Origin) -> Translation:
     argument = arguments()[key]
     if value is None:
-        return Part({("train", key): Value(None, origin)})
+        return Translation({("train", key): Value(None, origin)})
     new = retyped(argument, value)
     wrong = problem(argument, new)
     if wrong:
         return refused(key, wrong, "correct it in the original", origin)
-    part = Part({("train", key): Value(new, origin)})
+    part = Translation({("train", key): Value(new, origin)})
     if type(new) is not type(value):
         part += noted(key, f"written as {dump_yaml(new)}, which is what is meant", origin)
     return part
 
 
-def _by_its_new_name(key: str, value: Value, old: Mapping[str, Any], sofar: Part) -> Part:
+def _by_its_new_name(key: str, value: Value, old: Mapping[str, Any], sofar: Translation) -> Translation:
     """The arguments that replace `key`, or its value; sofar: what the original sets beside it."""
     origin = value.origin
     if value.value is None:
@@ -88,11 +90,11 @@ def _by_its_new_name(key: str, value: Value, old: Mapping[str, Any], sofar: Part
     change = renamed_value(key, value.value)
     if change is not None:
         becomes, what, note = change.becomes, str(change), change.note
-    elif key in RENAMED:
-        row = RENAMED[key]
+    elif key in renamed():
+        row = renamed()[key]
         becomes, what, note = row.translate(value.value, old), str(row), row.note
     else:
-        becomes, what, note = {ALIASES[key]: value.value}, f"`{ALIASES[key]}` in LLaMA-Factory", ""
+        becomes, what, note = {aliases()[key]: value.value}, f"`{aliases()[key]}` in LLaMA-Factory", ""
     if becomes is None:
         return refused(key, f"{dump_yaml(value.value)} cannot be said any more: {what}", note or what, origin)
     if not becomes:

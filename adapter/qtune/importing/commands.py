@@ -10,10 +10,10 @@ from pathlib import Path, PurePath
 from qtune.errors import QtuneError
 from qtune.importing.arguments import QTUNES_OWN
 from qtune.importing.launchers import CLI, STARTERS, holes, is_flag, place, processes
-from qtune.importing.parts import Part, noted, refused
+from qtune.importing.parts import Translation, noted, refused
 from qtune.importing.retype import of_words, plain
 from qtune.importing.shell import Command, Word, commands
-from qtune.importing.source import LAYER, Source, read_source
+from qtune.importing.source import LAYER, ImportedFile, read_source
 from qtune.schema import arguments
 from qtune.values import Origin, Value
 
@@ -30,11 +30,11 @@ class Started:
     """
 
     keys: Mapping[str, Value]
-    part: Part
-    source: Source
+    part: Translation
+    source: ImportedFile
 
 
-def read_commands(source: Source, working_directory: Path) -> Started | None:
+def read_commands(source: ImportedFile, working_directory: Path) -> Started | None:
     """The training that a script starts, None where it starts none.
 
     Raises QtuneError where it starts more than one, and for a config file of the command that cannot be read.
@@ -55,7 +55,7 @@ def read_commands(source: Source, working_directory: Path) -> Started | None:
     words = list(command.words[start:])
     source = _in_its_directories(source, script)
     keys: dict[str, Value] = {}
-    file: Source | None = None
+    file: ImportedFile | None = None
     if words and not is_flag(words[0]) and words[0].text.endswith(_CONFIG):
         name, words = words[0], words[1:]
         path = source.find(name.text)
@@ -76,7 +76,7 @@ def read_commands(source: Source, working_directory: Path) -> Started | None:
     return Started(keys, part, source)
 
 
-def _in_its_directories(source: Source, script: list[Command]) -> Source:
+def _in_its_directories(source: ImportedFile, script: list[Command]) -> ImportedFile:
     """The source with the directories that the script changes to, from which its paths start."""
     entered = [
         path
@@ -87,8 +87,8 @@ def _in_its_directories(source: Source, script: list[Command]) -> Source:
     return replace(source, roots=tuple(dict.fromkeys((*entered, *source.roots))))
 
 
-def _others(script: list[Command], command: Command, source: Source) -> Part:
-    part = Part()
+def _others(script: list[Command], command: Command, source: ImportedFile) -> Translation:
+    part = Translation()
     for other in script:
         if is_flag(other.words[0]):
             fix = "end the line before it with a backslash, and nothing after that"
@@ -116,7 +116,7 @@ def _start(command: Command) -> int | None:
 
 
 def _arguments(
-    words: list[Word], source: Source, *, overriding: bool
+    words: list[Word], source: ImportedFile, *, overriding: bool
 ) -> Iterator[tuple[str, Value, list[Word]]]:
     """(argument, value, words) of `--key value …`, `--key=value`, `--flag`, and `key=value` after a file."""
     index = 0

@@ -16,8 +16,8 @@ from qtune.data.reading.head import read_head
 from qtune.data.registrations import names_in, read_registrations
 from qtune.errors import QtuneError
 from qtune.files import MAX_BYTES, leaves
-from qtune.importing.parts import Note, Part, Registered, noted, warned
-from qtune.importing.source import Source, read_source
+from qtune.importing.parts import Note, Registered, Translation, noted, warned
+from qtune.importing.source import ImportedFile, read_source
 from qtune.schema import column_keys, dataset_keys, tag_keys
 from qtune.values import DATASETS, Origin, Value
 
@@ -34,7 +34,7 @@ class _Info:
     display: str
 
 
-def register(keys: Mapping[str, Value], source: Source, project: Project) -> Part:
+def register(keys: Mapping[str, Value], source: ImportedFile, project: Project) -> Translation:
     """Registrations for the names under `dataset` and `eval_dataset`, copied from the original's own file.
 
     A name that is registered in the project, or that cannot be found, is a warning.
@@ -45,9 +45,9 @@ def register(keys: Mapping[str, Value], source: Source, project: Project) -> Par
             names |= {name: keys[key].origin for name in names_in(keys[key].value)}
     given = keys.get("dataset_dir")
     directory = given.value if given and isinstance(given.value, str) else "data"
-    part = (
-        noted("dataset_dir", "becomes registrations in data/datasets.yaml", given.origin) if given else Part()
-    )
+    part = Translation()
+    if given:
+        part = noted("dataset_dir", "becomes registrations in data/datasets.yaml", given.origin)
     if not names:
         return part
     info = None if directory == _ONLINE else _read_info(directory, source)
@@ -67,18 +67,19 @@ def register(keys: Mapping[str, Value], source: Source, project: Project) -> Par
             fix = f"register it in data/datasets.yaml: `{name}: {{file_name: …}}`"
             part += warned("dataset", f"`{name}` is not registered here, and {where}", fix, origin)
         else:
-            part += Part(datasets={name: entry}, notes=(Note("dataset", f"registers `{name}`", origin),))
+            note = Note("dataset", f"registers `{name}`", origin)
+            part += Translation(datasets={name: entry}, notes=(note,))
     return part
 
 
-def register_file(key: str, value: Value, source: Source, project: Project, target: str) -> Part:
+def register_file(key: str, value: Value, source: ImportedFile, project: Project, target: str) -> Translation:
     """A data file that another toolkit names, as a registration and as the argument `target`."""
     text = str(value.value)
     found = source.find(text)
     path = found or source.roots[0] / text
     name = re.sub(r"[^\w.-]+", "_", path.stem)
     entry = {"file_name": file_name(path, project), **(_shape(found) if found else {})}
-    part = Part(
+    part = Translation(
         {("train", target): Value(name, value.origin)},
         {} if name in read_registrations(project) else {name: entry},
         (Note(key, f"`{target}: {name}`, registered with file_name: {text}", value.origin),),
@@ -155,7 +156,7 @@ def _paths(entry: Mapping[str, Any]) -> list[str]:
     return [".".join(path) for path, _ in leaves(dict(entry))]
 
 
-def _read_info(directory: str, source: Source) -> _Info | None:
+def _read_info(directory: str, source: ImportedFile) -> _Info | None:
     path = source.find(f"{directory}/{DATASETS}")
     if path is None:
         return None

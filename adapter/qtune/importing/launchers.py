@@ -6,9 +6,9 @@ import re
 from pathlib import PurePath
 
 from qtune.importing.nodes import NODE_OPTIONS, RANKS, node_option, rank, settled, unknown_option
-from qtune.importing.parts import Part, noted, refused
+from qtune.importing.parts import Translation, noted, refused
 from qtune.importing.shell import Command, Word
-from qtune.importing.source import LAYER, Source
+from qtune.importing.source import LAYER, ImportedFile
 from qtune.values import Origin, Value
 
 CLI = ("llamafactory-cli", "lmf")
@@ -25,19 +25,19 @@ _NODE_VARIABLES = (
 )
 
 
-def processes(command: Command, start: int, source: Source) -> Part:
+def processes(command: Command, start: int, source: ImportedFile) -> Translation:
     """What the words before the script's name and the variables say of the processes, on all nodes."""
     part = launcher(command, start, source) + environment(command, source)
     names = [PurePath(word.text).name for word in command.words[:start]]
     return settled(part, total="accelerate" in names)
 
 
-def launcher(command: Command, start: int, source: Source) -> Part:
+def launcher(command: Command, start: int, source: ImportedFile) -> Translation:
     """What torchrun, deepspeed or accelerate is told before the script's name."""
     words = list(command.words[:start])
     names = [PurePath(word.text).name for word in words]
     starter = next((name for name in names if name in STARTERS), None)
-    part = Part()
+    part = Translation()
     if starter is None:
         return part
     if starter.startswith("python") and "torch.distributed.launch" not in names:
@@ -66,9 +66,9 @@ def launcher(command: Command, start: int, source: Source) -> Part:
     return part
 
 
-def environment(command: Command, source: Source) -> Part:
+def environment(command: Command, source: ImportedFile) -> Translation:
     """The variables before the command and those exported above it; values are not repeated, for secrets."""
-    part = Part()
+    part = Translation()
     variables = {**command.exported, **command.assigned}
     # one process for each device that it sees is the command line's way (llamafactory/launcher.py)
     by_devices = "NPROC_PER_NODE" not in variables and any(
@@ -99,7 +99,7 @@ def environment(command: Command, source: Source) -> Part:
     return part
 
 
-def _launcher_option(key: str, text: str, source: Source, word: Word, starter: str) -> Part:
+def _launcher_option(key: str, text: str, source: ImportedFile, word: Word, starter: str) -> Translation:
     origin = place(source, word)
     if key in _PROCESSES:
         return _processes(text, source, word, f"{key} of {starter}")
@@ -114,25 +114,25 @@ def _launcher_option(key: str, text: str, source: Source, word: Word, starter: s
     if key in _DECIDED:
         return noted(key, "left out: LLaMA-Factory's launcher has its own", origin)
     if key in _BARE:
-        return Part()
+        return Translation()
     fix = "take it out of the script, if the training does without it"
     return refused(key, f"qtune starts LLaMA-Factory itself, without this option of {starter}", fix, origin)
 
 
-def _processes(text: str, source: Source, word: Word, why: str) -> Part:
+def _processes(text: str, source: ImportedFile, word: Word, why: str) -> Translation:
     origin = place(source, word)
     if text in ("auto", "gpu"):
         return noted("nproc_per_node", f"left out: {text} is what qtune does", origin)
     if not text.isdigit() or int(text) < 1:
         fix = "write a number there"
         return refused("nproc_per_node", f"`{text}` is no number of processes", fix, origin)
-    return Part({("launch", "nproc_per_node"): Value(int(text), origin)}) + noted(
+    return Translation({("launch", "nproc_per_node"): Value(int(text), origin)}) + noted(
         "nproc_per_node", f"launch.nproc_per_node: {text} ({why})", origin
     )
 
 
-def holes(words: list[Word], source: Source, key: str = "") -> Part:
-    part = Part()
+def holes(words: list[Word], source: ImportedFile, key: str = "") -> Translation:
+    part = Translation()
     for word in words:
         if word.hole:
             fix = "write the value there, or set the variable above the command"
@@ -144,5 +144,5 @@ def is_flag(word: Word) -> bool:
     return _FLAG.fullmatch(word.text) is not None
 
 
-def place(source: Source, word: Word) -> Origin:
+def place(source: ImportedFile, word: Word) -> Origin:
     return Origin(LAYER, source.display, word.line)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from qtune.importing.parts import Part, noted, refused, warned
+from qtune.importing.parts import Translation, noted, refused, warned
 from qtune.values import KeyPath, Origin, Value
 
 # Other launchers' options and the variables of LLaMA-Factory's own, by torchrun's name.
@@ -29,7 +29,7 @@ _ENDPOINT = re.compile(r"(?P<address>.+):(?P<port>\d+)")
 _RANGE = re.compile(r"(?P<least>\d+):(?P<most>\d+)")
 
 
-def node_option(key: str, text: str, origin: Origin) -> Part:
+def node_option(key: str, text: str, origin: Origin) -> Translation:
     """One of NODE_OPTIONS, as a preset has it."""
     name = NODE_OPTIONS[key]
     if name == "rdzv_endpoint":
@@ -51,17 +51,17 @@ def node_option(key: str, text: str, origin: Origin) -> Part:
     return _launch(name, text, origin)
 
 
-def unknown_option(key: str, origin: Origin) -> Part:
+def unknown_option(key: str, origin: Origin) -> Translation:
     """One of them whose value the script's environment gives."""
     name = NODE_OPTIONS.get(key, key)
     return noted(key, f"left out: where several nodes train, set launch.{name} at the start", origin)
 
 
-def rank(key: str, origin: Origin) -> Part:
+def rank(key: str, origin: Origin) -> Translation:
     return noted(key, "left out: each node says its own, `qtune train --node-rank`", origin)
 
 
-def settled(part: Part, *, total: bool) -> Part:
+def settled(part: Translation, *, total: bool) -> Translation:
     """The part with what it says of nodes kept where there are several, and left out where there is one.
 
     total: whether its processes are those of all nodes, as accelerate counts them.
@@ -70,10 +70,10 @@ def settled(part: Part, *, total: bool) -> Part:
     nnodes = said.get(("launch", "nnodes"))
     if nnodes is None or nnodes.value == 1:
         values = {path: value for path, value in part.values.items() if path not in said}
-        left = Part()
+        left = Translation()
         for path, value in said.items():
             left += noted(path[1], "left out: one node needs none", value.origin)
-        return Part(values, part.datasets, part.notes, part.findings) + left
+        return Translation(values, part.datasets, part.notes, part.findings) + left
     processes: KeyPath = ("launch", "nproc_per_node")
     found = part.values.get(processes)
     if total and found is not None:
@@ -81,7 +81,7 @@ def settled(part: Part, *, total: bool) -> Part:
         if over:
             message = f"{found.value} processes on {nnodes.value} nodes: not as many on each"
             part += refused("num_processes", message, "make it a multiple of the nodes", found.origin)
-        part += Part({processes: Value(each, found.origin)})
+        part += Translation({processes: Value(each, found.origin)})
     missing = [key for key in ("master_addr", "master_port") if ("launch", key) not in said]
     if missing:
         keys = " and ".join(f"launch.{key}" for key in missing)
@@ -89,5 +89,5 @@ def settled(part: Part, *, total: bool) -> Part:
     return part
 
 
-def _launch(name: str, value: str | int, origin: Origin) -> Part:
-    return Part({("launch", name): Value(value, origin)})
+def _launch(name: str, value: str | int, origin: Origin) -> Translation:
+    return Translation({("launch", name): Value(value, origin)})

@@ -26,8 +26,8 @@ class Note:
 
 
 @dataclass(frozen=True)
-class Part:
-    """A part of what was read, in a preset's words.
+class Translation:
+    """What was read, or a part of it, in a preset's words.
 
     values: by path, as in a preset; an explicit null is a value of None. datasets: registrations that the
     project needs; notes and findings: what was changed, and what could not be taken over.
@@ -38,9 +38,9 @@ class Part:
     notes: tuple[Note, ...] = ()
     findings: tuple[Finding, ...] = ()
 
-    def __add__(self, other: Part) -> Part:
+    def __add__(self, other: Translation) -> Translation:
         """Both; where both set a value, the other's."""
-        return Part(
+        return Translation(
             {**self.values, **other.values},
             {**self.datasets, **other.datasets},
             (*self.notes, *other.notes),
@@ -53,16 +53,16 @@ class Part:
         return default if found is None or found.value is None else found.value
 
 
-def noted(key: str, message: str, origin: Origin | None) -> Part:
+def noted(key: str, message: str, origin: Origin | None) -> Translation:
     """A part that says one thing."""
-    return Part(notes=(Note(key, message, origin),))
+    return Translation(notes=(Note(key, message, origin),))
 
 
-def refused(key: str, message: str, fix: str, origin: Origin | None) -> Part:
+def refused(key: str, message: str, fix: str, origin: Origin | None) -> Translation:
     """A part that stops the import: what it is about would be lost."""
-    return Part(findings=(Finding("error", key, message, fix, origin),))
+    return Translation(findings=(Finding("error", key, message, fix, origin),))
 
 
-def warned(key: str, message: str, fix: str, origin: Origin | None) -> Part:
+def warned(key: str, message: str, fix: str, origin: Origin | None) -> Translation:
     """A part that the user has to act on, though nothing of the training is lost."""
-    return Part(findings=(Finding("warning", key, message, fix, origin),))
+    return Translation(findings=(Finding("warning", key, message, fix, origin),))

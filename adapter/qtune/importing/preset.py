@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from qtune.files import block_lines, dump_yaml
-from qtune.importing.parts import Part
+from qtune.importing.parts import Translation
 from qtune.render.files import section_of
 from qtune.values import nested
 
 _SECTIONS = ("model", "method", "dataset", "output", "train", "eval")
 
 
-def preset_text(part: Part, kind: str, display: str) -> str:
+def preset_text(part: Translation, kind: str, display: str) -> str:
     """The preset's YAML, in the sections of a train.yaml."""
     lines = [
         f"# Imported from {' '.join(display.split())}, {kind}. What it does not say comes from base.",

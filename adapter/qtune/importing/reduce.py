@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from qtune.importing.parts import Part, refused
+from qtune.importing.parts import Translation, refused
 from qtune.schema import arguments
 from qtune.values import KeyPath, Value
 
@@ -13,14 +13,14 @@ from qtune.values import KeyPath, Value
 _HARMLESS = ("train", "enable_jit_checkpoint")
 
 
-def reduce(part: Part, base: Mapping[KeyPath, Value], *, complete: bool, unset: Value) -> Part:
+def reduce(part: Translation, base: Mapping[KeyPath, Value], *, complete: bool, unset: Value) -> Translation:
     """`part` without what holds anyway, and with null for what `base` sets and the original does not.
 
     complete: whether the original is a whole LLaMA-Factory config, in which what it leaves out has the
     library's default; else `base` keeps its say. unset: a null with the origin of such a value.
     """
     values: dict[KeyPath, Value] = {}
-    problems = Part()
+    problems = Translation()
     for path, value in part.values.items():
         if value.value is None:
             problems += _lost_null(path, value)
@@ -34,7 +34,7 @@ def reduce(part: Part, base: Mapping[KeyPath, Value], *, complete: bool, unset: 
                 continue
             if not _is_default(path, value.value):
                 values[path] = unset
-    return Part(values, part.datasets, part.notes, (*part.findings, *problems.findings))
+    return Translation(values, part.datasets, part.notes, (*part.findings, *problems.findings))
 
 
 def _holds_anyway(path: KeyPath, value: Any, base: Mapping[KeyPath, Value]) -> bool:
@@ -52,11 +52,11 @@ def _same(one: Any, other: Any) -> bool:
     return one == other and isinstance(one, bool) == isinstance(other, bool)
 
 
-def _lost_null(path: KeyPath, value: Value) -> Part:
+def _lost_null(path: KeyPath, value: Value) -> Translation:
     """A null that says something else than leaving the argument out, which is what null is in a preset."""
     argument = arguments()[path[1]]
     if argument.default is None:
-        return Part()
+        return Translation()
     fix = "take the line out of the original, or write the value"
     message = "is null; in a preset that leaves it out, and the library's default is "
     return refused(path[1], f"{message}{argument.default!r}", fix, value.origin)

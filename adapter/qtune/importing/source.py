@@ -22,7 +22,7 @@ _SHAPES = (
 
 
 @dataclass(frozen=True)
-class Source:
+class ImportedFile:
     """A file as it was read.
 
     keys: its content where it is a mapping, else None; lines: the line of each key, by path.
@@ -52,7 +52,7 @@ class Source:
             return None
 
 
-def read_source(path: Path, working_directory: Path, roots: tuple[Path, ...] = ()) -> Source:
+def read_source(path: Path, working_directory: Path, roots: tuple[Path, ...] = ()) -> ImportedFile:
     """Read any text file; a mapping in YAML or JSON is parsed, everything else is text.
 
     roots: further directories from which paths may start. Raises QtuneError for what is no text, empty, too
@@ -64,10 +64,10 @@ def read_source(path: Path, working_directory: Path, roots: tuple[Path, ...] = (
     # a config is written for the directory in which the training starts, which mostly lies above it
     around = (working_directory, *roots, *file.parents)
     keys, lines = _mapping(text, display)
-    return Source(file, display, text, keys, lines, tuple(dict.fromkeys(around)))
+    return ImportedFile(file, display, text, keys, lines, tuple(dict.fromkeys(around)))
 
 
-def not_a_config(source: Source) -> QtuneError:
+def not_a_config(source: ImportedFile) -> QtuneError:
     return QtuneError("is not a training config that qtune can read", where=source.display, fix=_SHAPES)
 
 

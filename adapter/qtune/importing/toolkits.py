@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from qtune.config.aliases import ALIASES
+from qtune.config.aliases import aliases
 from qtune.config.kl import KL_BETA, kl_arguments
 from qtune.config.project import Project
 from qtune.files import dump_yaml
 from qtune.importing.datasets import register_file
-from qtune.importing.parts import Part, noted, refused
-from qtune.importing.source import Source
+from qtune.importing.parts import Translation, noted, refused
+from qtune.importing.source import ImportedFile
 from qtune.values import KeyPath, Value
 
 BLOCKS = ("model", "training", "data", "lora", "train", "dataset", "optimizer")
@@ -39,7 +39,7 @@ def has_its_own(keys: Mapping[str, Any]) -> bool:
     return nested or any(key in keys for key in _OWN)
 
 
-def flatten(source: Source) -> dict[str, Value]:
+def flatten(source: ImportedFile) -> dict[str, Value]:
     """The keys of every block side by side, each with its place."""
     keys: dict[str, Value] = {}
     for block, value in (source.keys or {}).items():
@@ -50,13 +50,15 @@ def flatten(source: Source) -> dict[str, Value]:
     return keys
 
 
-def translate(keys: Mapping[str, Value], source: Source, project: Project) -> tuple[dict[str, Value], Part]:
+def translate(
+    keys: Mapping[str, Value], source: ImportedFile, project: Project
+) -> tuple[dict[str, Value], Translation]:
     """(what is LLaMA-Factory's argument under its own name or an alias, the part for everything else).
 
     `kl_beta` is in neither: it depends on both, see `hold_near_base`.
     """
     left: dict[str, Value] = {}
-    part = Part()
+    part = Translation()
     for key, value in keys.items():
         given, origin = value.value, value.origin
         if given is None:
@@ -71,31 +73,31 @@ def translate(keys: Mapping[str, Value], source: Source, project: Project) -> tu
         elif key in _RENAMED:
             left[_RENAMED[key]] = value
             part += noted(key, f"`{_RENAMED[key]}` in LLaMA-Factory", origin)
-        elif key in ALIASES:
+        elif key in aliases():
             # even where LLaMA-Factory has an argument of that name: its max_length is for generating
-            left[ALIASES[key]] = value
-            part += noted(key, f"`{ALIASES[key]}` in LLaMA-Factory", origin)
+            left[aliases()[key]] = value
+            part += noted(key, f"`{aliases()[key]}` in LLaMA-Factory", origin)
         elif key not in (*_ZERO, KL_BETA):
             left[key] = value
     return left, part + _zero(keys)
 
 
-def _quantized(key: str, given: bool, value: Value) -> Part:
+def _quantized(key: str, given: bool, value: Value) -> Translation:
     if not given:
         return noted(key, "left out: it is off", value.origin)
     bits = _FOUR_BIT[key]
-    return Part({("train", "quantization_bit"): Value(bits, value.origin)}) + noted(
+    return Translation({("train", "quantization_bit"): Value(bits, value.origin)}) + noted(
         key, f"`quantization_bit: {bits}`", value.origin
     )
 
 
-def _zero(keys: Mapping[str, Value]) -> Part:
+def _zero(keys: Mapping[str, Value]) -> Translation:
     use, stage = (keys.get(key) for key in _ZERO)
     if use is not None and use.value is False:
         notes = [noted(key, "left out: DeepSpeed is off", keys[key].origin) for key in _ZERO if key in keys]
-        return sum(notes, Part())
+        return sum(notes, Translation())
     if stage is not None and stage.value in (0, 1, 2, 3):
-        part = Part({("zero", "stage"): Value(stage.value, stage.origin)})
+        part = Translation({("zero", "stage"): Value(stage.value, stage.origin)})
         part += noted("deepspeed_stage", f"`stage: {stage.value}` under `zero:`", stage.origin)
         return (
             part + noted("use_deepspeed", "DeepSpeed is on where `zero:` has a stage", use.origin)
@@ -104,12 +106,12 @@ def _zero(keys: Mapping[str, Value]) -> Part:
         )
     given = stage or use
     if given is None:
-        return Part()
+        return Translation()
     message = f"DeepSpeed is on, but with no stage of 1, 2 or 3: {dump_yaml(given.value)}"
     return refused("deepspeed_stage", message, "set deepspeed_stage in the original", given.origin)
 
 
-def hold_near_base(value: Value, part: Part) -> Part:
+def hold_near_base(value: Value, part: Translation) -> Translation:
     """`kl_beta` in the arguments of the stage; part: what the config says beside it."""
     if not isinstance(value.value, int | float) or isinstance(value.value, bool):
         message = f"{dump_yaml(value.value)} is no number"
@@ -124,4 +126,4 @@ def hold_near_base(value: Value, part: Part) -> Part:
     values: dict[KeyPath, Value] = {
         ("train", name): Value(item, value.origin) for name, item in arguments.items()
     }
-    return Part(values) + noted(KL_BETA, note, value.origin)
+    return Translation(values) + noted(KL_BETA, note, value.origin)

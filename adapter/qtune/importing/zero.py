@@ -8,7 +8,7 @@ from typing import Any
 
 from qtune.config.names import did_you_mean
 from qtune.files import dump_yaml, leaves
-from qtune.importing.parts import Note, Part, noted, refused, warned
+from qtune.importing.parts import Note, Translation, noted, refused, warned
 from qtune.importing.retype import retyped
 from qtune.schema import arguments, known_argument, problem, zero_keys
 from qtune.values import KeyPath, Origin, Value
@@ -77,7 +77,7 @@ class _Beside:
     whole: whether what it leaves out has the library's default; else the file's own value is taken for it.
     """
 
-    train: Part
+    train: Translation
     whole: bool
 
     def says(self, name: str) -> Any:
@@ -85,7 +85,7 @@ class _Beside:
         return self.train.train(name, _DEFAULT[name] if self.whole else None)
 
 
-def translate(file: DeepSpeedFile, train: Part, *, whole: bool) -> Part:
+def translate(file: DeepSpeedFile, train: Translation, *, whole: bool) -> Translation:
     """The `zero` block, and the arguments that only the file sets.
 
     train: the arguments of the config that names the file, none for a file on its own; whole: whether that is
@@ -106,7 +106,7 @@ def translate(file: DeepSpeedFile, train: Part, *, whole: bool) -> Part:
     return part
 
 
-def _auto_at_once(part: Part, file: DeepSpeedFile) -> Part:
+def _auto_at_once(part: Translation, file: DeepSpeedFile) -> Translation:
     """One note for all that is auto, which in most files is half of it."""
     keys = [note.key for note in part.notes if note.message == _AUTO]
     others = [note for note in part.notes if note.message != _AUTO]
@@ -115,13 +115,12 @@ def _auto_at_once(part: Part, file: DeepSpeedFile) -> Part:
     return replace(part, notes=tuple(others))
 
 
-def _zero_block(file: DeepSpeedFile) -> Part:
+def _zero_block(file: DeepSpeedFile) -> Translation:
     block = file.data.get("zero_optimization")
     if not isinstance(block, dict) or not block:
-        return noted("zero_optimization", "is missing: DeepSpeed shards nothing", file.origin()) + Part(
-            {("zero", "stage"): Value(0, file.origin())}
-        )
-    part = Part()
+        off = Translation({("zero", "stage"): Value(0, file.origin())})
+        return noted("zero_optimization", "is missing: DeepSpeed shards nothing", file.origin()) + off
+    part = Translation()
     for keys, value in leaves(block):
         path, origin, shown = ("zero", *keys), file.origin("zero_optimization", *keys), ".".join(keys)
         if value is None:
@@ -136,14 +135,14 @@ def _zero_block(file: DeepSpeedFile) -> Part:
         if wrong:
             part += refused(shown, wrong, "correct it in the original", origin)
         else:
-            part += Part({path: Value(new, origin)})
+            part += Translation({path: Value(new, origin)})
     if not block.get("stage"):
         message = "ZeRO is off: it trains as plain data parallel, without DeepSpeed"
         part += noted("zero_optimization.stage", message, file.origin("zero_optimization", "stage"))
     return part
 
 
-def _key(file: DeepSpeedFile, key: str, value: Any, beside: _Beside) -> Part:
+def _key(file: DeepSpeedFile, key: str, value: Any, beside: _Beside) -> Translation:
     origin = file.origin(key)
     if key in _FROM_ARGUMENTS:
         return _argument(key, _FROM_ARGUMENTS[key], value, beside, origin)
@@ -166,7 +165,7 @@ def _key(file: DeepSpeedFile, key: str, value: Any, beside: _Beside) -> Part:
     return refused(key, message, "take it out, if the training does without it", origin)
 
 
-def _argument(shown: str, name: str, value: Any, beside: _Beside, origin: Origin) -> Part:
+def _argument(shown: str, name: str, value: Any, beside: _Beside, origin: Origin) -> Translation:
     """A value that is an argument's too: `auto`, equal to it, or that argument where nothing else says it."""
     if value == "auto":
         return noted(shown, _AUTO, origin)
@@ -175,7 +174,7 @@ def _argument(shown: str, name: str, value: Any, beside: _Beside, origin: Origin
         return refused(shown, wrong, "correct it in the original", origin)
     said = beside.says(name)
     if said is None:
-        part = Part({("train", name): Value(value, origin)})
+        part = Translation({("train", name): Value(value, origin)})
         return part + noted(shown, f"`{name}: {dump_yaml(value)}` in LLaMA-Factory", origin)
     if value == said:
         return noted(shown, f"left out: it agrees with `{name}`", origin)
@@ -183,7 +182,7 @@ def _argument(shown: str, name: str, value: Any, beside: _Beside, origin: Origin
     return refused(shown, message, f"write auto there, or the same as `{name}`", origin)
 
 
-def _train_batch_size(file: DeepSpeedFile, value: Any, beside: _Beside, origin: Origin) -> Part:
+def _train_batch_size(file: DeepSpeedFile, value: Any, beside: _Beside, origin: Origin) -> Translation:
     key = "train_batch_size"
     if value == "auto":
         return noted(key, _AUTO, origin)
@@ -199,7 +198,7 @@ def _train_batch_size(file: DeepSpeedFile, value: Any, beside: _Beside, origin: 
     return refused(key, f"{dump_yaml(value)} does not follow from the batch of one process", fix, origin)
 
 
-def _precision(key: str, value: Mapping[str, Any], beside: _Beside, origin: Origin) -> Part:
+def _precision(key: str, value: Mapping[str, Any], beside: _Beside, origin: Origin) -> Translation:
     name = "fp16" if key == "fp16" else "bf16"
     enabled = value.get("enabled", False)
     if beside.says(name) is None and enabled is not True:
@@ -209,7 +208,7 @@ def _precision(key: str, value: Mapping[str, Any], beside: _Beside, origin: Orig
         return part  # the rest counts for nothing
     other = "bf16" if name == "fp16" else "fp16"
     if beside.says(other) is None:
-        part += Part({("train", other): Value(False, origin)})  # base's auto may decide for both
+        part += Translation({("train", other): Value(False, origin)})  # base's auto may decide for both
     known = _FP16 if name == "fp16" else {}
     for inner, setting in value.items():
         if inner != "enabled" and setting != known.get(inner, False):
@@ -218,7 +217,7 @@ def _precision(key: str, value: Mapping[str, Any], beside: _Beside, origin: Orig
     return part
 
 
-def _optimizer(file: DeepSpeedFile, block: Mapping[str, Any], beside: _Beside) -> Part:
+def _optimizer(file: DeepSpeedFile, block: Mapping[str, Any], beside: _Beside) -> Translation:
     """DeepSpeed's AdamW with the arguments' own numbers is what the Trainer makes without the block."""
     origin = file.origin("optimizer")
     kind = block.get("type")

@@ -8,8 +8,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from qtune.errors import QtuneError
+from qtune.units import CARD_GB, size_text
 
 _SPEC = re.compile(r"(?P<count>\d+)x(?P<memory>\d+(?:\.\d+)?)GB", re.IGNORECASE)
+# What shows of the NVIDIA driver, in containers too, the last on WSL: to look is quicker than to ask it.
+_DRIVERS = ("/proc/driver/nvidia", "/dev/nvidiactl", "/dev/nvidia0", "/dev/dxg")
 AMPERE = 8  # the first CUDA compute capability (major) with bf16
 
 
@@ -17,8 +20,8 @@ AMPERE = 8  # the first CUDA compute capability (major) with bf16
 class Hardware:
     """A machine's accelerators and cores.
 
-    gpus: how many; gpu_memory_gb: of the smallest one, in GiB; bf16: whether all of them compute in it;
-    cores: CPU cores that a training may use.
+    gpus: how many; gpu_memory_gb: of the smallest one, as cards are sold (CARD_GB); bf16: whether all of them
+    compute in it; cores: CPU cores that a training may use.
     """
 
     gpus: int = 0
@@ -29,6 +32,16 @@ class Hardware:
     @property
     def is_cpu(self) -> bool:
         return self.gpus == 0
+
+    @property
+    def gpu_memory(self) -> int:
+        """Bytes of the smallest GPU."""
+        return int(self.gpu_memory_gb * CARD_GB)
+
+    @property
+    def described(self) -> str:
+        """With the bytes of each GPU: `1x24GB (25.8 GB each)`."""
+        return str(self) if self.is_cpu else f"{self} ({size_text(self.gpu_memory)} each)"
 
     def __str__(self) -> str:
         return "cpu" if self.is_cpu else f"{self.gpus}x{self.gpu_memory_gb:g}GB"
@@ -51,6 +64,8 @@ def parse_hardware(text: str) -> Hardware:
 
 def detect_hardware() -> Hardware:
     """The NVIDIA GPUs that CUDA_VISIBLE_DEVICES leaves visible on this machine, by NVML; else the CPU."""
+    if not any(map(os.path.exists, _DRIVERS)):
+        return Hardware(cores=_usable_cores())
     import pynvml
 
     try:
@@ -63,7 +78,7 @@ def detect_hardware() -> Hardware:
             return Hardware(cores=_usable_cores())
         memory = min(pynvml.nvmlDeviceGetMemoryInfo(device).total for device in devices)
         capability = min(pynvml.nvmlDeviceGetCudaComputeCapability(device)[0] for device in devices)
-        return Hardware(len(devices), round(memory / 2**30), capability >= AMPERE, _usable_cores())
+        return Hardware(len(devices), round(memory / CARD_GB), capability >= AMPERE, _usable_cores())
     finally:
         pynvml.nvmlShutdown()
 

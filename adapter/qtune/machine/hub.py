@@ -107,6 +107,16 @@ def look_up(hub: Hub, model: str, revision: str = "main") -> Cached:
     return Cached(path, missing)
 
 
+def cached_file(name: str, model: str, revision: str = "main", cache_dir: str | None = None) -> Path | None:
+    """A file of a model in the cache of the hub that trainings use here, else in the other one's."""
+    hub = read_hub(cache_dir)
+    other = Hub("modelscope", "", None, modelscope_cache())
+    if hub.name == "modelscope":
+        other = Hub("huggingface", "", None, huggingface_cache())
+    places = (look_up(place, model, revision).path for place in (hub, other))
+    return next((path / name for path in places if path is not None and (path / name).is_file()), None)
+
+
 def why_unreachable(endpoint: str, seconds: float) -> str | None:
     """Why nothing answers at the hub's address within `seconds`, None where something does.
 

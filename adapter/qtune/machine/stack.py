@@ -7,6 +7,7 @@ import shutil
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -33,7 +34,7 @@ def installed_stack() -> Stack | None:
     """This machine's, None where LLaMA-Factory is not installed: nothing will train here then."""
     if not _has_module("llamafactory"):
         return None
-    return Stack(_has_module, version, lambda: compiler() is not None, has_header)
+    return Stack(cache(_has_module), cache(version), lambda: compiler() is not None, has_header)
 
 
 def library() -> Path | None:

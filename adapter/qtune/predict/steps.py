@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from qtune.schema import argument
 from qtune.values import Config
 
 
@@ -26,10 +27,10 @@ def predict_steps(train: Mapping[str, Any], rows: int, processes: int) -> Steps 
     Source: transformers Trainer.set_initial_training_values; for val_size, llamafactory/data/data_utils.py
     split_dataset, which calls datasets' train_test_split (a share of the rows is rounded up).
     """
-    batch = train.get("per_device_train_batch_size", 8)
-    accumulation = train.get("gradient_accumulation_steps", 1)
+    batch = argument(train, "per_device_train_batch_size")
+    accumulation = argument(train, "gradient_accumulation_steps")
     effective_batch = batch * accumulation * processes
-    if train.get("max_steps", -1) > 0:
+    if argument(train, "max_steps") > 0:
         return Steps(train["max_steps"], effective_batch)
     if (
         train.get("packing")
@@ -38,11 +39,11 @@ def predict_steps(train: Mapping[str, Any], rows: int, processes: int) -> Steps 
         or train.get("stage") == "pt"
     ):
         return None
-    val_size = train.get("val_size", 0)
+    val_size = argument(train, "val_size")
     rows -= int(val_size) if val_size >= 1 else math.ceil(rows * val_size)
     batches = math.ceil(math.ceil(rows / batch) / processes)
     per_epoch = max(math.ceil(batches / accumulation), 1)
-    return Steps(math.ceil(train.get("num_train_epochs", 3.0) * per_epoch), effective_batch)
+    return Steps(math.ceil(argument(train, "num_train_epochs") * per_epoch), effective_batch)
 
 
 def steps_by_packing(

@@ -13,7 +13,7 @@ from qtune.data.registrations import read_registrations, registered
 from qtune.data.scanning import passed
 from qtune.data.scanning.duplicates import Duplicates
 from qtune.data.scanning.scan import Extra, Report, scan
-from qtune.data.sources import Source, guessed_stage, is_local, source_for, uses_of
+from qtune.data.sources import DataSource, guessed_stage, is_local, source_for, uses_of
 from qtune.errors import QtuneError
 from qtune.machine.hardware import Hardware
 from qtune.prepare import pipeline, renderings
@@ -32,11 +32,11 @@ class Inspection:
     project: Project
     config: Config
     configured: set[str] = field(default_factory=set)
-    together: list[list[Source]] = field(default_factory=list)
+    together: list[list[DataSource]] = field(default_factory=list)
     findings: list[Finding] = field(default_factory=list)
     elsewhere: list[str] = field(default_factory=list)
 
-    def add(self, sources: Sequence[Source]) -> None:
+    def add(self, sources: Sequence[DataSource]) -> None:
         """Datasets that belong together; one that is registered wrongly is not read, since each of its rows
         would seem wrong."""
         here = []
@@ -54,7 +54,7 @@ class Inspection:
 
     def scan(
         self,
-        sources: Sequence[Source],
+        sources: Sequence[DataSource],
         duplicates: Duplicates,
         *,
         every: bool = False,
@@ -81,7 +81,7 @@ class Inspection:
             passed.remember(key, [item.without(KIND) for item in found])
         return found
 
-    def _cutoff_check(self, source: Source, unsaid: Callable[[str], None]) -> Extra | None:
+    def _cutoff_check(self, source: DataSource, unsaid: Callable[[str], None]) -> Extra | None:
         """Whether answers are cut off, where a config says by which length."""
         name = source.registration.name
         if name not in self.configured:
@@ -103,13 +103,13 @@ def inspection_of(project: Project, names: Sequence[str], preset: str | None) ->
     config = pipeline.resolve(renderings.wanted(project, preset), project, Hardware())
     in_use = uses_of(config)
 
-    def used(name: str, evaluation: bool) -> Source:
+    def used(name: str, evaluation: bool) -> DataSource:
         inspection.configured.add(name)
         # all rows, whatever max_samples is: this is about the data
         return replace(source_for(registrations[name], evaluation, config, project.root), most_rows=None)
 
-    def other(name: str) -> Source:
-        return Source(registrations[name], guessed_stage(registrations[name]))
+    def other(name: str) -> DataSource:
+        return DataSource(registrations[name], guessed_stage(registrations[name]))
 
     inspection = Inspection(project, config)
     if names:
@@ -137,7 +137,7 @@ def inspection_of(project: Project, names: Sequence[str], preset: str | None) ->
     return inspection
 
 
-def _findings(source: Source) -> list[Finding]:
+def _findings(source: DataSource) -> list[Finding]:
     """Those of the registration, but for what it says of the first row: reading all rows tells it better."""
     registration = source.registration
     found = check_registration(registration, source.stage)

@@ -13,7 +13,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from qtune.checks import check
 from qtune.config.auto import Known, auto_layer
 from qtune.config.kl import kl_layer
 from qtune.config.model import model_type
@@ -28,16 +27,12 @@ from qtune.data.registrations import (
     names_in,
     read_registrations,
 )
-from qtune.data.sources import Source, sources_of
+from qtune.data.sources import DataSource, sources_of
 from qtune.files import write_atomic
 from qtune.launch.plan import plan_launch
 from qtune.machine.hardware import Hardware
 from qtune.machine.stack import Stack
 from qtune.predict.steps import Steps, predict_steps
-from qtune.render import manifest as manifests
-from qtune.render.files import render
-from qtune.render.manifest import Manifest
-from qtune.render.templates import Templates
 from qtune.values import (
     ACCELERATE,
     JOB,
@@ -52,6 +47,7 @@ from qtune.values import (
 
 if TYPE_CHECKING:
     from qtune.data.scanning.scan import Report
+    from qtune.render.manifest import Manifest
 
 RENDERED = "rendered"
 CURRENT = "current"
@@ -101,12 +97,14 @@ class Prepared:
         return predict_steps(train, rows, self.config.processes) if rows is not None else None
 
     @property
-    def sources(self) -> list[Source]:
+    def sources(self) -> list[DataSource]:
         """The datasets of local files that it reads."""
         return sources_of(self.config, self.registrations, self.project.root)
 
     @property
     def manifest(self) -> Manifest:
+        from qtune.render import manifest as manifests
+
         made = manifests.make(_for_all_nodes(self.config), self.hardware, self.files)
         if self.directory is None:
             return made
@@ -159,6 +157,8 @@ def examine(
     Raises QtuneError where presets, project or registrations cannot be read at all; what is wrong with the
     values in them is in `findings`, all of it at once.
     """
+    from qtune.checks import check  # and with it every rule, which showing a config takes none of
+
     if name is not None:
         valid_name(name, "rendered directory")
     config = resolve(preset, project, hardware, overrides, name=name)
@@ -193,6 +193,9 @@ def with_files(prepared: Prepared, output_dir: str, about: str) -> Prepared:
 
     Raises QtuneError where a template fails.
     """
+    from qtune.render.files import render  # and with it jinja2, which only rendering takes
+    from qtune.render.templates import Templates
+
     project, config, registrations = prepared.project, prepared.config, prepared.registrations
     templates = Templates(project.sources, project.root)
     directory = project.root / prepared.rendered
@@ -229,6 +232,8 @@ def write(prepared: Prepared) -> Path:
     Each file is written whole or not at all; the manifest comes last, so that it never vouches for files
     that are not there.
     """
+    from qtune.render import manifest as manifests
+
     directory = write_files(prepared)
     for name in {ZERO, ACCELERATE, JOB} - {file.name for file in prepared.files}:
         (directory / name).unlink(missing_ok=True)

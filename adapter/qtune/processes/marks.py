@@ -16,7 +16,7 @@ MARK = "QTUNE_PROCESS"
 
 # How long a process has to end once it was told to. Below the 3 s after which a worker that was told so
 # would begin a checkpoint (transformers/trainer_jit_checkpoint.py, kill_wait), only to lose it half-written.
-_GRACE_SECONDS = 2.0
+GRACE_SECONDS = 2.0
 _KILLED_SECONDS = 30.0  # a killed process may hang in the kernel, at a disk or a driver
 _POLL_SECONDS = 0.05
 
@@ -34,14 +34,14 @@ def marked(mark: str) -> Iterator[psutil.Process]:
             continue
 
 
-def end(mark: str, grace: float = _GRACE_SECONDS) -> None:
-    """End every process that carries `mark`: politely, after `grace` seconds for certain."""
+def end(mark: str, grace: float | None = None) -> None:
+    """End every process that carries `mark`: politely, after `grace` seconds (GRACE_SECONDS) for certain."""
     import psutil
 
     for process in marked(mark):
         with suppress(psutil.Error):
             process.terminate()
-    deadline = time.monotonic() + grace
+    deadline = time.monotonic() + (GRACE_SECONDS if grace is None else grace)
     while (left := list(marked(mark))) and time.monotonic() < deadline + _KILLED_SECONDS:
         if time.monotonic() >= deadline:
             for process in left:

@@ -157,11 +157,10 @@ def render_arguments(
 
 
 def _sections(values: Mapping[str, Value]) -> list[Section]:
-    ordered = sorted(values, key=lambda key: key not in _FIRST)  # stable: otherwise as the layers have it
-    sections = (
-        Section(title, {key: values[key] for key in ordered if section_of(key) == title})
-        for title in _SECTIONS
-    )
+    sections = [Section(title, {}) for title in _SECTIONS]
+    by_title = {section.title: section.entries for section in sections}
+    for key in sorted(values, key=lambda key: key not in _FIRST):  # stable: otherwise as the layers have it
+        by_title[section_of(key)][key] = values[key]
     return [section for section in sections if section.entries]
 
 

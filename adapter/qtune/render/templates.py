@@ -24,12 +24,13 @@ from jinja2.exceptions import SecurityError
 from qtune.config.sources import TEMPLATES, Source, built_in
 from qtune.errors import QtuneError
 from qtune.files import MAX_BYTES, dump_yaml
+from qtune.units import size_text
 from qtune.values import Layer
 
 LAYER = "template"
 SCRIPTS = "launch/"
 _CPU_SECONDS = 3.0
-_MEMORY = 256 << 20
+_MEMORY = 256_000_000
 _INTEGER_BITS = 256
 
 
@@ -45,8 +46,8 @@ class Templates:
         self._used: dict[str, str] = {}
         self._environments = {
             # an included file is part of the script
-            SCRIPTS: _environment(lambda name: self._read(name, own=True)),
-            "": _environment(lambda name: self._read(name, own=False)),
+            SCRIPTS: environment(lambda name: self._read(name, own=True)),
+            "": environment(lambda name: self._read(name, own=False)),
         }
 
     @property
@@ -72,7 +73,7 @@ class Templates:
                 f"the template {error}", where=where, fix="make it smaller: it only has to lay values out"
             ) from None
         except MemoryError:
-            what = f"the template takes more than {_MEMORY >> 20} MB of memory"
+            what = f"the template takes more than {size_text(_MEMORY)} of memory"
             raise QtuneError(
                 what, where=where, fix="make it smaller: it only has to lay values out"
             ) from None
@@ -150,24 +151,26 @@ class _Sandbox(jinja2.sandbox.ImmutableSandboxedEnvironment):
         return super().call_binop(context, operator, left, right)
 
 
-def _environment(read: Callable[[str], str | None]) -> jinja2.Environment:
-    environment = _Sandbox(
+def environment(read: Callable[[str], str | None]) -> jinja2.Environment:
+    """What templates run in; read: the text of the template of a name, None where there is none."""
+    made = _Sandbox(
         loader=jinja2.FunctionLoader(read),
         undefined=jinja2.StrictUndefined,  # no undefined name passes as empty text
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,
-        autoescape=False,  # the files are YAML, JSON and shell; each value goes through a filter of theirs
+        # other files are YAML, JSON and shell, where each value goes through a filter of theirs
+        autoescape=jinja2.select_autoescape(["html.j2"], default_for_string=False),
     )
-    environment.filters |= {
+    made.filters |= {
         "to_yaml": dump_yaml,
         "to_json": lambda value: json.dumps(value, indent=2, ensure_ascii=False),
         "shell_quote": lambda value: shlex.quote(str(value)),
         "one_line": lambda value: " ".join(str(value).split()),
     }
     # two that give other bytes each time, and one that computes powers
-    del environment.filters["random"], environment.globals["lipsum"], environment.filters["round"]
-    return environment
+    del made.filters["random"], made.globals["lipsum"], made.filters["round"]
+    return made
 
 
 def _joined(pieces: Iterator[str]) -> str:

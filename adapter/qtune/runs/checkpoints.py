@@ -133,7 +133,7 @@ def _numbered(directory: Path) -> list[tuple[int, Path]]:
 
 def _weights(path: Path, step: int, config: Config) -> None:
     """Source: transformers/trainer.py, _load_from_checkpoint; DeepSpeed and FSDP load their own files."""
-    if config.get("train", "finetuning_type", default="lora") in _ADAPTERS:
+    if config.argument("finetuning_type") in _ADAPTERS:
         read_json(path / "adapter_config.json")
         if not read_header(path / "adapter_model.safetensors"):
             raise QtuneError("it holds no tensor", where="adapter_model.safetensors")

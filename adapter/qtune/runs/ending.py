@@ -50,7 +50,7 @@ class Watch:
 
     def trouble(self) -> str | None:
         """Why it is to be ended now."""
-        return self.losses.trouble.words if self.losses.trouble else None
+        return failures.known(self.losses.trouble).words if self.losses.trouble else None
 
     @property
     def killed_for_memory(self) -> bool | None:

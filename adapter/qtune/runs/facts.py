@@ -11,7 +11,7 @@ from typing import Any
 
 from qtune.data.digests import sha256
 from qtune.data.file_types import data_files
-from qtune.data.sources import Source
+from qtune.data.sources import DataSource
 from qtune.machine.hardware import detect_hardware
 from qtune.machine.host import read_host
 from qtune.machine.stack import version
@@ -31,7 +31,7 @@ _STACK = (
 _GIT_SECONDS = 10.0
 
 
-def gather(root: Path, sources: Sequence[Source], rows: Mapping[str, int]) -> dict[str, Any]:
+def gather(root: Path, sources: Sequence[DataSource], rows: Mapping[str, int]) -> dict[str, Any]:
     """The facts as plain JSON values.
 
     root: the project's; sources: its datasets of local files; rows: how many each has, where that is known.
@@ -75,7 +75,7 @@ def _machine(root: Path) -> dict[str, Any]:
     return {
         "hardware": str(hardware),
         "cores": hardware.cores,
-        "memory_gb": round(read_host().memory_total / 2**30, 1),
+        "memory_gb": round(read_host().memory_total / 1e9, 1),
         "platform": platform.platform(),
     }
 
@@ -84,7 +84,7 @@ HERE: Mapping[str, Callable[[Path], Any]] = {"versions": _versions, "git": _git,
 """Those of today for a project's root, by their names in the record."""
 
 
-def data(root: Path, sources: Sequence[Source], rows: Mapping[str, int]) -> list[dict[str, Any]]:
+def data(root: Path, sources: Sequence[DataSource], rows: Mapping[str, int]) -> list[dict[str, Any]]:
     return [
         {
             "name": source.registration.name,

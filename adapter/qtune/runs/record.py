@@ -228,7 +228,7 @@ def start(
         host=platform.node(),
         pid=os.getpid(),
         started=_now(),
-        seed=manifest.config.get("train", "seed", default=42),
+        seed=manifest.config.argument("seed"),
         predicted_steps=predicted_steps,
         **(facts or {}),
         attempts=[],

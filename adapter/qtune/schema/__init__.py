@@ -10,7 +10,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
-from importlib.resources import files
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
@@ -62,6 +62,11 @@ class Argument:
 def arguments() -> Mapping[str, Argument]:
     """Every argument a training config may hold."""
     return _table("arguments", "")
+
+
+def argument(train: Mapping[str, Any], name: str) -> Any:
+    """What a `train` block sets an argument to, or the library's own default."""
+    return train[name] if name in train else arguments()[name].default
 
 
 def zero_keys() -> Mapping[str, Argument]:
@@ -165,7 +170,7 @@ def tag_keys() -> Mapping[str, Argument]:
 @cache
 def template_names() -> tuple[str, ...]:
     """The chat templates that LLaMA-Factory knows, sorted."""
-    return tuple(_file("llamafactory")["templates"])
+    return tuple(snapshot("llamafactory")["templates"])
 
 
 def template_for(model_name_or_path: str, model_type: str | None) -> str | None:
@@ -279,19 +284,19 @@ def _means(text: str, types: tuple[str, ...]) -> bool:
 
 
 @cache
-def _file(stem: str) -> Any:
-    """A snapshot file's content."""
-    return json.loads(files(__name__).joinpath(f"{stem}-{SUPPORTED}.json").read_text(encoding="utf-8"))
+def snapshot(stem: str) -> Any:
+    """A snapshot file's content, of `llamafactory`, `templates`, `chat` or `library`."""
+    return json.loads(Path(__file__).with_name(f"{stem}-{SUPPORTED}.json").read_bytes())
 
 
 @cache
 def _table(block: str, group: str) -> Mapping[str, Argument]:
-    return _arguments(_file("llamafactory")[block], group)
+    return _arguments(snapshot("llamafactory")[block], group)
 
 
 @cache
 def _dataset_table(block: str, group: str) -> Mapping[str, Argument]:
-    return _arguments(_file("llamafactory")["dataset"][block], group)
+    return _arguments(snapshot("llamafactory")["dataset"][block], group)
 
 
 def _arguments(entries: Mapping[str, Any], group: str) -> Mapping[str, Argument]:
@@ -317,7 +322,7 @@ def _argument(name: str, group: str, entry: Mapping[str, Any]) -> Argument:
 @cache
 def _templates() -> tuple[Mapping[str, str], Mapping[str, str], Mapping[str, str]]:
     """Template by identifier, by an identifier's last part where all agree, and by model type."""
-    content = _file("templates")
+    content = snapshot("templates")
     by_identifier: dict[str, str] = content["models"]
     by_last_part: dict[str, str] = {}
     for identifier, template in by_identifier.items():

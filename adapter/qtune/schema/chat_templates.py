@@ -5,13 +5,11 @@ Read from a snapshot of its own, because only what looks into the data needs it.
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from functools import cache
-from importlib.resources import files
 from typing import Any, Literal
 
-from qtune.schema import SUPPORTED
+from qtune.schema import snapshot
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +66,7 @@ def chat_template(name: str) -> ChatTemplate:
     """The template of that name; KeyError where LLaMA-Factory has none."""
     fields: dict[str, Any] = {
         field: tuple(value) if isinstance(value, list) else value
-        for field, value in _snapshot()["templates"][name].items()
+        for field, value in snapshot("chat")["templates"][name].items()
     }
     fields |= {field: _elements(fields[field]) for field in fields if field.startswith("format_")}
     return ChatTemplate(kind=fields.pop("class"), **fields)
@@ -76,7 +74,7 @@ def chat_template(name: str) -> ChatTemplate:
 
 def tool_prompts() -> dict[str, str]:
     """The text around the descriptions of tools, with `{tool_text}` for them, by tool format."""
-    prompts: dict[str, str] = _snapshot()["tool_prompts"]
+    prompts: dict[str, str] = snapshot("chat")["tool_prompts"]
     return prompts
 
 
@@ -91,10 +89,3 @@ def _element(slot: Any) -> Element | None:
         return Special("token", slot["token"])
     # a set that names no token of the tokenizer adds nothing (Template._convert_elements_to_ids)
     return {"bos_token": BOS, "eos_token": EOS}.get(slot["special"])
-
-
-@cache
-def _snapshot() -> dict[str, Any]:
-    text = files("qtune.schema").joinpath(f"chat-{SUPPORTED}.json").read_text(encoding="utf-8")
-    content: dict[str, Any] = json.loads(text)
-    return content

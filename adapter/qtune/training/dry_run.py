@@ -27,14 +27,14 @@ _ADDRESS, _PORT = "<address of the first node>", "<a port that is free on the fi
 
 
 @dataclass(frozen=True)
-class Place:
-    """One node, or another place where a command would run.
+class PlannedStart:
+    """A command that would be started.
 
-    files: those that qtune itself would write there, from the project's root; command: the one that it would
-    start; environment: the variables that it adds to its own for that.
+    where: on which node, or what it is; files: those that qtune itself would write there, from the project's
+    root; environment: the variables that are added to qtune's own for it.
     """
 
-    name: str
+    where: str
     files: tuple[str, ...]
     command: tuple[str, ...]
     environment: Mapping[str, str]
@@ -55,7 +55,7 @@ class DryRun:
     findings: tuple[Finding, ...]
     estimate: Estimate | None
     steps: Steps | None
-    places: tuple[Place, ...]
+    starts: tuple[PlannedStart, ...]
     texts: tuple[RenderedFile, ...]
 
 
@@ -86,7 +86,7 @@ def dry_run(
     hidden = [*secrets.known(environment), *secrets.known(given)]
     hub = {key: environment.get(key, value) for key, value in project.hub.items()}
     again = going_on is not None and bool(going_on.attempts)
-    places = _places(prepared, directory, checkpoint, again, renders, in_job(directory.name))
+    starts = _starts(prepared, directory, checkpoint, again, renders, in_job(directory.name))
     return DryRun(
         config.name,
         str(prepared.hardware),
@@ -97,11 +97,11 @@ def dry_run(
         prepared.steps,
         tuple(
             replace(
-                place,
-                command=tuple(secrets.redacted(place.command, hidden)),
-                environment=secrets.redacted({**hub, **place.environment}, hidden),
+                start,
+                command=tuple(secrets.redacted(start.command, hidden)),
+                environment=secrets.redacted({**hub, **start.environment}, hidden),
             )
-            for place in places
+            for start in starts
         ),
         tuple(replace(file, text=_without(file.text, hidden)) for file in prepared.files),
     )
@@ -125,23 +125,23 @@ def _rendered(prepared: Prepared, renders: bool = False) -> tuple[str, ...]:
     return (*files, f"{prepared.rendered}/{manifests.FILE}", f"{RENDERED}/{CURRENT}") if renders else files
 
 
-def _places(
+def _starts(
     prepared: Prepared,
     directory: Path,
     checkpoint: Checkpoint | None,
     again: bool,
     renders: bool,
     in_job: Sequence[str],
-) -> Iterator[Place]:
-    """Each with the plan's own variables, none of a secret taken out."""
+) -> Iterator[PlannedStart]:
+    """In the order of starting, each with the plan's own variables; no secret is taken out yet."""
     config, run = prepared.config, prepared.project.from_root(directory)
     written = (*_rendered(prepared, renders), f"{run}/{record.RECORD}")
     kept = tuple(f"{run}/{name}" for name in (lock.LOCK, reserve.FILE, record.LOG))
     if is_submission(prepared):
-        yield Place("this machine", written, submission(prepared, directory, in_job), {})
+        yield PlannedStart("this machine", written, submission(prepared, directory, in_job), {})
         prepared = within(prepared, directory)  # the job goes by the record
         written = (*_rendered(prepared), f"{run}/{record.RECORD}")
-        yield Place("the job, on its first node", (*written, *kept), ("qtune", *in_job), {})
+        yield PlannedStart("the job, on its first node", (*written, *kept), ("qtune", *in_job), {})
         written = kept = ()
     plan = launch_of(prepared, directory, checkpoint, again=again)
     variables = {**plan.environment, **process.UNBUFFERED}
@@ -150,20 +150,20 @@ def _places(
             own = launch_of(_on_node(prepared, rank), directory, checkpoint, again=again and rank == 0)
             log = f"{run}/{record.NODE_LOGS.replace('*', str(rank))}"
             files = (*written, *kept) if rank == 0 else (*_rendered(prepared, renders), log)
-            yield Place(f"node {rank}", files, own.argv, {**own.environment, **process.UNBUFFERED})
+            yield PlannedStart(f"node {rank}", files, own.argv, {**own.environment, **process.UNBUFFERED})
     elif config.launcher not in CLUSTERS:
-        yield Place("this machine", (*written, *kept), plan.argv, variables)
+        yield PlannedStart("this machine", (*written, *kept), plan.argv, variables)
     else:
         on_node = plan.argv[plan.argv.index(CLI) :]
         meeting = {"MASTER_PORT": _PORT, **variables, "MASTER_ADDR": _ADDRESS}
         if config.launcher == "ray":
-            yield Place("the driver, on this machine", (*written, *kept), plan.argv, variables)
+            yield PlannedStart("the driver, on this machine", (*written, *kept), plan.argv, variables)
             on_node = ("python3", "-P", "-m", node.__name__, *on_node)
         else:
             meeting |= {} if config.nnodes > 1 else {"MASTER_ADDR": "127.0.0.1"}
-            yield Place("the job's step", (*written, *kept), plan.argv, meeting)
+            yield PlannedStart("the job's step", (*written, *kept), plan.argv, meeting)
         for rank in range(config.nnodes):
-            yield Place(f"node {rank}", (), on_node, {**meeting, "NODE_RANK": str(rank)})
+            yield PlannedStart(f"node {rank}", (), on_node, {**meeting, "NODE_RANK": str(rank)})
 
 
 def _on_node(prepared: Prepared, rank: int) -> Prepared:

@@ -21,7 +21,7 @@ from qtune.training.attempts import launch_of, require_launcher
 
 
 @dataclass(frozen=True)
-class Part:
+class NodePart:
     """One node's part of a run, which node 0 records: on the same file system, or on its own."""
 
     directory: Path
@@ -39,9 +39,9 @@ def join(
     name: str | None = None,
     again: bool = False,
     checkpoint: Checkpoint | None = None,
-    begin: Callable[[Part], None],
+    begin: Callable[[NodePart], None],
     show: Callable[[bytes], None],
-) -> tuple[Part, Ended]:
+) -> tuple[NodePart, Ended]:
     """Train as the node that `launch.node_rank` names, to the end of its part; how that was.
 
     name: of the run, where it is not the config's; the same on all nodes, of which any may start first.
@@ -59,7 +59,7 @@ def join(
             fix=f"give every node the same new --name, or go on with it: `qtune resume {directory.name}`",
         )
     directory.mkdir(parents=True, exist_ok=True)
-    part = Part(directory, config.get("launch", "node_rank"), config.nnodes)
+    part = NodePart(directory, config.get("launch", "node_rank"), config.nnodes)
     begin(part)
     plan = launch_of(prepared, directory, checkpoint)
     together = Together(directory)

@@ -9,7 +9,6 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from qtune.advice.reasons import gigabytes
 from qtune.advice.recommend import ACCUMULATION, BATCH, batches, with_batch
 from qtune.doctor import readiness
 from qtune.errors import QtuneError
@@ -19,6 +18,7 @@ from qtune.prepare import pipeline, records, renderings
 from qtune.prepare.pipeline import Prepared
 from qtune.runs.checkpoints import Checkpoint, checkpoints, newest, set_aside, verified
 from qtune.runs.record import Run
+from qtune.units import size_text
 from qtune.values import Config, KeyPath, Layer, Origin, Value
 
 _EVALUATION: KeyPath = ("train", "per_device_eval_batch_size")
@@ -83,9 +83,9 @@ def explained(prepared: Prepared, on_gpu: bool) -> str:
         return ""
     where: Place = "gpu" if on_gpu and not prepared.hardware.is_cpu else "host"
     parts = sorted(found.of(where).items(), key=lambda part: part[1], reverse=True)[:_BIGGEST]
-    listed = ", ".join(f"{name} {gigabytes(size)}" for name, size in parts)
+    listed = ", ".join(f"{name} {size_text(size)}" for name, size in parts)
     total = (found.gpu if where == "gpu" else found.host).expected
-    return f"the estimate is {gigabytes(total)}, most of it {listed}"
+    return f"the estimate is {size_text(total)}, most of it {listed}"
 
 
 def take(step: Step, run: Run) -> Checkpoint | None:

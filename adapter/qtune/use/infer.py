@@ -8,7 +8,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from qtune.checks.schema import check_schema
-from qtune.config.aliases import ALIASES
+from qtune.config.aliases import aliases
 from qtune.config.names import did_you_mean
 from qtune.config.project import Project
 from qtune.config.resolve import SET_LAYER, merge, overrides
@@ -131,7 +131,7 @@ def settings(assignments: Sequence[str], allowed: Sequence[str]) -> Layer:
     Raises QtuneError for an argument that is not among them, and a value that it does not take.
     """
     known = arguments()
-    names = {alias: name for alias, name in ALIASES.items() if name in allowed and alias not in known}
+    names = {alias: name for alias, name in aliases().items() if name in allowed and alias not in known}
     layer = overrides(assignments, names)
     findings = check_schema(Config("", layer.values))
     for finding in findings:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 from qtune.checks.rules.view import Rule, View
+from qtune.schema.library import loggers
 
 _FILLED_IN = "transformers/training_args.py, TrainingArguments.__post_init__"
 _FSDP = "transformers/training_args.py, TrainingArguments._process_fsdp_args"
@@ -18,11 +19,6 @@ _DEBUG_WORDS = ("underflow_overflow", "tpu_metrics_debug")
 _ACCELERATOR_KEYS = (
     *("split_batches", "dispatch_batches", "even_batches", "use_seedable_sampler", "non_blocking"),
     *("gradient_accumulation_kwargs", "use_configured_state"),
-)
-# transformers/integrations/integration_utils.py, INTEGRATION_TO_CALLBACK
-LOGGERS = (
-    *("azure_ml", "clearml", "codecarbon", "comet_ml", "dagshub", "dvclive", "flyte", "kubeflow", "mlflow"),
-    *("neptune", "swanlab", "tensorboard", "trackio", "wandb"),
 )
 # Text that starts with a brace is read as JSON.
 _JSON_TEXTS = (
@@ -115,10 +111,10 @@ RULES = (
         lambda view: ", ".join(
             f"`{name}`"
             for name in view.loggers
-            if name not in (*LOGGERS, "none", "all") and view["stage"] != "ppo"
+            if name not in (*loggers(), "none", "all") and view["stage"] != "ppo"
         ),
         "transformers cannot report to {found}",
-        f"use none or one of {', '.join(LOGGERS)}",
+        f"use none or one of {', '.join(loggers())}",
         "transformers/integrations/integration_utils.py, get_reporting_integration_callbacks",
     ),
     Rule(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache, cached_property
@@ -11,7 +10,7 @@ from typing import Any, Literal
 
 from qtune.config.model import local_model
 from qtune.data.registrations import Registration, names_in
-from qtune.files import dump_yaml
+from qtune.files import dump_yaml, read_object
 from qtune.machine.hardware import Hardware
 from qtune.machine.stack import Stack
 from qtune.schema import arguments
@@ -133,13 +132,7 @@ class View:
         """A local model's config.json, empty where there is none to read."""
         name = self["model_name_or_path"]
         directory = local_model(name, self.root) if name else None
-        if directory is None:
-            return {}
-        try:
-            content = json.loads((directory / "config.json").read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            return {}
-        return content if isinstance(content, dict) else {}
+        return {} if directory is None else read_object(directory / "config.json")
 
     @cached_property
     def model_quantization(self) -> str | None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from qtune.cli.app import JsonOption, here
-from qtune.cli.data.group import data_app
+from qtune.cli.commands import command
 from qtune.cli.data.marked import legend, marked
 from qtune.cli.output import note, print_json
 from qtune.config.names import valid_name
@@ -22,7 +22,7 @@ from qtune.values import DATASETS
 
 if TYPE_CHECKING:  # read by this command alone, and by no other's start
     from qtune.data.adding.look import Examined, Found
-    from qtune.data.rows.samples import Sample
+    from qtune.data.rows.examples import Example
 
 _PRESETS = {"sft": "lora", "dpo": "dpo", "kto": "kto", "pt": "pretrain"}
 _MOST_SHOWN = 300
@@ -35,7 +35,12 @@ _DONE = {
 }
 
 
-@data_app.command("add")
+@command(
+    "data add",
+    "qtune data add answers.jsonl",
+    "qtune data add answers.csv --name ours",
+    "qtune data add owner/data-set",
+)
 def add_command(
     source: Annotated[
         str,
@@ -122,13 +127,13 @@ def _tell(project: Project, name: str, entry: Mapping[str, Any], found: Found, e
             typer.echo(f"not used: {', '.join(found.proposal.unused)}")
         typer.echo()
     typer.echo(entries_text({name: entry}))
-    if pieces := _as_the_model_sees_it(project, found, examined.sample):
+    if pieces := _as_the_model_sees_it(project, found, examined.example):
         typer.echo(f"the first sample as the model sees it ({legend()}):")
         whole = "".join(marked(_shortened(text), trained) for text, trained in pieces)
         typer.echo("  " + whole.strip("\n").replace("\n", "\n  ") + "\n")
-    elif examined.sample:
+    elif examined.example:
         typer.echo("the first sample:")
-        for role, text in examined.sample.said(bool(entry.get("ranking"))):
+        for role, text in examined.example.said(bool(entry.get("ranking"))):
             typer.echo(f"  {role}: " + _shortened(text).replace("\n", "\n    "))
         typer.echo()
     for line in found.notes:
@@ -138,7 +143,7 @@ def _tell(project: Project, name: str, entry: Mapping[str, Any], found: Found, e
 
 
 def _tell_json(name: str, entry: Mapping[str, Any], found: Found, examined: Examined) -> None:
-    said = examined.sample.said(bool(entry.get("ranking"))) if examined.sample else ()
+    said = examined.example.said(bool(entry.get("ranking"))) if examined.example else ()
     print_json(
         {
             "name": name,
@@ -155,13 +160,13 @@ def _tell_json(name: str, entry: Mapping[str, Any], found: Found, examined: Exam
 
 
 def _as_the_model_sees_it(
-    project: Project, found: Found, sample: Sample | None
+    project: Project, found: Found, example: Example | None
 ) -> list[tuple[str, bool]] | None:
-    """The sample's text with what is trained on, None where roles tell more, or the template is not known."""
+    """Its text with what is trained on, None where roles tell more, or the template is not known."""
     from qtune.data.lengths.chat import as_text, chat_for
     from qtune.data.lengths.tokens import load_tokenizer
 
-    if sample is None or found.proposal is None or found.proposal.stage != "sft":
+    if example is None or found.proposal is None or found.proposal.stage != "sft":
         return None
     try:
         train = pipeline.resolve(renderings.wanted(project, None), project, Hardware()).block("train")
@@ -169,7 +174,7 @@ def _as_the_model_sees_it(
         tokenizer = load_tokenizer(train, chat.template, project.root)
     except QtuneError:
         return None  # no model is named yet, or `tokenizers` is not installed
-    return as_text(sample, chat, tokenizer.bos, tokenizer.eos) if chat.is_exact(sample) else None
+    return as_text(example, chat, tokenizer.bos, tokenizer.eos) if chat.is_exact(example) else None
 
 
 def _shortened(text: str) -> str:

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from qtune.cli.app import JsonOption, here
+from qtune.cli.commands import command
 from qtune.cli.complete import dataset_names
-from qtune.cli.data.group import ForPresetOption, data_app
+from qtune.cli.data.group import ForPresetOption
 from qtune.cli.data.report_view import counted, reading, show_reports
 from qtune.cli.output import complain, note, plain_finding, print_json, report
 from qtune.errors import QtuneError
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 _MOST_GROUPS = 8  # two lines each: with the datasets' own lines about a screenful
 
 
-@data_app.command("check")
+@command("data check", "qtune data check", "qtune data check answers --fix good.jsonl")
 def check_command(
     names: Annotated[
         list[str] | None,

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from qtune.cli.app import JsonOption, ModelOption, SetOption, here, override_layers
-from qtune.cli.data.group import ForPresetOption, NameArgument, data_app
+from qtune.cli.commands import command
+from qtune.cli.data.group import ForPresetOption, NameArgument
 from qtune.cli.data.marked import legend, marked
 from qtune.cli.output import complain, note, print_json, report
 from qtune.config.resolve import SET_LAYER
@@ -36,7 +37,7 @@ _ALONE = (
 )
 
 
-@data_app.command("preview")
+@command("data preview", "qtune data preview answers", "qtune data preview answers --preset dpo")
 def preview_command(
     name: NameArgument,
     count: Annotated[int, typer.Option("-k", min=1, help="How many rows.")] = 3,

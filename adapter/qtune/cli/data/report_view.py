@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from qtune.data.sources import Source
+from qtune.data.sources import DataSource
 
 if TYPE_CHECKING:
     from qtune.data.scanning.scan import Group, Report
@@ -20,7 +20,7 @@ _BAR_FROM_BYTES = 20_000_000
 
 
 @contextmanager
-def reading(sources: Sequence[Source]) -> Iterator[Callable[[int], None]]:
+def reading(sources: Sequence[DataSource]) -> Iterator[Callable[[int], None]]:
     """A bar on a terminal while large files are read; to be called with the bytes of each part."""
     from qtune.data.file_types import data_files
 

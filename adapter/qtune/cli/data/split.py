@@ -8,14 +8,15 @@ from typing import Annotated
 import typer
 
 from qtune.cli.app import JsonOption, here
-from qtune.cli.data.group import NameArgument, data_app
+from qtune.cli.commands import command
+from qtune.cli.data.group import NameArgument
 from qtune.cli.output import note, print_json
 from qtune.config.names import valid_name
 from qtune.data.registrations import registered
 from qtune.errors import QtuneError
 
 
-@data_app.command("split")
+@command("data split", "qtune data split answers --eval 0.05", "qtune data split answers --eval 0.1 --seed 7")
 def split_command(
     name: NameArgument,
     share: Annotated[

@@ -19,7 +19,8 @@ from qtune.cli.app import (
     here,
     override_layers,
 )
-from qtune.cli.data.group import ForPresetOption, NameArgument, data_app
+from qtune.cli.commands import command
+from qtune.cli.data.group import ForPresetOption, NameArgument
 from qtune.cli.output import note, print_json, print_table, report
 from qtune.files import write_atomic
 from qtune.predict.steps import Steps, steps_by_packing
@@ -27,7 +28,7 @@ from qtune.prepare import pipeline, renderings
 from qtune.values import Config
 
 if TYPE_CHECKING:
-    from qtune.data.lengths.statistics import Distribution, Statistics
+    from qtune.data.lengths.statistics import Statistics
     from qtune.data.registrations import Registration
 
 # The rows of one dataset are measured alone, whatever a training does with others.
@@ -44,7 +45,7 @@ _BAR_WIDTH = 48
 _PROGRESS_FROM_BYTES = 20_000_000
 
 
-@data_app.command("stats")
+@command("data stats", "qtune data stats answers", "qtune data stats answers --html lengths.html")
 def stats_command(
     name: NameArgument,
     preset: ForPresetOption = None,
@@ -84,7 +85,7 @@ def stats_command(
     drawn = registration.entry.get("num_samples") or found.rows
     steps = steps_by_packing(config, found.rows, drawn, found.padding.sequences)
     if html is not None:
-        from qtune.data.lengths.page import page
+        from qtune.pages.lengths import page
 
         write_atomic(html, page(found))
     if as_json:
@@ -115,9 +116,9 @@ def _print(found: Statistics) -> None:
     print_table(
         ("a row has", "in all", "mean", *names),
         [
-            _line("turns", found.turns),
-            _line("characters", found.characters),
-            _line("tokens", found.tokens),
+            ("turns", *found.turns.figures),
+            ("characters", *found.characters.figures),
+            ("tokens", *found.tokens.figures),
         ],
     )
     typer.echo("rows by tokens")
@@ -132,11 +133,6 @@ def _print(found: Statistics) -> None:
         turns = ", ".join(f"{turns}: {rows:,}" for turns, rows in list(found.rows_by_turns.items())[:12])
         more = ", …" if len(found.rows_by_turns) > 12 else ""
         typer.echo(f"rows by turns  {turns}{more}")
-
-
-def _line(name: str, spread: Distribution) -> list[str]:
-    mean = f"{spread.mean:,.1f}"
-    return [name, f"{spread.total:,}", mean, *(f"{value:,}" for value in spread.percentiles.values())]
 
 
 def _print_meaning(found: Statistics, config: Config, steps: dict[bool, Steps | None]) -> None:

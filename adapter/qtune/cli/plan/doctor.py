@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from qtune.cli.app import JsonOption, LauncherOption, ModelOption, SetOption, app, here, override_layers
+from qtune.cli.app import JsonOption, LauncherOption, ModelOption, SetOption, here, override_layers
+from qtune.cli.commands import command
 from qtune.cli.complete import preset_names
 from qtune.cli.output import note, print_json
 from qtune.doctor import readiness
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 _COLOURS = {"ok": "green", "warning": "yellow", "failure": "red"}
 
 
-@app.command("doctor")
+@command("doctor", "qtune doctor", "qtune doctor stage3")
 def doctor_command(
     preset: Annotated[
         str | None,

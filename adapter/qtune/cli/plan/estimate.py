@@ -13,18 +13,18 @@ from qtune.cli.app import (
     LauncherOption,
     ModelOption,
     SetOption,
-    app,
     hardware_from,
     here,
     override_layers,
 )
+from qtune.cli.commands import command
 from qtune.cli.complete import preset_names
 from qtune.cli.output import note, print_json
 from qtune.config.presets import DEFAULT
 from qtune.errors import QtuneError
 
 
-@app.command("estimate")
+@command("estimate", "qtune estimate lora", "qtune estimate --all -m Qwen/Qwen2.5-7B --hardware 1x24GB")
 def estimate_command(
     preset: Annotated[
         str | None,
@@ -48,6 +48,8 @@ def estimate_command(
 
     Nothing is downloaded, loaded or started: the model's shapes come from its config.json, from a cache of
     Hugging Face or ModelScope, or from a built-in table of common models.
+
+    GB are 10⁹ bytes. The size of a GPU in --hardware is what its maker means: 24GB are 24 × 2³⁰ bytes.
 
     Exit code 0 also where it does not fit: the answer says so.
     """

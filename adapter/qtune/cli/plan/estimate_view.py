@@ -10,19 +10,15 @@ import typer
 from qtune.advice.forecast import Forecast
 from qtune.cli.output import note, print_table
 from qtune.predict.memory.estimate import Range
+from qtune.units import count_text, size_text
 
 WORDS = {"fits": "fits", "tight": "may just fit", "does not fit": "does not fit"}
-
-
-def amount(size: int) -> str:
-    """In GB of 2**30 bytes, as GPUs are sold and `--hardware` takes them; what is small in MB of 2**20."""
-    return f"{size / 2**30:.1f} GB" if size >= 2**29 else f"{size / 2**20:.0f} MB"
 
 
 def show(row: Forecast, options: str) -> None:
     """One preset's parts, and what follows from them."""
     found, model = row.estimate, row.model
-    typer.echo(f"{row.name} with {model.name} on {row.machine}")
+    typer.echo(f"{row.name} with {model.name} on {row.machine.described}")
     share = found.trainable.parameters / max(model.parameters + found.trainable.added, 1)
     typer.echo(
         f"  {model.parameters:,} parameters (from {model.source}); "
@@ -36,7 +32,7 @@ def show(row: Forecast, options: str) -> None:
     typer.echo(_verdict(row))
     limit = row.config.get("train", "save_total_limit")
     kept = "all that it keeps at once" + (f" (save_total_limit: {limit})" if limit else "")
-    typer.echo(f"disk: {amount(found.checkpoint)} a checkpoint, {amount(found.disk)} for {kept}")
+    typer.echo(f"disk: {size_text(found.checkpoint)} a checkpoint, {size_text(found.disk)} for {kept}")
     typer.echo(_steps(row))
     typer.echo(f"assumed: {'; '.join(found.assumptions)}")
     if found.verdict == "fits":
@@ -48,8 +44,8 @@ def show(row: Forecast, options: str) -> None:
 def show_all(rows: Sequence[Forecast]) -> None:
     """The presets in the order of the catalogue, one line each."""
     first = rows[0]
-    size = f"{first.model.parameters / 1e9:.2f}B parameters"
-    typer.echo(f"{first.model.name}, {size}, on {first.machine}, rows as long as cutoff_len")
+    size = f"{count_text(first.model.parameters)} parameters"
+    typer.echo(f"{first.model.name}, {size}, on {first.machine.described}, rows as long as cutoff_len")
     cpu = first.machine.is_cpu
     columns = [
         "preset",
@@ -71,11 +67,11 @@ def _line(row: Forecast, cpu: bool) -> list[str]:
         row.name,
         WORDS[found.verdict],
         *([span(found.gpu)] if not cpu else []),
-        amount(found.host.expected),
-        amount(found.checkpoint),
+        size_text(found.host.expected),
+        size_text(found.checkpoint),
         f"{batch} x {accumulation} x {processes} = {row.effective_batch}",
         str(row.config.get("train", "cutoff_len", default=2048)),
-        f"{found.trainable.parameters / 1e6:,.1f}M",
+        count_text(found.trainable.parameters),
     ]
 
 
@@ -115,7 +111,9 @@ def describe(row: Forecast) -> dict[str, Any]:
 
 
 def _parts(row: Forecast, where: str, title: str, total: Range) -> None:
-    lines = [[part.name, amount(part.bytes), part.note] for part in row.estimate.parts if part.where == where]
+    lines = [
+        [part.name, size_text(part.bytes), part.note] for part in row.estimate.parts if part.where == where
+    ]
     print_table([title, "", ""], [*lines, ["in all", span(total), "expected, and the range"]])
 
 
@@ -123,9 +121,9 @@ def _verdict(row: Forecast) -> str:
     found = row.estimate
     there = []
     if not row.machine.is_cpu:
-        there.append(f"each GPU has {row.machine.gpu_memory_gb:g} GB")
+        there.append(f"each GPU has {size_text(row.machine.gpu_memory)}")
     if row.free is not None:
-        there.append(f"{amount(row.free)} of host memory are free")
+        there.append(f"{size_text(row.free)} of host memory are free")
     told = f": {', '.join(there)}" if there else ", as far as that can be told: host memory was not looked at"
     return f"{WORDS[found.verdict]}{told}"
 
@@ -141,7 +139,7 @@ def _steps(row: Forecast) -> str:
 
 
 def span(found: Range) -> str:
-    return f"{amount(found.expected)} ({amount(found.low)} to {amount(found.high)})"
+    return f"{size_text(found.expected)} ({size_text(found.low)} to {size_text(found.high)})"
 
 
 def _plain(found: Range) -> dict[str, int]:

@@ -13,12 +13,12 @@ from qtune.cli.app import (
     LauncherOption,
     ModelOption,
     SetOption,
-    app,
     hardware_from,
     here,
     override_layers,
     stack_from,
 )
+from qtune.cli.commands import command
 from qtune.cli.complete import preset_names
 from qtune.cli.output import note, print_json, report
 from qtune.config.own import own_preset_path, write_own_preset
@@ -31,7 +31,7 @@ if TYPE_CHECKING:  # read by this command alone, and by no other's start
     from qtune.predict.memory.estimate import Estimate
 
 
-@app.command("recommend")
+@command("recommend", "qtune recommend", "qtune recommend --hardware 2x24GB --write ours")
 def recommend_command(
     presets: Annotated[
         list[str] | None,

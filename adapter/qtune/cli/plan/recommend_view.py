@@ -10,12 +10,13 @@ from typing import Any
 import typer
 
 from qtune.advice.candidates import Field
-from qtune.advice.reasons import gigabytes, reason
+from qtune.advice.reasons import reason
 from qtune.advice.recommend import Choice, Room, relative_speed
 from qtune.advice.remedies import Remedy
 from qtune.cli.output import note, print_table
 from qtune.machine.hardware import Hardware
 from qtune.predict.models.shapes import Model
+from qtune.units import count_text, size_text
 
 
 @dataclass(frozen=True)
@@ -60,8 +61,9 @@ def command_for(
 def show(found: Recommendation, command: str) -> None:
     """The table and what to do, on the terminal."""
     model, machine, room = found.model, found.hardware, found.room
-    free = "" if room.host is None else f", {gigabytes(room.host)} of host memory free"
-    typer.echo(f"{model.name}, {_size(model)} parameters, stage {found.field.stage}, on {machine}{free}")
+    free = "" if room.host is None else f", {size_text(room.host)} of host memory free"
+    size = f"{count_text(model.parameters)} parameters"
+    typer.echo(f"{model.name}, {size}, stage {found.field.stage}, on {machine.described}{free}")
     if found.choices:
         print_table(*_table(found))
         width = max(len(choice.name) for choice in found.choices)
@@ -89,8 +91,8 @@ def _table(found: Recommendation) -> tuple[list[str], list[list[str]]]:
         "verdict": [choice.verdict for choice in found.choices],
         "speed": [_speed(found, choice) for choice in found.choices],
         "batch": [f"{choice.batch} × {choice.accumulation}" for choice in found.choices],
-        "GPU at most": [gigabytes(choice.estimate.gpu.high) for choice in found.choices],
-        "host at most": [gigabytes(choice.estimate.host.high) for choice in found.choices],
+        "GPU at most": [size_text(choice.estimate.gpu.high) for choice in found.choices],
+        "host at most": [size_text(choice.estimate.host.high) for choice in found.choices],
     }
     if found.hardware.is_cpu:
         del columns["GPU at most"]
@@ -99,11 +101,6 @@ def _table(found: Recommendation) -> tuple[list[str], list[list[str]]]:
 
 def _speed(found: Recommendation, choice: Choice) -> str:
     return "" if choice.verdict == "does not fit" else f"{relative_speed(choice, found.choices):.2f}"
-
-
-def _size(model: Model) -> str:
-    count = model.parameters
-    return f"{count / 1e9:.2f}B" if count >= 1e8 else f"{count / 1e6:.2f}M"
 
 
 def _show_remedies(found: Recommendation) -> None:

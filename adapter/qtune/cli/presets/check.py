@@ -14,17 +14,17 @@ from qtune.cli.app import (
     LauncherOption,
     ModelOption,
     SetOption,
-    app,
     hardware_from,
     here,
     override_layers,
     stack_from,
 )
+from qtune.cli.commands import command
 from qtune.cli.complete import preset_names
 from qtune.cli.output import plain_finding, print_json, report
 
 
-@app.command("check")
+@command("check", "qtune check", "qtune check stage3 --hardware 8x80GB")
 def check_command(
     presets: Annotated[
         list[str] | None,

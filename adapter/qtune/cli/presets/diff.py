@@ -7,7 +7,8 @@ from typing import Annotated, Any
 
 import typer
 
-from qtune.cli.app import HardwareOption, JsonOption, app, hardware_from, here
+from qtune.cli.app import HardwareOption, JsonOption, hardware_from, here
+from qtune.cli.commands import command
 from qtune.cli.complete import sides
 from qtune.cli.output import note, print_json
 from qtune.files import dump_yaml
@@ -17,7 +18,7 @@ from qtune.values import Value
 _SIDE = "A preset, a rendered directory, a run, or a LLaMA-Factory YAML file."
 
 
-@app.command("diff")
+@command("diff", "qtune diff lora qlora", "qtune diff lora train.yaml")
 def diff_command(
     first: Annotated[str, typer.Argument(metavar="A", help=_SIDE, autocompletion=sides)],
     second: Annotated[str, typer.Argument(metavar="B", help=_SIDE, autocompletion=sides)],

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from qtune.cli.app import app, here
+from qtune.cli.app import here
+from qtune.cli.commands import command
 from qtune.cli.output import note, report
 from qtune.config.own import own_preset_path, write_own_preset
 from qtune.config.project import Project
@@ -16,7 +17,7 @@ if TYPE_CHECKING:  # read by this command alone, and by no other's start
     from qtune.importing import Imported
 
 
-@app.command("import")
+@command("import", "qtune import train.yaml", "qtune import run.sh --name ours")
 def import_command(
     file: Annotated[
         Path,

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from qtune import resources
-from qtune.cli.app import app
+from qtune.cli.commands import command
 from qtune.cli.output import note
 from qtune.config.json_schema import schema_comment, write_schemas
 from qtune.config.project import FILE
@@ -36,7 +36,7 @@ _GITIGNORE = """\
 """
 
 
-@app.command("init")
+@command("init", "qtune init my-project", "qtune init")
 def init_command(
     directory: Annotated[
         Path, typer.Argument(metavar="DIR", help="The project's directory, made where missing.")

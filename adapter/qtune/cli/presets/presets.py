@@ -8,9 +8,9 @@ import typer
 
 from qtune.cli.app import (
     JsonOption,
-    app,
     here,
 )
+from qtune.cli.commands import group
 from qtune.cli.output import markdown_table, note, print_json, print_table
 from qtune.config.presets import Preset, fitting
 from qtune.config.resolve import merge
@@ -28,11 +28,7 @@ _CATALOGUE = (
 )
 
 
-presets_app = typer.Typer()
-app.add_typer(presets_app, name="presets")
-
-
-@presets_app.callback(invoke_without_command=True)
+@group("presets", "qtune presets", "qtune presets --fits 24GB", invoke_without_command=True)
 def presets_command(
     context: typer.Context,
     as_json: JsonOption = False,

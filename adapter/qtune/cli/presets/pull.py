@@ -7,14 +7,14 @@ from typing import Annotated
 import typer
 
 from qtune.cli.app import here
+from qtune.cli.commands import command
 from qtune.cli.output import note
-from qtune.cli.presets.presets import presets_app
 from qtune.config import lock
 
 _SHOWN = 5
 
 
-@presets_app.command("pull")
+@command("presets pull", "qtune presets pull", "qtune presets pull --locked")
 def pull_command(
     locked: Annotated[
         bool,

@@ -13,18 +13,18 @@ from qtune.cli.app import (
     ModelOption,
     PresetArgument,
     SetOption,
-    app,
     hardware_from,
     here,
     override_layers,
     stack_from,
 )
+from qtune.cli.commands import command
 from qtune.cli.output import note, report
 from qtune.prepare import pipeline
 from qtune.prepare.pipeline import Prepared
 
 
-@app.command("render")
+@command("render", "qtune render stage3", "qtune render lora -d answers -s num_train_epochs=1")
 def render_command(
     preset: PresetArgument,
     name: Annotated[

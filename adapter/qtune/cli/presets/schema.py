@@ -6,13 +6,14 @@ from typing import Annotated
 
 import typer
 
-from qtune.cli.app import app, here
+from qtune.cli.app import here
+from qtune.cli.commands import command
 from qtune.cli.output import note, print_json
 from qtune.config.json_schema import DIRECTORY, SCHEMAS, schema_comment, write_schemas
 from qtune.errors import QtuneError
 
 
-@app.command("schema")
+@command("schema", "qtune schema preset", "qtune schema project")
 def schema_command(
     of: Annotated[
         str, typer.Argument(metavar="[preset|project|datasets]", help="Of which kind of file.")

@@ -1,4 +1,4 @@
-"""`show` and `copy`: what a preset says and why, and a preset of one's own over it."""
+"""`show`: what a preset says, and why."""
 
 from __future__ import annotations
 
@@ -14,22 +14,21 @@ from qtune.cli.app import (
     ModelOption,
     PresetArgument,
     SetOption,
-    app,
     hardware_from,
     here,
     override_layers,
 )
+from qtune.cli.commands import command
 from qtune.cli.complete import argument_names
-from qtune.cli.output import note, print_json
+from qtune.cli.output import print_json
 from qtune.config.explain import explain
-from qtune.config.own import copy_preset
 from qtune.config.presets import BLOCKS
 from qtune.files import dump_yaml
 from qtune.prepare import pipeline
 from qtune.values import Config, KeyPath, Value
 
 
-@app.command("show")
+@command("show", "qtune show lora --origin", "qtune show lora learning_rate")
 def show_command(
     preset: PresetArgument,
     key: Annotated[
@@ -79,21 +78,6 @@ def show_command(
             if config.block(block):
                 typer.echo(f"{block}:")
                 _show(config, (block,), origin)
-
-
-@app.command("copy")
-def copy_command(
-    preset: PresetArgument,
-    name: Annotated[str, typer.Argument(metavar="NAME", help="The new preset's name.")],
-) -> None:
-    """Start a preset of your own over another one: a file that extends it, with its values to change.
-
-    It goes to the project's preset directory, which qtune.yaml then lists.
-    """
-    project = here()
-    path = copy_preset(project, preset, name)
-    typer.echo(str(path.relative_to(project.root)))
-    note(f"next: edit it, then `qtune render {name} && qtune train`")
 
 
 def _print_explained(explained: dict[str, Any]) -> None:

@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from qtune.cli.app import app, here
+from qtune.cli.app import here
+from qtune.cli.commands import command
 from qtune.cli.presets.render import stop_on_errors
 from qtune.cli.training import start
 from qtune.cli.training.on_oom import OnOomOption
@@ -16,7 +17,7 @@ from qtune.prepare import records
 from qtune.training import resuming
 
 
-@app.command("carry-out", hidden=True)
+@command("carry-out", hidden=True)
 def carry_out_command(
     name: Annotated[str, typer.Argument(metavar="RUN")], on_oom: OnOomOption = None
 ) -> None:

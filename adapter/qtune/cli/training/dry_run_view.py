@@ -11,11 +11,12 @@ from typing import Any
 import typer
 
 from qtune.cli.output import note, plain_finding, print_json
-from qtune.cli.plan.estimate_view import WORDS, amount, span
+from qtune.cli.plan.estimate_view import WORDS, span
 from qtune.doctor import readiness
 from qtune.machine.host import read_host
 from qtune.prepare.pipeline import Prepared
-from qtune.training.dry_run import DryRun, Place, dry_run
+from qtune.training.dry_run import DryRun, PlannedStart, dry_run
+from qtune.units import size_text
 from qtune.values import JOB
 
 
@@ -50,7 +51,7 @@ def plain(found: DryRun) -> dict[str, Any]:
         "findings": [plain_finding(finding) for finding in found.findings],
         "estimate": None if estimate is None else {name: estimate[name] for name in names},
         "steps": None if found.steps is None else asdict(found.steps),
-        "places": [asdict(place) for place in found.places],
+        "starts": [asdict(start) for start in found.starts],
         "texts": {file.name: file.text for file in found.texts},
     }
 
@@ -61,21 +62,21 @@ def _lines(found: DryRun) -> Iterator[str]:
         yield "in the place of the run there, which would be removed"
     if found.estimate is not None:
         gpu = "" if found.hardware == "cpu" else f"{span(found.estimate.gpu)} of each GPU, "
-        disk = f"{amount(found.estimate.disk)} of disk for checkpoints"
+        disk = f"{size_text(found.estimate.disk)} of disk for checkpoints"
         yield f"{WORDS[found.estimate.verdict]}: {gpu}{span(found.estimate.host)} of host memory; {disk}"
     if found.steps is not None:
         yield f"{found.steps.total} steps of {found.steps.effective_batch} rows"
-    for place in found.places:
-        yield from _place(place)
+    for start in found.starts:
+        yield from _start(start)
     for file in found.texts:
         if file.name == JOB:
             yield f"\n{file.name}\n  " + file.text.strip().replace("\n", "\n  ")
 
 
-def _place(place: Place) -> Iterator[str]:
-    yield f"\n{place.name}"
-    variables = [f"{name}={shlex.quote(value)}" for name, value in sorted(place.environment.items())]
-    parts = {"writes": place.files, "sets": variables, "starts": [shlex.join(place.command)]}
+def _start(start: PlannedStart) -> Iterator[str]:
+    yield f"\n{start.where}"
+    variables = [f"{name}={shlex.quote(value)}" for name, value in sorted(start.environment.items())]
+    parts = {"writes": start.files, "sets": variables, "starts": [shlex.join(start.command)]}
     for word, lines in parts.items():
         for number, line in enumerate(lines):
             yield f"  {word if not number else '':<8}{line}"

@@ -14,7 +14,7 @@ from qtune.runs.checkpoints import Checkpoint
 from qtune.runs.ending import Ended
 from qtune.runs.record import Run
 from qtune.training import joining
-from qtune.training.joining import Part
+from qtune.training.joining import NodePart
 from qtune.values import Config, Layer, Origin, Value
 
 NodeRankOption = Annotated[
@@ -53,7 +53,7 @@ def join(
     Leaves with exit code 1 where it failed, 130 where it was stopped.
     """
 
-    def begin(part: Part) -> None:
+    def begin(part: NodePart) -> None:
         note(f"node {part.node_rank} of {part.nnodes}, joining {part.directory}; node 0 keeps the record")
         if not detach:
             return
@@ -68,7 +68,7 @@ def join(
     _tell_part(*joining.join(prepared, name=name, again=again, checkpoint=checkpoint, begin=begin, show=show))
 
 
-def _tell_part(part: Part, ended: Ended) -> None:
+def _tell_part(part: NodePart, ended: Ended) -> None:
     who = f"node {part.node_rank} of {part.nnodes}"
     if ended.status == "finished":
         note(f"{who}: finished; the model and the record are node 0's")

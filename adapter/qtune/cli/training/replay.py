@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from qtune.cli.app import DatasetOption, JsonOption, ModelOption, SetOption, app, here, override_layers
+from qtune.cli.app import DatasetOption, JsonOption, ModelOption, SetOption, here, override_layers
+from qtune.cli.commands import command
 from qtune.cli.complete import run_names
 from qtune.cli.output import note
 from qtune.cli.training import start
@@ -18,7 +19,7 @@ from qtune.training import resuming
 from qtune.values import Layer
 
 
-@app.command("replay")
+@command("replay", "qtune replay lora", "qtune replay lora -n again -s seed=7")
 def replay_command(
     run: Annotated[str, typer.Argument(metavar="RUN", help="A run's name.", autocompletion=run_names)],
     name: RunNameOption = None,

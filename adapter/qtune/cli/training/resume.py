@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from qtune.cli.app import JsonOption, SetOption, app, here, override_layers
+from qtune.cli.app import JsonOption, SetOption, here, override_layers
+from qtune.cli.commands import command
 from qtune.cli.complete import run_names
 from qtune.cli.training import nodes, start
 from qtune.cli.training.on_oom import OnOomOption
@@ -21,7 +22,7 @@ from qtune.training import resuming
 from qtune.values import Layer
 
 
-@app.command("resume")
+@command("resume", "qtune resume", "qtune resume lora -s num_train_epochs=6 --force")
 def resume_command(
     run: Annotated[
         str | None,

@@ -8,7 +8,8 @@ from typing import Any
 
 import typer
 
-from qtune.cli.app import JsonOption, app, here
+from qtune.cli.app import JsonOption, here
+from qtune.cli.commands import command
 from qtune.cli.output import note, print_json, print_table
 from qtune.runs.find import begun, directories, plain_record, under_way
 from qtune.runs.progress import losses, reached
@@ -16,7 +17,7 @@ from qtune.runs.progress import losses, reached
 _COLUMNS = ("run", "status", "steps", "loss", "preset", "began")
 
 
-@app.command("runs")
+@command("runs", "qtune runs", "qtune runs --json")
 def runs_command(as_json: JsonOption = False) -> None:
     """List the runs, the one that began last below: how far each came, and what became of it.
 

@@ -8,7 +8,8 @@ from typing import Annotated
 
 import typer
 
-from qtune.cli.app import app, here
+from qtune.cli.app import here
+from qtune.cli.commands import command
 from qtune.cli.output import note
 from qtune.cli.training.outcome import tell, tell_how_to_go_on
 from qtune.cli.training.watch import ENDED, RunArgument, follow, found
@@ -19,7 +20,7 @@ from qtune.runs.find import SUBMITTED, shown, under_way
 from qtune.training import submitting
 
 
-@app.command("stop")
+@command("stop", "qtune stop", "qtune stop lora-2 --now")
 def stop_command(
     name: RunArgument = None,
     now: Annotated[

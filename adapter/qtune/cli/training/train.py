@@ -13,11 +13,11 @@ from qtune.cli.app import (
     LauncherOption,
     ModelOption,
     SetOption,
-    app,
     hardware_from,
     here,
     override_layers,
 )
+from qtune.cli.commands import command
 from qtune.cli.complete import preset_names
 from qtune.cli.output import note
 from qtune.cli.training import nodes, start
@@ -30,7 +30,7 @@ from qtune.errors import QtuneError
 from qtune.prepare import pipeline, renderings
 
 
-@app.command("train")
+@command("train", "qtune train", "qtune train lora -d answers --detach")
 def train_command(
     preset: Annotated[
         str | None,

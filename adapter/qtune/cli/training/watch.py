@@ -10,7 +10,8 @@ from typing import Annotated
 
 import typer
 
-from qtune.cli.app import app, here
+from qtune.cli.app import here
+from qtune.cli.commands import command
 from qtune.cli.complete import run_names
 from qtune.cli.output import note, pass_on
 from qtune.cli.training.outcome import tell
@@ -35,7 +36,7 @@ RunArgument = Annotated[
 ]
 
 
-@app.command("watch")
+@command("watch", "qtune watch", "qtune watch lora-2")
 def watch_command(name: RunArgument = None) -> None:
     """Follow a training that runs in the background or at another terminal, to its end.
 

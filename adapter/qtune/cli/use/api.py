@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from qtune.cli.app import app, here
+from qtune.cli.app import here
+from qtune.cli.commands import command
 from qtune.cli.output import complain, note
 from qtune.cli.use.options import BackendOption, BaseOption, CheckpointOption, RunArgument, SettingOption
 from qtune.errors import QtuneError
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 _INTERRUPTED = 130
 
 
-@app.command("api")
+@command("api", "qtune api lora", "qtune api lora --port 9000")
 def api_command(
     run: RunArgument = None,
     host: Annotated[

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from qtune.cli.app import JsonOption, app, here
+from qtune.cli.app import JsonOption, here
+from qtune.cli.commands import command
 from qtune.cli.complete import run_names
 from qtune.cli.output import complain, note, print_json
 from qtune.cli.use.options import BackendOption, BaseOption, CheckpointOption, SettingOption
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from qtune.use.models import Trained
 
 
-@app.command("ask")
+@command("ask", 'qtune ask lora "Who are you?"', 'qtune ask lora "Who are you?" --compare')
 def ask_command(
     run: Annotated[
         str,

@@ -6,7 +6,8 @@ import signal
 
 import typer
 
-from qtune.cli.app import app, here
+from qtune.cli.app import here
+from qtune.cli.commands import command
 from qtune.cli.output import complain, note
 from qtune.cli.use.options import BackendOption, BaseOption, CheckpointOption, RunArgument, SettingOption
 from qtune.processes import process
@@ -14,7 +15,7 @@ from qtune.processes import process
 _INTERRUPTED = 130
 
 
-@app.command("chat")
+@command("chat", "qtune chat", "qtune chat lora --checkpoint 100")
 def chat_command(
     run: RunArgument = None,
     base: BaseOption = False,

@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from qtune.cli.app import JsonOption, app, here
+from qtune.cli.app import JsonOption, here
+from qtune.cli.commands import command
 from qtune.cli.complete import dataset_names
 from qtune.cli.output import complain, note, print_json
 from qtune.config.hub import check_address
 from qtune.config.project import Project
 from qtune.errors import ChildFailed, QtuneError
+from qtune.units import size_text
 
 if TYPE_CHECKING:
     from qtune.download.fetch import Plan
@@ -24,7 +26,7 @@ if TYPE_CHECKING:
 _STEPS = 10
 
 
-@app.command("download")
+@command("download", "qtune download Qwen/Qwen2.5-0.5B-Instruct", "qtune download --dataset answers")
 def download_command(
     model: Annotated[
         str | None,
@@ -66,7 +68,7 @@ def download_command(
     Ctrl-C ended it, which keeps what was fetched.
     """
     from qtune.download.child import Interrupted
-    from qtune.download.fetch import fetch, plan, size_text
+    from qtune.download.fetch import fetch, plan
     from qtune.download.subject import request_for
 
     project = here()
@@ -107,7 +109,6 @@ def download_command(
 
 
 def _announce(planned: Plan) -> None:
-    from qtune.download.fetch import size_text
 
     request = planned.request
     begun = f", {size_text(planned.here)} of it here already" if planned.here else ""
@@ -125,7 +126,6 @@ def _announce(planned: Plan) -> None:
 @contextmanager
 def _bar(planned: Plan) -> Iterator[Callable[[int], None]]:
     """A bar on a terminal, elsewhere a line for every tenth; to be called with the bytes that are here."""
-    from qtune.download.fetch import size_text
 
     if not sys.stderr.isatty():
         told = planned.here * _STEPS // max(planned.size, 1)

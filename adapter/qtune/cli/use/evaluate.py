@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
-from qtune.cli.app import DatasetOption, JsonOption, app, here
+from qtune.cli.app import DatasetOption, JsonOption, here
+from qtune.cli.commands import command
 from qtune.cli.data.report_view import reading, show_reports
 from qtune.cli.output import complain, note, print_json, print_table, report
 from qtune.cli.use.options import CheckpointOption, RunArgument, SettingOption
@@ -31,7 +32,7 @@ _MOST_GROUPS = 4
 _MEASURES = {"loss": "the loss", "answers": "the answers"}
 
 
-@app.command("eval")
+@command("eval", "qtune eval lora", "qtune eval lora -d questions")
 def eval_command(
     run: RunArgument = None,
     dataset: DatasetOption = None,

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from qtune.cli.app import JsonOption, app, here
+from qtune.cli.app import JsonOption, here
+from qtune.cli.commands import command
 from qtune.cli.output import complain, note, print_json
 from qtune.cli.use.options import CheckpointOption, RunArgument
 from qtune.errors import ChildFailed
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from qtune.use.models import Trained
 
 
-@app.command("export")
+@command("export", "qtune export lora", "qtune export lora -o my-model")
 def export_command(
     run: RunArgument = None,
     output: Annotated[

@@ -7,14 +7,15 @@ from typing import Annotated
 
 import typer
 
-from qtune.cli.app import app, here
+from qtune.cli.app import here
+from qtune.cli.commands import command
 from qtune.cli.output import complain, note
 from qtune.cli.use.options import BackendOption, BaseOption, CheckpointOption, RunArgument, SettingOption
 
 _INTERRUPTED = 130
 
 
-@app.command("webchat")
+@command("webchat", "qtune webchat", "qtune webchat lora")
 def webchat_command(
     run: RunArgument = None,
     host: Annotated[

@@ -13,11 +13,12 @@ from qtune.data.file_types import SUFFIXES
 from qtune.errors import QtuneError
 from qtune.machine.hub import Name as Hub
 from qtune.machine.hub import huggingface_cache, offline_variable
+from qtune.units import size_text
 
 _KEYS: Mapping[Hub, str] = {"huggingface": "hf_hub_url", "modelscope": "ms_hub_url"}
 _ID = re.compile(r"\w[\w.-]*/\w[\w.-]*")
 _TIMEOUT = 10  # seconds
-_MOST_BYTES = 512 << 20
+_MOST_BYTES = 512_000_000
 _NO_DATA = ("dataset_info.json", "dataset_infos.json", "dataset_dict.json", "state.json", "README.txt")
 
 
@@ -84,7 +85,7 @@ def _download(data: HubData, huggingface_hub: Any) -> tuple[Path | None, str]:
         if chosen is None:
             return None, "it has no file that qtune reads"
         if sizes[chosen] > _MOST_BYTES:
-            return None, f"its files have more than {_MOST_BYTES >> 20} MiB"
+            return None, f"its files have more than {size_text(_MOST_BYTES)}"
         path = api.hf_hub_download(
             data.id, chosen, repo_type="dataset", revision=info.sha, cache_dir=huggingface_cache()
         )

@@ -15,7 +15,7 @@ from qtune.data.adding.register import as_registration, file_name
 from qtune.data.flaws import Flaw
 from qtune.data.reading.head import Head, read_head
 from qtune.data.rows.check import RowCheck
-from qtune.data.rows.samples import Sample, converter
+from qtune.data.rows.examples import Example, converter
 
 _OUTSIDE = ("it lies outside the project: the path is a full one, which other machines may not have",)
 
@@ -38,11 +38,11 @@ class Found:
 class Examined:
     """What LLaMA-Factory does with the rows that were seen.
 
-    sample: the first one that it trains on, without a flaw if there is such, None where there is none;
+    example: the first one that it trains on, without a flaw if there is such, None where there is none;
     flaws: what is wrong with the others, and with how many of them, the most frequent first.
     """
 
-    sample: Sample | None
+    example: Example | None
     flaws: Sequence[tuple[Flaw, int]]
 
 
@@ -55,8 +55,8 @@ def examine(found: Found, project: Project) -> Examined:
     seen = [(row, check.flaws(row)) for row in found.head.rows]
     trained_on = [(row, flaws) for row, flaws in seen if all(flaw.effect == "kept" for flaw in flaws)]
     row = next((row for row, flaws in trained_on if not flaws), trained_on[0][0] if trained_on else None)
-    sample = None if row is None else converter(registration)(row)
-    return Examined(sample, Counter(flaw for _, flaws in seen for flaw in flaws).most_common())
+    example = None if row is None else converter(registration)(row)
+    return Examined(example, Counter(flaw for _, flaws in seen for flaw in flaws).most_common())
 
 
 def find_local(path: Path, project: Project) -> Found:

@@ -12,9 +12,9 @@ from typing import Any
 
 from qtune.config.names import did_you_mean
 from qtune.data.lengths.tools import EXACT_FORMATS, call, describe
-from qtune.data.rows.samples import Message, Sample
+from qtune.data.rows.examples import Example, Message
 from qtune.errors import QtuneError
-from qtune.schema import template_names
+from qtune.schema import argument, template_names
 from qtune.schema.chat_templates import EOS, ChatTemplate, Element, chat_template
 
 _PLAIN_ANSWER: tuple[Element, ...] = ("{{content}}",)
@@ -70,13 +70,13 @@ class Chat:
             self._add_empty_thought(turn, messages[-1].content)
         return turn
 
-    def is_exact(self, sample: Sample) -> bool:
+    def is_exact(self, example: Example) -> bool:
         """Whether the pieces are the library's own; else they are of about the same length."""
         template = self.template
-        formats = {template.tool_format} if sample.tools else set()
-        if any(message.role == "function" for message in (*sample.prompt, *sample.response)):
+        formats = {template.tool_format} if example.tools else set()
+        if any(message.role == "function" for message in (*example.prompt, *example.response)):
             formats.add(template.function_format)
-        return formats <= set(EXACT_FORMATS) and not (sample.images or sample.videos or sample.audios)
+        return formats <= set(EXACT_FORMATS) and not (example.images or example.videos or example.audios)
 
     def _encoded(self, messages: Sequence[Message], system: str, described: str) -> list[list[Element]]:
         """Each message's pieces (Template._encode, Llama2Template._encode)."""
@@ -156,19 +156,19 @@ def chat_for(train: Mapping[str, Any]) -> Chat:
     if template.reasons:
         template = replace(
             template,
-            enable_thinking=train.get("enable_thinking", True),
-            preserve_thinking=train.get("preserve_thinking", False),
+            enable_thinking=argument(train, "enable_thinking"),
+            preserve_thinking=argument(train, "preserve_thinking"),
         )
     return Chat(template, bool(train.get("mask_history")), bool(train.get("train_on_prompt")))
 
 
-def as_text(sample: Sample, chat: Chat, bos: str, eos: str) -> list[tuple[str, bool]]:
+def as_text(example: Example, chat: Chat, bos: str, eos: str) -> list[tuple[str, bool]]:
     """What the model sees of one row in supervised fine-tuning: (text, whether it is trained on) in order.
 
     bos, eos: the tokenizer's own, empty where it has none. Raises as `Chat.turns` does.
     Source: llamafactory/data/processor/supervised.py; nothing is cut off.
     """
-    turns = chat.turns([*sample.prompt, *sample.response], sample.system, sample.tools)
+    turns = chat.turns([*example.prompt, *example.response], example.system, example.tools)
     own = {"bos_token": bos, "eos_token": eos}
     shown: list[tuple[str, bool]] = []
     for index, turn in enumerate(turns, 1):

@@ -13,7 +13,7 @@ from qtune.data.lengths.chat import Chat, chat_for
 from qtune.data.lengths.processors import cutoff_of, packs, processor_for, readable
 from qtune.data.lengths.tokens import Tokenizer, load_tokenizer
 from qtune.data.registrations import Registration
-from qtune.data.rows.samples import converter
+from qtune.data.rows.examples import converter
 from qtune.schema.chat_templates import Element, tool_prompts
 
 KIND = "cutoff"
@@ -38,8 +38,8 @@ def cut_answers(
     likely = Flaw(KIND, "kept", f"cutoff_len {cutoff_len} probably cuts off the end of its answer", fix)
 
     def check(rows: Sequence[Any], lines: Sequence[int]) -> Iterator[tuple[int, Flaw]]:
-        samples = [readable(row, convert) if may_be_long(row) else None for row in rows]
-        for line, lengths in zip(lines, processor.measure(samples), strict=True):
+        examples = [readable(row, convert) if may_be_long(row) else None for row in rows]
+        for line, lengths in zip(lines, processor.measure(examples), strict=True):
             if lengths is not None and processor.fit(lengths.pairs, cutoff_len).lost:
                 yield line, certain if lengths.exact else likely
 

@@ -12,8 +12,8 @@ from typing import Any
 
 from qtune.data.lengths.chat import Chat, Turn
 from qtune.data.lengths.tokens import Tokenizer
-from qtune.data.rows.samples import ASSISTANT, Converter, Message, Sample
-from qtune.schema import arguments
+from qtune.data.rows.examples import ASSISTANT, Converter, Example, Message
+from qtune.schema import argument
 from qtune.schema.chat_templates import EOS, Element
 
 _UNREADABLE = (AttributeError, IndexError, KeyError, TypeError, ValueError)
@@ -63,21 +63,21 @@ class Processor(ABC):
         self.chat = chat
         self.tokenizer = tokenizer
 
-    def measure(self, samples: Sequence[Sample | None]) -> list[Lengths | None]:
+    def measure(self, examples: Sequence[Example | None]) -> list[Lengths | None]:
         """The lengths of one preprocessing batch; None for a row that is None, left out or unreadable."""
-        turns = [self._turns(index, samples) for index in range(len(samples))]
+        turns = [self._turns(index, examples) for index in range(len(examples))]
         counts = iter(self._count([part for found in turns for turn in found for part in turn]))
         measured: list[Lengths | None] = []
-        for sample, found in zip(samples, turns, strict=True):
+        for example, found in zip(examples, turns, strict=True):
             pairs = tuple((next(counts), next(counts)) for _ in found)
-            if sample is None or not pairs:
+            if example is None or not pairs:
                 measured.append(None)
                 continue
-            characters = len(sample.system) + sum(
-                len(message.content) for message in (*sample.prompt, *sample.response)
+            characters = len(example.system) + sum(
+                len(message.content) for message in (*example.prompt, *example.response)
             )
-            exact = self.tokenizer.exact and self.chat.is_exact(sample)
-            turns_in_row = len(sample.prompt) // 2 + 1
+            exact = self.tokenizer.exact and self.chat.is_exact(example)
+            turns_in_row = len(example.prompt) // 2 + 1
             measured.append(Lengths(pairs, self._whole(pairs), turns_in_row, characters, exact))
         return measured
 
@@ -86,20 +86,20 @@ class Processor(ABC):
         """What cutoff_len leaves of a row."""
 
     @abstractmethod
-    def _encode(self, sample: Sample, previous: Sample | None) -> list[Turn]:
+    def _encode(self, example: Example, previous: Example | None) -> list[Turn]:
         """The pieces to count, none for a row that is left out; previous: the row before in the batch."""
 
-    @abstractmethod
-    def _whole(self, pairs: Sequence[tuple[int, int]]) -> int: ...
+    def _whole(self, pairs: Sequence[tuple[int, int]]) -> int:
+        return sum(pairs[0])
 
     def _turns(
-        self, index: int, samples: Sequence[Sample | None]
+        self, index: int, examples: Sequence[Example | None]
     ) -> list[tuple[list[Element], list[Element]]]:
-        sample = samples[index]
-        if sample is None:
+        example = examples[index]
+        if example is None:
             return []
         try:
-            return [(turn.source, turn.target) for turn in self._encode(sample, samples[index - 1])]
+            return [(turn.source, turn.target) for turn in self._encode(example, examples[index - 1])]
         except _UNREADABLE:
             return []
 
@@ -116,20 +116,20 @@ class Processor(ABC):
             for part in parts
         ]
 
-    def _one_turn(self, sample: Sample, answer: Message) -> Turn:
-        turn = self.chat.turn([*sample.prompt, answer], sample.system, sample.tools)
+    def _one_turn(self, example: Example, answer: Message) -> Turn:
+        turn = self.chat.turn([*example.prompt, answer], example.system, example.tools)
         if self.chat.template.efficient_eos:
             turn.target.append(EOS)
         return turn
 
 
-class Supervised(Processor):
+class SupervisedProcessor(Processor):
     """sft"""
 
-    def _encode(self, sample: Sample, previous: Sample | None) -> list[Turn]:
-        if len(sample.prompt) % 2 != 1 or len(sample.response) != 1:
+    def _encode(self, example: Example, previous: Example | None) -> list[Turn]:
+        if len(example.prompt) % 2 != 1 or len(example.response) != 1:
             return []
-        return self.chat.turns([*sample.prompt, *sample.response], sample.system, sample.tools)
+        return self.chat.turns([*example.prompt, *example.response], example.system, example.tools)
 
     def _whole(self, pairs: Sequence[tuple[int, int]]) -> int:
         return sum(source + target for source, target in pairs) + self.chat.template.efficient_eos
@@ -153,13 +153,13 @@ class Supervised(Processor):
         return Fitted((length,), labels, lost)
 
 
-class Pairwise(Processor):
+class PairwiseProcessor(Processor):
     """rm, and dpo"""
 
-    def _encode(self, sample: Sample, previous: Sample | None) -> list[Turn]:
-        if len(sample.prompt) % 2 != 1 or len(sample.response) < 2:
+    def _encode(self, example: Example, previous: Example | None) -> list[Turn]:
+        if len(example.prompt) % 2 != 1 or len(example.response) < 2:
             return []
-        chosen, rejected = (self._one_turn(sample, answer) for answer in sample.response[:2])
+        chosen, rejected = (self._one_turn(example, answer) for answer in example.response[:2])
         return [chosen, Turn(chosen.source, rejected.target)]
 
     def _whole(self, pairs: Sequence[tuple[int, int]]) -> int:
@@ -172,45 +172,39 @@ class Pairwise(Processor):
         return Fitted(tuple(source + answer for answer in kept), sum(kept), sum(answers) - sum(kept))
 
 
-class Feedback(Processor):
+class FeedbackProcessor(Processor):
     """kto"""
 
     padded_together = False
 
-    def _encode(self, sample: Sample, previous: Sample | None) -> list[Turn]:
-        if len(sample.prompt) % 2 != 1 or len(sample.response) < 2:
+    def _encode(self, example: Example, previous: Example | None) -> list[Turn]:
+        if len(example.prompt) % 2 != 1 or len(example.response) < 2:
             return []
-        borrowed = previous if previous is not None and len(previous.response) > 1 else sample
-        return [self._one_turn(sample, _judged(one)) for one in (sample, borrowed)]
-
-    def _whole(self, pairs: Sequence[tuple[int, int]]) -> int:
-        return sum(pairs[0])
+        borrowed = previous if previous is not None and len(previous.response) > 1 else example
+        return [self._one_turn(example, _judged(one)) for one in (example, borrowed)]
 
     def fit(self, pairs: Sequence[tuple[int, int]], cutoff_len: int) -> Fitted:
         kept = [infer_seqlen(source, answer, cutoff_len) for source, answer in pairs]
         return Fitted(tuple(map(sum, kept)), kept[0][1], pairs[0][1] - kept[0][1])
 
 
-class Unsupervised(Processor):
+class UnsupervisedProcessor(Processor):
     """ppo, which generates the answers itself"""
 
     multiple = 1
 
-    def _encode(self, sample: Sample, previous: Sample | None) -> list[Turn]:
-        if len(sample.prompt) % 2 != 1:
+    def _encode(self, example: Example, previous: Example | None) -> list[Turn]:
+        if len(example.prompt) % 2 != 1:
             return []
-        answer = sample.response[0] if len(sample.response) == 1 else Message(ASSISTANT, "")
-        return [self._one_turn(sample, answer)]
-
-    def _whole(self, pairs: Sequence[tuple[int, int]]) -> int:
-        return sum(pairs[0])
+        answer = example.response[0] if len(example.response) == 1 else Message(ASSISTANT, "")
+        return [self._one_turn(example, answer)]
 
     def fit(self, pairs: Sequence[tuple[int, int]], cutoff_len: int) -> Fitted:
         source, _ = infer_seqlen(*pairs[0], cutoff_len)
         return Fitted((source,), 0, 0)
 
 
-class Pretrain(Processor):
+class PretrainProcessor(Processor):
     """pt, without packing"""
 
     multiple = 1
@@ -220,11 +214,8 @@ class Pretrain(Processor):
         self._begin = tokenizer.bos if tokenizer.adds_bos and not packing else ""
         self._end = _LLAMA3_END_OF_TEXT if llama3 else tokenizer.eos
 
-    def _encode(self, sample: Sample, previous: Sample | None) -> list[Turn]:
-        return [Turn([], [self._begin + sample.prompt[0].content + self._end])]
-
-    def _whole(self, pairs: Sequence[tuple[int, int]]) -> int:
-        return pairs[0][1]
+    def _encode(self, example: Example, previous: Example | None) -> list[Turn]:
+        return [Turn([], [self._begin + example.prompt[0].content + self._end])]
 
     def fit(self, pairs: Sequence[tuple[int, int]], cutoff_len: int) -> Fitted:
         kept = min(pairs[0][1], cutoff_len)
@@ -232,24 +223,24 @@ class Pretrain(Processor):
 
 
 _PROCESSORS: Mapping[str, type[Processor]] = {
-    "sft": Supervised,
-    "rm": Pairwise,
-    "dpo": Pairwise,
-    "kto": Feedback,
-    "ppo": Unsupervised,
+    "sft": SupervisedProcessor,
+    "rm": PairwiseProcessor,
+    "dpo": PairwiseProcessor,
+    "kto": FeedbackProcessor,
+    "ppo": UnsupervisedProcessor,
 }
 """llamafactory/data/loader.py, _get_dataset_processor; train/dpo/workflow.py asks for the one of rm."""
 
 
 def processor_for(train: Mapping[str, Any], chat: Chat, tokenizer: Tokenizer) -> Processor:
     """The processor that a config trains with; train: LLaMA-Factory arguments."""
-    stage = train.get("stage", "sft")
+    stage = argument(train, "stage")
     if stage == "pt":
-        return Pretrain(chat, tokenizer, train.get("template") == "llama3", packs(train))
+        return PretrainProcessor(chat, tokenizer, train.get("template") == "llama3", packs(train))
     return _PROCESSORS[stage](chat, tokenizer)
 
 
-def readable(row: Any, convert: Converter) -> Sample | None:
+def readable(row: Any, convert: Converter) -> Example | None:
     """The row converted, None where that fails."""
     try:
         return convert(row)
@@ -259,7 +250,7 @@ def readable(row: Any, convert: Converter) -> Sample | None:
 
 def packs(train: Mapping[str, Any]) -> bool:
     """Whether rows share sequences (hparams/data_args.py, hparams/parser.py)."""
-    stage = train.get("stage", "sft")
+    stage = argument(train, "stage")
     packing = train.get("packing")
     if train.get("neat_packing") or (packing is None and stage == "pt"):
         return True
@@ -268,7 +259,7 @@ def packs(train: Mapping[str, Any]) -> bool:
 
 def cutoff_of(train: Mapping[str, Any]) -> int:
     """The library's own cutoff_len: one less than the config's where packing is asked for (data_args.py)."""
-    given = train.get("cutoff_len", arguments()["cutoff_len"].default)
+    given = argument(train, "cutoff_len")
     return int(given) - bool(train.get("packing") or train.get("neat_packing"))
 
 
@@ -284,6 +275,6 @@ def infer_seqlen(source: int, target: int, cutoff_len: int) -> tuple[int, int]:
     return min(max(cutoff_len - kept_target, 0), source), kept_target
 
 
-def _judged(sample: Sample) -> Message:
-    good, bad = sample.response[:2]
+def _judged(example: Example) -> Message:
+    good, bad = example.response[:2]
     return good if good.content else bad

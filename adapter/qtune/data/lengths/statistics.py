@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import random
 from array import array
 from collections import Counter
@@ -16,13 +15,14 @@ from qtune.data.file_types import data_files
 from qtune.data.lengths.chat import chat_for
 from qtune.data.lengths.packing import greedy_knapsack, padded_tokens, round_up
 from qtune.data.lengths.processors import Lengths, Processor, cutoff_of, packs, processor_for, readable
-from qtune.data.lengths.tokens import load_tokenizer, model_directory
+from qtune.data.lengths.tokens import load_tokenizer, model_file
 from qtune.data.reading.readers import blocks
 from qtune.data.registrations import Registration
-from qtune.data.rows.samples import Converter, Sample, converter
+from qtune.data.rows.examples import Converter, Example, converter
 from qtune.data.sources import guessed_stage
 from qtune.errors import QtuneError
-from qtune.schema import arguments
+from qtune.files import read_object
+from qtune.schema import argument
 
 COVERED = 0.99
 """The share of rows that the recommended cutoff_len leaves whole."""
@@ -56,6 +56,12 @@ class Distribution:
         total = sum(value * rows for value, rows in counts.items())
         percentiles = {f"p{percent}": quantile(counts, percent / 100) for percent in _PERCENTILES}
         return cls(total, total / counts.total(), {**percentiles, "max": max(counts)})
+
+    @property
+    def figures(self) -> list[str]:
+        """In all, the mean, and the percentiles, as they read."""
+        percentiles = (f"{value:,}" for value in self.percentiles.values())
+        return [f"{self.total:,}", f"{self.mean:,.1f}", *percentiles]
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,17 +189,16 @@ def measure(
     as `chat_for`, `load_tokenizer` and `blocks` do.
     """
     path = _local_path(registration)
-    stage = train.get("stage", "sft")
+    stage = argument(train, "stage")
     _require_stage(registration, stage)
     chat = chat_for(train)
     tokenizer = load_tokenizer(train, chat.template, root)
     processor = processor_for(train, chat, tokenizer)
-    default = arguments()["preprocessing_batch_size"].default
     tally = _Tally(processor, train)
-    for samples in _batches(
-        path, converter(registration), train.get("preprocessing_batch_size", default), advance
+    for examples in _batches(
+        path, converter(registration), argument(train, "preprocessing_batch_size"), advance
     ):
-        tally.add(samples)
+        tally.add(examples)
     if not tally.rows:
         check = f"`qtune data check {registration.name}` says what is wrong with its rows"
         raise QtuneError(
@@ -214,7 +219,7 @@ def measure(
         rows_by_turns=dict(sorted(tally.turns.items())),
         lengths=tally.lengths,
         estimated=tally.estimated,
-        cutoff_len=int(train.get("cutoff_len", arguments()["cutoff_len"].default)),
+        cutoff_len=int(argument(train, "cutoff_len")),
         cut=tally.cut,
         answers_cut=tally.answers_cut,
         labels=tally.labels,
@@ -231,12 +236,12 @@ class _Tally:
 
     def __init__(self, processor: Processor, train: Mapping[str, Any]) -> None:
         self._processor = processor
-        self._stage = train.get("stage", "sft")
+        self._stage = argument(train, "stage")
         self._cutoff_len = cutoff_of(train)
         # what packing would leave room for, whether the config packs or not
         self._packed = cutoff_of({**train, "packing": True} if self._stage == "sft" else train)
         self._packing = packs(train)
-        self.batch_size = int(train.get("per_device_train_batch_size", 8))
+        self.batch_size = int(argument(train, "per_device_train_batch_size"))
         self.rows = self.left_out = self.estimated = 0
         self.cut = self.answers_cut = self.labels = self.kept = 0
         self.turns: Counter[int] = Counter()
@@ -246,9 +251,9 @@ class _Tally:
         self._sequences = self._packed_tokens = 0
         self._random = random.Random(0)
 
-    def add(self, samples: list[Sample | None]) -> None:
+    def add(self, examples: list[Example | None]) -> None:
         """One preprocessing batch, within which the library packs."""
-        measured = self._processor.measure(samples)
+        measured = self._processor.measure(examples)
         found = [lengths for lengths in measured if lengths is not None]
         self.left_out += len(measured) - len(found)
         for lengths in found:
@@ -309,13 +314,13 @@ class _Tally:
 
 def _batches(
     path: Path, convert: Converter, size: int, advance: Callable[[int, int], None]
-) -> Iterator[list[Sample | None]]:
+) -> Iterator[list[Example | None]]:
     """The rows as the library maps over them, `size` at a time; None for one that cannot be read."""
-    batch: list[Sample | None] = []
+    batch: list[Example | None] = []
     for file in data_files(path):
         for block in blocks(file):
-            for sample in chain((readable(row, convert) for row in block.rows), (None for _ in block.flaws)):
-                batch.append(sample)
+            for example in chain((readable(row, convert) for row in block.rows), (None for _ in block.flaws)):
+                batch.append(example)
                 if len(batch) == size:
                     yield batch
                     batch = []
@@ -363,13 +368,9 @@ def _other_stage(registration: Registration) -> str:
 
 def _longest_position(train: Mapping[str, Any], root: Path) -> int | None:
     """`max_position_embeddings` of the model's config.json, None where it is not on this machine."""
-    directory = model_directory(train, root) if train.get("model_name_or_path") else None
-    try:
-        assert directory is not None
-        content: Any = json.loads((directory / "config.json").read_text(encoding="utf-8"))
-        found = content.get("max_position_embeddings")
-    except (AssertionError, OSError, ValueError, AttributeError):
-        return None
+    file = model_file("config.json", train, root)
+    content = read_object(file) if file is not None else {}
+    found = content.get("max_position_embeddings")
     return found if isinstance(found, int) and found > 0 else None
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import os
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
@@ -12,7 +10,8 @@ from typing import Any
 
 from qtune.config.model import local_model
 from qtune.errors import QtuneError
-from qtune.machine.hub import huggingface_cache
+from qtune.files import read_object
+from qtune.machine.hub import cached_file
 from qtune.schema.chat_templates import ChatTemplate
 
 FILE = "tokenizer.json"
@@ -44,7 +43,7 @@ class Tokenizer(ABC):
         """The tokens of each text, tokenized apart from the others."""
 
 
-class Estimate(Tokenizer):
+class CharacterEstimate(Tokenizer):
     """Tokens guessed from the number of characters, for a model whose tokenizer is not here."""
 
     exact = False
@@ -122,55 +121,27 @@ def load_tokenizer(train: Mapping[str, Any], template: ChatTemplate, root: Path)
 
     train: LLaMA-Factory arguments. Raises QtuneError as `ModelTokenizer` does.
     """
-    name = train.get("model_name_or_path")
-    directory = model_directory(train, root) if isinstance(name, str) else None
-    if directory is None or not (directory / FILE).is_file():
-        return Estimate(str(name or "the model"))
-    return ModelTokenizer(directory, template, train)
+    file = model_file(FILE, train, root)
+    if file is None:
+        return CharacterEstimate(str(train.get("model_name_or_path") or "the model"))
+    return ModelTokenizer(file.parent, template, train)
 
 
-def model_directory(train: Mapping[str, Any], root: Path) -> Path | None:
-    """Where the files of the model that a config trains lie, None where it was never downloaded.
-
-    Looks where huggingface_hub (constants.py, file_download.py) and modelscope (both its layouts) keep
-    their downloads; asks no network.
-    """
-    name = str(train.get("model_name_or_path"))
-    directory = local_model(name, root)
-    if directory is not None:
-        return directory
-    given = train.get("cache_dir")
-    revision = str(train.get("model_revision") or "main")
-    hub = Path(given).expanduser() if isinstance(given, str) else huggingface_cache()
-    model = hub / f"models--{name.replace('/', '--')}"
-    reference = model / "refs" / revision
-    commit = reference.read_text(encoding="utf-8").strip() if reference.is_file() else revision
-    owner, _, last = name.partition("/")
-    scope = Path(given).expanduser() if isinstance(given, str) else _modelscope_cache()
-    old_name = f"{owner}/{last.replace('.', '___')}"
-    candidates = [
-        model / "snapshots" / commit,
-        *sorted(scope.glob(f"models/{owner}--{last}/snapshots/*")),
-        scope / "models" / old_name,
-        scope / "hub" / "models" / old_name,
-        scope / old_name,
-    ]
-    return next((candidate for candidate in candidates if candidate.is_dir()), None)
-
-
-def _modelscope_cache() -> Path:
-    return Path(os.environ.get("MODELSCOPE_CACHE") or "~/.cache/modelscope").expanduser()
+def model_file(name: str, train: Mapping[str, Any], root: Path) -> Path | None:
+    """A file of the model that a config trains; None where it has none, or was never downloaded."""
+    model = train.get("model_name_or_path")
+    if not isinstance(model, str):
+        return None
+    if (directory := local_model(model, root)) is not None:
+        return directory / name if (directory / name).is_file() else None
+    return cached_file(name, model, train.get("model_revision") or "main", train.get("cache_dir"))
 
 
 def _settings(directory: Path) -> dict[str, Any]:
     """tokenizer_config.json over the older special_tokens_map.json; nothing of what is not there."""
     settings: dict[str, Any] = {}
     for name in ("special_tokens_map.json", "tokenizer_config.json"):
-        try:
-            content = json.loads((directory / name).read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            continue
-        settings |= content if isinstance(content, dict) else {}
+        settings |= read_object(directory / name)
     return settings
 
 

@@ -43,7 +43,7 @@ def records(path: Path, on_flaw: OnFlaw) -> Iterator[Record]:
         for block in blocks(file):
             for line, flaw in block.flaws:
                 on_flaw(file, line, flaw)
-            given = _lines_of_their_own(block)
+            given = own_lines(block)
             for line, row in zip(block.lines, block.rows, strict=True):
                 yield Record(file, line, row, given.get(line) or _written(file, line, row))
 
@@ -63,8 +63,8 @@ def pick(path: Path, count: int, seed: int | None, on_flaw: OnFlaw) -> list[Reco
     return [record for _, record in sorted(kept, key=itemgetter(0))]
 
 
-def _lines_of_their_own(block: Block) -> dict[int, bytes]:
-    """The lines, by number, that hold one row and nothing else."""
+def own_lines(block: Block) -> dict[int, bytes]:
+    """The lines of a JSONL file, by number and with their ends, that hold one row and nothing else."""
     if block.form != "lines":
         return {}
     lines = block.text.split(b"\n")

@@ -29,11 +29,11 @@ class AlpacaRows:
         if isinstance(history, list):
             flaws += _history(f"`{names.history}`", history)
         if names.kto_tag and isinstance(row.get(names.kto_tag), bool):
-            flaws += [] if names.response else [_no_column("response")]
+            flaws += [] if names.response else [no_column("response")]
         elif names.ranking:
             chosen = names.chosen and row.get(names.chosen)
             if not names.chosen or (not names.rejected and isinstance(chosen, str)):
-                flaws.append(_no_column("rejected" if names.chosen else "chosen"))
+                flaws.append(no_column("rejected" if names.chosen else "chosen"))
         return list(dict.fromkeys(flaws))
 
     def out_of_order(self, row: Mapping[str, Any]) -> Flaw | None:
@@ -58,7 +58,8 @@ class AlpacaRows:
         return flaws
 
 
-def _no_column(name: str) -> Flaw:
+def no_column(name: str) -> Flaw:
+    """For a column without which the converter stops."""
     message = f"no `{name}` column is registered"
     return Flaw("no-column", "crash", message, f"say which it is: columns: {{{name}: …}}")
 

@@ -17,11 +17,10 @@ from qtune.data.reading.values import Values
 from qtune.data.registrations import Registration
 from qtune.data.rows.alpaca import AlpacaRows
 from qtune.data.rows.conversations import ConversationRows
+from qtune.data.rows.examples import Message, converter_for
 from qtune.data.rows.hashes import block_hasher
 from qtune.data.rows.media import MediaCheck
 from qtune.data.rows.plain import recognizer
-from qtune.data.rows.plain_blocks import block_recognizer
-from qtune.data.rows.samples import Message, converter_for
 from qtune.data.rows.stages import processor_check
 from qtune.data.rows.text import TextCheck
 
@@ -39,7 +38,6 @@ class RowCheck:
     def __init__(self, registration: Registration, stage: str, media_directory: Path | None = None) -> None:
         names = attributes(registration)
         self._is_plain = recognizer(names, stage)
-        self._are_plain = block_recognizer(names, self._is_plain)
         self._media = MediaCheck(names, media_directory)
         self._format = ConversationRows(names) if names.conversation else AlpacaRows(names)
         self._convert = converter_for(names)
@@ -50,10 +48,6 @@ class RowCheck:
     def flaws(self, row: Any) -> Sequence[Flaw]:
         """Empty for a row that is trained on as it stands; else what is wrong, each thing once."""
         return () if self._is_plain(row) else self._look_closer(row)
-
-    def passes(self, rows: Values) -> bool:
-        """Whether surely `flaws` finds nothing in any of the rows; cheaper than to ask it about each."""
-        return self._are_plain(rows)
 
     def suspects(self, block: Block) -> bool:
         """Whether `text_flaws` may find something in the block; cheap, from the bytes it comes from."""
@@ -79,10 +73,10 @@ class RowCheck:
             return (_NOT_AN_OBJECT,)
         if stops := [*self._format.unconvertible(row), *self._media.unconvertible(row)]:
             return stops
-        sample = self._convert(row)
-        if not (_of_one_type(sample.prompt) and _of_one_type(sample.response)):
+        example = self._convert(row)
+        if not (_of_one_type(example.prompt) and _of_one_type(example.response)):
             return (_MIXED,)
-        flaws = self._processor.flaws(row, sample, self._format.out_of_order(row))
+        flaws = self._processor.flaws(row, example, self._format.out_of_order(row))
         if all(flaw.effect == "kept" for flaw in flaws):
             flaws += self._format.notes(row)
         return tuple(dict.fromkeys(flaws))

@@ -8,7 +8,8 @@ from typing import Any
 
 from qtune.data.attributes import Attributes
 from qtune.data.flaws import Flaw
-from qtune.data.rows.samples import ANSWERING, ASKING, OBSERVATION, roles_by_tag
+from qtune.data.rows.alpaca import no_column
+from qtune.data.rows.examples import ANSWERING, ASKING, OBSERVATION, roles_by_tag
 
 _LONGEST_ROLE = 30
 
@@ -177,9 +178,7 @@ class ConversationRows:
             return []
         chosen = row.get(names.chosen) if names.chosen else None
         if not names.chosen or (not names.rejected and isinstance(chosen, dict)):
-            column = "rejected" if names.chosen else "chosen"
-            fix = f"say which it is: columns: {{{column}: …}}"
-            return [Flaw("no-column", "crash", f"no `{column}` column is registered", fix)]
+            return [no_column("rejected" if names.chosen else "chosen")]
         rejected = row.get(names.rejected) if names.rejected else None
         if isinstance(chosen, dict) and isinstance(rejected, dict):
             for answer in (chosen, rejected):

@@ -8,7 +8,7 @@ from typing import Any
 
 from qtune.data.attributes import Attributes
 from qtune.data.reading.values import Values
-from qtune.data.rows.samples import roles_by_tag
+from qtune.data.rows.examples import roles_by_tag
 
 _POSITIVE = (1 << 63) - 1
 _OTHERS = ("history", "system", "tools", "images", "videos", "audios", "kto_tag", "chosen", "rejected")

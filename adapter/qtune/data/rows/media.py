@@ -13,7 +13,7 @@ from typing import Any
 
 from qtune.data.attributes import Attributes
 from qtune.data.flaws import Flaw
-from qtune.data.rows.samples import listed
+from qtune.data.rows.examples import listed
 
 PLACEHOLDERS = ("<image>", "<video>", "<audio>")
 

@@ -9,8 +9,8 @@ from typing import Any
 from qtune.data.attributes import Attributes
 from qtune.data.flaws import Flaw
 from qtune.data.rows.calls import call_flaws, tools_flaws
+from qtune.data.rows.examples import ANSWERING, ASKING, ASSISTANT, FUNCTION, SYSTEM, Example, Message
 from qtune.data.rows.media import PLACEHOLDERS, MediaCheck
-from qtune.data.rows.samples import ANSWERING, ASKING, ASSISTANT, FUNCTION, SYSTEM, Message, Sample
 
 Row = Mapping[str, Any]
 
@@ -18,29 +18,29 @@ _AS_TEXT = "write it as text"
 _FILL = "write the text or take the row out"
 
 
-def processor_check(names: Attributes, stage: str, media: MediaCheck) -> Pretrain | Supervised:
+def processor_check(names: Attributes, stage: str, media: MediaCheck) -> PretrainRows | SupervisedRows:
     """stage: one of LLaMA-Factory's; dpo reads rows as rm does (llamafactory/train/dpo/workflow.py)."""
     if stage == "pt":
-        return Pretrain(names)
-    kinds = {"rm": Pairwise, "dpo": Pairwise, "kto": Feedback, "ppo": Unsupervised}
-    return kinds.get(stage, Supervised)(names, media)
+        return PretrainRows(names)
+    kinds = {"rm": PairwiseRows, "dpo": PairwiseRows, "kto": FeedbackRows, "ppo": UnsupervisedRows}
+    return kinds.get(stage, SupervisedRows)(names, media)
 
 
-class Pretrain:
+class PretrainRows:
     """PretrainDatasetProcessor: the first message is the text, and nothing else is looked at."""
 
     def __init__(self, names: Attributes) -> None:
         self._names = names
 
-    def flaws(self, row: Row, sample: Sample, left_out: Flaw | None) -> list[Flaw]:
+    def flaws(self, row: Row, example: Example, left_out: Flaw | None) -> list[Flaw]:
         """left_out: why the converter left the messages out."""
-        if not sample.prompt:
+        if not example.prompt:
             return [replace(left_out or _wrong_stage(self._names, "pt"), effect="crash")]
-        history = self._names.conversation or len(sample.prompt) > 1
-        return _content_flaws(sample.prompt[0], "the first message" if history else _asked(self._names))
+        history = self._names.conversation or len(example.prompt) > 1
+        return _content_flaws(example.prompt[0], "the first message" if history else _asked(self._names))
 
 
-class Supervised:
+class SupervisedRows:
     """SupervisedDatasetProcessor: one answer, and every message is encoded."""
 
     stage = "sft"
@@ -50,54 +50,59 @@ class Supervised:
         self._names = names
         self._media = media
 
-    def flaws(self, row: Row, sample: Sample, left_out: Flaw | None) -> list[Flaw]:
+    def flaws(self, row: Row, example: Example, left_out: Flaw | None) -> list[Flaw]:
         """left_out: why the converter left the messages out."""
-        if dropped := left_out or self._unanswered(row, sample):
+        if dropped := left_out or self._unanswered(row, example):
             return [dropped]
-        answers = self._answers(sample)
-        flaws = [*self._prompt_flaws(sample), *self._answer_flaws(sample, answers)]
-        if not isinstance(sample.system, str):
+        answers = self._answers(example)
+        flaws = [*self._prompt_flaws(example), *self._answer_flaws(example, answers)]
+        if not isinstance(example.system, str):
             flaws.append(Flaw("system-not-text", "crash", "the system prompt is not text", _AS_TEXT))
-        flaws += tools_flaws(sample.tools)
+        flaws += tools_flaws(example.tools)
         if self._names.media and not any(flaw.effect == "crash" for flaw in flaws):
-            asked = [message.content for message in sample.prompt]
+            asked = [message.content for message in example.prompt]
             for answer in answers:
                 flaws += self._media.flaws(row, [*asked, answer.content])
         return flaws
 
-    def _unanswered(self, row: Row, sample: Sample) -> Flaw | None:
+    def _unanswered(self, row: Row, example: Example) -> Flaw | None:
         """Why the processor drops the row."""
         if (
-            len(sample.prompt) % 2 == 0
-            or len(sample.response) > 1
-            or (self._names.ranking and not sample.response)
+            len(example.prompt) % 2 == 0
+            or len(example.response) > 1
+            or (self._names.ranking and not example.response)
         ):
             return _wrong_stage(self._names, self.stage)
-        if sample.response:
+        if example.response:
             return None
         column = self._names.response
         if row.get(column or "") is None:
             return Flaw("missing-answer", "dropped", f"`{column or 'response'}` is missing or null", _FILL)
         return Flaw("answer-not-text", "dropped", f"`{column}` is not text", _AS_TEXT)
 
-    def _answers(self, sample: Sample) -> Sequence[Message]:
+    def _not_two(self, example: Example) -> Flaw | None:
+        """For stages that take two answers."""
+        are_two = len(example.response) >= 2 and len(example.prompt) % 2
+        return None if are_two else _wrong_stage(self._names, self.stage)
+
+    def _answers(self, example: Example) -> Sequence[Message]:
         """Those that are encoded."""
-        return sample.response
+        return example.response
 
     def _answer_columns(self) -> Sequence[str | None]:
         return [] if self._names.conversation else [self._names.response]
 
-    def _prompt_flaws(self, sample: Sample) -> list[Flaw]:
+    def _prompt_flaws(self, example: Example) -> list[Flaw]:
         flaws = []
-        for message in sample.prompt:
+        for message in example.prompt:
             subject = _speaker(message)
             if not self._names.conversation:
-                is_last = message is sample.prompt[-1]
+                is_last = message is example.prompt[-1]
                 subject = _asked(self._names) if is_last else f"a text of `{self._names.history}`"
             flaws += _content_flaws(message, subject)
         return flaws
 
-    def _answer_flaws(self, sample: Sample, answers: Sequence[Message]) -> list[Flaw]:
+    def _answer_flaws(self, example: Example, answers: Sequence[Message]) -> list[Flaw]:
         columns = self._answer_columns()
         subjects = [f"`{column}`" for column in columns] or map(_speaker, answers)
         flaws = []
@@ -111,35 +116,29 @@ class Supervised:
         return flaws
 
 
-class Unsupervised(Supervised):
+class UnsupervisedRows(SupervisedRows):
     """UnsupervisedDatasetProcessor: a single answer is encoded, and never trained on."""
 
     stage = "ppo"
 
-    def _unanswered(self, row: Row, sample: Sample) -> Flaw | None:
-        return _wrong_stage(self._names, self.stage) if len(sample.prompt) % 2 == 0 else None
+    def _unanswered(self, row: Row, example: Example) -> Flaw | None:
+        return _wrong_stage(self._names, self.stage) if len(example.prompt) % 2 == 0 else None
 
-    def _answers(self, sample: Sample) -> Sequence[Message]:
-        return sample.response if len(sample.response) == 1 else [Message(ASSISTANT, "")]
+    def _answers(self, example: Example) -> Sequence[Message]:
+        return example.response if len(example.response) == 1 else [Message(ASSISTANT, "")]
 
-    def _answer_flaws(self, sample: Sample, answers: Sequence[Message]) -> list[Flaw]:
-        return [flaw for flaw in super()._answer_flaws(sample, answers) if flaw.effect == "crash"]
+    def _answer_flaws(self, example: Example, answers: Sequence[Message]) -> list[Flaw]:
+        return [flaw for flaw in super()._answer_flaws(example, answers) if flaw.effect == "crash"]
 
 
-class Pairwise(Supervised):
+class PairwiseRows(SupervisedRows):
     """PairwiseDatasetProcessor: the chosen answer, then the rejected one."""
 
     stage = "rm"
 
-    def _unanswered(self, row: Row, sample: Sample) -> Flaw | None:
-        names = self._names
-        if len(sample.response) < 2 and names.ranking:
-            return self._no_pair(row)
-        return (
-            _wrong_stage(names, self.stage)
-            if len(sample.response) < 2 or len(sample.prompt) % 2 == 0
-            else None
-        )
+    def _unanswered(self, row: Row, example: Example) -> Flaw | None:
+        lacks_one = len(example.response) < 2 and self._names.ranking
+        return self._no_pair(row) if lacks_one else self._not_two(example)
 
     def _no_pair(self, row: Row) -> Flaw:
         names = self._names
@@ -155,39 +154,39 @@ class Pairwise(Supervised):
     def _answer_columns(self) -> Sequence[str | None]:
         return [self._names.chosen, self._names.rejected]
 
-    def _answer_flaws(self, sample: Sample, answers: Sequence[Message]) -> list[Flaw]:
-        flaws = super()._answer_flaws(sample, answers)
+    def _answer_flaws(self, example: Example, answers: Sequence[Message]) -> list[Flaw]:
+        flaws = super()._answer_flaws(example, answers)
         if answers[0] == answers[1]:
             message = "the chosen and the rejected answer are the same"
             flaws.append(Flaw("same-answers", "kept", message, "take the row out: there is nothing to learn"))
         return flaws
 
 
-class Feedback(Supervised):
+class FeedbackRows(SupervisedRows):
     """FeedbackDatasetProcessor: a labelled answer, which the next row borrows for its KL estimate."""
 
     stage = "kto"
 
-    def flaws(self, row: Row, sample: Sample, left_out: Flaw | None) -> list[Flaw]:
+    def flaws(self, row: Row, example: Example, left_out: Flaw | None) -> list[Flaw]:
         """left_out: why the converter left the messages out."""
-        found = super().flaws(row, sample, left_out)
+        found = super().flaws(row, example, left_out)
         if any(flaw.effect == "dropped" for flaw in found):
-            return [self._of_dropped(flaw, sample) for flaw in found]
-        answer = self._answers(sample)[0].content or ""
+            return [self._of_dropped(flaw, example) for flaw in found]
+        answer = self._answers(example)[0].content or ""
         if self._names.kto_tag and row.get(self._names.kto_tag) and not answer:
             message = "an empty answer is labelled good, and trained as a bad one"
             found.append(Flaw("empty-good-answer", "kept", message, _FILL))
-        if self._has_media(self._answers(sample)):
+        if self._has_media(self._answers(example)):
             message = (
                 "the answer has a placeholder for media, and at stage kto the row after it stops the training"
             )
             found.append(Flaw("media-in-answer", "crash", message, "write it in the prompt"))
         return found
 
-    def _of_dropped(self, flaw: Flaw, sample: Sample) -> Flaw:
+    def _of_dropped(self, flaw: Flaw, example: Example) -> Flaw:
         """The flaw of a row that is dropped, if the row after it can still borrow its answer."""
-        has_two = len(sample.response) == 2  # for an empty answer it takes the other one
-        borrowed = self._answers(sample) if has_two else sample.response
+        has_two = len(example.response) == 2  # for an empty answer it takes the other one
+        borrowed = self._answers(example) if has_two else example.response
         is_there = bool(borrowed) and (has_two or bool(borrowed[0].content))
         if is_there and not _crashes(borrowed[0]) and not self._has_media(borrowed):
             return flaw
@@ -199,24 +198,17 @@ class Feedback(Supervised):
         texts = [answer.content for answer in answers if isinstance(answer.content, str)]
         return bool(self._names.media) and any(place in text for text in texts for place in PLACEHOLDERS)
 
-    def _unanswered(self, row: Row, sample: Sample) -> Flaw | None:
+    def _unanswered(self, row: Row, example: Example) -> Flaw | None:
         column = self._names.kto_tag
-        if len(sample.response) < 2 and column:
+        if len(example.response) < 2 and column:
+            fix = "write true or false"
             if row.get(column) is None:
-                return Flaw(
-                    "missing-label", "dropped", f"`{column}` is missing or null", "write true or false"
-                )
-            return Flaw(
-                "label-not-boolean", "dropped", f"`{column}` is not true or false", "write true or false"
-            )
-        return (
-            _wrong_stage(self._names, self.stage)
-            if len(sample.response) < 2 or len(sample.prompt) % 2 == 0
-            else None
-        )
+                return Flaw("missing-label", "dropped", f"`{column}` is missing or null", fix)
+            return Flaw("label-not-boolean", "dropped", f"`{column}` is not true or false", fix)
+        return self._not_two(example)
 
-    def _answers(self, sample: Sample) -> Sequence[Message]:
-        good, bad = sample.response
+    def _answers(self, example: Example) -> Sequence[Message]:
+        good, bad = example.response
         return [good if good.content else bad]
 
 

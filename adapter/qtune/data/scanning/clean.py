@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -11,10 +10,10 @@ from typing import Any
 import orjson
 
 from qtune.data.file_types import JSON_SUFFIXES, data_files
-from qtune.data.reading.block import Block
+from qtune.data.reading.records import own_lines
 from qtune.data.scanning.duplicates import NEW
 from qtune.data.scanning.scan import Examiner, shown
-from qtune.data.sources import Source
+from qtune.data.sources import DataSource
 from qtune.errors import QtuneError
 from qtune.files import write_together
 
@@ -37,7 +36,7 @@ class Cleaned:
 
 
 def clean(
-    source: Source,
+    source: DataSource,
     root: Path,
     marks: bytes,
     out: Path,
@@ -53,7 +52,7 @@ def clean(
     kept = left_out = position = 0
     with write_together(out, rejected) as (good, bad):
         for part in Examiner(source):
-            left, text = set(part.left), _texts(part.block)
+            left, own = set(part.left), own_lines(part.block)
             lost: list[tuple[int, list[str], dict[str, Any] | None]] = [
                 (line, [flaw.message], None)
                 for line, flaw in part.block.flaws
@@ -65,14 +64,14 @@ def clean(
                     if position < len(marks) and marks[position] != NEW:
                         reasons = [_REPEATS]
                     else:
-                        good.write(text(index))
+                        good.write(own.get(line) or _line(part.block.rows[index]))
                         kept += 1
                     position += 1
                 if reasons:
                     lost.append((line, reasons, part.block.rows[index]))
             for line, reasons, row in sorted(lost, key=lambda item: item[0]):
                 found = {"file": shown(part.file, root), "line": line, "reasons": reasons, "row": row}
-                bad.write(orjson.dumps(found, default=str, option=orjson.OPT_APPEND_NEWLINE))
+                bad.write(_line(found))
             left_out += len(lost)
             progress(len(part.block.text))
         if not kept:
@@ -85,7 +84,7 @@ def beside(out: Path) -> Path:
     return out.with_suffix(".rejected.jsonl")
 
 
-def refuse_taken(source: Source, out: Path, *, force: bool) -> None:
+def refuse_taken(source: DataSource, out: Path, *, force: bool) -> None:
     """Raises QtuneError where `out` is no JSON file, where a file to be written is one of the data's own, or
     is there already (unless `force`)."""
     if out.suffix not in JSON_SUFFIXES:
@@ -100,23 +99,5 @@ def refuse_taken(source: Source, out: Path, *, force: bool) -> None:
             raise QtuneError("is there already", where=str(target), fix=fix)
 
 
-def _texts(block: Block) -> Callable[[int], bytes]:
-    """The bytes of each row of a block, by its index, the end of the line included."""
-    lines = block.text.split(b"\n") if block.form == "lines" else []
-    alone = Counter(block.lines)
-
-    def text(index: int) -> bytes:
-        row, line = block.rows[index], block.lines[index]
-        if lines and alone[line] == 1 and _loads(lines[line - block.begin]) == row:
-            return lines[line - block.begin] + b"\n"
-        return orjson.dumps(row, default=str, option=orjson.OPT_APPEND_NEWLINE)
-
-    return text
-
-
-def _loads(line: bytes) -> Any:
-    """None for what is no JSON by itself, as the first line of a row over several."""
-    try:
-        return orjson.loads(line)
-    except ValueError:
-        return None
+def _line(value: dict[str, Any]) -> bytes:
+    return orjson.dumps(value, default=str, option=orjson.OPT_APPEND_NEWLINE)

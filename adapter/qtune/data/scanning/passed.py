@@ -11,21 +11,18 @@ import json
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 from qtune import __version__
 from qtune.data.digests import sha256
 from qtune.data.file_types import data_files
 from qtune.data.scanning.scan import Report, scan
-from qtune.data.sources import Source
-from qtune.files import write_atomic
+from qtune.data.sources import DataSource
+from qtune.files import read_object, write_atomic
 from qtune.resources import cache_directory
-
-_MEDIA = ("images", "videos", "audios")
 
 
 def check(
-    sources: Sequence[Source], root: Path, progress: Callable[[int], None] = lambda size: None
+    sources: Sequence[DataSource], root: Path, progress: Callable[[int], None] = lambda size: None
 ) -> list[Report]:
     """What `scan` says of these datasets, now or when they last passed as they are now."""
     key = key_of(sources)
@@ -40,15 +37,17 @@ def check(
 def remember(key: str | None, reports: Sequence[Report]) -> None:
     """Keeps the reports where no error is among them; `key_of` was asked before they were made."""
     if key is not None and not any(report.errors for report in reports):
-        _write(_path(key), {"reports": [report.to_plain() for report in reports]})
+        passed = {"reports": [report.to_plain() for report in reports]}
+        with suppress(OSError):
+            write_atomic(_path(key), json.dumps(passed, ensure_ascii=False))
 
 
-def key_of(sources: Sequence[Source]) -> str | None:
+def key_of(sources: Sequence[DataSource]) -> str | None:
     """Names a check: what is in the files, how they are registered and used, and by which qtune.
 
     None where the answer hangs on more than that, namely on media files that rows name.
     """
-    if any(source.registration.columns().get(column) for source in sources for column in _MEDIA):
+    if any(source.registration.has_media for source in sources):
         return None
     content = [
         [
@@ -61,24 +60,15 @@ def key_of(sources: Sequence[Source]) -> str | None:
         ]
         for source in sources
     ]
-    return _digest([__version__, content])
+    text = json.dumps([__version__, content], sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _recall(key: str) -> list[Report] | None:
-    with suppress(OSError, ValueError, KeyError, TypeError):
-        found = json.loads(_path(key).read_bytes())
-        return [Report.from_plain(plain) for plain in found["reports"]]
+    with suppress(KeyError, TypeError):
+        return [Report.from_plain(plain) for plain in read_object(_path(key))["reports"]]
     return None
 
 
 def _path(key: str) -> Path:
     return cache_directory() / "data" / "passed" / f"{key}.json"
-
-
-def _write(path: Path, value: Any) -> None:
-    with suppress(OSError):
-        write_atomic(path, json.dumps(value, ensure_ascii=False))
-
-
-def _digest(value: Any) -> str:
-    return hashlib.sha256(json.dumps(value, sort_keys=True, default=str).encode()).hexdigest()

@@ -22,7 +22,7 @@ from qtune.data.reading.readers import blocks, unreadable
 from qtune.data.reading.values import Values
 from qtune.data.rows.check import RowCheck
 from qtune.data.scanning.duplicates import ELSEWHERE, REPEATED, Duplicates, Place
-from qtune.data.sources import Source
+from qtune.data.sources import DataSource
 
 FEW = 5
 """So many places of a group are kept where not all are asked for."""
@@ -143,7 +143,7 @@ class Report:
 
 
 @dataclass(frozen=True, slots=True)
-class Examined:
+class ExaminedBlock:
     """Some consecutive rows of one file, and what is wrong with them, by the row's index in the block.
 
     wanted: so many rows from the first are within `most_rows`.
@@ -166,13 +166,13 @@ class Examined:
 class Examiner:
     """Examines the rows of one dataset, block after block."""
 
-    def __init__(self, source: Source) -> None:
+    def __init__(self, source: DataSource) -> None:
         self.check = RowCheck(source.registration, source.stage, source.media_directory)
         self._files = [file for file in data_files(source.path) if file.suffix in SUFFIXES]
         self._types = ColumnTypes(source.registration)
         self._unread = source.most_rows
 
-    def __iter__(self) -> Iterator[Examined]:
+    def __iter__(self) -> Iterator[ExaminedBlock]:
         """Raises what `blocks` raises."""
         for file in self._files:
             for block in blocks(file):
@@ -182,21 +182,19 @@ class Examiner:
         """What is wrong with the dataset as a whole; ask when all its rows were examined."""
         return self._types.conclusions()
 
-    def _examine(self, file: Path, block: Block) -> Examined:
+    def _examine(self, file: Path, block: Block) -> ExaminedBlock:
         rows = block.rows
         if self._unread is not None:  # the library reads the whole file, and then converts max_samples rows
             rows = rows[: self._unread]
             self._unread -= len(rows)
-        flaws: dict[int, list[Flaw]] = {}
-        if not self.check.passes(block.values):
-            flaws = {index: [*found] for index, found in enumerate(map(self.check.flaws, rows)) if found}
+        flaws = {index: [*found] for index, found in enumerate(map(self.check.flaws, rows)) if found}
         if self.check.suspects(block):
             for index, row in enumerate(rows):
                 if found := self.check.text_flaws(row):
                     flaws.setdefault(index, []).extend(found)
         for index, flaw in self._types.flaws(block):
             flaws.setdefault(index, []).append(flaw)
-        return Examined(file, block, flaws, len(rows))
+        return ExaminedBlock(file, block, flaws, len(rows))
 
 
 class _Tallies:
@@ -232,12 +230,12 @@ class _Tallies:
 
 
 def scan(
-    sources: Sequence[Source],
+    sources: Sequence[DataSource],
     root: Path,
     *,
     every: bool = False,
     duplicates: Duplicates | None = None,
-    extra: Callable[[Source], Extra | None] = lambda source: None,
+    extra: Callable[[DataSource], Extra | None] = lambda source: None,
     progress: Callable[[int], None] = lambda size: None,
 ) -> list[Report]:
     """A report on each dataset, in their order; those given together are searched for rows that they share.
@@ -278,7 +276,7 @@ def _uncollected() -> Iterator[None]:
 
 
 def _read(
-    source: Source,
+    source: DataSource,
     root: Path,
     tallies: _Tallies,
     known: Duplicates,

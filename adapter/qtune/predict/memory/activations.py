@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from qtune.predict.memory.estimate import Part
+from qtune.predict.memory.estimate import MemoryPart
 from qtune.predict.memory.setting import Loss, Setting
 from qtune.predict.memory.weights import largest_dequantized
+from qtune.schema import argument
 
 
 class PerToken(NamedTuple):
@@ -19,7 +20,7 @@ class PerToken(NamedTuple):
     mlp: float
 
 
-class Layer(NamedTuple):
+class LayerActivations(NamedTuple):
     """One decoder layer. kept: what its forward pass saves for the backward one; at_work: the most that lies
     there while it is gone back through, what it kept included."""
 
@@ -32,14 +33,14 @@ class Layer(NamedTuple):
 # weights under float32 adapters without autocast (a CPU). Found by tracing every allocation of a Qwen2 layer
 # with adapters on all seven linear layers through transformers, PEFT and torch over eight shapes, and reading
 # the multiples off; tests/e2e/test_memory_traced.py compares them. `kept` is exact, `at_work` within 6%.
-_LAYERS: dict[tuple[str, str], Layer] = {
-    ("adapter", "autocast"): Layer(PerToken(18, 6, 4, 8), PerToken(30, 6, 4, 14)),
-    ("adapter", "half"): Layer(PerToken(12, 4, 4, 8), PerToken(21, 4, 4, 12)),
-    ("adapter", "single"): Layer(PerToken(16, 8, 8, 16), PerToken(20, 8, 8, 24)),
-    ("adapter", "mixed"): Layer(PerToken(28, 8, 4, 10), PerToken(44, 8, 4, 13)),
-    ("weights", "autocast"): Layer(PerToken(26, 4, 4, 8), PerToken(30, 4, 4, 12)),
-    ("weights", "half"): Layer(PerToken(16, 4, 4, 8), PerToken(23, 4, 4, 12)),
-    ("weights", "single"): Layer(PerToken(24, 8, 8, 16), PerToken(28, 8, 8, 24)),
+_LAYERS: dict[tuple[str, str], LayerActivations] = {
+    ("adapter", "autocast"): LayerActivations(PerToken(18, 6, 4, 8), PerToken(30, 6, 4, 14)),
+    ("adapter", "half"): LayerActivations(PerToken(12, 4, 4, 8), PerToken(21, 4, 4, 12)),
+    ("adapter", "single"): LayerActivations(PerToken(16, 8, 8, 16), PerToken(20, 8, 8, 24)),
+    ("adapter", "mixed"): LayerActivations(PerToken(28, 8, 4, 10), PerToken(44, 8, 4, 13)),
+    ("weights", "autocast"): LayerActivations(PerToken(26, 4, 4, 8), PerToken(30, 4, 4, 12)),
+    ("weights", "half"): LayerActivations(PerToken(16, 4, 4, 8), PerToken(23, 4, 4, 12)),
+    ("weights", "single"): LayerActivations(PerToken(24, 8, 8, 16), PerToken(28, 8, 8, 24)),
 }
 _STATISTICS = 4  # bytes for each token and head: the softmax's logarithm, which fused attention keeps
 _DROPOUT = {True: 4, False: 1}  # bytes of a dropout mask's element: float32 on a CPU, bool on a GPU
@@ -141,7 +142,7 @@ def masked(setting: Setting) -> bool:
     return setting.has_mask and setting.train.get("flash_attn") != "fa2"
 
 
-def activations(setting: Setting, *, going_back: bool) -> list[Part]:
+def activations(setting: Setting, *, going_back: bool) -> list[MemoryPart]:
     """Activations when the loss is computed, or at the layer at work in the backward pass.
 
     With gradient checkpointing each layer keeps its input alone, and is computed again when gone back through
@@ -157,9 +158,8 @@ def activations(setting: Setting, *, going_back: bool) -> list[Part]:
         parts = [_part("activations", layers * inputs + mask, f"inputs of {layers} layers")]
         if setting.train.get("use_unsloth_gc"):
             parts = [_part("activations", mask, "inputs of the layers lie in host memory")]
-            parts.append(
-                Part("inputs of layers", layers * inputs * setting.nproc_per_node, "host", "use_unsloth_gc")
-            )
+            offloaded = layers * inputs * setting.nproc_per_node
+            parts.append(MemoryPart("inputs of layers", offloaded, "host", "use_unsloth_gc"))
         if going_back:
             parts.append(_part("layer at work", at_work, "computed again, and its gradients"))
     else:
@@ -171,7 +171,7 @@ def activations(setting: Setting, *, going_back: bool) -> list[Part]:
     return parts
 
 
-def logits(setting: Setting) -> list[Part]:
+def logits(setting: Setting) -> list[MemoryPart]:
     """Logits and what the loss makes of them, the larger of forward and backward pass.
 
     Under autocast the 16-bit copies of the trained weights still lie in its cache while the model computes
@@ -199,7 +199,7 @@ def _eager(setting: Setting) -> bool:
 
     Source: llamafactory/model/model_utils/attention.py, configure_attn_implementation.
     """
-    wanted = setting.train.get("flash_attn", "auto")
+    wanted = argument(setting.train, "flash_attn")
     return wanted == "disabled" or (setting.model.model_type == "gemma2" and wanted == "auto")
 
 
@@ -210,5 +210,5 @@ def _dropout(setting: Setting, hidden: int, query: int, mlp: int) -> int:
     return _DROPOUT[setting.on_cpu] * (5 * hidden + query + mlp)
 
 
-def _part(name: str, size: int, note: str) -> Part:
-    return Part(name, int(size), "gpu", note)
+def _part(name: str, size: int, note: str) -> MemoryPart:
+    return MemoryPart(name, int(size), "gpu", note)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from qtune.predict.memory.activations import at_work_bytes
 from qtune.predict.memory.constants import HEAP_BLOCK, HEAP_KEPT
-from qtune.predict.memory.estimate import Part
+from qtune.predict.memory.estimate import MemoryPart
 from qtune.predict.memory.setting import Setting
 from qtune.predict.memory.weights import quantizable
 
 
-def kept_by_allocator(setting: Setting) -> list[Part]:
+def kept_by_allocator(setting: Setting) -> list[MemoryPart]:
     """Freed blocks that glibc keeps, and pages of the checkpoint behind quantised weights.
 
     Of activations, and under ZeRO of gradients: it copies each out of the block that the backward pass made
@@ -25,10 +25,10 @@ def kept_by_allocator(setting: Setting) -> list[Part]:
     freed = HEAP_KEPT * work * share
     if setting.zero:
         freed += setting.trainable.parameters * setting.trained_bytes * small_share(setting)
-    parts = [Part("freed blocks", int(freed), "gpu", "which the C library keeps")]
+    parts = [MemoryPart("freed blocks", int(freed), "gpu", "which the C library keeps")]
     if setting.quantization is not None and setting.model.quantization is None:
         size = quantizable(setting.model) * setting.checkpoint_bytes
-        parts.append(Part("mapped checkpoint", size, "gpu", "from which the weights were quantised"))
+        parts.append(MemoryPart("mapped checkpoint", size, "gpu", "from which the weights were quantised"))
     return parts
 
 

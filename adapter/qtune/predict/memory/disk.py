@@ -6,6 +6,7 @@ import math
 
 from qtune.predict.memory.optimizers import state_bytes
 from qtune.predict.memory.setting import Setting
+from qtune.schema import argument
 
 _TOKENIZER = 75
 """Bytes of the tokenizer's files for each word: Qwen2.5's tokenizer.json, vocab.json and merges.txt are 11.4
@@ -60,13 +61,13 @@ def checkpoints(setting: Setting) -> int:
     rotated then) and trainer_utils.py, sort_checkpoints.
     """
     train = setting.train
-    if train.get("save_strategy", "steps") == "no":
+    if argument(train, "save_strategy") == "no":
         return 0
-    limit, steps = train.get("save_total_limit"), train.get("save_steps", 500)
+    limit, steps = train.get("save_total_limit"), argument(train, "save_steps")
     if isinstance(limit, int) and limit > 0:
         return max(limit, 2 if train.get("load_best_model_at_end") else 1) + 1
     if isinstance(steps, float) and 0 < steps < 1:
         return math.ceil(1 / steps)
     if train.get("save_strategy") == "epoch":
-        return math.ceil(float(train.get("num_train_epochs", 3.0)))
+        return math.ceil(float(argument(train, "num_train_epochs")))
     return 2

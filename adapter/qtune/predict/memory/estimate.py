@@ -13,7 +13,7 @@ Verdict = Literal["fits", "tight", "does not fit"]
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class MemoryPart:
     """Something that takes memory.
 
     bytes: of one GPU where `where` is `gpu`; of all processes of the machine where it is `host`.
@@ -52,7 +52,7 @@ class Estimate:
     assumptions: what the numbers stand on beside the config, in words.
     """
 
-    parts: tuple[Part, ...]
+    parts: tuple[MemoryPart, ...]
     moment: str
     gpu: Range
     host: Range

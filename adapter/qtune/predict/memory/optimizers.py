@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from qtune.predict.memory.setting import Setting
+from qtune.schema import argument
 
 _BLOCK_8_BIT = 256  # elements that share a float32 scale (bitsandbytes/optim/optimizer.py, init_state)
 
@@ -30,7 +31,7 @@ def state_bytes(setting: Setting) -> int:
         return 16 * max(setting.model.layer_parameters, default=0)
     if train.get("use_galore") or train.get("use_apollo"):
         return _low_rank(setting, width)
-    name = str(train.get("optim", "adamw_torch_fused"))
+    name = str(argument(train, "optim"))
     if name == "adafactor":
         return 4 * sum(
             sum(tensor.shape) if len(tensor.shape) > 1 else tensor.size for tensor in found.tensors
@@ -69,4 +70,4 @@ def needs_whole_copies(setting: Setting) -> bool:
 
 def on_demand(train: Mapping[str, Any]) -> bool:
     """Whether the states may leave the GPU where memory is short (bitsandbytes' paged optimizers)."""
-    return "paged" in str(train.get("optim", ""))
+    return "paged" in str(argument(train, "optim"))

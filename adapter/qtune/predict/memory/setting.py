@@ -10,6 +10,7 @@ from typing import Any, Literal
 from qtune.machine.hardware import Hardware
 from qtune.predict.models.shapes import Model
 from qtune.predict.parameters.trainable import Trainable, trainable
+from qtune.schema import argument
 from qtune.values import Config
 
 Device = Literal["gpu", "cpu", "nvme"]
@@ -88,13 +89,13 @@ class Setting:
     @property
     def batch(self) -> int:
         """Sequences in one forward pass: a ranked pair is two."""
-        batch = int(self.train.get("per_device_train_batch_size", 8))
+        batch = int(argument(self.train, "per_device_train_batch_size"))
         return batch * 2 if self.stage_of_training in ("dpo", "rm") else batch
 
     @property
     def length(self) -> int:
         """Tokens of the longest sequence, which cutoff_len bounds and packing fills."""
-        return int(self.train.get("cutoff_len", 2048))
+        return int(argument(self.train, "cutoff_len"))
 
     @property
     def tokens(self) -> int:
@@ -107,11 +108,11 @@ class Setting:
 
     @property
     def accumulates(self) -> bool:
-        return int(self.train.get("gradient_accumulation_steps", 1)) > 1
+        return int(argument(self.train, "gradient_accumulation_steps")) > 1
 
     @property
     def stage_of_training(self) -> str:
-        return str(self.train.get("stage", "sft"))
+        return str(argument(self.train, "stage"))
 
     @property
     def loss(self) -> Loss:
@@ -187,7 +188,7 @@ class Setting:
 
     @property
     def method(self) -> str:
-        return str(self.train.get("finetuning_type", "lora"))
+        return str(argument(self.train, "finetuning_type"))
 
     @property
     def adapter(self) -> bool:
@@ -216,7 +217,7 @@ class Setting:
         if self.model.quantization is not None:
             return self.model.quantization, self.model.quantization_bits or 4
         bits = self.train.get("quantization_bit")
-        return None if bits is None else (str(self.train.get("quantization_method", "bnb")), int(bits))
+        return None if bits is None else (str(argument(self.train, "quantization_method")), int(bits))
 
     @property
     def checkpointing(self) -> bool:
@@ -229,7 +230,7 @@ class Setting:
         layers = self.model.num_hidden_layers
         if self.method != "freeze":
             return layers
-        wanted = int(self.train.get("freeze_trainable_layers", 2))
+        wanted = int(argument(self.train, "freeze_trainable_layers"))
         if wanted < 0 or self.train.get("use_llama_pro") or self.train.get("freeze_extra_modules"):
             return layers
         return min(wanted, layers)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from qtune.predict.memory.estimate import Part, Place
+from qtune.predict.memory.estimate import MemoryPart, Place
 from qtune.predict.memory.optimizers import needs_whole_copies, on_demand, state_bytes
 from qtune.predict.memory.setting import Setting
 from qtune.predict.memory.weights import frozen_bytes, reference_bytes, reward_model_bytes
+from qtune.schema import argument
 
 _REDUCE_BUCKET = 500_000_000  # elements; DeepSpeed's defaults
 _PREFETCH_BUCKET = 50_000_000
@@ -18,7 +19,7 @@ _NVME_BUFFER = 100_000_000
 _SUB_GROUP = 1_000_000_000
 
 
-def standing(setting: Setting) -> list[Part]:
+def standing(setting: Setting) -> list[MemoryPart]:
     """What lies in memory from the first step to the last, gradients aside."""
     return [
         *_weights(setting),
@@ -30,7 +31,7 @@ def standing(setting: Setting) -> list[Part]:
     ]
 
 
-def gradients(setting: Setting) -> list[Part]:
+def gradients(setting: Setting) -> list[MemoryPart]:
     """Gradients once a backward pass is done: in the dtype of the parameters they belong to.
 
     ZeRO-2 and 3 and FSDP keep a process's own share (Rajbhandari et al. 2020, section 5); with the optimizer
@@ -63,7 +64,7 @@ def gradients(setting: Setting) -> list[Part]:
     return [*parts, staged, _part("gradients on their way", on_their_way, "the largest one")]
 
 
-def step(setting: Setting) -> list[Part]:
+def step(setting: Setting) -> list[MemoryPart]:
     """What the optimizer's step needs for its moment, beside gradients.
 
     ZeRO on the GPU flattens its share of the gradients and makes it float32 (stage_1_and_2.py, step), ZeRO-3
@@ -82,7 +83,7 @@ def step(setting: Setting) -> list[Part]:
     return [_part("gradients in float32", wide, "flat, for the step")]
 
 
-def _weights(setting: Setting) -> Iterable[Part]:
+def _weights(setting: Setting) -> Iterable[MemoryPart]:
     own = frozen_bytes(setting)
     if own:
         yield from _placed(setting, "weights", own, _described(setting))
@@ -94,13 +95,13 @@ def _weights(setting: Setting) -> Iterable[Part]:
         yield from _placed(setting, "reward model", reward, "a whole model of its own")
 
 
-def _trained(setting: Setting) -> Iterable[Part]:
+def _trained(setting: Setting) -> Iterable[MemoryPart]:
     found = setting.trainable
     note = f"{found.parameters:,} parameters of {setting.trained_bytes} bytes"
     yield from _placed(setting, "trained weights", found.parameters * setting.trained_bytes, note)
 
 
-def _placed(setting: Setting, name: str, size: int, note: str) -> Iterable[Part]:
+def _placed(setting: Setting, name: str, size: int, note: str) -> Iterable[MemoryPart]:
     """Weights where ZeRO-3 or FSDP puts them, else whole in each process."""
     if not setting.shares_weights:
         yield _part(name, size, note)
@@ -112,7 +113,7 @@ def _placed(setting: Setting, name: str, size: int, note: str) -> Iterable[Part]
         yield _part(name, size // setting.nnodes, f"{note}, in pinned memory", "host")
 
 
-def _masters(setting: Setting) -> Iterable[Part]:
+def _masters(setting: Setting) -> Iterable[MemoryPart]:
     """DeepSpeed's float32 copy of what is trained, also of what is float32 already.
 
     Source: deepspeed/runtime/zero/stage_1_and_2.py, single_partition_of_fp32_groups, with a buffer in the
@@ -132,9 +133,9 @@ def _masters(setting: Setting) -> Iterable[Part]:
             yield _part("buffer of weights", setting.trained_bytes * count // setting.nnodes, note, "host")
 
 
-def _optimizer(setting: Setting) -> Iterable[Part]:
+def _optimizer(setting: Setting) -> Iterable[MemoryPart]:
     size = state_bytes(setting)
-    name = str(setting.train.get("optim", "adamw_torch_fused"))
+    name = str(argument(setting.train, "optim"))
     device = setting.offloaded("offload_optimizer")
     if device == "gpu":
         note = f"{name}; may leave the GPU" if on_demand(setting.train) else name
@@ -147,7 +148,7 @@ def _optimizer(setting: Setting) -> Iterable[Part]:
         yield _part("buffers of optimizer states", 16 * group, "between the disk and the step", "host")
 
 
-def _buckets(setting: Setting) -> Iterable[Part]:
+def _buckets(setting: Setting) -> Iterable[MemoryPart]:
     """Buffers in which ZeRO gathers gradients before it reduces them.
 
     reduce_bucket_size elements of the model's dtype, two of them where overlap_comm is on under ZeRO-2
@@ -167,7 +168,7 @@ def _buckets(setting: Setting) -> Iterable[Part]:
     yield _part("reduce buckets", elements * setting.trained_bytes, f"{elements:,} elements")
 
 
-def _live(setting: Setting) -> Iterable[Part]:
+def _live(setting: Setting) -> Iterable[MemoryPart]:
     """Whole weights that ZeRO-3 or FSDP has gathered at one time, and those it never parts.
 
     ZeRO-3: the output layer and the layer at work with what is fetched ahead; and between forward and
@@ -213,5 +214,5 @@ def _described(setting: Setting) -> str:
     return f"{count:,} parameters, linear layers in {bits} bits ({method}), frozen"
 
 
-def _part(name: str, size: int, note: str, where: Place = "gpu") -> Part:
-    return Part(name, int(size), where, note)
+def _part(name: str, size: int, note: str, where: Place = "gpu") -> MemoryPart:
+    return MemoryPart(name, int(size), where, note)

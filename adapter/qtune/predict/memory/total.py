@@ -19,7 +19,7 @@ from qtune.predict.memory.constants import (
     UNCERTAIN,
 )
 from qtune.predict.memory.cpu import kept_by_allocator, small_share
-from qtune.predict.memory.estimate import Estimate, Part, Range, Verdict
+from qtune.predict.memory.estimate import Estimate, MemoryPart, Range, Verdict
 from qtune.predict.memory.setting import Setting
 from qtune.predict.models.shapes import Model
 from qtune.values import Config
@@ -66,7 +66,7 @@ def estimate_setting(setting: Setting, hardware: Hardware, free_host: int | None
     )
 
 
-def _moments(setting: Setting) -> dict[str, list[Part]]:
+def _moments(setting: Setting) -> dict[str, list[MemoryPart]]:
     """What lies in memory at each moment that may be the peak.
 
     Gradients are there from the second micro-batch on; of a single one, those of the output layer come first,
@@ -91,27 +91,27 @@ def _moments(setting: Setting) -> dict[str, list[Part]]:
     }
 
 
-def _taken(setting: Setting, parts: Sequence[Part]) -> int:
+def _taken(setting: Setting, parts: Sequence[MemoryPart]) -> int:
     """Bytes of the memory whose peak is asked for: of a GPU, or of the host where it does everything."""
     own = _total(parts, "gpu")
     return own * setting.nproc_per_node + _total(parts, "host") if setting.on_cpu else own
 
 
-def _on_host(part: Part, processes: int) -> Part:
+def _on_host(part: MemoryPart, processes: int) -> MemoryPart:
     return part if part.where == "host" else replace(part, bytes=part.bytes * processes, where="host")
 
 
-def _first_layer(setting: Setting) -> list[Part]:
+def _first_layer(setting: Setting) -> list[MemoryPart]:
     """One layer alone: what the others kept is gone by then."""
     others = {"activations", "layer at work"}
     parts = [part for part in activations(setting, going_back=True) if part.name not in others]
     return [
         *parts,
-        Part("layer at work", at_work_bytes(setting), "gpu", "its activations and their gradients"),
+        MemoryPart("layer at work", at_work_bytes(setting), "gpu", "its activations and their gradients"),
     ]
 
 
-def _of_embeddings(setting: Setting) -> list[Part]:
+def _of_embeddings(setting: Setting) -> list[MemoryPart]:
     """The gradient of the embeddings, whole, before it is added to what is there already, or exchanged.
 
     Where the output layer shares them its gradient waits for this one, and the sum is a third (pytorch,
@@ -124,7 +124,7 @@ def _of_embeddings(setting: Setting) -> list[Part]:
     copies = 2 if model.tie_word_embeddings else int(setting.accumulates)
     if setting.shares_gradients:  # none of them is among the gradients that a process keeps
         copies = 3 if model.tie_word_embeddings else 1
-    return [Part("gradient of the embeddings", copies * size, "gpu", "to be added")]
+    return [MemoryPart("gradient of the embeddings", copies * size, "gpu", "to be added")]
 
 
 def _of_output(setting: Setting) -> float:
@@ -136,24 +136,24 @@ def _of_output(setting: Setting) -> float:
     return min(head / found.parameters, 1.0)
 
 
-def _scaled(parts: Sequence[Part], share: float) -> list[Part]:
+def _scaled(parts: Sequence[MemoryPart], share: float) -> list[MemoryPart]:
     return [replace(part, bytes=int(part.bytes * share)) for part in parts]
 
 
-def _outside(setting: Setting, allocated: int) -> list[Part]:
+def _outside(setting: Setting, allocated: int) -> list[MemoryPart]:
     """What lies beside that which the framework allocates for the training."""
     here = setting.nproc_per_node
     own = INTERPRETER * here
-    parts = [Part(_SELF, own, "host", f"{here} process{'es' if here > 1 else ''}")]
+    parts = [MemoryPart(_SELF, own, "host", f"{here} process{'es' if here > 1 else ''}")]
     if setting.on_cpu:
         return parts
     distributed = bool(setting.zero) or setting.processes > 1
     return [
         *parts,
-        Part("CUDA's libraries", GPU_PROCESS * here, "host", "and its buffers"),
-        Part("CUDA context", CUDA_CONTEXT, "gpu", "driver and kernels"),
-        Part("NCCL buffers", NCCL_BUFFERS if distributed else 0, "gpu", "between processes"),
-        Part("allocator's slack", int(SLACK * allocated), "gpu", f"{SLACK:.0%} of the above"),
+        MemoryPart("CUDA's libraries", GPU_PROCESS * here, "host", "and its buffers"),
+        MemoryPart("CUDA context", CUDA_CONTEXT, "gpu", "driver and kernels"),
+        MemoryPart("NCCL buffers", NCCL_BUFFERS if distributed else 0, "gpu", "between processes"),
+        MemoryPart("allocator's slack", int(SLACK * allocated), "gpu", f"{SLACK:.0%} of the above"),
     ]
 
 
@@ -166,7 +166,7 @@ def _gpu_range(allocated: int, expected: int) -> Range:
     )
 
 
-def _host_range(parts: Sequence[Part]) -> Range:
+def _host_range(parts: Sequence[MemoryPart]) -> Range:
     own = sum(part.bytes for part in parts if part.where == "host" and part.name == _SELF)
     expected = _total(parts, "host")
     pinned = sum(part.bytes for part in parts if part.where == "host" and part.name in _PINNED)
@@ -185,13 +185,13 @@ def _verdict(gpu: Range, host: Range, hardware: Hardware, free_host: int | None)
     order: tuple[Verdict, ...] = ("fits", "tight", "does not fit")
     verdicts: list[Verdict] = ["fits"]
     if not hardware.is_cpu:
-        verdicts.append(gpu.verdict(hardware.gpu_memory_gb * 2**30))
+        verdicts.append(gpu.verdict(hardware.gpu_memory))
     if free_host is not None:
         verdicts.append(host.verdict(free_host))
     return max(verdicts, key=order.index)
 
 
-def _total(parts: Sequence[Part], where: str) -> int:
+def _total(parts: Sequence[MemoryPart], where: str) -> int:
     return sum(part.bytes for part in parts if part.where == where)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from qtune.predict.memory.setting import Setting
 from qtune.predict.models.shapes import Model
+from qtune.schema import argument
 
 _ABSMAX_BLOCK = 64
 _NESTED_BLOCK = 256
@@ -56,7 +57,7 @@ def frozen_bytes(setting: Setting) -> int:
     if setting.quantization is not None:
         method, bits = setting.quantization
         packed = min(quantizable(model), frozen)
-        total += packed * bytes_per_quantized(method, bits, bool(train.get("double_quantization", True)))
+        total += packed * bytes_per_quantized(method, bits, bool(argument(train, "double_quantization")))
         frozen -= packed
     if train.get("upcast_layernorm") and setting.adapter:
         norms = sum(module.size for module in model.modules if module.kind == "norm")
@@ -92,7 +93,7 @@ def reward_model_bytes(setting: Setting) -> int:
 
     Source: llamafactory/train/trainer_utils.py, create_reward_model.
     """
-    if setting.loss != "ppo" or setting.train.get("reward_model_type", "lora") != "full":
+    if setting.loss != "ppo" or argument(setting.train, "reward_model_type") != "full":
         return 0
     bits = setting.train.get("reward_model_quantization_bit")
     packed = quantizable(setting.model) if bits is not None else 0

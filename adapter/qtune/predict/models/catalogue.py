@@ -13,7 +13,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
-from importlib.resources import files
+from pathlib import Path
 from typing import Any
 
 # Words of a name that say how a model was trained on or stored, never its shape.
@@ -52,7 +52,7 @@ def near(name: str) -> str | None:
 
 @cache
 def _by_id() -> Mapping[str, tuple[str, Mapping[str, Any]]]:
-    text = files(__package__).joinpath("models.json").read_text(encoding="utf-8")
+    text = Path(__file__).with_name("models.json").read_text(encoding="utf-8")
     return {
         hub_id.lower(): (hub_id, entry["config"]) for entry in json.loads(text) for hub_id in entry["ids"]
     }

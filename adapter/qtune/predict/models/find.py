@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from qtune.config.model import local_model
 from qtune.errors import QtuneError
-from qtune.machine.hub import Hub, huggingface_cache, look_up, modelscope_cache, read_hub
+from qtune.machine.hub import cached_file
 from qtune.predict.models import catalogue
 from qtune.predict.models.decoder import Sizes
 from qtune.predict.models.families import FAMILIES
@@ -16,6 +16,7 @@ from qtune.predict.models.fields import Fields
 from qtune.predict.models.headers import read_directory, read_json
 from qtune.predict.models.shapes import Linear, Model, Module, Tensor
 from qtune.predict.models.stored import modules_of
+from qtune.schema import argument
 
 __all__ = ["Linear", "Model", "Module", "Tensor", "from_config", "load", "load_named"]
 
@@ -28,7 +29,7 @@ def load_named(train: Mapping[str, Any], root: Path) -> Model:
     if not isinstance(name, str):
         fix = "-m NAME, or model_name_or_path under `train:` in qtune.yaml"
         raise QtuneError("no model is named", fix=fix)
-    return load(name, root, revision=train.get("model_revision", "main"), cache_dir=train.get("cache_dir"))
+    return load(name, root, revision=argument(train, "model_revision"), cache_dir=train.get("cache_dir"))
 
 
 def load(name: str, root: Path, *, revision: str = "main", cache_dir: str | None = None) -> Model:
@@ -39,10 +40,8 @@ def load(name: str, root: Path, *, revision: str = "main", cache_dir: str | None
     """
     if (directory := local_model(name, root)) is not None:
         return _from_directory(name, directory)
-    for hub in _hubs(cache_dir):
-        found = look_up(hub, name, revision)
-        if found.path is not None and (found.path / "config.json").is_file():
-            return _from_directory(name, found.path)
+    if (file := cached_file("config.json", name, revision, cache_dir)) is not None:
+        return _from_directory(name, file.parent)
     entry = catalogue.find(name)
     if entry is None:
         near = catalogue.near(name)
@@ -90,16 +89,6 @@ def _from_directory(name: str, directory: Path) -> Model:
     modules = modules_of(stored, tied=tied, where=str(directory))
     source = f"the headers of the weights in {directory}"
     return _model(name, source, model_type, content, modules, _told_sizes(content, modules), exact=False)
-
-
-def _hubs(cache_dir: str | None) -> Iterator[Hub]:
-    """The hub that trainings use here first, then the other one's cache."""
-    hub = read_hub(cache_dir)
-    yield hub
-    if hub.name == "huggingface":
-        yield Hub("modelscope", "", None, modelscope_cache())
-    else:
-        yield Hub("huggingface", "", None, huggingface_cache())
 
 
 def _model_type(content: Mapping[str, Any], where: str) -> str:

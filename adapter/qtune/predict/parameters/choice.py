@@ -10,7 +10,7 @@ from typing import Any
 from qtune.config.names import did_you_mean
 from qtune.errors import QtuneError
 from qtune.predict.models.shapes import Model, Module, Tensor
-from qtune.predict.parameters.composites import COMPOSITES
+from qtune.schema.library import composites
 
 _ADAPTABLE = ("linear", "embedding")
 # Output layers that `lora_target: all` leaves out (misc.py, find_all_linear_modules).
@@ -53,7 +53,7 @@ def lora_modules(model: Model, arguments: Arguments) -> list[Module]:
     if arguments.flag("use_llama_pro"):
         layers = [f".{number}." for number in _spread_layers(model, arguments)]
         targets = tuple(name for name in names if _holds(name, targets) and _holds(name, layers))
-    if composite := COMPOSITES.get(model.model_type):
+    if composite := composites().get(model.model_type):
         avoided = (*_forbidden(model, arguments), *composite.conflicts)
         targets = tuple(name for name in names if _holds(name, targets) and not _holds(name, avoided))
     copied = [_inside(name) for name in _copied_names(model, arguments)]
@@ -105,7 +105,7 @@ def trained_weights(model: Model, arguments: Arguments) -> Iterable[Tensor]:
         if name not in outer:
             raise _absent("freeze_extra_modules", (name,), outer)
         wanted.append(name)
-    composite = COMPOSITES.get(model.model_type)
+    composite = composites().get(model.model_type)
     if composite and not arguments.flag("freeze_multi_modal_projector", True):
         wanted += composite.projector
     return [tensor for tensor in tensors if _holds(tensor.name, wanted)]
@@ -114,7 +114,7 @@ def trained_weights(model: Model, arguments: Arguments) -> Iterable[Tensor]:
 def _linear_names(model: Model, arguments: Arguments) -> tuple[str, ...]:
     """What `all` stands for (misc.py, find_all_linear_modules)."""
     avoided = _HEADS.get(model.model_type, ("lm_head",))
-    if composite := COMPOSITES.get(model.model_type):
+    if composite := composites().get(model.model_type):
         avoided = (*avoided, *composite.projector)
         if arguments.flag("freeze_vision_tower", True):
             avoided = (*avoided, *composite.vision)
@@ -124,7 +124,7 @@ def _linear_names(model: Model, arguments: Arguments) -> tuple[str, ...]:
 
 def _forbidden(model: Model, arguments: Arguments) -> tuple[str, ...]:
     """Parts of the names of what stays frozen (visual.py, get_forbidden_modules)."""
-    composite = COMPOSITES.get(model.model_type)
+    composite = composites().get(model.model_type)
     if composite is None:
         return ()
     return (

@@ -20,7 +20,7 @@ Kind = Literal["weight", "adapter", "copy", "value head"]
 
 
 @dataclass(frozen=True, slots=True)
-class Trained:
+class TrainedTensor:
     """One trainable tensor.
 
     kind: `weight` is one of the model's own; `adapter` comes beside it; `copy` is a whole second set of a
@@ -41,7 +41,7 @@ class Trained:
 class Trainable:
     """All trainable tensors of a training."""
 
-    tensors: tuple[Trained, ...]
+    tensors: tuple[TrainedTensor, ...]
 
     @cached_property
     def parameters(self) -> int:
@@ -64,23 +64,24 @@ def trainable(model: Model, train: Mapping[str, Any]) -> Trainable:
     Raises QtuneError where the arguments name modules that the model does not have.
     """
     arguments = Arguments(train)
-    tensors: list[Trained] = []
+    tensors: list[TrainedTensor] = []
     method = arguments.text("finetuning_type", "lora")
     if method in ("lora", "oft"):
         # PEFT freezes what has not the method's prefix in its name (tuners_utils.py,
         # _mark_only_adapters_as_trainable), which Gemma 3's `mm_soft_emb_norm` has by chance
         named_so = (tensor for tensor in model.tensors if f"{method}_" in tensor.name)
-        tensors += (Trained(tensor.name, tensor.shape, "weight") for tensor in named_so)
+        tensors += (TrainedTensor(tensor.name, tensor.shape, "weight") for tensor in named_so)
         for module in lora_modules(model, arguments):
-            tensors += (Trained(name, shape, "adapter") for name, shape in adapter_tensors(module, arguments))
+            added = adapter_tensors(module, arguments)
+            tensors += (TrainedTensor(name, shape, "adapter") for name, shape in added)
         for module in copied_modules(model, arguments):
-            tensors += (Trained(tensor.name, tensor.shape, "copy") for tensor in module.tensors)
+            tensors += (TrainedTensor(tensor.name, tensor.shape, "copy") for tensor in module.tensors)
     else:
         weights = trained_weights(model, arguments)
-        tensors += (Trained(tensor.name, tensor.shape, "weight") for tensor in weights)
+        tensors += (TrainedTensor(tensor.name, tensor.shape, "weight") for tensor in weights)
     if arguments.text("stage", "sft") in ("rm", "ppo"):  # trl, AutoModelForCausalLMWithValueHead
-        tensors.append(Trained("v_head.summary.weight", (1, model.hidden_size), "value head"))
-        tensors.append(Trained("v_head.summary.bias", (1,), "value head"))
+        tensors.append(TrainedTensor("v_head.summary.weight", (1, model.hidden_size), "value head"))
+        tensors.append(TrainedTensor("v_head.summary.bias", (1,), "value head"))
     return Trainable(tuple(tensors))
 
 

@@ -9,7 +9,7 @@ from typing import Literal
 from qtune.checks import check
 from qtune.config.project import Project
 from qtune.data.registrations import Registration, read_registrations
-from qtune.data.sources import Source, sources_of
+from qtune.data.sources import DataSource, sources_of
 from qtune.errors import QtuneError
 from qtune.machine.hardware import Hardware
 from qtune.machine.stack import Stack
@@ -57,7 +57,7 @@ class Evaluation:
         return self.data.directory + (f"@{step}" if step is not None else "")
 
     @property
-    def sources(self) -> list[Source]:
+    def sources(self) -> list[DataSource]:
         """The datasets of local files that it reads."""
         return sources_of(self.passes[0].config, self.registrations, self.project.root)
 

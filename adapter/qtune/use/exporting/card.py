@@ -10,9 +10,9 @@ import yaml
 
 from qtune.config.model import local_model
 from qtune.config.project import Project
+from qtune.data.lengths.tokens import model_file
 from qtune.data.registrations import Registration, count_training_rows, names_in, read_registrations
 from qtune.errors import QtuneError
-from qtune.machine.hub import look_up, read_hub
 from qtune.predict.steps import predict_steps
 from qtune.render.templates import Templates
 from qtune.schema import arguments
@@ -143,13 +143,9 @@ def _rows(trained: Trained, registrations: Mapping[str, Registration]) -> int | 
 
 def _license(trained: Trained, project: Project) -> dict[str, Any]:
     """What the base model's own card says, nothing where it says nothing."""
-    directory = local_model(trained.base, project.root)
-    if directory is None:
-        train = trained.config.block("train")
-        directory = look_up(
-            read_hub(train.get("cache_dir")), trained.base, train.get("model_revision", "main")
-        ).path
-    front = _front_matter(directory / FILE) if directory is not None else {}
+    train = {**trained.config.block("train"), "model_name_or_path": trained.base}
+    file = model_file(FILE, train, project.root)
+    front = _front_matter(file) if file is not None else {}
     return {name: front[name] for name in _LICENSE if isinstance(front.get(name), str)}
 
 

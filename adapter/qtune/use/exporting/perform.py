@@ -22,6 +22,7 @@ from qtune.processes import process
 from qtune.processes.child import script
 from qtune.render.files import arguments_of, render_arguments
 from qtune.render.templates import Templates
+from qtune.units import size_text
 from qtune.use.exporting import card
 from qtune.use.exporting.comparison import Comparison
 from qtune.use.exporting.plan import Plan, of_exported, with_paths
@@ -58,7 +59,7 @@ def require_target(target: Path, plan: Plan, *, force: bool) -> None:
         raise QtuneError("cannot be written to", where=_shown(volume.path), fix="give another with -o")
     needed = None if plan.size is None else plan.size * (2 if plan.quantise else 1)
     if needed is not None and volume.free is not None and volume.free < needed:
-        what = f"needs about {_size(needed)}, and {_size(volume.free)} are free on its volume"
+        what = f"needs about {size_text(needed)}, and {size_text(volume.free)} are free on its volume"
         raise QtuneError(what, where=_shown(target), fix="make room, or give another volume with -o")
 
 
@@ -228,7 +229,3 @@ def _free(path: Path) -> Path:
 
 def _shown(path: Path) -> str:
     return os.path.relpath(path)
-
-
-def _size(size: int) -> str:
-    return f"{size / 1e9:.1f} GB" if size >= 1e8 else f"{size / 1e6:.1f} MB"

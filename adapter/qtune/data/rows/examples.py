@@ -26,7 +26,7 @@ class Message:
 
 
 @dataclass(frozen=True, slots=True)
-class Sample:
+class Example:
     """What a row comes to: the converter's `_prompt`, `_response` and so on.
 
     prompt: all messages but the last, empty where the library drops the row; response: one answer, two for
@@ -60,7 +60,7 @@ class Sample:
                 yield kind, ", ".join(map(str, media))
 
 
-Converter = Callable[[Mapping[str, Any]], Sample]
+Converter = Callable[[Mapping[str, Any]], Example]
 
 
 def converter(registration: Registration) -> Converter:
@@ -80,7 +80,7 @@ def converter_for(names: Attributes) -> Converter:
 def _alpaca(names: Attributes) -> Converter:
     """AlpacaDatasetConverter"""
 
-    def convert(row: Mapping[str, Any]) -> Sample:
+    def convert(row: Mapping[str, Any]) -> Example:
         prompt = []
         history = row.get(names.history) if names.history else None
         for question, reply in history if isinstance(history, list) else ():
@@ -94,7 +94,7 @@ def _alpaca(names: Attributes) -> Converter:
             response = [Message(ASSISTANT, text) for text in pair]
         if response is None:
             response = [Message(ASSISTANT, answer)] if isinstance(answer, str) else []
-        return _sample(names, row, prompt, response)
+        return _example(names, row, prompt, response)
 
     return convert
 
@@ -104,13 +104,13 @@ def _sharegpt(names: Attributes) -> Converter:
     roles = roles_by_tag(names)
     tags = ((names.user_tag, names.observation_tag), (names.assistant_tag, names.function_tag))
 
-    def convert(row: Mapping[str, Any]) -> Sample:
+    def convert(row: Mapping[str, Any]) -> Example:
         system, messages = _opening(names, row)
         aligned = []
         for turn, message in enumerate(messages):
             tag = message.get(names.role_tag)
             if tag not in tags[turn % 2]:
-                return _sample(names, row, [], [], system)
+                return _example(names, row, [], [], system)
             aligned.append(Message(roles[tag], message.get(names.content_tag)))
         return _conversation(names, roles, row, aligned, system)
 
@@ -121,7 +121,7 @@ def _openai(names: Attributes) -> Converter:
     """OpenAIDatasetConverter"""
     roles = roles_by_tag(names)
 
-    def convert(row: Mapping[str, Any]) -> Sample:
+    def convert(row: Mapping[str, Any]) -> Example:
         system, messages = _opening(names, row)
         tools = row.get(names.tools) if names.tools else ""
         if isinstance(tools, dict | list):
@@ -151,7 +151,7 @@ def _openai(names: Attributes) -> Converter:
                 results = []
             aligned.append(Message(roles[tag], content))
         if any(message.role not in (ASKING, ANSWERING)[turn % 2] for turn, message in enumerate(aligned)):
-            return _sample(names, row, [], [], system, tools)
+            return _example(names, row, [], [], system, tools)
         return _conversation(names, roles, row, aligned, system, tools)
 
     return convert
@@ -191,15 +191,15 @@ def _conversation(
     aligned: Sequence[Message],
     system: Any,
     tools: Any = None,
-) -> Sample:
-    """The sample of messages whose roles take turns."""
+) -> Example:
+    """The example of messages whose roles take turns."""
     if len(aligned) % 2 != names.ranking:
-        return _sample(names, row, [], [], system, tools)
+        return _example(names, row, [], [], system, tools)
     response = _judged(names, row, aligned[-1:])
     if response is None and (pair := _pair(names, row, dict)):
         answers = [Message(roles[turn.get(names.role_tag)], turn.get(names.content_tag)) for turn in pair]
-        return _sample(names, row, aligned, answers, system, tools)
-    return _sample(names, row, aligned[:-1], aligned[-1:] if response is None else response, system, tools)
+        return _example(names, row, aligned, answers, system, tools)
+    return _example(names, row, aligned[:-1], aligned[-1:] if response is None else response, system, tools)
 
 
 def _pair(names: Attributes, row: Mapping[str, Any], kind: type) -> list[Any] | None:
@@ -219,14 +219,14 @@ def _judged(names: Attributes, row: Mapping[str, Any], response: Sequence[Messag
     return [*response, empty] if label else [empty, *response]
 
 
-def _sample(
+def _example(
     names: Attributes,
     row: Mapping[str, Any],
     prompt: Sequence[Message],
     response: Sequence[Message],
     system: Any = None,
     tools: Any = None,
-) -> Sample:
+) -> Example:
     if names.formatting == "alpaca" and names.system:
         system = row.get(names.system)
     if names.formatting != "openai" and names.tools:
@@ -234,7 +234,7 @@ def _sample(
     media = [
         listed(row.get(column) if column else None) for column in (names.images, names.videos, names.audios)
     ]
-    return Sample(prompt, response, system or "", tools or "", *media)
+    return Example(prompt, response, system or "", tools or "", *media)
 
 
 def listed(media: Any) -> list[Any]:

@@ -1,8 +1,12 @@
-"""What a row of the table of failures is."""
+"""The table of known failures, known.yaml, which is read when one has to be judged."""
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
+from functools import cache
+
+from qtune.files import table_beside
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,10 +22,27 @@ class Failure:
     """
 
     id: str
-    patterns: tuple[str, ...]
+    patterns: tuple[re.Pattern[str], ...]
     cause: str
     fix: str
     source: str
     words: str = ""
     out_of_memory: bool = False
     follows: bool = False
+
+
+@cache
+def rows() -> tuple[Failure, ...]:
+    """Every known failure, in the order of the table.
+
+    Raises TypeError for a field that `Failure` does not have, re.error for a pattern that is none.
+    """
+    return tuple(
+        Failure(**{**row, "patterns": tuple(map(re.compile, row.get("patterns", ())))})
+        for row in table_beside(__file__, "known.yaml")
+    )
+
+
+def row(id: str) -> Failure:
+    """The known failure of that id."""
+    return next(failure for failure in rows() if failure.id == id)

@@ -1,0 +1,20 @@
+"""How amounts read: bytes in decimal units, parameters in millions and billions."""
+
+from __future__ import annotations
+
+CARD_GB = 2**30
+"""Bytes of a GB in the size of a GPU as its maker sells it: `--hardware 1x24GB`, a preset's `fits:`."""
+
+
+def size_text(size: float) -> str:
+    """Bytes; kB are 10³ of them, MB 10⁶ and GB 10⁹."""
+    for unit in ("bytes", "kB", "MB"):
+        if size < 999.5:
+            return f"{size:.0f} {unit}"
+        size /= 1000
+    return f"{size:.1f} GB"
+
+
+def count_text(count: int) -> str:
+    """Parameters, as models are named by them: `1.54B`, `494.03M`."""
+    return f"{count / 1e9:.2f}B" if count >= 1e9 else f"{count / 1e6:.2f}M"
