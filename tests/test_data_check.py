@@ -23,6 +23,7 @@ from qtune.data.scanning import clean, duplicates, passed
 from qtune.data.scanning.duplicates import ELSEWHERE, NEW, REPEATED, Duplicates, Place
 from qtune.machine.hardware import Hardware
 from qtune.prepare import pipeline
+from qtune.prepare.inspection import inspection_of
 from qtune.training import attempts
 
 Qtune = Callable[..., Result]
@@ -255,6 +256,26 @@ def test_a_hubs_dataset_is_named_as_not_checked(project: Make, qtune: Qtune) -> 
     tree = project({"data/datasets.yaml": "rows: {file_name: rows.jsonl}\nfar: {hf_hub_url: a/b}\n"})
     done = qtune("data", "check", directory=tree)
     assert (done.code, "far: not checked, its data is not a file here" in done.out) == (0, True)
+
+
+def test_what_belongs_together_is_looked_at_together(project: Make) -> None:
+    tree = project(
+        {
+            "data/datasets.yaml": "rows: {file_name: rows.jsonl}\nheld: {file_name: held.jsonl}\n"
+            "apart: {file_name: held.jsonl}\nfar: {hf_hub_url: a/b}\n",
+            "data/held.jsonl": GOOD,
+            "presets/own.yaml": "extends: lora\ntrain: {eval_dataset: held, val_size: 0}\n",
+        }
+    )
+
+    def together(names: Sequence[str], preset: str | None) -> list[list[tuple[str, bool]]]:
+        found = inspection_of(find_project(tree), names, preset).together
+        return [[(source.registration.name, source.evaluation) for source in group] for group in found]
+
+    used = [("rows", False), ("held", True)]
+    assert together([], "own") == [used]
+    assert together(["apart", "rows"], None) == [[("apart", False), ("rows", False)]]
+    assert inspection_of(find_project(tree), [], None).elsewhere == ["far"]
 
 
 def test_findings_never_fill_more_than_a_screen(project: Make, qtune: Qtune) -> None:

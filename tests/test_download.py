@@ -8,10 +8,13 @@ from pathlib import Path
 import pytest
 from trees import TINY_MODEL, Result, write_tree
 
+from qtune.config.project import find_project
 from qtune.download.choose import File, for_training, has_weights
 from qtune.download.fetch import Plan, _look_at_disk
 from qtune.download.request import Request
+from qtune.download.subject import request_for
 from qtune.errors import QtuneError
+from qtune.machine.hub import Name
 
 ALWAYS = ("config.json", "generation_config.json", "tokenizer.json", "modeling_own.py", "README.md")
 
@@ -97,11 +100,7 @@ def test_what_is_here_already_needs_no_room(tmp_path: Path) -> None:
     ("arguments", "says"),
     [
         (("a/b", "--dataset", "rows"), "a model or a data set"),
-        ((str(TINY_MODEL),), "is a directory of this machine already"),
         ((), "is a directory of this machine already"),  # the project's own model
-        (("--dataset", "rows"), "is a file of this machine"),
-        (("--dataset", "nothing"), "is neither registered nor the id of a data set"),
-        (("--dataset", "a/b", "--hub", "modelscope"), "data sets of ModelScope cannot be fetched ahead"),
         (("a/b", "--mirror", "https://me:hf_abcdef@x.example"), "holds a password or a token"),
         (("a/b", "--mirror", "x.example"), "is no URL of a hub"),
     ],
@@ -113,6 +112,22 @@ def test_a_wrong_request_starts_nothing(
     assert printed.code == 2
     assert says in printed.err
     assert "hf_abcdef" not in printed.err
+
+
+@pytest.mark.parametrize(
+    ("model", "dataset", "hub", "says"),
+    [
+        (str(TINY_MODEL), None, None, "is a directory of this machine already"),
+        (None, "rows", None, "is a file of this machine"),
+        (None, "nothing", None, "is neither registered nor the id of a data set"),
+        (None, "a/b", "modelscope", "data sets of ModelScope cannot be fetched ahead"),
+    ],
+)
+def test_what_no_hub_gives_is_refused(
+    project: Callable[..., Path], model: str | None, dataset: str | None, hub: Name | None, says: str
+) -> None:
+    with pytest.raises(QtuneError, match=says):
+        request_for(find_project(project()), model, dataset, hub, None, None)
 
 
 def test_a_project_that_is_offline_downloads_nothing(

@@ -9,6 +9,11 @@ from pathlib import Path
 import pytest
 from trees import Result, cost
 
+from qtune.advice.forecast import forecast
+from qtune.config.project import find_project
+from qtune.config.resolve import overrides
+from qtune.machine.hardware import parse_hardware
+
 Qtune = Callable[..., Result]
 Project = Callable[..., Path]
 SEVEN = ("-m", "Qwen/Qwen2.5-7B", "--hardware", "1x24GB")
@@ -75,11 +80,12 @@ def test_a_directory_without_a_project_will_do(tmp_path: Path, qtune: Qtune) -> 
     assert list(tmp_path.iterdir()) == []
 
 
-def test_data_that_is_not_registered_stops_no_estimate(project: Project, qtune: Qtune) -> None:
-    result = qtune("estimate", "lora", "-d", "nowhere", "--hardware", "1x24GB", directory=project())
-    assert result.code == 0, result.err
+def test_data_that_is_not_registered_stops_no_estimate(project: Project) -> None:
+    machine, elsewhere = parse_hardware("1x24GB"), [overrides(["dataset=nowhere"])]
+    assert forecast("lora", find_project(project()), machine, [], None).rows == 10
+    assert forecast("lora", find_project(project()), machine, elsewhere, None).rows is None
     broken = project({"data/datasets.yaml": "rows: [not, a, mapping]\n"})
-    assert qtune("estimate", "lora", "--hardware", "1x24GB", directory=broken).code == 0
+    assert forecast("lora", find_project(broken), machine, [], None).rows is None
 
 
 def test_a_value_of_no_use_is_named_with_where_to_look(project: Project, qtune: Qtune) -> None:

@@ -38,9 +38,9 @@ FLOORS_INSIDE = {
     "data": ["reading", "rows", "scanning lengths adding", "split"],
     "predict": ["models", "parameters", "memory"],
     "doctor": ["readiness"],
-    "prepare": ["pipeline", "records renderings", "compare"],
+    "prepare": ["pipeline", "records renderings", "compare inspection"],
     "use": ["models", "infer speech", "serving", "api ask webchat preview", "evaluation exporting"],
-    "training": ["stepping", "attempts", "resuming joining submitting"],
+    "training": ["stepping", "attempts", "resuming joining submitting", "dry_run"],
 }
 LIBRARY = {
     "llamafactory",

@@ -12,6 +12,8 @@ import pytest
 import yaml
 from trees import PRESET_NEEDS, REPOSITORY, TINY_MODEL, Result
 
+from qtune.advice.suitability import Suitability, examine_presets
+from qtune.config.presets import fitting
 from qtune.config.project import find_project
 from qtune.config.resolve import overrides
 from qtune.machine.hardware import parse_hardware
@@ -203,14 +205,15 @@ def test_the_catalogue_can_be_cut_to_what_fits(
     root = project({"presets/ours.yaml": "about: ours\nfits: 20-30 GB\n"})
 
     def names(memory: str) -> set[str]:
-        printed = qtune("presets", "--json", "--fits", memory, directory=root).out
-        return {row["name"] for row in json.loads(printed)}
+        return {preset.name for preset in fitting(find_project(root).store.catalogue(), memory)}
 
     assert names("5") == {"minimal"}
     assert names("8GB") == {"minimal", "stage3", "qlora"}
     assert {"full", "style_quick"} <= names("24GB") and not {"style_standard", "ours"} & names("24GB")
     assert "full" not in names("16GB")
     assert {"ours", "style_standard"} <= names("48 gb")
+    listed = json.loads(qtune("presets", "--json", "--fits", "8GB", directory=root).out)
+    assert {row["name"] for row in listed} == names("8GB")
     result = qtune("presets", "--fits", "24GB", directory=root)
     assert "do not say how much memory they need" in result.err
     assert qtune("presets", "--fits", "much", directory=root).code == 2
@@ -236,21 +239,23 @@ def test_with_its_name_it_is_an_error_as_ever(
     assert result.code == 2 and "stage dpo compares pairs" in result.err and "not for" not in result.out
 
 
-def test_a_projects_choice_that_one_preset_cannot_have_is_no_fault(
-    qtune: Callable[..., Result], project: Callable[..., Path]
-) -> None:
+def suitability(root: Path) -> Suitability:
+    return examine_presets(find_project(root), parse_hardware("1x24GB"), [], None)
+
+
+def test_a_projects_choice_that_one_preset_cannot_have_is_no_fault(project: Callable[..., Path]) -> None:
     root = project(
         {"qtune.yaml": f"train: {{model_name_or_path: {TINY_MODEL}, dataset: rows, quantization_bit: 4}}\n"}
     )
-    result = qtune("check", "--hardware", "1x24GB", directory=root)
-    assert result.code == 0 and "not for this project: full (" in result.out
+    found = suitability(root)
+    assert "full" in found.unsuitable and not any(item.severity == "error" for item in found.distinct)
 
 
-def test_a_ranked_project_is_for_dpo(qtune: Callable[..., Result], project: Callable[..., Path]) -> None:
+def test_a_ranked_project_is_for_dpo(project: Callable[..., Path]) -> None:
     tree = {"data/datasets.yaml": RANKED, "data/pairs.jsonl": PAIRS}
     settings = f"train: {{model_name_or_path: {TINY_MODEL}, dataset: pairs, stage: dpo}}\n"
-    result = qtune("check", "--hardware", "1x24GB", directory=project({**tree, "qtune.yaml": settings}))
-    assert result.code == 0 and ", dpo," in result.out.splitlines()[0]
+    found = suitability(project({**tree, "qtune.yaml": settings}))
+    assert found.findings["dpo"] == () and not any(item.severity == "error" for item in found.distinct)
 
 
 @pytest.mark.parametrize(
@@ -263,10 +268,10 @@ def test_a_ranked_project_is_for_dpo(qtune: Callable[..., Result], project: Call
     ],
 )
 def test_what_the_project_or_its_own_presets_have_wrong_stays_an_error(
-    qtune: Callable[..., Result], project: Callable[..., Path], tree: dict[str, str], says: str
+    project: Callable[..., Path], tree: dict[str, str], says: str
 ) -> None:
-    result = qtune("check", "--hardware", "1x24GB", directory=project(tree))
-    assert result.code == 2 and says in result.err
+    errors = [item for item in suitability(project(tree)).distinct if item.severity == "error"]
+    assert any(says in str(item) for item in errors)
 
 
 def test_programs_are_told_too(qtune: Callable[..., Result], project: Callable[..., Path]) -> None:

@@ -192,7 +192,7 @@ def test_what_is_over_is_not_joined(project: Callable[..., Path]) -> None:
     prepared = pipeline.prepare("lora", find_project(root), parse_hardware("cpu"), [layer])
     with pytest.raises(QtuneError, match="x is failed") as raised:
         joining.join(prepared, name="x", begin=lambda part: None, show=lambda output: None)
-    assert "new --name, or --resume" in str(raised.value)
+    assert "new --name, or go on with it: `qtune resume x`" in str(raised.value)
     assert [path.name for path in (root / "runs" / "x").iterdir()] == ["qtune.json"]
 
 

@@ -95,9 +95,12 @@ def test_a_run_is_found_by_its_name_or_preset_or_as_the_newest(
     assert resuming.find(find_project(root), name).directory == root / "runs" / "lora"
 
 
-def test_it_goes_on_from_the_newest_checkpoint_with_what_was_recorded(root: Path, qtune: Qtune) -> None:
+@pytest.mark.parametrize("command", [["resume"], ["train", "--resume"]])
+def test_it_goes_on_from_the_newest_checkpoint_with_what_was_recorded(
+    root: Path, qtune: Qtune, command: list[str]
+) -> None:
     assert qtune("render", "mine", "-s", "lora_rank=99", directory=root).code == 0
-    done = qtune("train", "--resume", directory=root)
+    done = qtune(*command, directory=root)
     assert done.code == 0, done.err
     assert "from checkpoint-4" in done.err
     first, second = record(root)["attempts"]
@@ -118,7 +121,7 @@ def test_it_goes_on_from_the_newest_checkpoint_with_what_was_recorded(root: Path
 
 def test_broken_checkpoints_are_set_aside_with_a_line_for_each(root: Path, qtune: Qtune) -> None:
     (root / "runs/lora/checkpoint-4/optimizer.pt").write_bytes(b"")
-    done = qtune("train", "--resume", directory=root)
+    done = qtune("resume", directory=root)
     assert "checkpoint-4 is not complete (optimizer.pt: is empty): set aside as" in done.err
     assert "from checkpoint-2" in done.err
     assert (root / "runs/lora/set-aside/checkpoint-4/optimizer.pt").is_file()
@@ -127,7 +130,7 @@ def test_broken_checkpoints_are_set_aside_with_a_line_for_each(root: Path, qtune
 def test_without_a_complete_one_it_starts_from_the_beginning(root: Path, qtune: Qtune) -> None:
     for step in (2, 4):
         (root / f"runs/lora/checkpoint-{step}/scheduler.pt").unlink()
-    done = qtune("train", "--resume", directory=root)
+    done = qtune("resume", directory=root)
     assert done.code == 0 and "from the beginning, in the same run" in done.err
     assert last_command(root)[-1] == "overwrite_output_dir=true"
     assert record(root)["attempts"][-1]["resume_from_checkpoint"] is None
@@ -135,51 +138,51 @@ def test_without_a_complete_one_it_starts_from_the_beginning(root: Path, qtune: 
 
 def test_other_values_are_shown_and_need_force(root: Path, qtune: Qtune, ends: Callable[[str], None]) -> None:
     before = files_below(root)
-    done = qtune("train", "--resume", "-s", "learning_rate=5e-4", directory=root)
+    done = qtune("resume", "-s", "learning_rate=5e-4", directory=root)
     assert done.code == 2 and files_below(root) == before
     assert "learning_rate:\n    - 0.001" in done.err and "+ 0.0005  # --set" in done.err
     ends(FAIL)
-    assert qtune("train", "--resume", "-s", "learning_rate=5e-4", "--force", directory=root).code == 1
+    assert qtune("resume", "-s", "learning_rate=5e-4", "--force", directory=root).code == 1
     ends(FINISH)
     # once taken, they are the run's
-    assert qtune("train", "--resume", directory=root).code == 0
+    assert qtune("resume", directory=root).code == 0
     assert "learning_rate: 0.0005 " in (root / "runs/lora/rendered/train.yaml").read_text()
     assert record(root)["attempts"][-1]["changes"] == {"train.learning_rate": 0.0005}
 
 
 def test_values_that_change_nothing_need_no_force(root: Path, qtune: Qtune) -> None:
-    assert qtune("train", "--resume", "-s", "learning_rate=1e-3", directory=root).code == 0
+    assert qtune("resume", "-s", "learning_rate=1e-3", directory=root).code == 0
 
 
 def test_a_changed_preset_is_shown_and_the_recorded_values_stay(root: Path, qtune: Qtune) -> None:
     (root / "presets/mine.yaml").write_text("about: mine\nextends: lora\ntrain: {learning_rate: 2.0e-3}\n")
-    done = qtune("train", "--resume", directory=root)
+    done = qtune("resume", directory=root)
     assert done.code == 2 and "- 0.001" in done.err and "+ 0.002" in done.err
     assert "lora_rank" not in done.err
-    assert qtune("train", "--resume", "--force", directory=root).code == 0
+    assert qtune("resume", "--force", directory=root).code == 0
     assert "learning_rate: 0.001 " in (root / "runs/lora/rendered/train.yaml").read_text()
 
 
 def test_changed_data_needs_force(root: Path, qtune: Qtune) -> None:
     with (root / "data/rows.jsonl").open("a") as rows:
         rows.write('{"instruction": "one more", "input": "", "output": "yes"}\n')
-    done = qtune("train", "--resume", directory=root)
+    done = qtune("resume", directory=root)
     assert done.code == 2 and "its data changed: data/rows.jsonl" in done.err
-    assert qtune("train", "--resume", "--force", directory=root).code == 0
+    assert qtune("resume", "--force", directory=root).code == 0
 
 
 def test_other_versions_are_said(root: Path, qtune: Qtune) -> None:
     set_record(root, versions={**record(root)["versions"], "torch": "1.0"})
-    done = qtune("train", "--resume", directory=root)
+    done = qtune("resume", directory=root)
     assert done.code == 0 and "note: versions: torch was 1.0, is " in done.err
 
 
 def test_a_finished_run_is_refused_unless_it_gets_longer(root: Path, qtune: Qtune) -> None:
-    assert qtune("train", "--resume", directory=root).code == 0
-    done = qtune("train", "--resume", "lora", directory=root)
+    assert qtune("resume", directory=root).code == 0
+    done = qtune("resume", "lora", directory=root)
     assert done.code == 2 and "is finished" in done.err and "num_train_epochs" in done.err
-    assert "no unfinished run" in qtune("train", "--resume", directory=root).err
-    longer = ("train", "--resume", "lora", "-s", "num_train_epochs=9", "--force")
+    assert "no unfinished run" in qtune("resume", directory=root).err
+    longer = ("resume", "lora", "-s", "num_train_epochs=9", "--force")
     assert qtune(*longer, directory=root).code == 0
 
 
@@ -206,7 +209,7 @@ def test_what_the_library_cannot_go_on_with_is_refused_even_with_force(
     failed(root, preset, "other", *recorded)
     save_checkpoint(root / "runs/other", 2, processes=2 if "launch.nproc_per_node=2" in recorded else 1)
     options = [word for value in option for word in ("-s", value)]
-    done = qtune("train", "--resume", "other", *options, "--force", directory=root)
+    done = qtune("resume", "other", *options, "--force", directory=root)
     assert done.code == 2 and told in done.err
 
 
@@ -216,20 +219,20 @@ def test_a_training_that_goes_on_is_left_alone(root: Path, qtune: Qtune) -> None
         for command in (["--resume", "lora"], ["mine", "-n", "lora", "--overwrite"]):
             done = qtune("train", *command, directory=root)
             assert done.code == 2 and "is still training" in done.err
-        assert "no unfinished run" in qtune("train", "--resume", directory=root).err
+        assert "no unfinished run" in qtune("resume", directory=root).err
 
 
 def test_a_killed_run_goes_on(root: Path, qtune: Qtune) -> None:
     set_record(root, status="running", pid=2**22 + 1)
-    assert qtune("train", "--resume", directory=root).code == 0
+    assert qtune("resume", directory=root).code == 0
 
 
 def test_the_newest_unfinished_run_is_taken(root: Path, qtune: Qtune) -> None:
     (root / "runs/lora").rename(root / "runs/older")
     set_record(root, "older", attempts=[{**record(root, "older")["attempts"][0], "started": "2020"}])
     (root / "runs/empty").mkdir()
-    assert "from checkpoint-4" in qtune("train", "--resume", "older", "--force", directory=root).err
-    assert "no run `nothing`" in qtune("train", "--resume", "nothing", directory=root).err
+    assert "from checkpoint-4" in qtune("resume", "older", "--force", directory=root).err
+    assert "no run `nothing`" in qtune("resume", "nothing", directory=root).err
 
 
 def test_a_record_of_an_older_qtune_goes_on_too(root: Path, qtune: Qtune) -> None:
@@ -237,7 +240,7 @@ def test_a_record_of_an_older_qtune_goes_on_too(root: Path, qtune: Qtune) -> Non
     for new in ("record_version", "attempts", "data", "git", "machine", "seed"):
         del old[new]
     (root / "runs/lora/qtune.json").write_text(json.dumps(old))
-    done = qtune("train", "--resume", directory=root)
+    done = qtune("resume", directory=root)
     assert done.code == 0 and "from checkpoint-4" in done.err
 
 
@@ -258,11 +261,12 @@ def test_options_that_contradict_each_other_are_refused(root: Path, qtune: Qtune
 
 
 def test_a_replay_trains_what_was_recorded_and_says_what_differs(root: Path, qtune: Qtune) -> None:
-    assert "nothing differs today" in qtune("train", "--replay", "lora", directory=root).err
+    for command in (["replay"], ["train", "--replay"]):
+        assert "nothing differs today" in qtune(*command, "lora", directory=root).err
     (root / "presets/mine.yaml").write_text("about: mine\nextends: lora\ntrain: {learning_rate: 2.0e-3}\n")
     (root / "data/rows.jsonl").write_text('{"instruction": "a", "input": "", "output": "b"}\n')
     set_record(root, versions={**record(root)["versions"], "torch": "1.0"})
-    done = qtune("train", "--replay", "lora", "-n", "again", directory=root)
+    done = qtune("replay", "lora", "-n", "again", directory=root)
     assert done.code == 0, done.err
     for line in (
         "versions: torch was 1.0, is ",
@@ -274,7 +278,7 @@ def test_a_replay_trains_what_was_recorded_and_says_what_differs(root: Path, qtu
     rendered = (root / "runs/again/rendered/train.yaml").read_text()
     assert "lora_rank: 8 " in rendered and "learning_rate: 0.001 " in rendered
     # and so is a replay's own record good for another
-    assert qtune("train", "--replay", "again", "-n", "third", directory=root).code == 0
+    assert qtune("replay", "again", "-n", "third", directory=root).code == 0
     assert (root / "runs/third/rendered" / "dataset_info.json").read_text() == (
         root / "runs/again/rendered" / "dataset_info.json"
     ).read_text()

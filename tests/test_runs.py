@@ -82,7 +82,7 @@ def test_what_has_ended_is_told_when_watched(
     done = qtune("watch", name, directory=here)
     assert done.code == code and said in done.err
     if code in (1, 130):
-        assert f"`qtune train --resume {name}` starts it anew: it has no complete checkpoint" in done.err
+        assert f"`qtune resume {name}` starts it anew: it has no complete checkpoint" in done.err
 
 
 @pytest.mark.parametrize(("name", "said"), [("done", "is finished"), ("lost", "no longer running")])

@@ -55,10 +55,10 @@ def test_a_run_killed_again_and_again_ends_as_one_left_alone(
             break
         kills.append(killed)
         assert run.record["status"] in ("running", "failed", "stopped"), kills
-        arguments = ("train", "--resume", "killed")
+        arguments = ("resume", "killed")
     print("\n".join(kills))
     assert len(kills) == KILLS, kills  # or it is too short for so many
-    project.qtune("train", "--resume", "killed")
+    project.qtune("resume", "killed")
     assert_ended_alike(run, project.run("whole"))
     assert len(run.record["attempts"]) <= KILLS + 1
 

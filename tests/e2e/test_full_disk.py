@@ -68,11 +68,11 @@ def test_a_disk_that_fills_up_ends_the_run_with_that_reason_and_it_resumes(proje
         assert "cause: the disk is full" in said and "Traceback" not in said.rpartition("error: ")[2]
         step = complete_steps(run)[-1]
 
-        refused = project.qtune("train", "--resume", "lora", exit_code=2)
+        refused = project.qtune("resume", "lora", exit_code=2)
         assert "disk" in refused.stderr and run.record == record
 
         (disk / "of somebody else").unlink()
-        resumed = project.qtune("train", "--resume", "lora")
+        resumed = project.qtune("resume", "lora")
         assert f"from checkpoint-{step}" in resumed.stderr
         attempts = run.record["attempts"]
         assert [attempt["status"] for attempt in attempts] == ["failed", "finished"]

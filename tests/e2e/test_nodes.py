@@ -132,7 +132,7 @@ def test_a_stop_of_one_node_stops_all_and_all_go_on(project: Project) -> None:
     assert record["status"] == "stopped" and "of 100" in record["reason"]
 
     with ThreadPoolExecutor(2) as pool:
-        resume = ("train", "--resume", "two", "--node-rank")
+        resume = ("resume", "two", "--node-rank")
         for part in [pool.submit(project.qtune, *resume, rank) for rank in ("1", "0")]:
             part.result()
     record = project.run("two").record

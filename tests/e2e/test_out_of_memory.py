@@ -120,9 +120,7 @@ def test_without_being_asked_to_it_stops_and_says_what_would_go_on(
         stopped = project.command(
             *group.within, *command("short", BATCH, 1, "-n", "evaluates", *evaluated), exit_code=1
         )
-        resumed = project.command(
-            *group.within, str(QTUNE), "train", "--resume", "evaluates", "--on-oom", "step-down"
-        )
+        resumed = project.command(*group.within, str(QTUNE), "resume", "evaluates", "--on-oom", "step-down")
     finally:
         group.limit(1 << 40)
     assert "--on-oom step-down would go on with per_device_eval_batch_size 32, for 64" in stopped.stderr

@@ -103,7 +103,7 @@ def test_two_nodes_train_as_two_nodes_by_hand_and_stop_cleanly(cluster: Cluster,
         assert process.wait(END_SECONDS + 60) == 130
     assert run.record["status"] == "stopped", run.record["reason"]
     said = project.output.read_text(errors="replace")
-    found = re.search(r"`qtune train --resume long` goes on from (checkpoint-\d+)", said)
+    found = re.search(r"`qtune resume long` goes on from (checkpoint-\d+)", said)
     assert found, said[-4000:]
     assert {"optimizer.pt", "rng_state_1.pth"} <= {file.name for file in (run.path / found[1]).iterdir()}
     wait_until(lambda: training_processes(run) == [], END_SECONDS)

@@ -48,7 +48,7 @@ def test_a_killed_lora_with_dropout_goes_on_from_its_newest_whole_checkpoint(pro
     # what is rendered today is no matter
     project.qtune("render", "lora", "-s", "learning_rate=1.0")
 
-    said = project.qtune("train", "--resume").stderr
+    said = project.qtune("resume").stderr
     assert f"from checkpoint-{fifth}" in said
     for step in (first, second, third, fourth):
         assert f"checkpoint-{step} is not complete" in said
@@ -59,9 +59,9 @@ def test_a_killed_lora_with_dropout_goes_on_from_its_newest_whole_checkpoint(pro
         "finished",
     ]
     assert killed.record["attempts"][-1]["from_step"] == fifth
-    assert "is finished" in project.qtune("train", "--resume", "killed", exit_code=2).stderr
+    assert "is finished" in project.qtune("resume", "killed", exit_code=2).stderr
 
-    said = project.qtune("train", "--replay", "killed", "-n", "again").stderr
+    said = project.qtune("replay", "killed", "-n", "again").stderr
     assert "nothing differs today" in said
     assert_ended_alike(project.run("again"), whole)
 
@@ -74,7 +74,7 @@ def test_full_goes_on_after_a_kill_and_after_a_stop(project: Project) -> None:
     *_, second, first = saved(killed)
     (killed.path / f"checkpoint-{first}" / "model.safetensors").unlink()
 
-    with started(project, "train", "--resume") as process:
+    with started(project, "resume") as process:
         wait_until(lambda: process.poll() is not None or max(saved(killed)) > first, FIRST_SECONDS)
         process.send_signal(signal.SIGINT)
         assert process.wait(FIRST_SECONDS) == 130
@@ -84,7 +84,7 @@ def test_full_goes_on_after_a_kill_and_after_a_stop(project: Project) -> None:
 
     for path in killed.path.glob("checkpoint-*"):  # as after a clock that was set back by a day
         os.utime(path, (time.time() + 86400, time.time() + 86400))
-    project.qtune("train", "--resume")
+    project.qtune("resume")
     assert_ended_alike(killed, project.run("whole"))
     assert [attempt["status"] for attempt in killed.record["attempts"]] == ["killed", "stopped", "finished"]
     assert max(saved(killed)) == killed.state["global_step"]  # the newest was not taken for the oldest
@@ -99,9 +99,9 @@ def test_zero_2_goes_on_with_the_parts_of_every_process(project: Project) -> Non
     part = f"global_step{first}/zero_pp_rank_1_mp_rank_00_optim_states.pt"
     (killed.path / f"checkpoint-{first}" / part).unlink()
     one = ("-s", "launch.nproc_per_node=1", "--force")
-    assert "resume with 2 processes" in project.qtune("train", "--resume", *one, exit_code=2).stderr
+    assert "resume with 2 processes" in project.qtune("resume", *one, exit_code=2).stderr
 
-    said = project.qtune("train", "--resume").stderr
+    said = project.qtune("resume").stderr
     assert f"checkpoint-{first} is not complete" in said and f"from checkpoint-{second}" in said
     assert_ended_alike(killed, project.run("whole"))
 

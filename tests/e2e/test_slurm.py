@@ -47,7 +47,7 @@ def test_a_job_trains_on_two_nodes_to_its_end_and_one_that_waits_is_taken_back(p
     project.qtune("train", "lora", *SHORT, "-n", "second")
     with started(project, "watch", "second"):
         wait_until(lambda: "PENDING (" in project.output.read_text(), END_SECONDS)
-        refused = project.qtune("train", "--resume", "second", exit_code=2)
+        refused = project.qtune("resume", "second", exit_code=2)
         assert "waits to begin, as Slurm job" in refused.stderr
         project.qtune("stop", "second")
     assert project.run("second").record["status"] == "stopped"
@@ -77,7 +77,7 @@ def test_the_signal_before_the_time_limit_is_a_clean_stop_and_the_run_goes_on_in
     first = newest_checkpoint(run)
     assert first > 0
 
-    project.qtune("train", "--resume", "lora")
+    project.qtune("resume", "lora")
     wait_for_a_loss(run, above=first + 10)  # the first job may have logged a step after its checkpoint
     assert run.record["attempts"][1]["from_step"] == first
     project.qtune("stop", "lora")

@@ -36,7 +36,7 @@ def test_a_training_in_the_background_is_followed_and_stopped(project: Project) 
         assert os.getsid(pid) == pid  # a session of its own: closing the terminal does not reach it
         assert run.record["status"] == "running"
 
-        for refused in (("train", "--resume", "lora"), ("train", "lora", "--overwrite", *ENDLESS)):
+        for refused in (("resume", "lora"), ("train", "lora", "--overwrite", *ENDLESS)):
             said = project.qtune(*refused, exit_code=2).stderr
             assert f"is still training (process {pid} on " in said
             assert "qtune stop lora" in said
@@ -52,7 +52,7 @@ def test_a_training_in_the_background_is_followed_and_stopped(project: Project) 
     assert int(checkpoint.split("-")[1]) in (step - 1, step)  # the model can be a step ahead
     for said in (stopped.stderr, project.output.read_text(), project.qtune("watch", exit_code=130).stderr):
         assert record["reason"] in said
-        assert f"`qtune train --resume lora` goes on from {checkpoint}" in said
+        assert f"`qtune resume lora` goes on from {checkpoint}" in said
     assert "'loss'" in project.output.read_text()
     assert "is stopped" in project.qtune("stop", "lora", exit_code=2).stderr
 
@@ -95,7 +95,7 @@ def test_ctrl_c_before_the_first_step_ends_it_at_once(project: Project) -> None:
         "stopped",
         "stopped by SIGINT before its first step",
     )
-    assert "`qtune train --resume lora` starts it anew" in project.output.read_text()
+    assert "`qtune resume lora` starts it anew" in project.output.read_text()
     assert marked(project) == []
 
 
@@ -128,7 +128,7 @@ def test_two_processes_stop_together_or_are_noticed(project: Project, preset: st
     said = project.output.read_text(errors="replace")
     assert run.record["status"] == "stopped"
     assert re.search(r"stopped by SIGTERM at step \d+ of ", said)
-    assert re.search(rf"`qtune train --resume {preset}` goes on from checkpoint-\d+", said)
+    assert re.search(rf"`qtune resume {preset}` goes on from checkpoint-\d+", said)
     assert marked(project) == []
 
 

@@ -8,10 +8,12 @@ from dataclasses import dataclass
 from qtune.advice.recommend import ACCUMULATION, BATCH, Candidate
 from qtune.config.presets import catalogue_order
 from qtune.config.project import Project
+from qtune.config.resolve import merge
 from qtune.config.sources import built_in
 from qtune.errors import QtuneError
 from qtune.machine.hardware import Hardware
 from qtune.machine.stack import Stack
+from qtune.predict.models.find import load_named
 from qtune.predict.models.shapes import Model
 from qtune.prepare import pipeline
 from qtune.schema import argument
@@ -79,6 +81,12 @@ def gather(
     ]
     unsuitable = {name: reasons[name] for name in of_stage if reasons[name]}
     return Field(stage, tuple(candidates), {**unsuitable, **broken}, tuple(shared))
+
+
+def model_of(project: Project, layers: Sequence[Layer]) -> Model:
+    """The model that qtune.yaml or the command line names: all candidates train that one."""
+    given = merge("", [*filter(None, [project.layer]), *layers])
+    return load_named(given.block("train"), project.root)
 
 
 def _comparable(project: Project) -> tuple[list[str], dict[str, str]]:

@@ -16,7 +16,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from qtune.advice.speed import Speed, Yardstick, predict_speed
+from qtune.config.project import Project
 from qtune.machine.hardware import Hardware
+from qtune.machine.host import read_host, read_volume
 from qtune.predict.memory.estimate import Estimate, Range, Verdict
 from qtune.predict.memory.setting import Setting
 from qtune.predict.models.shapes import Model
@@ -37,6 +39,11 @@ class Room:
 
     host: int | None = None
     disk: int | None = None
+
+
+def room_of(project: Project) -> Room:
+    """What is free on this machine, and on the disk of the project's runs."""
+    return Room(read_host().memory_available, read_volume(project.runs_directory).free)
 
 
 @dataclass(frozen=True)

@@ -101,6 +101,14 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
         "training.train",
         "Train: run llamafactory-cli on the rendered files, keep its log, and record the run.",
     ),
+    "resume": (
+        "training.resume",
+        "Go on with a run that ended early, from its newest complete checkpoint.",
+    ),
+    "replay": (
+        "training.replay",
+        "Train what a run recorded once more, in a new run, and say what differs today.",
+    ),
     "runs": (
         "training.runs",
         "List the runs, the one that began last below: how far each came, and what became of it.",
@@ -137,7 +145,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
         "use.evaluate",
         "Measure what was trained beside its base: loss, perplexity, and answers against their references.",
     ),
-    "carry-out": ("training.train", ""),
+    "carry-out": ("training.carry_out", ""),
 }
 """In the order of use: (module in qtune.cli, first sentence of its help, none if hidden)."""
 

@@ -46,6 +46,17 @@ def report(findings: Iterable[Finding]) -> None:
         typer.echo(str(finding), err=True)
 
 
+def plain_finding(finding: Finding) -> dict[str, str | None]:
+    """For programs."""
+    return {
+        "severity": finding.severity,
+        "key": finding.key,
+        "where": finding.origin.place if finding.origin else None,
+        "message": finding.message,
+        "fix": finding.fix,
+    }
+
+
 def print_json(value: Any) -> None:
     typer.echo(json.dumps(value, indent=2, ensure_ascii=False))
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 from qtune.config.auto import AUTO, AUTO_KEYS
@@ -10,9 +12,11 @@ from qtune.config.hub import NAMES as HUBS
 from qtune.config.presets import BLOCKS
 from qtune.config.presets import KEYS as PRESET_KEYS
 from qtune.config.project import KEYS as PROJECT_KEYS
+from qtune.files import write_atomic
 from qtune.schema import DERIVED, Argument, column_keys, dataset_keys, known_keys, tag_keys, template_names
 from qtune.values import KeyPath
 
+DIRECTORY = ".qtune"
 _DIALECT = "http://json-schema.org/draft-07/schema#"  # what YAML language servers speak
 _TYPES = {
     "bool": "boolean",
@@ -141,3 +145,18 @@ def _value(argument: Argument, path: KeyPath) -> dict[str, Any]:
     if argument.default is not None:
         schema["default"] = argument.default
     return schema
+
+
+def write_schemas(root: Path) -> list[Path]:
+    """Write the three schemas below `root`; their paths from there."""
+    paths = []
+    for name, schema in SCHEMAS.items():
+        path = Path(DIRECTORY) / f"{name}.schema.json"
+        write_atomic(root / path, json.dumps(schema(), indent=1, ensure_ascii=False) + "\n")
+        paths.append(path)
+    return paths
+
+
+def schema_comment(name: str, depth: int) -> str:
+    """The first line of a file that lies `depth` directories below the project's root."""
+    return f"# yaml-language-server: $schema={'../' * depth}{DIRECTORY}/{name}.schema.json"

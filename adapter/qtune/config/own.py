@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from qtune.config.json_schema import schema_comment, write_schemas
 from qtune.config.names import valid_name
-from qtune.config.presets import BASE
+from qtune.config.presets import BASE, BLOCKS
 from qtune.config.project import FILE, Project
+from qtune.config.resolve import merge
 from qtune.errors import QtuneError
-from qtune.files import read_yaml, write_atomic
+from qtune.files import dump_yaml, read_yaml, write_atomic
 
 DIRECTORY = "presets"
 
@@ -39,16 +41,40 @@ def own_preset_path(project: Project, name: str) -> Path:
 
 
 def write_own_preset(project: Project, name: str, text: str) -> Path:
-    """Write a new preset of the project's own, listing its directory in qtune.yaml where it is not; its path.
+    """Write a new preset of the project's own, below the line that names its schema; its path.
 
-    qtune.yaml keeps its comments and order. Raises QtuneError as `own_preset_path` does.
+    Its directory is listed in qtune.yaml where it is not, which keeps its comments and order; the schemas are
+    written anew. Raises QtuneError as `own_preset_path` does.
     """
     path = own_preset_path(project, name)
     project_file = project.root / FILE
-    write_atomic(path, text)
+    comment = schema_comment("preset", len(path.relative_to(project.root).parents) - 1)
+    write_atomic(path, f"{comment}\n{text}")
     if path.parent not in project.presets:
         write_atomic(project_file, with_preset_directory(project_file.read_text(encoding="utf-8")))
+    write_schemas(project.root)
     return path
+
+
+def copy_preset(project: Project, preset: str, name: str) -> Path:
+    """Write a preset that extends `preset`, with that one's values as comments; its path.
+
+    Raises QtuneError as `own_preset_path` does, and where there is no such preset.
+    """
+    chain = project.store.chain(preset)
+    config = merge(preset, [item.layer for item in chain])
+    # of the same name the copy would come first, and extend itself
+    parent = f"{chain[-1].source.name}/{preset}" if name == preset else preset
+    lines = [
+        f"about: {dump_yaml(f'our {preset}')}",
+        f"extends: {parent}",
+        f"# What {preset} sets. Take the # away from a line to change its value here; the rest is inherited.",
+    ]
+    for block in BLOCKS:
+        if config.block(block):
+            lines.append(f"# {block}:" if block != "train" else "train:")
+            lines += [f"  # {key}: {dump_yaml(value)}" for key, value in config.block(block).items()]
+    return write_own_preset(project, name, "\n".join(lines) + "\n")
 
 
 def with_preset_directory(text: str) -> str:

@@ -211,6 +211,14 @@ def layer_of(name: str, document: Document) -> Layer:
     return Layer(name, values, document.display, document.sha256)
 
 
+def fitting(presets: Sequence[Preset], memory: str) -> list[Preset]:
+    """Those within so much GPU memory, such as `24GB`; raises QtuneError where that is no size."""
+    size = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(?:GB)?", memory, re.IGNORECASE)
+    if size is None:
+        raise QtuneError(f"`{memory}` is no size of memory", where="--fits", fix="write e.g. --fits 24GB")
+    return [preset for preset in presets if preset.fits_in(float(size[1]))]
+
+
 def _without_code(preset: Preset) -> Preset:
     """The preset itself; raises QtuneError where it has a model's own code run (transformers' argument)."""
     found = preset.layer.values.get(("train", "trust_remote_code"))

@@ -9,7 +9,8 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from qtune.files import read_object, write_atomic
@@ -17,6 +18,18 @@ from qtune.resources import cache_directory
 
 # A file that changed so shortly ago may change again within its clock's tick, at the same size.
 _SETTLED_NANOSECONDS = 2_000_000_000
+_remembering = True
+
+
+@contextmanager
+def forgotten() -> Iterator[None]:
+    """Remember nothing new in the block: a dry run writes nothing."""
+    global _remembering
+    _remembering = False
+    try:
+        yield
+    finally:
+        _remembering = True
 
 
 def sha256(path: Path) -> str:
@@ -30,7 +43,7 @@ def sha256(path: Path) -> str:
         return str(found["sha256"])
     with path.open("rb") as stream:
         digest = hashlib.file_digest(stream, "sha256").hexdigest()
-    if time.time_ns() - status.st_mtime_ns > _SETTLED_NANOSECONDS:
+    if _remembering and time.time_ns() - status.st_mtime_ns > _SETTLED_NANOSECONDS:
         with suppress(OSError):
             write_atomic(known, json.dumps({"state": state, "sha256": digest}))
     return digest

@@ -9,6 +9,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from qtune.config.names import did_you_mean
 from qtune.config.project import Project
 from qtune.data.file_types import JSON_SUFFIXES
 from qtune.data.mixing import mixed_rows
@@ -110,6 +111,17 @@ def read_registrations(project: Project) -> dict[str, Registration]:
                 fix=f"write e.g. {name}: {{file_name: {name}.jsonl}}",
             )
     return {name: Registration(name, entry, document) for name, entry in document.data.items()}
+
+
+def registered(project: Project, name: str) -> Registration:
+    """Raises QtuneError, with what comes near, where no dataset has this name."""
+    registrations = read_registrations(project)
+    if name not in registrations:
+        fix = (
+            did_you_mean(name, registrations) or "`qtune data list` shows what is, `qtune data add` adds one"
+        )
+        raise QtuneError(f"dataset `{name}` is not registered", fix=fix)
+    return registrations[name]
 
 
 def names_in(value: Any) -> list[str]:

@@ -41,8 +41,11 @@ def preflight(prepared: Prepared, held: int = 0) -> list[Line]:
     return preflight(_facts(prepared, held), version) if installed_stack() is not None else []
 
 
-def estimated(prepared: Prepared) -> Estimate | None:
-    """What it needs; None where the config is wrong, or nothing tells of the model's shapes."""
+def estimated(prepared: Prepared, free: int | None = None) -> Estimate | None:
+    """What it needs; None where the config is wrong, or nothing tells of the model's shapes.
+
+    free: bytes of host memory, None where nobody knows.
+    """
     from qtune.predict.memory.total import estimate
     from qtune.predict.models.find import load_named
 
@@ -52,7 +55,7 @@ def estimated(prepared: Prepared) -> Estimate | None:
         model = load_named(prepared.config.block("train"), prepared.project.root)
     except QtuneError:
         return None
-    return estimate(prepared.config, model, prepared.hardware)
+    return estimate(prepared.config, model, prepared.hardware, free)
 
 
 def _facts(prepared: Prepared, held: int = 0) -> Facts:

@@ -49,18 +49,23 @@ def test(script: str, directory: Path) -> None:
     _ask("sbatch", "--test-only", given=script.encode(), directory=directory, fix=_REFUSED)
 
 
-def submit(script: Path, arguments: Sequence[str], *, output: Path, directory: Path) -> str:
-    """Submit `script` with `arguments`, to run in `directory`; the job's id.
+def submission(script: Path, arguments: Sequence[str], output: Path) -> tuple[str, ...]:
+    """The command that submits `script` with `arguments`, as a job that is held until `release`.
 
-    The job is held until `release`, so that its id can be written down before it starts.
     output: the file for what the script prints, where sbatch's patterns hold in the last part.
+    """
+    told = f"--output={str(output.parent).replace('%', '%%')}/{output.name}"
+    return ("sbatch", "--parsable", "--hold", told, str(script), *arguments)
+
+
+def submit(command: Sequence[str], directory: Path) -> str:
+    """Run a `submission` in `directory`; the id of its job, which can be written down before it starts.
+
     Raises QtuneError where sbatch refuses it.
     """
-    options = ("--parsable", "--hold", f"--output={str(output.parent).replace('%', '%%')}/{output.name}")
     # the job inherits it, and finds qtune there
     path = f"{process.find_program('qtune').parent}{os.pathsep}{os.environ.get('PATH', '')}"
-    words = (*options, str(script), *arguments)
-    told = _ask("sbatch", *words, directory=directory, also={"PATH": path}, fix=_REFUSED)
+    told = _ask(*command, directory=directory, also={"PATH": path}, fix=_REFUSED)
     return told.strip().partition(";")[0]  # a cluster's name may follow
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from qtune.schema import argument
+from qtune.values import Config
 
 
 @dataclass(frozen=True)
@@ -43,3 +44,22 @@ def predict_steps(train: Mapping[str, Any], rows: int, processes: int) -> Steps 
     batches = math.ceil(math.ceil(rows / batch) / processes)
     per_epoch = max(math.ceil(batches / accumulation), 1)
     return Steps(math.ceil(argument(train, "num_train_epochs") * per_epoch), effective_batch)
+
+
+def steps_by_packing(
+    config: Config, rows: int, drawn: int, sequences: float | None
+) -> dict[bool, Steps | None]:
+    """Steps of a training on one dataset alone, without packing (False) and with it (True).
+
+    rows: that were measured; drawn: of which a training takes so many; sequences: of all rows, packed, None
+    where nothing tells.
+    """
+    train, processes = config.block("train"), config.processes
+    taken = min(drawn, train.get("max_samples") or drawn)
+    # whatever shares sequences is counted here in sequences
+    plain = {**train, "packing": False, "neat_packing": False, "stage": "sft"}
+    packed = None if sequences is None else max(round(sequences * taken / rows), 1)
+    return {
+        False: predict_steps(plain, taken, processes),
+        True: None if packed is None else predict_steps(plain, packed, processes),
+    }

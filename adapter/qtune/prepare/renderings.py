@@ -9,6 +9,7 @@ from pathlib import Path
 from qtune import resources
 from qtune.checks import check
 from qtune.config.names import valid_name
+from qtune.config.presets import DEFAULT
 from qtune.config.project import Project
 from qtune.config.resolve import merge
 from qtune.config.sources import pin_of_file
@@ -27,6 +28,11 @@ def current(project: Project) -> str | None:
     """The name of the current rendered directory, None where nothing was rendered."""
     path = project.root / RENDERED / CURRENT
     return path.read_text(encoding="utf-8").strip() if path.is_file() else None
+
+
+def wanted(project: Project, preset: str | None) -> str:
+    """The preset that is meant where a command is about one: `preset`, else what was rendered last."""
+    return preset or current(project) or DEFAULT
 
 
 def read(

@@ -49,6 +49,8 @@ class Answer:
     error: bytes
 
 
+UNBUFFERED = {"PYTHONUNBUFFERED": "1"}
+"""For every child of `run`, so that its words come when it says them."""
 _TRAINING_STACK = "install the training stack: pip install 'qtune[train]' (rendering works without it)"
 
 
@@ -146,7 +148,7 @@ def run(
         **plan.environment,
         # the launcher finds torchrun by name, and DeepSpeed finds ninja so
         "PATH": f"{beside}{os.pathsep}{os.environ.get('PATH', '')}",
-        "PYTHONUNBUFFERED": "1",
+        **UNBUFFERED,
         marks.MARK: mark,
     }
     reason = None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -36,15 +36,10 @@ def gather(root: Path, sources: Sequence[DataSource], rows: Mapping[str, int]) -
 
     root: the project's; sources: its datasets of local files; rows: how many each has, where that is known.
     """
-    return {
-        "versions": _versions(),
-        "git": _git(root),
-        "machine": _machine(),
-        "data": data(root, sources, rows),
-    }
+    return {name: read(root) for name, read in HERE.items()} | {"data": data(root, sources, rows)}
 
 
-def _versions() -> dict[str, str]:
+def _versions(root: Path) -> dict[str, str]:
     found = {package: version(package) for package in _STACK}
     return {"python": platform.python_version()} | {
         name: number for name, number in found.items() if number is not None
@@ -74,7 +69,7 @@ def _git(root: Path) -> dict[str, Any] | None:
     return {"commit": commit.out.decode().strip(), "dirty": dirty}
 
 
-def _machine() -> dict[str, Any]:
+def _machine(root: Path) -> dict[str, Any]:
     """This one, whatever --hardware says."""
     hardware = detect_hardware()
     return {
@@ -83,6 +78,10 @@ def _machine() -> dict[str, Any]:
         "memory_gb": round(read_host().memory_total / 1e9, 1),
         "platform": platform.platform(),
     }
+
+
+HERE: Mapping[str, Callable[[Path], Any]] = {"versions": _versions, "git": _git, "machine": _machine}
+"""Those of today for a project's root, by their names in the record."""
 
 
 def data(root: Path, sources: Sequence[DataSource], rows: Mapping[str, int]) -> list[dict[str, Any]]:

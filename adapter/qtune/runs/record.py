@@ -9,8 +9,10 @@ import json
 import os
 import platform
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import chain, count
 from pathlib import Path
 from typing import Any
 
@@ -168,16 +170,18 @@ class Run:
 
 
 def claim(runs: Path, name: str) -> Path:
-    """A new directory `runs/name`, or the first free of `name-2`, `name-3`, …: never one that is there."""
+    """A new directory, the first `free` one: never one that is there."""
     runs.mkdir(parents=True, exist_ok=True)
-    number = 1
     while True:
-        directory = runs / (name if number == 1 else f"{name}-{number}")
-        try:
-            directory.mkdir()
+        with suppress(FileExistsError):  # another was quicker
+            (directory := free(runs, name)).mkdir()
             return directory
-        except FileExistsError:
-            number += 1
+
+
+def free(runs: Path, name: str) -> Path:
+    """The first of `runs/name`, `runs/name-2`, `runs/name-3`, … that is not there."""
+    names = chain([name], (f"{name}-{number}" for number in count(2)))
+    return next(directory for directory in map(runs.joinpath, names) if not os.path.lexists(directory))
 
 
 def claim_for_nodes(runs: Path, name: str) -> Path:
@@ -185,9 +189,16 @@ def claim_for_nodes(runs: Path, name: str) -> Path:
 
     Raises QtuneError where another run has it: a suffix would be this node's own.
     """
-    directory = runs / name
+    directory = free_for_nodes(runs, name)
     directory.mkdir(parents=True, exist_ok=True)
-    if any(not path.match(NODE_LOGS) and path.name != STOP for path in directory.iterdir()):
+    return directory
+
+
+def free_for_nodes(runs: Path, name: str) -> Path:
+    """The directory that `claim_for_nodes` takes; raises QtuneError as it does."""
+    directory = runs / name
+    there = directory.iterdir() if directory.is_dir() else ()
+    if any(not path.match(NODE_LOGS) and path.name != STOP for path in there):
         raise QtuneError(
             f"there is a {directory.name} already, and several nodes know a run by its name",
             fix="give every node the same new --name",

@@ -7,7 +7,7 @@ import os
 from contextlib import suppress
 from pathlib import Path
 
-_FILE = ".reserve"
+FILE = ".reserve"
 _BYTES = 1 << 18
 _FULL = {errno.ENOSPC, errno.EDQUOT}
 
@@ -15,7 +15,7 @@ _FULL = {errno.ENOSPC, errno.EDQUOT}
 def keep(directory: Path) -> None:
     """Take the room, as far as there is any."""
     with suppress(OSError):
-        descriptor = os.open(directory / _FILE, os.O_WRONLY | os.O_CREAT, 0o666)
+        descriptor = os.open(directory / FILE, os.O_WRONLY | os.O_CREAT, 0o666)
         try:
             os.posix_fallocate(descriptor, 0, _BYTES)
         finally:
@@ -24,7 +24,7 @@ def keep(directory: Path) -> None:
 
 def give_up(directory: Path) -> None:
     with suppress(OSError):
-        (directory / _FILE).unlink(missing_ok=True)
+        (directory / FILE).unlink(missing_ok=True)
 
 
 def is_full(error: OSError) -> bool:

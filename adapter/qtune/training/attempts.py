@@ -24,9 +24,12 @@ from qtune.runs.ending import Ended, Watch, judged
 from qtune.runs.find import plain_record, require_ended, shown
 from qtune.runs.record import Run
 from qtune.runs.together import Together
+from qtune.values import LaunchPlan
 
 if TYPE_CHECKING:
     from qtune.training.stepping import Step
+
+_MADE = "tokenized"  # in a run's directory, until the tokens are complete
 
 
 @dataclass(frozen=True)
@@ -69,7 +72,7 @@ def claim(
     project = prepared.project
     runs, name = project.runs_directory, name or prepared.config.name
     if overwrite:
-        _require_replaceable(runs / name)
+        require_replaceable(runs / name)
     _tokens(prepared)  # what it refuses is refused before anything is written
     steps, found = prepared.steps, facts.gather(project.root, prepared.sources, rows or {})
     claim = record.claim_for_nodes if prepared.config.nodes_by_hand else record.claim
@@ -116,6 +119,23 @@ def carry_out(
     return run
 
 
+def launch_of(
+    prepared: Prepared, directory: Path, checkpoint: Checkpoint | None = None, *, again: bool = False
+) -> LaunchPlan:
+    """What an attempt in the run's `directory` starts; the address of a Slurm job's nodes comes with the job.
+
+    checkpoint: from which it goes on; again: whether it starts anew where another attempt has trained.
+    """
+    project, output_dir = prepared.project, prepared.project.from_root(directory)
+    plan, tokens = into(prepared.plan, output_dir), _tokens(prepared)
+    if tokens is not None:
+        complete = tokenized.is_complete(project.root / tokens)
+        plan = with_tokens(plan, tokens if complete else f"{output_dir}/{_MADE}")
+    if checkpoint is not None:
+        return continuing(plan, project.from_root(checkpoint.path))
+    return from_the_beginning(plan) if again else plan
+
+
 def attempt(
     run: Run,
     prepared: Prepared,
@@ -129,17 +149,11 @@ def attempt(
     checkpoint: from which it goes on, None for the beginning; changes: of the recorded config, by key.
     """
     root, output_dir = prepared.project.root, prepared.project.from_root(run.directory)
-    tokens, made = _tokens(prepared), f"{output_dir}/tokenized"
-    plan = into(prepared.plan, output_dir)
-    if tokens is not None:
-        plan = with_tokens(plan, tokens if tokenized.is_complete(root / tokens) else made)
-    resumed = prepared.project.from_root(checkpoint.path) if checkpoint else None
-    if checkpoint is not None and resumed is not None:
+    tokens = _tokens(prepared)
+    plan = launch_of(prepared, run.directory, checkpoint, again=bool(run.attempts))
+    if checkpoint is not None:
         at_home(checkpoint, output_dir)
         in_order(run.directory)
-        plan = continuing(plan, resumed)
-    elif run.attempts:
-        plan = from_the_beginning(plan)
     if prepared.config.launcher == "slurm":
         plan = slurm.on_nodes(plan, prepared.config.nnodes)
         run.update(job_id=slurm.job_id())
@@ -147,7 +161,7 @@ def attempt(
         run.update(job_id=None)
     run.begin_attempt(
         plan,
-        resume_from_checkpoint=resumed,
+        resume_from_checkpoint=prepared.project.from_root(checkpoint.path) if checkpoint else None,
         from_step=checkpoint.step if checkpoint else 0,
         changes=changes,
     )
@@ -172,7 +186,7 @@ def attempt(
         outcome = process.run(plan, root, run.log, show, watch=trouble, stopping=stopping)
     finally:
         if tokens is not None:
-            tokenized.keep(root / made, root / tokens)
+            tokenized.keep(root / output_dir / _MADE, root / tokens)
     return judged(run.directory, run.log, prepared.config, outcome, watch)
 
 
@@ -201,7 +215,7 @@ def _explained(ended: Ended, prepared: Prepared) -> Ended:
     return ended._replace(failure={**failure, "cause": "; ".join(filter(None, [failure["cause"], estimate]))})
 
 
-def _require_replaceable(directory: Path) -> None:
+def require_replaceable(directory: Path) -> None:
     """Raises QtuneError where something else than a run that has ended is in the place of a new one."""
     if not directory.exists():
         return

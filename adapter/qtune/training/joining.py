@@ -10,7 +10,6 @@ from pathlib import Path
 from qtune import failures
 from qtune.errors import QtuneError
 from qtune.launch.meeting import why_not
-from qtune.launch.plan import continuing, into
 from qtune.prepare.pipeline import Prepared
 from qtune.processes import process
 from qtune.runs.checkpoints import Checkpoint
@@ -18,7 +17,7 @@ from qtune.runs.ending import Ended
 from qtune.runs.find import plain_record
 from qtune.runs.record import NODE_LOGS
 from qtune.runs.together import Together
-from qtune.training.attempts import require_launcher
+from qtune.training.attempts import launch_of, require_launcher
 
 
 @dataclass(frozen=True)
@@ -57,14 +56,12 @@ def join(
     if not again and status not in (None, "running"):
         raise QtuneError(
             f"{directory.name} is {status}: there is nothing to join",
-            fix="give every node the same new --name, or --resume",
+            fix=f"give every node the same new --name, or go on with it: `qtune resume {directory.name}`",
         )
     directory.mkdir(parents=True, exist_ok=True)
     part = NodePart(directory, config.get("launch", "node_rank"), config.nnodes)
     begin(part)
-    plan = into(prepared.plan, project.from_root(directory))
-    if checkpoint is not None:
-        plan = continuing(plan, project.from_root(checkpoint.path))
+    plan = launch_of(prepared, directory, checkpoint)
     together = Together(directory)
     start = part.log.stat().st_size if part.log.is_file() else 0
     outcome = process.run(

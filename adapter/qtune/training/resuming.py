@@ -117,7 +117,7 @@ def look(run: Run, prepared: Prepared, options: Sequence[Layer]) -> Resumption:
     given = {".".join(path): value.value for layer in options for path, value in layer.values.items()}
     where = shown(run.directory)
     if run.record.get("status") == "finished" and not any(length in given for length in _LENGTHS):
-        further = f"`qtune train --resume {run.name} -s num_train_epochs=… --force` trains it further"
+        further = f"`qtune resume {run.name} -s num_train_epochs=… --force` trains it further"
         raise QtuneError("is finished", where=where, fix=f"{further}; `qtune train` makes a new run")
     _require_resumable(so_far.config, prepared.config, run)
     checkpoint, broken = newest(run.directory, so_far.config)
@@ -145,10 +145,9 @@ def differing_facts(run: Run, prepared: Prepared) -> list[str]:
 
 def elsewhere(run: Run, prepared: Prepared, names: Sequence[str] = ("versions", "machine")) -> list[str]:
     """Which of these recorded facts are others now, each in a line; none of a record that lacks them."""
-    today = facts.gather(prepared.project.root, prepared.sources, {})
     lines = []
     for name in names:
-        before, now = run.record.get(name), today[name]
+        before, now = run.record.get(name), facts.HERE[name](prepared.project.root)
         if isinstance(before, dict) and isinstance(now, dict):
             for key in dict.fromkeys([*before, *now]):
                 if before.get(key) != now.get(key):
@@ -223,7 +222,7 @@ def _require_loadable(prepared: Prepared, run: Run) -> None:
         raise QtuneError(
             f"on a CPU LLaMA-Factory cannot go on with {config.processes} processes, but under ZeRO",
             where=shown(run.directory),
-            fix=f"go on with one, and as large steps: `qtune train --resume {run.name} {one}`",
+            fix=f"go on with one, and as large steps: `qtune resume {run.name} {one}`",
         )
 
 

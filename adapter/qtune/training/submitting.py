@@ -35,16 +35,21 @@ def require_accepted(prepared: Prepared) -> None:
     slurm.test(next(file.text for file in prepared.files if file.name == JOB), prepared.project.root)
 
 
+def submission(prepared: Prepared, directory: Path, arguments: Sequence[str]) -> tuple[str, ...]:
+    """The command that submits a job which calls qtune with `arguments` for the run in `directory`."""
+    return slurm.submission(
+        prepared.project.root / prepared.rendered / JOB, arguments, output=directory / OUTPUT
+    )
+
+
 def submit(run: Run, prepared: Prepared, arguments: Sequence[str]) -> str:
     """Submit a job that calls qtune with `arguments` for this run, and record it; the job's id.
 
     Raises QtuneError where sbatch refuses it.
     """
-    root = prepared.project.root
     if prepared.directory is not None:
         write_files(prepared)
-    script = root / prepared.rendered / JOB
-    job = slurm.submit(script, arguments, output=run.directory / OUTPUT, directory=root)
+    job = slurm.submit(submission(prepared, run.directory, arguments), prepared.project.root)
     run.update(status=SUBMITTED, job_id=job, pid=None, host=None, ended=None, exit_code=None, reason=None)
     slurm.release(job)
     return job

@@ -157,7 +157,7 @@ def _require_finished(directory: Path, record: Mapping[str, Any]) -> None:
     else:
         reason = record.get("reason")
         what = f"is {status}" + (f": {reason}" if reason else "")
-        fix = f"go on with it: `qtune train --resume {directory.name}`"
+        fix = f"go on with it: `qtune resume {directory.name}`"
     raise QtuneError(what, where=shown(directory), fix=f"{fix}; {newest}" if newest else fix)
 
 
@@ -165,7 +165,7 @@ def _running(directory: Path, record: Mapping[str, Any]) -> tuple[str, str]:
     if (found := under_way(directory, record)) is not None:
         return f"is still training ({found})", "wait for its end, or name another run"
     gone = f"says that it is running, but its process {record.get('pid')} is gone: it was killed"
-    return gone, f"go on with it: `qtune train --resume {directory.name}`"
+    return gone, f"go on with it: `qtune resume {directory.name}`"
 
 
 def _weights(directory: Path, checkpoint: int | None, config: Config) -> Path:

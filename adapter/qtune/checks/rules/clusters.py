@@ -21,7 +21,7 @@ _OWNED = {
     "test-only": "`qtune check` looks at the config",
     "wait": "`qtune watch` follows a run to its end",
     "hold": "`qtune train` holds the job itself until it is recorded",
-    "requeue": "a second start would find its run begun: `qtune train --resume` goes on",
+    "requeue": "a second start would find its run begun: `qtune resume` goes on",
 }
 _NAME = re.compile(r"[a-z][a-z0-9-]*")
 _TIMES = ("time", "time-min", "begin", "deadline")

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -12,13 +11,13 @@ import typer
 
 from qtune.cli.app import JsonOption, here
 from qtune.cli.commands import command
-from qtune.cli.data.group import config_for
 from qtune.cli.data.marked import legend, marked
 from qtune.cli.output import note, print_json
-from qtune.config.names import is_name, valid_name
+from qtune.config.names import valid_name
 from qtune.config.project import Project
 from qtune.errors import QtuneError
 from qtune.machine.hardware import Hardware
+from qtune.prepare import pipeline, renderings
 from qtune.values import DATASETS
 
 if TYPE_CHECKING:  # read by this command alone, and by no other's start
@@ -76,7 +75,7 @@ def add_command(
     """
     from qtune.data.adding.hub import HubData, is_hub_id
     from qtune.data.adding.look import examine, find_local, find_on_hub
-    from qtune.data.adding.register import add_entries, refuse_taken
+    from qtune.data.adding.register import add_entries, name_of, refuse_taken
     from qtune.importing.datasets import is_registry
     from qtune.machine.hub import default_hub
 
@@ -97,7 +96,7 @@ def add_command(
     if not path.exists() and hub is None and not is_hub_id(source):
         fix = "correct the path; a hub's id is owner/name"
         raise QtuneError("there is no such file", where=source, fix=fix)
-    name = _name(source) if name is None else valid_name(name, "dataset")
+    name = name_of(source) if name is None else valid_name(name, "dataset")
     refuse_taken(project, [name], force=force)  # before a long look
     if path.exists():
         found = find_local(path, project)
@@ -118,18 +117,6 @@ def add_command(
         note(f"next: `qtune data check {name}`, then `qtune train {preset} -d {name}`")
 
 
-def _name(source: str) -> str:
-    """The dataset's name where none is given: the source's own, without what no name may hold."""
-    path = Path(source).expanduser()
-    stem = path.stem if path.is_file() else path.resolve().name
-    name = re.sub(r"[^A-Za-z0-9._-]+", "_", stem).strip("._-")
-    if not is_name(name):
-        raise QtuneError(
-            f"`{stem}` is no name for a dataset", where=source, fix="give one with -n, e.g. -n my_data"
-        )
-    return name
-
-
 def _tell(project: Project, name: str, entry: Mapping[str, Any], found: Found, examined: Examined) -> None:
     from qtune.data.adding.register import entries_text
 
@@ -146,7 +133,7 @@ def _tell(project: Project, name: str, entry: Mapping[str, Any], found: Found, e
         typer.echo("  " + whole.strip("\n").replace("\n", "\n  ") + "\n")
     elif examined.example:
         typer.echo("the first sample:")
-        for role, text in _said(examined.example, bool(entry.get("ranking"))):
+        for role, text in examined.example.said(bool(entry.get("ranking"))):
             typer.echo(f"  {role}: " + _shortened(text).replace("\n", "\n    "))
         typer.echo()
     for line in found.notes:
@@ -156,7 +143,7 @@ def _tell(project: Project, name: str, entry: Mapping[str, Any], found: Found, e
 
 
 def _tell_json(name: str, entry: Mapping[str, Any], found: Found, examined: Examined) -> None:
-    said = _said(examined.example, bool(entry.get("ranking"))) if examined.example else ()
+    said = examined.example.said(bool(entry.get("ranking"))) if examined.example else ()
     print_json(
         {
             "name": name,
@@ -182,7 +169,7 @@ def _as_the_model_sees_it(
     if example is None or found.proposal is None or found.proposal.stage != "sft":
         return None
     try:
-        train = config_for(project, None, Hardware(), []).block("train")
+        train = pipeline.resolve(renderings.wanted(project, None), project, Hardware()).block("train")
         chat = chat_for(train)
         tokenizer = load_tokenizer(train, chat.template, project.root)
     except QtuneError:
@@ -192,24 +179,6 @@ def _as_the_model_sees_it(
 
 def _shortened(text: str) -> str:
     return text if len(text) <= _MOST_SHOWN else f"{text[:_MOST_SHOWN]}… ({len(text):,} characters)"
-
-
-def _said(example: Example, ranked: bool) -> Iterator[tuple[str, str]]:
-    """(role, text) in the order in which the model sees them."""
-    for role, text in (("system", example.system), ("tools", example.tools)):
-        if text:
-            yield role, text
-    for message in example.prompt:
-        yield message.role if example.response else "text", message.content
-    judged = ("chosen", "rejected") if ranked else ("good", "bad")
-    for message, word in zip(example.response, judged, strict=False):
-        if len(example.response) == 1:
-            yield message.role, message.content
-        elif message.content or ranked:
-            yield f"{message.role} ({word})", message.content
-    for kind, media in (("images", example.images), ("videos", example.videos), ("audios", example.audios)):
-        if media:
-            yield kind, ", ".join(map(str, media))
 
 
 def _add_registry(project: Project, path: Path, *, force: bool, dry_run: bool, as_json: bool) -> None:

@@ -11,13 +11,12 @@ import typer
 
 from qtune.cli.app import JsonOption, ModelOption, SetOption, here, override_layers
 from qtune.cli.commands import command
-from qtune.cli.data.group import ForPresetOption, NameArgument, registered
+from qtune.cli.data.group import ForPresetOption, NameArgument
 from qtune.cli.data.marked import legend, marked
 from qtune.cli.output import note, print_json, report
-from qtune.config.presets import DEFAULT
 from qtune.config.resolve import SET_LAYER
 from qtune.data.flaws import Flaw
-from qtune.data.registrations import LAYER
+from qtune.data.registrations import LAYER, registered
 from qtune.errors import ChildFailed
 from qtune.machine.hardware import detect_hardware
 from qtune.prepare import pipeline, renderings
@@ -60,7 +59,7 @@ def preview_command(
     project = here()
     registration = registered(project, name)
     prepared = pipeline.examine(
-        preset or renderings.current(project) or DEFAULT,
+        renderings.wanted(project, preset),
         project,
         detect_hardware(),
         override_layers(model, name, [*(assignments or []), *_ALONE]),

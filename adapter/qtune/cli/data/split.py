@@ -9,9 +9,10 @@ import typer
 
 from qtune.cli.app import JsonOption, here
 from qtune.cli.commands import command
-from qtune.cli.data.group import NameArgument, registered
+from qtune.cli.data.group import NameArgument
 from qtune.cli.output import note, print_json
 from qtune.config.names import valid_name
+from qtune.data.registrations import registered
 from qtune.errors import QtuneError
 
 

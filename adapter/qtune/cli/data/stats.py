@@ -20,11 +20,10 @@ from qtune.cli.app import (
     override_layers,
 )
 from qtune.cli.commands import command
-from qtune.cli.data.group import ForPresetOption, NameArgument, registered
+from qtune.cli.data.group import ForPresetOption, NameArgument
 from qtune.cli.output import note, print_json, print_table, report
-from qtune.config.presets import DEFAULT
 from qtune.files import write_atomic
-from qtune.predict.steps import Steps, predict_steps
+from qtune.predict.steps import Steps, steps_by_packing
 from qtune.prepare import pipeline, renderings
 from qtune.values import Config
 
@@ -64,12 +63,13 @@ def stats_command(
     download of either hub); else tokens are estimated from characters, and the output says so.
     """
     from qtune.data.lengths.statistics import measure
+    from qtune.data.registrations import registered
     from qtune.data.tokenized import token_arguments
 
     project = here()
     registration = registered(project, name)
     prepared = pipeline.examine(
-        preset or renderings.current(project) or DEFAULT,
+        renderings.wanted(project, preset),
         project,
         hardware_from(hardware),
         override_layers(model, name, [*(assignments or []), *_ALONE]),
@@ -82,7 +82,8 @@ def stats_command(
     config = prepared.config
     with _progress(registration) as advance:
         found = measure(registration, config.block("train"), project.root, advance)
-    steps = _steps(config, registration, found)
+    drawn = registration.entry.get("num_samples") or found.rows
+    steps = steps_by_packing(config, found.rows, drawn, found.padding.sequences)
     if html is not None:
         from qtune.pages.lengths import page
 
@@ -94,23 +95,6 @@ def stats_command(
     _print_meaning(found, config, steps)
     if html is not None:
         note(f"wrote {html}")
-
-
-def _steps(config: Config, registration: Registration, found: Statistics) -> dict[bool, Steps | None]:
-    """The steps of a training on this data alone, without packing (False) and with it (True)."""
-    train = config.block("train")
-    drawn = registration.entry.get("num_samples") or found.rows
-    rows = min(drawn, train.get("max_samples") or drawn)
-    processes = config.processes
-    # whatever shares sequences is counted here in sequences
-    plain = {**train, "packing": False, "neat_packing": False, "stage": "sft"}
-    packed = found.padding.sequences
-    return {
-        False: predict_steps(plain, rows, processes),
-        True: None
-        if packed is None
-        else predict_steps(plain, max(round(packed * rows / found.rows), 1), processes),
-    }
 
 
 def _plain(steps: dict[bool, Steps | None]) -> dict[str, Any]:

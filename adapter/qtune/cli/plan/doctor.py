@@ -14,7 +14,6 @@ from qtune.cli.app import JsonOption, LauncherOption, ModelOption, SetOption, he
 from qtune.cli.commands import command
 from qtune.cli.complete import preset_names
 from qtune.cli.output import note, print_json
-from qtune.config.presets import DEFAULT
 from qtune.doctor import readiness
 from qtune.machine.hardware import detect_hardware
 from qtune.machine.stack import installed_stack
@@ -46,7 +45,7 @@ def doctor_command(
     A failure ends a training by the preset; a warning may, or ends other presets. Exit code 1 on a failure.
     """
     project = here()
-    name = preset or renderings.current(project) or DEFAULT
+    name = renderings.wanted(project, preset)
     layers = override_layers(model, None, assignments, launcher)
     prepared = pipeline.examine(name, project, detect_hardware(), layers, stack=installed_stack())
     with _telling("importing the training's libraries, as a training would"):

@@ -3,65 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import typer
 
+from qtune.advice.forecast import Forecast
 from qtune.cli.output import note, print_table
-from qtune.machine.hardware import Hardware
-from qtune.predict.memory.estimate import Estimate, Range
-from qtune.predict.models.shapes import Model
-from qtune.predict.steps import predict_steps
+from qtune.predict.memory.estimate import Range
 from qtune.units import count_text, size_text
-from qtune.values import Config
 
-_WORDS = {"fits": "fits", "tight": "may just fit", "does not fit": "does not fit"}
-
-
-@dataclass(frozen=True)
-class Row:
-    """A preset's estimate and what it was made for.
-
-    rows: of the training data, None where they could not be counted; free: bytes of host memory that are free
-    here, None where it is not this machine's.
-    """
-
-    name: str
-    config: Config
-    model: Model
-    machine: Hardware
-    estimate: Estimate
-    rows: int | None
-    free: int | None
-
-    @property
-    def batch(self) -> tuple[int, int, int]:
-        """Per device, accumulation, processes."""
-        train = self.config.block("train")
-        return (
-            int(train.get("per_device_train_batch_size", 8)),
-            int(train.get("gradient_accumulation_steps", 1)),
-            self.config.processes,
-        )
-
-    @property
-    def effective_batch(self) -> int:
-        batch, accumulation, processes = self.batch
-        return batch * accumulation * processes
-
-    def steps(self, epochs: float | None = None) -> int | None:
-        """Optimizer steps of the training, or of so many epochs; None where the rows do not tell."""
-        train = self.config.block("train")
-        if epochs is not None:
-            train |= {"num_train_epochs": epochs, "max_steps": -1}
-        if self.rows is None:
-            return train.get("max_steps") if train.get("max_steps", -1) > 0 else None
-        found = predict_steps(train, self.rows, self.batch[2])
-        return None if found is None else found.total
+WORDS = {"fits": "fits", "tight": "may just fit", "does not fit": "does not fit"}
 
 
-def show(row: Row, options: str) -> None:
+def show(row: Forecast, options: str) -> None:
     """One preset's parts, and what follows from them."""
     found, model = row.estimate, row.model
     typer.echo(f"{row.name} with {model.name} on {row.machine.described}")
@@ -87,7 +41,7 @@ def show(row: Row, options: str) -> None:
         note(f"next: `qtune recommend{options}` names the fastest preset that fits")
 
 
-def show_all(rows: Sequence[Row]) -> None:
+def show_all(rows: Sequence[Forecast]) -> None:
     """The presets in the order of the catalogue, one line each."""
     first = rows[0]
     size = f"{count_text(first.model.parameters)} parameters"
@@ -106,13 +60,13 @@ def show_all(rows: Sequence[Row]) -> None:
     print_table(columns, [_line(row, cpu) for row in rows])
 
 
-def _line(row: Row, cpu: bool) -> list[str]:
+def _line(row: Forecast, cpu: bool) -> list[str]:
     found = row.estimate
     batch, accumulation, processes = row.batch
     return [
         row.name,
-        _WORDS[found.verdict],
-        *([_span(found.gpu)] if not cpu else []),
+        WORDS[found.verdict],
+        *([span(found.gpu)] if not cpu else []),
         size_text(found.host.expected),
         size_text(found.checkpoint),
         f"{batch} x {accumulation} x {processes} = {row.effective_batch}",
@@ -121,7 +75,7 @@ def _line(row: Row, cpu: bool) -> list[str]:
     ]
 
 
-def tell(rows: Sequence[Row]) -> list[str]:
+def tell(rows: Sequence[Forecast]) -> list[str]:
     """What the table's words mean, for those that are in it."""
     lines = ["batch: per device x accumulation x processes; per GPU: expected, and the range"]
     if any(row.estimate.verdict == "tight" for row in rows):
@@ -129,7 +83,7 @@ def tell(rows: Sequence[Row]) -> list[str]:
     return lines
 
 
-def describe(row: Row) -> dict[str, Any]:
+def describe(row: Forecast) -> dict[str, Any]:
     """For programs; all in bytes."""
     found = row.estimate
     return {
@@ -156,14 +110,14 @@ def describe(row: Row) -> dict[str, Any]:
     }
 
 
-def _parts(row: Row, where: str, title: str, total: Range) -> None:
+def _parts(row: Forecast, where: str, title: str, total: Range) -> None:
     lines = [
         [part.name, size_text(part.bytes), part.note] for part in row.estimate.parts if part.where == where
     ]
-    print_table([title, "", ""], [*lines, ["in all", _span(total), "expected, and the range"]])
+    print_table([title, "", ""], [*lines, ["in all", span(total), "expected, and the range"]])
 
 
-def _verdict(row: Row) -> str:
+def _verdict(row: Forecast) -> str:
     found = row.estimate
     there = []
     if not row.machine.is_cpu:
@@ -171,10 +125,10 @@ def _verdict(row: Row) -> str:
     if row.free is not None:
         there.append(f"{size_text(row.free)} of host memory are free")
     told = f": {', '.join(there)}" if there else ", as far as that can be told: host memory was not looked at"
-    return f"{_WORDS[found.verdict]}{told}"
+    return f"{WORDS[found.verdict]}{told}"
 
 
-def _steps(row: Row) -> str:
+def _steps(row: Forecast) -> str:
     batch, accumulation, processes = row.batch
     made = f"batch {batch} x accumulation {accumulation} x processes {processes}"
     said = f"steps of {row.effective_batch} rows ({made})"
@@ -184,7 +138,7 @@ def _steps(row: Row) -> str:
     return f"{total} {said}" + (f", {each} an epoch" if each is not None else "")
 
 
-def _span(found: Range) -> str:
+def span(found: Range) -> str:
     return f"{size_text(found.expected)} ({size_text(found.low)} to {size_text(found.high)})"
 
 

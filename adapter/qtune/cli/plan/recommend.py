@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -22,20 +21,14 @@ from qtune.cli.app import (
 from qtune.cli.commands import command
 from qtune.cli.complete import preset_names
 from qtune.cli.output import note, print_json, report
-from qtune.cli.presets.schema import schema_comment, write_schemas
 from qtune.config.own import own_preset_path, write_own_preset
-from qtune.config.presets import BLOCKS
-from qtune.config.project import Project
-from qtune.config.resolve import merge, overrides
+from qtune.config.resolve import overrides
 from qtune.errors import QtuneError
-from qtune.files import block_lines, dump_yaml
 from qtune.machine.hardware import Hardware
-from qtune.values import Config, KeyPath, Layer, Origin, Value, nested
+from qtune.values import Config
 
 if TYPE_CHECKING:  # read by this command alone, and by no other's start
-    from qtune.advice.recommend import Choice, Room
     from qtune.predict.memory.estimate import Estimate
-    from qtune.predict.models.shapes import Model
 
 
 @command("recommend", "qtune recommend", "qtune recommend --hardware 2x24GB --write ours")
@@ -67,9 +60,10 @@ def recommend_command(
 
     Exit code 0 also where nothing fits: the answer then says by how much, and what would help.
     """
-    from qtune.advice.candidates import gather
-    from qtune.advice.recommend import rank
+    from qtune.advice.candidates import gather, model_of
+    from qtune.advice.recommend import Room, rank, room_of
     from qtune.advice.remedies import remedies
+    from qtune.advice.saving import preset_text, settings_for_preset
     from qtune.cli.plan.recommend_view import Recommendation, command_for, plain, show
     from qtune.predict.memory.total import estimate
 
@@ -77,12 +71,12 @@ def recommend_command(
     if write is not None:
         own_preset_path(project, write)  # refuses before anything is predicted
     machine, layers = hardware_from(hardware), override_layers(model, dataset, assignments, launcher)
-    known = _model(project, layers)
+    known = model_of(project, layers)
     field = gather(project, known, machine, layers, stack_from(hardware), presets or ())
     if not field.candidates and field.shared:
         report(field.shared)
         raise typer.Exit(2)
-    room = _room(project, hardware)
+    room = Room() if hardware else room_of(project)  # nobody knows what is free elsewhere
 
     def estimated(config: Config, on: Hardware) -> Estimate:
         return estimate(config, known, on)
@@ -95,8 +89,10 @@ def recommend_command(
         if first is None:
             fix = "without --write it says what would help"
             raise QtuneError("nothing fits for certain, so nothing is saved", where="--write", fix=fix)
-        saved = _saved(project, settings)
-        _write(project, write, first, f"{known.name} on {machine}", saved)
+        saved = settings_for_preset(project, settings)
+        text = preset_text(first, f"{known.name} on {machine}", saved)
+        path = write_own_preset(project, write, text)
+        note(f"wrote {path.relative_to(project.root).as_posix()}")
         settings = [item for item in settings if not saved.keys() & overrides([item]).values.keys()]
         renamed = write
     looks = Recommendation(known, machine, room, field, tuple(choices), tuple(helping))
@@ -105,55 +101,3 @@ def recommend_command(
         print_json(plain(looks, command))
     else:
         show(looks, command)
-
-
-def _model(project: Project, layers: Sequence[Layer]) -> Model:
-    """The model that qtune.yaml or the command line names: all candidates train that one."""
-    from qtune.predict.models.find import load_named
-
-    given = merge("", [*filter(None, [project.layer]), *layers])
-    return load_named(given.block("train"), project.root)
-
-
-def _room(project: Project, hardware: str | None) -> Room:
-    """What is free here; of a machine that --hardware names nobody knows."""
-    from qtune.advice.recommend import Room
-    from qtune.machine.host import read_host, read_volume
-
-    if hardware is not None:
-        return Room()
-    disk = read_volume(project.runs_directory).free
-    return Room(read_host().memory_available, disk)
-
-
-def _saved(project: Project, assignments: Sequence[str]) -> dict[KeyPath, Value]:
-    """What --set says and a preset can say too: qtune.yaml wins over presets."""
-    if not assignments:
-        return {}
-    fixed = project.layer.values if project.layer is not None else {}
-    return {path: value for path, value in overrides(assignments).values.items() if path not in fixed}
-
-
-def _write(
-    project: Project, name: str, choice: Choice, made_for: str, values: Mapping[KeyPath, Value]
-) -> None:
-    """Save a choice: its preset at this batch, and what --set said, which the batch was found with."""
-    from qtune.advice.recommend import ACCUMULATION, BATCH
-
-    path = own_preset_path(project, name)
-    own: dict[KeyPath, Value] = {}
-    if choice.is_adjusted:
-        origin = Origin("recommend")
-        own = {BATCH: Value(choice.batch, origin), ACCUMULATION: Value(choice.accumulation, origin)}
-    tree = {block: nested({**values, **own}, block) for block in BLOCKS}
-    lines = [
-        schema_comment("preset", len(path.relative_to(project.root).parents) - 1),
-        f"# Made by `qtune recommend` for {made_for}:",
-        f"# {choice.effective_batch} rows a step, as in {choice.name}, in batches that memory allows.",
-        f"about: {dump_yaml(f'{choice.name} for {made_for}')}",
-        f"extends: {choice.name}",
-        *block_lines({block: keys for block, keys in tree.items() if keys}),
-    ]
-    write_own_preset(project, name, "\n".join(lines) + "\n")
-    write_schemas(project.root)
-    note(f"wrote {path.relative_to(project.root).as_posix()}")

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Annotated
 
 import typer
 
+from qtune.advice.suitability import examine_presets
 from qtune.cli.app import (
     DatasetOption,
     HardwareOption,
@@ -21,15 +21,7 @@ from qtune.cli.app import (
 )
 from qtune.cli.commands import command
 from qtune.cli.complete import preset_names
-from qtune.cli.output import print_json, report
-from qtune.config.presets import BASE
-from qtune.config.project import Project
-from qtune.config.sources import built_in
-from qtune.errors import QtuneError
-from qtune.machine.hardware import Hardware
-from qtune.machine.stack import Stack
-from qtune.prepare import pipeline
-from qtune.values import Finding, Layer, Origin
+from qtune.cli.output import plain_finding, print_json, report
 
 
 @command("check", "qtune check", "qtune check stage3 --hardware 8x80GB")
@@ -56,73 +48,28 @@ def check_command(
     """
     project, machine = here(), hardware_from(hardware)
     layers, stack = override_layers(model, dataset, assignments, launcher), stack_from(hardware)
-    names = presets or project.store.names()
-    findings = {name: _findings(name, project, machine, layers, stack) for name in names}
-    unsuitable = {}
-    if not presets:
-        unsuitable = _unsuitable(project, findings, _findings(BASE, project, machine, layers, stack))
-    distinct = list(
-        dict.fromkeys(finding for name in names if name not in unsuitable for finding in findings[name])
-    )
+    found = examine_presets(project, machine, layers, stack, presets or ())
     if as_json:
         print_json(
             {
                 name: [
                     {
-                        "severity": "unsuitable" if name in unsuitable else finding.severity,
-                        "key": finding.key,
-                        "where": finding.origin.place if finding.origin else None,
-                        "message": finding.message,
-                        "fix": finding.fix,
+                        **plain_finding(finding),
+                        "severity": "unsuitable" if name in found.unsuitable else finding.severity,
                         "rule": finding.rule,
                         "source": finding.source,
                     }
-                    for finding in found
+                    for finding in findings
                 ]
-                for name, found in findings.items()
+                for name, findings in found.findings.items()
             }
         )
     else:
-        report(distinct)
-        good = [name for name, found in findings.items() if not found]
+        report(found.distinct)
+        good = [name for name, findings in found.findings.items() if not findings]
         if good:
             typer.echo(f"ok: {', '.join(good)}")
-        for name, reason in unsuitable.items():
+        for name, reason in found.unsuitable.items():
             typer.echo(f"not for this project: {name} ({reason.key}: {reason.message})")
-    if any(finding.severity == "error" for finding in distinct):
+    if any(finding.severity == "error" for finding in found.distinct):
         raise typer.Exit(2)
-
-
-def _findings(
-    name: str, project: Project, hardware: Hardware, layers: list[Layer], stack: Stack | None
-) -> tuple[Finding, ...]:
-    """What is wrong with one preset, so that one that cannot be read hides nothing of the others."""
-    try:
-        return pipeline.examine(name, project, hardware, layers, stack=stack).findings
-    except QtuneError as error:
-        origin = Origin("", error.where) if error.where else None
-        return (Finding("error", "", error.what, error.fix or "mend it", origin),)
-
-
-def _unsuitable(
-    project: Project, findings: Mapping[str, tuple[Finding, ...]], of_base: tuple[Finding, ...]
-) -> dict[str, Finding]:
-    """The presets that come with qtune and do not suit this project, each with its first reason.
-
-    findings: by preset; of_base: what is wrong under `base` alone. That, and what is wrong with the project's
-    own presets, is no matter of suiting.
-    """
-    theirs = [name for name in findings if _comes_with_qtune(project, name)]
-    faults = {*of_base, *(finding for name in findings if name not in theirs for finding in findings[name])}
-    reasons = {
-        name: [item for item in findings[name] if item.severity == "error" and item not in faults]
-        for name in theirs
-    }
-    return {name: found[0] for name, found in reasons.items() if found}
-
-
-def _comes_with_qtune(project: Project, name: str) -> bool:
-    try:
-        return project.store.load(name).source == built_in()
-    except QtuneError:  # a broken one of the project's own, which its findings tell
-        return False

@@ -10,7 +10,6 @@ import typer
 from qtune.cli.app import here
 from qtune.cli.commands import command
 from qtune.cli.output import note, report
-from qtune.cli.presets.schema import schema_comment, write_schemas
 from qtune.config.own import own_preset_path, write_own_preset
 from qtune.config.project import Project
 
@@ -63,10 +62,7 @@ def import_command(
 def _write(project: Project, name: str, imported: Imported) -> None:
     from qtune.data.adding.register import add_entries
 
-    path = own_preset_path(project, name)
     if imported.datasets:
         typer.echo(add_entries(project, imported.datasets).relative_to(project.root).as_posix())
-    comment = schema_comment("preset", len(path.relative_to(project.root).parents) - 1)
-    write_own_preset(project, name, f"{comment}\n{imported.text}")
-    write_schemas(project.root)
+    path = write_own_preset(project, name, imported.text)
     typer.echo(path.relative_to(project.root).as_posix())

@@ -10,7 +10,7 @@ import typer
 from qtune import resources
 from qtune.cli.commands import command
 from qtune.cli.output import note
-from qtune.cli.presets.schema import schema_comment, write_schemas
+from qtune.config.json_schema import schema_comment, write_schemas
 from qtune.config.project import FILE
 from qtune.errors import QtuneError
 from qtune.files import write_atomic

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import Annotated, Any
 
 import typer
@@ -13,9 +12,8 @@ from qtune.cli.app import (
 )
 from qtune.cli.commands import group
 from qtune.cli.output import markdown_table, note, print_json, print_table
-from qtune.config.presets import Preset
+from qtune.config.presets import Preset, fitting
 from qtune.config.resolve import merge
-from qtune.errors import QtuneError
 from qtune.values import Config
 
 _CATALOGUE = (
@@ -51,9 +49,14 @@ def presets_command(
         return
     project = here()
     store = project.store
+    presets = store.catalogue()
+    if fits is not None:
+        silent = sum(not preset.fits for preset in presets)
+        presets = fitting(presets, fits)
+        if silent:
+            note(f"{silent} presets do not say how much memory they need, and are left out")
     rows = [
-        (preset, merge(preset.name, [item.layer for item in store.chain(preset.name)]))
-        for preset in _fitting(store.catalogue(), fits)
+        (preset, merge(preset.name, [item.layer for item in store.chain(preset.name)])) for preset in presets
     ]
     if as_json:
         print_json([_describe(preset, config) for preset, config in rows])
@@ -70,19 +73,6 @@ def presets_command(
         if shadowed := store.shadowed():
             note(f"behind others of their name, and reached as: {', '.join(shadowed)}")
         note("next: `qtune show PRESET`, or `qtune render PRESET` to write its files")
-
-
-def _fitting(presets: list[Preset], memory: str | None) -> list[Preset]:
-    """Those within the memory of `--fits`; raises QtuneError where that is no size."""
-    if memory is None:
-        return presets
-    size = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(?:GB)?", memory, re.IGNORECASE)
-    if size is None:
-        raise QtuneError(f"`{memory}` is no size of memory", where="--fits", fix="write e.g. --fits 24GB")
-    silent = sum(not preset.fits for preset in presets)
-    if silent:
-        note(f"{silent} presets do not say how much memory they need, and are left out")
-    return [preset for preset in presets if preset.fits_in(float(size[1]))]
 
 
 def _describe(preset: Preset, config: Config) -> dict[str, Any]:

@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from qtune.cli.app import here
 from qtune.cli.commands import command
 from qtune.cli.output import note, print_json
-from qtune.config.json_schema import SCHEMAS
+from qtune.config.json_schema import DIRECTORY, SCHEMAS, schema_comment, write_schemas
 from qtune.errors import QtuneError
-from qtune.files import write_atomic
-
-DIRECTORY = ".qtune"
 
 
 @command("schema", "qtune schema preset", "qtune schema project")
@@ -40,22 +35,3 @@ def schema_command(
         print_json(SCHEMAS[of]())
     else:
         raise QtuneError(f"there is no schema of `{of}`", fix=f"name one of {', '.join(SCHEMAS)}")
-
-
-def write_schemas(root: Path) -> list[Path]:
-    """Write the three schemas below `root`; their paths from there."""
-    paths = []
-    for name, schema in SCHEMAS.items():
-        path = Path(DIRECTORY) / f"{name}.schema.json"
-        write_atomic(root / path, _text(schema()))
-        paths.append(path)
-    return paths
-
-
-def schema_comment(name: str, depth: int) -> str:
-    """The first line of a file that lies `depth` directories below the project's root."""
-    return f"# yaml-language-server: $schema={'../' * depth}{DIRECTORY}/{name}.schema.json"
-
-
-def _text(schema: dict[str, Any]) -> str:
-    return json.dumps(schema, indent=1, ensure_ascii=False) + "\n"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import typer
 
 from qtune.cli.output import complain, note, pass_on
@@ -14,6 +16,13 @@ from qtune.runs.record import Run
 from qtune.training import joining
 from qtune.training.joining import NodePart
 from qtune.values import Config, Layer, Origin, Value
+
+NodeRankOption = Annotated[
+    int | None,
+    typer.Option(
+        "--node-rank", metavar="RANK", help="Which of several nodes this one is, from 0 (launch.node_rank)."
+    ),
+]
 
 
 def node_layers(node_rank: int | None) -> list[Layer]:

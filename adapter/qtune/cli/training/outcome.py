@@ -62,4 +62,4 @@ def tell_how_to_go_on(run: Run) -> None:
         start = f"goes on from {checkpoint.path.name}"
     else:
         start = "starts it anew: it has no complete checkpoint"
-    note(f"`qtune train --resume {run.name}` {start}; what there is lies in {shown(run.directory)}")
+    note(f"`qtune resume {run.name}` {start}; what there is lies in {shown(run.directory)}")

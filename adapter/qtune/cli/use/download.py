@@ -14,10 +14,9 @@ from qtune.cli.app import JsonOption, here
 from qtune.cli.commands import command
 from qtune.cli.complete import dataset_names
 from qtune.cli.output import note, print_json
-from qtune.config.hub import check_address, hub_variables
+from qtune.config.hub import check_address
 from qtune.config.project import Project
 from qtune.errors import QtuneError
-from qtune.machine import hub as hubs
 from qtune.units import size_text
 
 if TYPE_CHECKING:
@@ -69,6 +68,7 @@ def download_command(
     Ctrl-C ended it, which keeps what was fetched.
     """
     from qtune.download.fetch import fetch, plan
+    from qtune.download.subject import request_for
 
     project = here()
     if mirror is not None:
@@ -77,7 +77,7 @@ def download_command(
         raise QtuneError(
             "a model or a data set, one at a time", where="--dataset", fix="leave one of them out"
         )
-    request = _request(project, model, dataset, hub, mirror, revision)
+    request = request_for(project, model, dataset, hub, mirror, revision)
     try:
         planned = plan(request, everything=everything)
         _announce(planned)
@@ -104,81 +104,6 @@ def download_command(
     right = ", checksums right" if checked else ""
     note(f"{request.id}: {len(planned.files)} files, {size_text(planned.size)}{right}")
     _next(request, directory, project, dataset)
-
-
-def _request(
-    project: Project,
-    model: str | None,
-    dataset: str | None,
-    hub: hubs.Name | None,
-    mirror: str | None,
-    revision: str | None,
-) -> Request:
-    from qtune.download.request import Request
-
-    given = project.layer.values if project.layer else {}
-    train = {path[1]: value.value for path, value in given.items() if path[0] == "train"}
-    if dataset is None:
-        name = model or train.get("model_name_or_path")
-        if not name:
-            fix = "qtune download Qwen/Qwen2.5-0.5B-Instruct"
-            raise QtuneError("no model is named, and no project's is here", fix=fix)
-        if (project.root / Path(name).expanduser()).is_dir():
-            raise QtuneError(
-                "is a directory of this machine already", where=name, fix="name a model of a hub"
-            )
-        if revision is None and name == train.get("model_name_or_path"):
-            revision = train.get("model_revision")
-        subset = folder = None
-    else:
-        name, hub, subset, folder = _data_set(project, dataset, hub)
-    hub = hub or hubs.default_hub()
-    if dataset is not None and hub == "modelscope":
-        fix = "the training fetches it by itself; or take the same from Hugging Face: --hub huggingface"
-        raise QtuneError("data sets of ModelScope cannot be fetched ahead", where=dataset, fix=fix)
-    hubs.set_variables(hub_variables(hub, mirror), override=True)
-    found = hubs.read_hub(train.get("cache_dir") if dataset is None else None)
-    if found.offline is not None:
-        fix = f"unset {found.offline}, or take `offline` out of `hub:` in qtune.yaml"
-        raise QtuneError(f"{found.offline} forbids to ask the hub", where=name, fix=fix)
-    return Request(
-        name,
-        "model" if dataset is None else "dataset",
-        hub,
-        found.endpoint,
-        found.cache,
-        revision or "main",
-        train.get("cache_dir"),
-        subset,
-        folder,
-    )
-
-
-def _data_set(
-    project: Project, name: str, hub: hubs.Name | None
-) -> tuple[str, hubs.Name | None, str | None, str | None]:
-    """(id, hub, subset, folder) of a registered data set, or of the one with this id."""
-    from qtune.data.adding.hub import is_hub_id
-    from qtune.data.registrations import read_registrations
-
-    registered = read_registrations(project).get(name)
-    if registered is None:
-        if not is_hub_id(name):
-            fix = "`qtune data list` names those registered; a hub's id is owner/name"
-            raise QtuneError("is neither registered nor the id of a data set", where=name, fix=fix)
-        return name, hub, None, None
-    entry = registered.entry
-    ids: dict[hubs.Name, str | None] = {
-        "huggingface": entry.get("hf_hub_url"),
-        "modelscope": entry.get("ms_hub_url"),
-    }
-    chosen: hubs.Name = hub or hubs.default_hub()
-    if not ids[chosen]:
-        chosen = "huggingface" if ids["huggingface"] else "modelscope"
-    found = ids[chosen]
-    if found is None:
-        raise QtuneError("is a file of this machine", where=name, fix="there is nothing to fetch")
-    return found, chosen, entry.get("subset"), entry.get("folder")
 
 
 def _announce(planned: Plan) -> None:

@@ -11,7 +11,7 @@ import typer
 
 from qtune.cli.app import DatasetOption, JsonOption, here
 from qtune.cli.commands import command
-from qtune.cli.data.check import reading, show_reports
+from qtune.cli.data.report_view import reading, show_reports
 from qtune.cli.output import note, pass_on, print_json, print_table, report
 from qtune.cli.use.options import CheckpointOption, RunArgument, SettingOption
 from qtune.config.project import Project

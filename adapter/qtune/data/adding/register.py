@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from qtune.config.names import is_name
 from qtune.config.project import Project
 from qtune.data.registrations import Registration, read_registrations
 from qtune.errors import QtuneError
@@ -53,6 +55,18 @@ def refuse_taken(project: Project, names: Sequence[str], *, force: bool, fix: st
         where=", ".join(registration.origin().place for registration in taken),
         fix=fix,
     )
+
+
+def name_of(source: str) -> str:
+    """The dataset's name where none is given: the source's own, without what no name may hold."""
+    path = Path(source).expanduser()
+    stem = path.stem if path.is_file() else path.resolve().name
+    name = re.sub(r"[^A-Za-z0-9._-]+", "_", stem).strip("._-")
+    if not is_name(name):
+        raise QtuneError(
+            f"`{stem}` is no name for a dataset", where=source, fix="give one with -n, e.g. -n my_data"
+        )
+    return name
 
 
 def file_name(path: Path, project: Project) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -41,6 +41,23 @@ class Example:
     images: Sequence[Any] = ()
     videos: Sequence[Any] = ()
     audios: Sequence[Any] = ()
+
+    def said(self, ranked: bool) -> Iterator[tuple[str, str]]:
+        """(role, text) in the order in which the model sees them. ranked: whether one answer is chosen."""
+        for role, text in (("system", self.system), ("tools", self.tools)):
+            if text:
+                yield role, text
+        for message in self.prompt:
+            yield message.role if self.response else "text", message.content
+        judged = ("chosen", "rejected") if ranked else ("good", "bad")
+        for message, word in zip(self.response, judged, strict=False):
+            if len(self.response) == 1:
+                yield message.role, message.content
+            elif message.content or ranked:
+                yield f"{message.role} ({word})", message.content
+        for kind, media in (("images", self.images), ("videos", self.videos), ("audios", self.audios)):
+            if media:
+                yield kind, ", ".join(map(str, media))
 
 
 Converter = Callable[[Mapping[str, Any]], Example]

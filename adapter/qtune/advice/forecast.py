@@ -1,0 +1,122 @@
+"""What a preset's training needs on a machine, and which presets that can be asked of."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from qtune.advice.candidates import why_not_quantized
+from qtune.config.project import Project
+from qtune.data.registrations import count_training_rows, read_registrations
+from qtune.errors import QtuneError
+from qtune.machine.hardware import Hardware
+from qtune.predict.memory.estimate import Estimate
+from qtune.predict.memory.total import estimate
+from qtune.predict.models.find import load_named
+from qtune.predict.models.shapes import Model
+from qtune.predict.steps import predict_steps
+from qtune.prepare import pipeline
+from qtune.values import Config, Layer
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """A preset's estimate and what it was made for.
+
+    rows: of the training data, None where they could not be counted; free: bytes of host memory that are free
+    here, None where it is not this machine's.
+    """
+
+    name: str
+    config: Config
+    model: Model
+    machine: Hardware
+    estimate: Estimate
+    rows: int | None
+    free: int | None
+
+    @property
+    def batch(self) -> tuple[int, int, int]:
+        """Per device, accumulation, processes."""
+        train = self.config.block("train")
+        return (
+            int(train.get("per_device_train_batch_size", 8)),
+            int(train.get("gradient_accumulation_steps", 1)),
+            self.config.processes,
+        )
+
+    @property
+    def effective_batch(self) -> int:
+        batch, accumulation, processes = self.batch
+        return batch * accumulation * processes
+
+    def steps(self, epochs: float | None = None) -> int | None:
+        """Optimizer steps of the training, or of so many epochs; None where the rows do not tell."""
+        train = self.config.block("train")
+        if epochs is not None:
+            train |= {"num_train_epochs": epochs, "max_steps": -1}
+        if self.rows is None:
+            return train.get("max_steps") if train.get("max_steps", -1) > 0 else None
+        found = predict_steps(train, self.rows, self.batch[2])
+        return None if found is None else found.total
+
+
+def forecast(
+    name: str, project: Project, machine: Hardware, layers: Sequence[Layer], free: int | None
+) -> Forecast:
+    """One preset's, with the rows of its data. free: bytes of host memory, None where nobody knows.
+
+    Raises QtuneError where its model is not known, or its values cannot be reckoned with.
+    """
+    config = pipeline.resolve(name, project, machine, layers)
+    model = load_named(config.block("train"), project.root)
+    return _forecast(name, config, model, machine, free, _rows(config, project))
+
+
+def forecast_all(
+    project: Project, machine: Hardware, layers: Sequence[Layer], free: int | None
+) -> tuple[list[Forecast], dict[str, str]]:
+    """Those of all presets in the catalogue's order, and why others are not for their model or machine.
+
+    Rows are not counted. Raises QtuneError as `forecast` does.
+    """
+    known: dict[str, Model] = {}
+    found, unsuitable = [], {}
+    for preset in project.store.catalogue():
+        config = pipeline.resolve(preset.name, project, machine, layers)
+        train = config.block("train")
+        model_name = str(train.get("model_name_or_path"))
+        if model_name not in known:
+            known[model_name] = load_named(train, project.root)
+        model, here = known[model_name], config.nproc_per_node
+        if reason := why_not_quantized(config, model):
+            unsuitable[preset.name] = reason
+        elif not machine.is_cpu and here > machine.gpus:
+            reason = f"it runs {here} processes, one for each GPU, and there is {machine.gpus}"
+            unsuitable[preset.name] = reason
+        else:
+            found.append(_forecast(preset.name, config, model, machine, free, None))
+    return found, unsuitable
+
+
+def _forecast(
+    name: str, config: Config, model: Model, machine: Hardware, free: int | None, rows: int | None
+) -> Forecast:
+    try:
+        found = estimate(config, model, machine, free)
+    except (TypeError, ValueError, OverflowError) as error:
+        fix = f"`qtune check {name}` says what is wrong with its values"
+        raise QtuneError(f"cannot be estimated: {error}", where=name, fix=fix) from error
+    return Forecast(name, config, model, machine, found, rows, free)
+
+
+def _rows(config: Config, project: Project) -> int | None:
+    """Rows of the training data, None where they cannot be counted: memory does not depend on them."""
+    train = config.block("train")
+    if not train.get("dataset"):
+        return None
+    train.pop("tokenized_path", None)  # made from this data, so of as many rows
+    try:
+        return count_training_rows(train, read_registrations(project))
+    except (QtuneError, ValueError, OSError):
+        return None

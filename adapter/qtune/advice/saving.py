@@ -1,0 +1,37 @@
+"""A recommendation as a preset."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from qtune.advice.recommend import ACCUMULATION, BATCH, Choice
+from qtune.config.presets import BLOCKS
+from qtune.config.project import Project
+from qtune.config.resolve import overrides
+from qtune.files import block_lines, dump_yaml
+from qtune.values import KeyPath, Origin, Value, nested
+
+
+def settings_for_preset(project: Project, assignments: Sequence[str]) -> dict[KeyPath, Value]:
+    """What --set says and a preset can say too: qtune.yaml wins over presets."""
+    if not assignments:
+        return {}
+    fixed = project.layer.values if project.layer is not None else {}
+    return {path: value for path, value in overrides(assignments).values.items() if path not in fixed}
+
+
+def preset_text(choice: Choice, made_for: str, values: Mapping[KeyPath, Value]) -> str:
+    """Its preset at this batch, and what --set said, which the batch was found with: `values`."""
+    own: dict[KeyPath, Value] = {}
+    if choice.is_adjusted:
+        origin = Origin("recommend")
+        own = {BATCH: Value(choice.batch, origin), ACCUMULATION: Value(choice.accumulation, origin)}
+    tree = {block: nested({**values, **own}, block) for block in BLOCKS}
+    lines = [
+        f"# Made by `qtune recommend` for {made_for}:",
+        f"# {choice.effective_batch} rows a step, as in {choice.name}, in batches that memory allows.",
+        f"about: {dump_yaml(f'{choice.name} for {made_for}')}",
+        f"extends: {choice.name}",
+        *block_lines({block: keys for block, keys in tree.items() if keys}),
+    ]
+    return "\n".join(lines) + "\n"

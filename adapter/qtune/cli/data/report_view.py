@@ -1,0 +1,98 @@
+"""Reports about datasets' rows as text, and a bar while they are read."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import typer
+
+from qtune.data.sources import DataSource
+
+if TYPE_CHECKING:
+    from qtune.data.scanning.scan import Group, Report
+
+_MOST_QUIET = 6
+_MOST_ORIGINALS = 2
+_BAR_FROM_BYTES = 20_000_000
+
+
+@contextmanager
+def reading(sources: Sequence[DataSource]) -> Iterator[Callable[[int], None]]:
+    """A bar on a terminal while large files are read; to be called with the bytes of each part."""
+    from qtune.data.file_types import data_files
+
+    total = sum(file.stat().st_size for source in sources for file in data_files(source.path))
+    if total < _BAR_FROM_BYTES or not sys.stderr.isatty():
+        yield lambda size: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("checking the data"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("", total=total)
+        yield lambda size: bar.advance(task, size)
+
+
+def show_reports(reports: Sequence[Report], most_groups: int | None, *, err: bool = False) -> None:
+    """Reports as text; most_groups: of all of them together, the worst; None for all."""
+    quiet = [item.name for item in reports if not item.groups]
+    if len(quiet) > _MOST_QUIET:
+        typer.echo(f"nothing wrong: {', '.join(quiet)}", err=err)
+        reports = [item for item in reports if item.groups]
+    ranked = sorted((group for item in reports for group in item.groups), key=lambda group: group.severity)
+    shown = {id(group) for group in ranked[:most_groups]}
+    for item in reports:
+        typer.echo(_heading(item), err=err)
+        for group in item.groups:
+            if id(group) in shown:
+                _show_group(group, err)
+    if len(ranked) > len(shown):
+        more = len(ranked) - len(shown)
+        typer.echo(
+            f"and {counted(more, 'more kind')} of findings: `qtune data check --all` lists all", err=err
+        )
+
+
+def _heading(item: Report) -> str:
+    use = ", evaluation" if item.evaluation else ""
+    counts = f"{counted(item.errors, 'error')}, {counted(item.warnings, 'warning')}"
+    text = f"{item.name}: {counted(item.rows, 'row')}, {counts} (stage {item.stage}{use})"
+    if item.compared:
+        return text
+    from qtune.data.scanning.duplicates import MOST_ROWS
+
+    return f"{text}; only the first {MOST_ROWS:,} rows were compared with one another"
+
+
+def _show_group(group: Group, err: bool) -> None:
+    colour = "red" if group.severity == "error" else "yellow"
+    typer.secho(f"  {group.severity:<9}", fg=colour, bold=True, nl=False, err=err)
+    repeats = ", ".join(_repeats(group))
+    message = f"{group.flaw.message} ({repeats})" if repeats else group.flaw.message
+    places = _places(group)
+    typer.echo(f"{places}: {message}" if places else message, err=err)
+    typer.echo(f"{'':11}fix: {group.flaw.fix}", err=err)
+
+
+def _places(group: Group) -> str:
+    """`a.jsonl:17, 19; b.jsonl:3 and 40 more`, a file alone where no line of it is meant."""
+    parts = [
+        f"{file}:{', '.join(map(str, lines))}" if any(lines) else file for file, lines in group.places.items()
+    ]
+    more = group.count - sum(map(len, group.places.values()))
+    return "; ".join(parts) + (f" and {more:,} more" if more else "")
+
+
+def _repeats(group: Group) -> Iterator[str]:
+    """`17 repeats 3` for the first few, with the earlier row's file where that is another one."""
+    places = [(file, line) for file, lines in group.places.items() for line in lines]
+    for (file, line), first in zip(places, group.originals[:_MOST_ORIGINALS], strict=False):
+        yield f"{line} repeats {first.line if first.file == file else f'{first.file}:{first.line}'}"
+
+
+def counted(number: int, noun: str) -> str:
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"

@@ -1,0 +1,202 @@
+"""What `train`, `resume` and `replay` share: look at what would train, then train it and say how that was."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Annotated, Any
+
+import typer
+
+from qtune.cli.data.report_view import reading, show_reports
+from qtune.cli.output import note, pass_on, plain_finding, print_json, report
+from qtune.cli.plan import doctor
+from qtune.cli.presets.render import stop_on_errors
+from qtune.cli.training import nodes
+from qtune.cli.training.on_oom import OnOom, steps_down
+from qtune.cli.training.outcome import tell
+from qtune.cli.training.slurm import submit
+from qtune.data import digests
+from qtune.doctor import readiness
+from qtune.errors import QtuneError
+from qtune.launch.compiled import missing_operations
+from qtune.machine.stack import Stack, installed_stack
+from qtune.prepare import pipeline
+from qtune.prepare.pipeline import Prepared
+from qtune.processes import background
+from qtune.runs.checkpoints import Checkpoint
+from qtune.runs.record import Run
+from qtune.training import attempts, submitting
+from qtune.training.attempts import Observer
+
+ForceOption = Annotated[
+    bool, typer.Option("--force", help="Train although this machine or the data would fail it.")
+]
+DetachOption = Annotated[
+    bool, typer.Option("--detach", help="Train in the background; `qtune watch` follows it.")
+]
+RunNameOption = Annotated[
+    str | None, typer.Option("-n", "--name", help="Name of the run; in use, it gets the next free suffix.")
+]
+
+
+def _forgetting(context: typer.Context, wanted: bool) -> bool:
+    """A dry run leaves nothing in the user's cache either."""
+    if wanted:
+        context.with_resource(digests.forgotten())
+    return wanted
+
+
+DryRunOption = Annotated[
+    bool,
+    typer.Option(
+        "--dry-run",
+        callback=_forgetting,
+        help="Print what would be written and started, by node; do nothing else.",
+    ),
+]
+_MOST_GROUPS = 4
+_FORCED = "going on all the same (--force)"
+
+
+@dataclass(frozen=True)
+class How:
+    """How to train, whatever it is: the options that all three take."""
+
+    force: bool = False
+    detach: bool = False
+    on_oom: OnOom | None = None
+    dry_run: bool = False
+    as_json: bool = False
+
+    def in_job(self, run: str, words: Sequence[str] = ()) -> tuple[str, ...]:
+        """What a Slurm job calls qtune with: to carry out the run, or with `words`."""
+        return (*(words or ("carry-out", run)), *(("--on-oom", self.on_oom) if self.on_oom else ()))
+
+    def __post_init__(self) -> None:
+        if self.as_json and not self.dry_run:
+            raise QtuneError("goes with --dry-run", where="--json", fix="add --dry-run")
+
+
+def require_launcher(how: How, name: str | None = None) -> None:
+    """Raises QtuneError where no training can start here, or under this name; a dry run goes anywhere."""
+    if not how.dry_run:
+        attempts.require_launcher(name)
+
+
+def suited(prepare: Callable[[Stack | None], Prepared], how: How) -> Prepared:
+    """The config checked for what is installed here; forced, for any machine where it fails on this one.
+
+    Leaves with exit code 2 where there is an error.
+    """
+    prepared = prepare(installed_stack())
+    if prepared.errors and how.force:
+        anywhere = prepare(None)
+        if not anywhere.errors:
+            report(prepared.findings)
+            note(_FORCED)
+            return anywhere
+    if prepared.errors and how.as_json:
+        print_json({"findings": [plain_finding(finding) for finding in prepared.findings]})
+    stop_on_errors(prepared)
+    return prepared
+
+
+def look(prepared: Prepared, how: How, *, held: int = 0) -> dict[str, int]:
+    """At the machine, then at the data's rows; how many each dataset has.
+
+    held: bytes of its checkpoints that are there already. Leaves with exit code 2 where the training can only
+    fail.
+    """
+    lines = readiness.preflight(prepared, held)
+    doctor.show(lines, numbered=False, err=True)
+    if any(line.level == "failure" for line in lines):
+        stop("`qtune doctor` looks closer", how)
+    with reading(prepared.sources) as progress:
+        reports = pipeline.check_rows(prepared, progress)
+    show_reports([item for item in reports if item.groups], _MOST_GROUPS, err=True)
+    if any(item.errors for item in reports):
+        stop("`qtune data check NAME --fix OUT` writes the good rows", how)
+    return {item.name: item.rows for item in reports}
+
+
+def stop(what_helps: str, how: How) -> None:
+    """Leave with exit code 2, unless forced to go on."""
+    if not how.force:
+        note(f"nothing was started; {what_helps}, `--force` trains all the same")
+        raise typer.Exit(2)
+    note(_FORCED)
+
+
+def tell_only(prepared: Prepared, how: How, *, in_job: Sequence[str] = (), **more: Any) -> None:
+    """Print what training it would write and start; more: as `dry_run_view.tell` takes it."""
+    from qtune.cli.training import dry_run_view  # and with it what estimates memory
+
+    dry_run_view.tell(prepared, partial(how.in_job, words=in_job), as_json=how.as_json, **more)
+
+
+def begin(
+    prepared: Prepared, how: How, rows: Mapping[str, int], *, name: str | None, overwrite: bool = False
+) -> None:
+    """Train it in a new run. rows: how many each dataset has, for the record."""
+    command = ("qtune", *sys.argv[1:])
+    if submitting.is_submission(prepared):
+        submitting.require_accepted(prepared)
+    run, prepared = attempts.claim(prepared, name=name, overwrite=overwrite, command=command, rows=rows)
+    carry_out(run, prepared, how, partial(announce, run, prepared))
+
+
+def carry_out(
+    run: Run,
+    prepared: Prepared,
+    how: How,
+    announcing: Callable[[], None],
+    *,
+    checkpoint: Checkpoint | None = None,
+    changes: Mapping[str, Any] | None = None,
+    in_job: Sequence[str] = (),
+) -> None:
+    """Train it to its end, showing all of it, and tell how that was; detached, leave with exit code 0.
+
+    in_job: what to call qtune with in a Slurm job, where that has to give it nodes; else to carry it out.
+    """
+    if submitting.is_submission(prepared):
+        submit(run, prepared, how.in_job(run.name, in_job))
+    well = background.fork(run.log) if how.detach else None
+    if how.detach and well is None:
+        note("training in the background")
+        note(f"`qtune watch {run.name}` follows it, `qtune stop {run.name}` stops it")
+        typer.echo(str(run.directory))
+        raise typer.Exit
+
+    def begin(run: Run, kept: bool) -> None:
+        announcing()
+        if not kept:
+            note("the file system of the run keeps no locks: nothing keeps another qtune from this run")
+        if well is not None:
+            well()
+
+    # in the background the log is the terminal
+    observer = Observer(
+        begin, pass_on if well is None else lambda output: None, _stopping, partial(steps_down, how.on_oom)
+    )
+    tell(attempts.carry_out(run, prepared, observer, checkpoint=checkpoint, changes=changes))
+
+
+def announce(run: Run, prepared: Prepared) -> None:
+    note(f"training {prepared.config.name} for {prepared.hardware} into {run.directory}")
+    steps = prepared.steps
+    if steps is not None:
+        note(f"{steps.total} steps of {steps.effective_batch} rows (batch x processes x accumulation)")
+    nodes.tell_who_is_awaited(run, prepared.config)
+    missing = missing_operations(prepared.config, prepared.hardware)
+    if missing:
+        note(f"DeepSpeed compiles {' and '.join(missing)} first: a few minutes without output, this once")
+
+
+def _stopping(number: int) -> None:
+    name = signal.Signals(number).name
+    note(f"{name}: stopping at the next step, with a checkpoint; Ctrl-C again ends it now, without")

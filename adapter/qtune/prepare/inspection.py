@@ -1,0 +1,154 @@
+"""A look at all rows of datasets: which are read, for what use, and which with one another."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+
+from qtune.checks.datasets import check_names, check_registration
+from qtune.config.project import Project
+from qtune.data.lengths.cutoff import KIND, cut_answers
+from qtune.data.registrations import read_registrations, registered
+from qtune.data.scanning import passed
+from qtune.data.scanning.duplicates import Duplicates
+from qtune.data.scanning.scan import Extra, Report, scan
+from qtune.data.sources import DataSource, guessed_stage, is_local, source_for, uses_of
+from qtune.errors import QtuneError
+from qtune.machine.hardware import Hardware
+from qtune.prepare import pipeline, renderings
+from qtune.values import Config, Finding, KeyPath, Value
+
+
+@dataclass
+class Inspection:
+    """What to look at.
+
+    config: what the data is looked at for; configured: the datasets that it reads.
+    together: datasets, by those that are searched for rows that they share; findings: what is wrong before
+    any row is read; elsewhere: the names of datasets whose data is not here.
+    """
+
+    project: Project
+    config: Config
+    configured: set[str] = field(default_factory=set)
+    together: list[list[DataSource]] = field(default_factory=list)
+    findings: list[Finding] = field(default_factory=list)
+    elsewhere: list[str] = field(default_factory=list)
+
+    def add(self, sources: Sequence[DataSource]) -> None:
+        """Datasets that belong together; one that is registered wrongly is not read, since each of its rows
+        would seem wrong."""
+        here = []
+        for source in sources:
+            found = _findings(source)
+            self.findings += (finding for finding in found if finding not in self.findings)
+            if found:
+                continue
+            if is_local(source.registration):
+                here.append(source)
+            else:
+                self.elsewhere.append(source.registration.name)
+        if here:
+            self.together.append(here)
+
+    def scan(
+        self,
+        sources: Sequence[DataSource],
+        duplicates: Duplicates,
+        *,
+        every: bool = False,
+        progress: Callable[[int], None] = lambda size: None,
+        unsaid: Callable[[str], None] = lambda why: None,
+    ) -> list[Report]:
+        """Read all rows of those that belong together; what passes is remembered for the trainings.
+
+        every: keep each line of a finding, not the first few; duplicates: gets what repeats; progress: called
+        with the bytes of each part; unsaid: with what could not be looked at, and why.
+        Raises QtuneError where one cannot be read at all.
+        """
+        key = passed.key_of(sources)
+        found = scan(
+            sources,
+            self.project.root,
+            every=every,
+            duplicates=duplicates,
+            extra=lambda source: self._cutoff_check(source, unsaid),
+            progress=progress,
+        )
+        if not every:
+            # a training is not told of these: the key knows nothing of cutoff_len
+            passed.remember(key, [item.without(KIND) for item in found])
+        return found
+
+    def _cutoff_check(self, source: DataSource, unsaid: Callable[[str], None]) -> Extra | None:
+        """Whether answers are cut off, where a config says by which length."""
+        name = source.registration.name
+        if name not in self.configured:
+            return None
+        train = {**self.config.block("train"), "stage": source.stage}
+        try:
+            return cut_answers(train, source.registration, self.project.root)
+        except QtuneError as error:
+            unsaid(f"{name}: whether cutoff_len cuts answers was not looked at: {error.what}")
+            return None
+
+
+def inspection_of(project: Project, names: Sequence[str], preset: str | None) -> Inspection:
+    """What to look at where `names` are asked for; else all datasets, or those of `preset`.
+
+    Raises QtuneError for a name that is not registered.
+    """
+    registrations = read_registrations(project)
+    config = pipeline.resolve(renderings.wanted(project, preset), project, Hardware())
+    in_use = uses_of(config)
+
+    def used(name: str, evaluation: bool) -> DataSource:
+        inspection.configured.add(name)
+        # all rows, whatever max_samples is: this is about the data
+        return replace(source_for(registrations[name], evaluation, config, project.root), most_rows=None)
+
+    def other(name: str) -> DataSource:
+        return DataSource(registrations[name], guessed_stage(registrations[name]))
+
+    inspection = Inspection(project, config)
+    if names:
+        for name in names:
+            registered(project, name)
+        uses = dict(reversed(in_use))
+        known = preset is not None
+        inspection.add(
+            [
+                used(name, uses.get(name, False)) if known or name in uses else other(name)
+                for name in dict.fromkeys(names)
+            ]
+        )
+        return inspection
+    inspection.add([used(name, evaluation) for name, evaluation in in_use if name in registrations])
+    if preset is not None:
+        inspection.findings += check_names(config.values, registrations)
+        return inspection
+    named = dict(in_use)
+    for name in registrations:
+        if name not in named:
+            inspection.add([other(name)])
+    for values in _layers(project):
+        inspection.findings += check_names(values, registrations)
+    return inspection
+
+
+def _findings(source: DataSource) -> list[Finding]:
+    """Those of the registration, but for what it says of the first row: reading all rows tells it better."""
+    registration = source.registration
+    found = check_registration(registration, source.stage)
+    of_file = f"{registration.name}.file_name"
+    return [finding for finding in found if not (finding.key == of_file and is_local(registration))]
+
+
+def _layers(project: Project) -> Iterator[Mapping[KeyPath, Value]]:
+    """The values of the project and of each preset that can be read; `qtune check` tells of the others."""
+    if project.layer is not None:
+        yield project.layer.values
+    for name in project.store.names():
+        with suppress(QtuneError):
+            yield project.store.load(name).layer.values
