@@ -11,7 +11,6 @@ import typer
 from qtune import __version__
 from qtune.cli.commands import Group, examples_text, plain_typer
 from qtune.cli.complete import assignments, dataset_names, launchers, preset_names
-from qtune.schema import LAUNCHERS
 from qtune.values import KeyPath, Layer, Origin, Value
 
 if TYPE_CHECKING:
@@ -61,7 +60,7 @@ LauncherOption = Annotated[
     str | None,
     typer.Option(
         "--launcher",
-        help=f"What starts the processes: {', '.join(LAUNCHERS)} (launch.launcher).",
+        help=f"What starts the processes: {', '.join(launchers(''))} (launch.launcher).",
         autocompletion=launchers,
     ),
 ]

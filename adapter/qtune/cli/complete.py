@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from qtune.schema import LAUNCHERS
+from qtune.schema import launch_keys
 
 if TYPE_CHECKING:
     from qtune.config.project import Project
@@ -62,7 +62,8 @@ def assignments(incomplete: str) -> list[str]:
 
 
 def launchers(incomplete: str) -> list[str]:
-    return [name for name in LAUNCHERS if name.startswith(incomplete)]
+    names = launch_keys()["launcher"].choices or ()
+    return [str(name) for name in names if str(name).startswith(incomplete)]
 
 
 def sides(incomplete: str) -> list[str]:

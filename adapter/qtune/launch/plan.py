@@ -163,7 +163,7 @@ def _each_node(config: Config) -> dict[str, str]:
 
 MACHINE_RANK = "--machine_rank"
 
-# By `launch.launcher`: qtune.schema.LAUNCHERS.
+# By `launch.launcher`: schema/launch.json.
 _LAUNCHERS: dict[str, Callable[[Config, Hardware, str], LaunchPlan]] = {
     "auto": _auto,
     "local": _local,

@@ -20,8 +20,6 @@ SUPPORTED = "0.9.5"
 DERIVED = ("dataset_dir", "output_dir", "deepspeed")
 """The arguments that rendering adds, since they follow from others; no layer sets them."""
 
-LAUNCHERS = ("auto", "local", "torchrun", "accelerate", "ray", "slurm")
-
 MOST_CHOICES_LISTED = 12
 
 TYPE_WORDS = {
@@ -77,57 +75,7 @@ def zero_keys() -> Mapping[str, Argument]:
 @cache
 def launch_keys() -> Mapping[str, Argument]:
     """The keys of qtune's own `launch` block."""
-    keys = (
-        _launch_key(
-            "launcher",
-            ("str",),
-            "auto",
-            "What starts the processes. local: one process, no launcher. torchrun: LLaMA-Factory's own. "
-            "accelerate: FSDP 2. ray, slurm: torchrun on nodes that such a cluster gives. "
-            "auto: local or torchrun, as the config needs.",
-            choices=LAUNCHERS,
-        ),
-        _launch_key(
-            "nproc_per_node", ("int",), 1, "Training processes on each machine; auto: one for each GPU."
-        ),
-        _launch_key("nnodes", ("int",), 1, "Machines that train together."),
-        _launch_key(
-            "node_rank", ("int",), 0, "Which of them this one is, from 0, where the model and the record are."
-        ),
-        _launch_key("master_addr", ("str",), None, "Address of node 0, by which the others reach it."),
-        _launch_key("master_port", ("int",), None, "A free port of node 0, at which the nodes meet."),
-        _launch_key(
-            "rdzv_id", ("str", "int"), None, "Name of an elastic job, whose nodes are ranked as they come."
-        ),
-        _launch_key(
-            "rdzv_conf",
-            ("str",),
-            None,
-            "KEY=VALUE,… of torchrun's rendezvous; timeout=900: seconds that nodes wait for each other.",
-        ),
-        _launch_key("max_restarts", ("int",), 0, "Restarts of failed processes; needs rdzv_id."),
-        _launch_key("min_nnodes", ("int",), None, "Fewest machines of an elastic job; needs rdzv_id."),
-        _launch_key("max_nnodes", ("int",), None, "Most machines of an elastic job; needs rdzv_id."),
-        _launch_key(
-            "ray_init_kwargs",
-            ("dict",),
-            None,
-            "For ray.init, such as address: of a Ray cluster not here.",
-        ),
-        _launch_key(
-            "slurm", ("dict",), None, "Options of sbatch by their long names, such as partition: and time:."
-        ),
-        _launch_key(
-            "nvme_path", ("str",), None, "A directory on an NVMe disk, for presets that offload to one."
-        ),
-    )
-    return MappingProxyType({key.name: key for key in keys})
-
-
-def _launch_key(
-    name: str, types: tuple[str, ...], default: Any, help: str, choices: tuple[str, ...] | None = None
-) -> Argument:
-    return Argument(name, "launch", types, False, choices, default, help)
+    return _arguments(json.loads(Path(__file__).with_name("launch.json").read_bytes()), "launch")
 
 
 def known_keys(block: str) -> Mapping[str, Argument]:
