@@ -1,6 +1,7 @@
 """The commands by the words that call them; each is loaded when it runs, and none for a list of them.
 
-A new command is a line in commands.json, and a function below `@command` of the same words in the module named here.
+A new command is a line in commands.json, and a function below `@command` of the same words in the module
+that the line names.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from typer.core import TyperCommand, TyperGroup
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
 COMMANDS: Mapping[str, tuple[str, str]] = json.loads(Path(__file__).with_name("commands.json").read_bytes())
-"""In the order of use: words to the module in qtune.cli and the first sentence of its help, none if hidden."""
+"""In the order of use: words to the module in qtune.cli and the first sentence of its help; none: hidden."""
 
 _loaded: dict[str, typer.Typer] = {}
 
