@@ -85,16 +85,16 @@ def check(root: Path, name: str) -> dict[str, float]:
     """This process checks one dataset, as `qtune data check` does."""
     from qtune.config.project import find_project
     from qtune.data.registrations import read_registrations
-    from qtune.data.scanning import passed
+    from qtune.data.scanning import check_cache
     from qtune.data.scanning.scan import scan
     from qtune.data.sources import DataSource
 
     project = find_project(root)
     sources = [DataSource(read_registrations(project)[name], "sft")]
     start, used = time.perf_counter(), time.process_time()
-    key = passed.key_of(sources)
+    key = check_cache.key_of(sources)
     reports = scan(sources, root)
-    passed.remember(key, reports)
+    check_cache.remember(key, reports)
     seconds, processor = time.perf_counter() - start, time.process_time() - used
     if reports[0].groups:
         sys.exit(f"{name}: {reports[0].groups[0]}")

@@ -19,7 +19,7 @@ from trees import Result, files_below
 
 from qtune.config.project import find_project
 from qtune.data.digests import sha256
-from qtune.data.scanning import clean, duplicates, passed
+from qtune.data.scanning import check_cache, clean, duplicates
 from qtune.data.scanning.duplicates import ELSEWHERE, NEW, REPEATED, Duplicates, Place
 from qtune.machine.hardware import Hardware
 from qtune.prepare import pipeline
@@ -440,7 +440,7 @@ def test_a_directory_that_takes_no_files_is_one_clear_line(project: Make, qtune:
 def scans(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
     """The datasets of each scan that `qtune train` starts, which goes no further than that."""
     started: list[list[str]] = []
-    scan = passed.scan
+    scan = check_cache.scan
 
     def counted(sources: Any, *arguments: Any, **named: Any) -> Any:
         started.append([source.registration.name for source in sources])
@@ -449,7 +449,7 @@ def scans(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
     def claim(*arguments: Any, **named: Any) -> None:
         raise SystemExit(0)
 
-    monkeypatch.setattr(passed, "scan", counted)
+    monkeypatch.setattr(check_cache, "scan", counted)
     monkeypatch.setattr(attempts, "claim", claim)
     monkeypatch.setattr(attempts, "require_launcher", lambda name=None: None)
     return started

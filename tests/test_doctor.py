@@ -13,12 +13,12 @@ from typing import Any
 import pytest
 from trees import REPOSITORY, Result, write_tree
 
-from qtune.doctor import accelerators, config_line, host, hub, probe, readiness, stack, tools
+from qtune.doctor import accelerators, build_tools, config_line, host, model_access, probe, readiness, stack
+from qtune.doctor.build_tools import Tools
 from qtune.doctor.host import Demand
 from qtune.doctor.line import Line
 from qtune.doctor.needs import Needs, needs_of
 from qtune.doctor.probe import Device, Part, Probe
-from qtune.doctor.tools import Tools
 from qtune.doctor.versions import in_range
 from qtune.machine.builds import read_build
 from qtune.machine.gpus import Gpu, Gpus, Occupant, read_gpus
@@ -294,49 +294,50 @@ def test_tools_fail_only_the_presets_that_need_them() -> None:
     offload = Needs(
         "stage3", gpu=True, zero=True, operations=True, compiles=("its CPU Adam",), cuda_home=True
     )
-    assert tools.ninja_line(Tools(), NEEDS).level == "warning"
-    assert tools.ninja_line(Tools(), offload).level == "failure"
-    assert tools.cuda_home_line(Tools(), NEEDS, None, gpus=False).level == "ok"
-    assert tools.cuda_home_line(Tools(), NEEDS, None, gpus=True).level == "warning"
-    assert tools.cuda_home_line(Tools(), offload, None, gpus=True).level == "failure"
+    assert build_tools.ninja_line(Tools(), NEEDS).level == "warning"
+    assert build_tools.ninja_line(Tools(), offload).level == "failure"
+    assert build_tools.cuda_home_line(Tools(), NEEDS, None, gpus=False).level == "ok"
+    assert build_tools.cuda_home_line(Tools(), NEEDS, None, gpus=True).level == "warning"
+    assert build_tools.cuda_home_line(Tools(), offload, None, gpus=True).level == "failure"
     newer = Probe(cuda="12.8", nvcc="13.0", cuda_home="/usr/local/cuda")
     assert (
-        tools.cuda_home_line(Tools(cuda_home="/usr/local/cuda"), offload, newer, gpus=True).level == "warning"
+        build_tools.cuda_home_line(Tools(cuda_home="/usr/local/cuda"), offload, newer, gpus=True).level
+        == "warning"
     )
-    assert tools.async_io_line(Tools(), {}, NEEDS).level == "ok"
-    assert tools.async_io_line(Tools(), {}, Needs("zero3_nvme", nvme=True)).level == "failure"
+    assert build_tools.async_io_line(Tools(), {}, NEEDS).level == "ok"
+    assert build_tools.async_io_line(Tools(), {}, Needs("zero3_nvme", nvme=True)).level == "failure"
 
 
 def test_the_rule_about_the_compiler_decides_how_bad_a_missing_one_is() -> None:
     finding = Finding("error", "zero.stage", "no compiler", "install one", rule="offload-needs-compiler")
-    assert tools.compiler_line(Tools("/usr/bin/c++"), {}).level == "ok"
-    assert tools.compiler_line(Tools(), {}).level == "warning"
-    failed = tools.compiler_line(Tools(), {"offload-needs-compiler": finding})
+    assert build_tools.compiler_line(Tools("/usr/bin/c++"), {}).level == "ok"
+    assert build_tools.compiler_line(Tools(), {}).level == "warning"
+    failed = build_tools.compiler_line(Tools(), {"offload-needs-compiler": finding})
     assert (failed.level, failed.fix) == ("failure", "install one")
 
 
 @pytest.mark.parametrize(
     ("line", "level"),
     [
-        (tools.bitsandbytes_line(Part(error="OSError: no kernel"), NEEDS), "warning"),
+        (build_tools.bitsandbytes_line(Part(error="OSError: no kernel"), NEEDS), "warning"),
         (
-            tools.bitsandbytes_line(Part(error="OSError: no kernel"), Needs("qlora", quantizes=True)),
+            build_tools.bitsandbytes_line(Part(error="OSError: no kernel"), Needs("qlora", quantizes=True)),
             "failure",
         ),
-        (tools.bitsandbytes_line(Part("0.50.2"), NEEDS), "ok"),
-        (tools.deepspeed_line(Part(error="ImportError: x"), {}, NEEDS), "warning"),
-        (tools.deepspeed_line(Part(error="ImportError: x"), {}, Needs("stage3", zero=True)), "failure"),
-        (tools.deepspeed_line(Part("0.18.4"), {"cpu_adam": "x"}, NEEDS), "warning"),
-        (tools.deepspeed_line(Part("0.18.4"), {}, Needs("stage3", compiles=("its CPU Adam",))), "ok"),
+        (build_tools.bitsandbytes_line(Part("0.50.2"), NEEDS), "ok"),
+        (build_tools.deepspeed_line(Part(error="ImportError: x"), {}, NEEDS), "warning"),
+        (build_tools.deepspeed_line(Part(error="ImportError: x"), {}, Needs("stage3", zero=True)), "failure"),
+        (build_tools.deepspeed_line(Part("0.18.4"), {"cpu_adam": "x"}, NEEDS), "warning"),
+        (build_tools.deepspeed_line(Part("0.18.4"), {}, Needs("stage3", compiles=("its CPU Adam",))), "ok"),
         (
-            tools.flash_attention_line(
+            build_tools.flash_attention_line(
                 Part(error="ModuleNotFoundError: No module named 'flash_attn'"), NEEDS
             ),
             "ok",
         ),
-        (tools.flash_attention_line(Part(error="ImportError: undefined symbol"), NEEDS), "warning"),
+        (build_tools.flash_attention_line(Part(error="ImportError: undefined symbol"), NEEDS), "warning"),
         (
-            tools.flash_attention_line(
+            build_tools.flash_attention_line(
                 Part(error="ImportError: undefined symbol"), Needs("lora", flash_attention=True)
             ),
             "failure",
@@ -502,8 +503,8 @@ def test_a_hub_matters_to_who_needs_it(
     there = Hub("huggingface", "https://huggingface.co", offline, Path("/cache"))
     needs = Needs("lora", model="a/b" if cached is not None else None)
     assert (
-        hub.hub_line(there, unreachable, needs, cached).level,
-        hub.model_line(there, needs, cached).level,
+        model_access.hub_line(there, unreachable, needs, cached).level,
+        model_access.model_line(there, needs, cached).level,
     ) == levels
 
 

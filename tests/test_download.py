@@ -10,7 +10,7 @@ from trees import TINY_MODEL, Result, write_tree
 
 from qtune.config.project import find_project
 from qtune.download.choose import File, for_training, has_weights
-from qtune.download.fetch import Plan, _look_at_disk
+from qtune.download.fetch import DownloadPlan, _look_at_disk
 from qtune.download.request import Request
 from qtune.download.subject import request_for
 from qtune.errors import QtuneError
@@ -89,11 +89,13 @@ def request(tmp_path: Path) -> Request:
 def test_what_does_not_fit_on_the_disk_is_refused(tmp_path: Path) -> None:
     files = [File("model.safetensors", 1 << 60, here=1 << 20)]
     with pytest.raises(QtuneError, match=r"needs 115292150\d\.\d GB more, and the disk of .* has"):
-        _look_at_disk(Plan(request(tmp_path), "main", files, []))
+        _look_at_disk(DownloadPlan(request(tmp_path), "main", files, []))
 
 
 def test_what_is_here_already_needs_no_room(tmp_path: Path) -> None:
-    _look_at_disk(Plan(request(tmp_path), "main", [File("model.safetensors", 1 << 60, here=1 << 60)], []))
+    _look_at_disk(
+        DownloadPlan(request(tmp_path), "main", [File("model.safetensors", 1 << 60, here=1 << 60)], [])
+    )
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ from trees import files_below
 
 from qtune import failures
 from qtune.config.project import find_project
-from qtune.launch.compiled import missing_operations
+from qtune.launch.operations import missing_operations
 from qtune.launch.plan import into, plan_launch
 from qtune.machine.hardware import Hardware, parse_hardware
 from qtune.prepare import pipeline

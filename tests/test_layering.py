@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import graphlib
 import re
+from collections import Counter
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -110,6 +111,18 @@ def test_no_module_imports_itself_by_a_detour() -> None:
             named = {name if name in graph else str(node.module) for name in whole}
         graph[modules[path]] |= (named & graph.keys()) - {modules[path]}
     assert len(list(graphlib.TopologicalSorter(graph).static_order())) == len(modules)
+
+
+def test_a_class_has_a_name_of_its_own() -> None:
+    """But for the scripts of children, each of which stands alone."""
+    names = [
+        node.name
+        for path in PACKAGE.rglob("*.py")
+        if path.parent.name != "children"
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.ClassDef)
+    ]
+    assert [name for name, times in Counter(names).items() if times > 1] == []
 
 
 def test_few_modules_stand_beside_the_rooms() -> None:

@@ -16,14 +16,14 @@ from qtune.config.project import find_project
 from qtune.doctor.needs import needs_of
 from qtune.doctor.nodes import launcher_line
 from qtune.errors import QtuneError
-from qtune.launch.meeting import why_not
 from qtune.launch.plan import into, plan_launch
+from qtune.launch.rendezvous import why_not
 from qtune.machine.hardware import parse_hardware
 from qtune.machine.network import look_at
 from qtune.prepare import pipeline
 from qtune.processes.signals import collected
 from qtune.runs import record
-from qtune.runs.together import Together
+from qtune.runs.joint_stop import Together
 from qtune.training import joining, stepping
 from qtune.values import Config, LaunchPlan, Layer, Origin, Value
 

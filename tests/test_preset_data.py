@@ -15,7 +15,7 @@ from trees import ROWS, TINY_MODEL, Result, write_tree
 from qtune.cli.complete import run_names
 from qtune.config.project import find_project
 from qtune.data.mixing import mixed_rows
-from qtune.data.tokenized import is_complete, keep
+from qtune.data.token_cache import is_complete, keep
 from qtune.machine.hardware import Hardware
 from qtune.prepare import pipeline
 from qtune.processes import process

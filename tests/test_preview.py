@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from trees import ROWS, Result, write_tree
 
-from qtune.data.reading.records import pick
+from qtune.data.reading.json_lines import pick
 from qtune.processes import process
 
 Make = Callable[..., Path]

@@ -14,7 +14,7 @@ from qtune.errors import QtuneError
 from qtune.machine.hardware import Hardware
 from qtune.prepare import pipeline
 from qtune.render.manifest import from_text
-from qtune.runs import facts, progress, record, secrets
+from qtune.runs import progress, provenance, record, secrets
 from qtune.values import LaunchPlan
 
 PLAN = LaunchPlan(("llamafactory-cli", "train", "rendered/lora/train.yaml"), {"NPROC_PER_NODE": "1"})
@@ -96,20 +96,20 @@ def test_the_facts_name_commit_data_and_versions(tmp_path: Path) -> None:
     }
     root = write_tree(tmp_path, files)
     prepared = pipeline.examine("lora", find_project(root), Hardware())
-    assert facts.gather(root, [], {})["git"] is None
+    assert provenance.gather(root, [], {})["git"] is None
     for command in (
         ["init", "--quiet"],
         ["add", "."],
         ["-c", "user.name=a", "-c", "user.email=a@b", "commit", "--quiet", "-m", "a"],
     ):
         subprocess.run(["git", *command], cwd=root, check=True)
-    found = facts.gather(root, prepared.sources, {"rows": 1})
+    found = provenance.gather(root, prepared.sources, {"rows": 1})
     assert len(found["git"]["commit"]) == 40 and found["git"]["dirty"] is False
     [data] = found["data"]
     assert (data["name"], data["rows"], list(data["files"])) == ("rows", 1, ["data/rows.jsonl"])
     assert found["versions"]["python"] and found["machine"]["cores"] >= 1
     (root / "qtune.yaml").write_text("{}")
-    assert facts.gather(root, [], {})["git"]["dirty"] is True
+    assert provenance.gather(root, [], {})["git"]["dirty"] is True
 
 
 def test_of_a_step_that_was_trained_twice_the_last_loss_counts(tmp_path: Path) -> None:

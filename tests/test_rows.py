@@ -13,7 +13,7 @@ from row_cases import CALL, CASES, ENTRIES, PICTURE, Case, registration
 
 from qtune.data.attributes import Attributes, attributes
 from qtune.data.reading.block import Block
-from qtune.data.reading.values import Values
+from qtune.data.reading.column_values import Values
 from qtune.data.registrations import Registration
 from qtune.data.rows.check import RowCheck
 from qtune.data.rows.examples import Example, Message, converter

@@ -15,7 +15,7 @@ from trees import Result, files_below, write_tree
 from qtune.config.project import find_project
 from qtune.data import split as splitting
 from qtune.data.adding import register
-from qtune.data.reading.records import OnFlaw, Record
+from qtune.data.reading.json_lines import OnFlaw, Record
 from qtune.data.registrations import read_registrations
 
 Make = Callable[..., Path]

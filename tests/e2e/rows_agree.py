@@ -17,7 +17,7 @@ from row_cases import CASES, PICTURE, Case, registration
 from rows_drawn import drawn
 from rows_verdicts import Library
 
-from qtune.data.reading.values import Values
+from qtune.data.reading.column_values import Values
 from qtune.data.rows.check import RowCheck
 from qtune.data.rows.examples import converter
 

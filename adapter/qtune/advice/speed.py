@@ -91,7 +91,7 @@ def predict_speed(setting: Setting, trained: Trainable, yardstick: Yardstick, co
     of communication (Rajbhandari et al. 2020, section 7), each pass over the weights gathering them anew;
     offloading as in ZeRO-Offload and ZeRO-Infinity (Ren et al. 2021; Rajbhandari et al. 2021, section 4).
     """
-    work = _Work(setting, trained, yardstick)
+    work = _StepWork(setting, trained, yardstick)
     computing = CPU_CORE * cores if setting.on_cpu else COMPUTING
     memory = CPU_MEMORY if setting.on_cpu else DEVICE_MEMORY
     # on a CPU weights are copied within its memory, and gradients lie in it already
@@ -127,7 +127,7 @@ def predict_speed(setting: Setting, trained: Trainable, yardstick: Yardstick, co
 
 
 @dataclass(frozen=True)
-class _Work:
+class _StepWork:
     """What a micro-batch and a step have to do: counts and bytes, of one process where not said otherwise."""
 
     setting: Setting

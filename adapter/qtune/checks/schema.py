@@ -8,7 +8,7 @@ from qtune.config.aliases import aliases
 from qtune.config.auto import AUTO
 from qtune.config.kl import KL_BETA, KL_BETA_HINT
 from qtune.config.names import did_you_mean
-from qtune.config.renamed import renamed, renamed_value
+from qtune.config.renames import renamed, renamed_value
 from qtune.files import dump_yaml
 from qtune.schema import (
     SUPPORTED,

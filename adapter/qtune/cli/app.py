@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from qtune import __version__
-from qtune.cli.commands import Group, examples_text, plain_typer
+from qtune.cli.commands import CommandGroup, examples_text, plain_typer
 from qtune.cli.complete import assignments, dataset_names, launchers, preset_names
 from qtune.values import KeyPath, Layer, Origin, Value
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 app = plain_typer(
     name="qtune",
-    cls=Group,
+    cls=CommandGroup,
     help="Team-shared YAML presets in; checked LLaMA-Factory and DeepSpeed configs out; training run.",
     epilog=examples_text("qtune init my-project", "qtune check", "qtune render stage3 && qtune train"),
     no_args_is_help=True,

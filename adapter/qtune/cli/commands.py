@@ -23,7 +23,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = json.loads(Path(__file__).with_name("c
 _loaded: dict[str, typer.Typer] = {}
 
 
-class Group(TyperGroup):
+class CommandGroup(TyperGroup):
     """The commands whose words begin with its own name, or at the root all of a single word."""
 
     def __init__(self, **settings: Any) -> None:
@@ -71,7 +71,7 @@ def group(words: str, *examples: str, **settings: Any) -> Callable[[_Function], 
     """Make a function the callback of the commands that begin with these words."""
 
     def register(function: _Function) -> _Function:
-        made = plain_typer(name=words, cls=Group, add_completion=False)
+        made = plain_typer(name=words, cls=CommandGroup, add_completion=False)
         made.callback(epilog=examples_text(*examples), **settings)(function)
         _loaded[words] = made
         return function

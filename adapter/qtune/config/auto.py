@@ -187,7 +187,7 @@ _RESOLVERS: dict[KeyPath, _Resolver] = {
 }
 
 AUTO_KEYS = frozenset(_RESOLVERS) | {("train", "tokenized_path")}
-"""The keys for which `auto` is qtune's to decide; for tokenized_path, qtune.data.tokenized does."""
+"""The keys for which `auto` is qtune's to decide; for tokenized_path, qtune.data.token_cache does."""
 
 
 def auto_layer(known: Known) -> Layer:

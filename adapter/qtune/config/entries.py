@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from qtune.config.lock import stays_inside
+from qtune.config.lock_file import stays_inside
 from qtune.config.names import valid_name
 from qtune.errors import QtuneError
 from qtune.files import Document

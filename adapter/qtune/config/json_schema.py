@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from qtune.config.auto import AUTO, AUTO_KEYS
-from qtune.config.hub import NAMES as HUBS
+from qtune.config.hub_settings import NAMES as HUBS
 from qtune.config.presets import BLOCKS
 from qtune.config.presets import KEYS as PRESET_KEYS
 from qtune.config.project import KEYS as PROJECT_KEYS

@@ -8,8 +8,8 @@ from functools import cached_property
 from pathlib import Path
 
 from qtune.config.entries import DirectorySource, Entry, GitSource, read_entries
-from qtune.config.hub import read_hub
-from qtune.config.lock import Pin, read_lock
+from qtune.config.hub_settings import read_hub
+from qtune.config.lock_file import Pin, read_lock
 from qtune.config.presets import BLOCKS, PresetStore, layer_of, mapping
 from qtune.config.sources import Source, open_source
 from qtune.errors import QtuneError

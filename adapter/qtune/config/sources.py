@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from qtune import resources
-from qtune.config import lock
+from qtune.config import lock_file
 from qtune.config.entries import BUILT_IN, PRESETS, Entry, GitSource
-from qtune.config.lock import Pin
+from qtune.config.lock_file import Pin
 from qtune.errors import QtuneError
 
 TEMPLATES = "templates"
@@ -102,14 +102,14 @@ def agreed_pin(entry: GitSource, pins: Mapping[str, Pin]) -> Pin:
     pin = pins.get(entry.name)
     if pin is None:
         raise QtuneError(
-            f"{lock.FILE} does not pin `{entry.name}`",
+            f"{lock_file.FILE} does not pin `{entry.name}`",
             where=entry.place,
             fix="fetch it: `qtune presets pull`",
         )
     for word in ("url", "ref", "subdir"):
         if getattr(pin, word) != getattr(entry, word):
             raise QtuneError(
-                f"{lock.FILE} pins `{entry.name}` with {word} `{getattr(pin, word)}`, "
+                f"{lock_file.FILE} pins `{entry.name}` with {word} `{getattr(pin, word)}`, "
                 f"and here it is `{getattr(entry, word)}`",
                 where=entry.place,
                 fix="fetch what stands here: `qtune presets pull`",
@@ -123,13 +123,15 @@ def _open_git(entry: GitSource, pins: Mapping[str, Pin]) -> Source:
     fix = "fetch what is pinned: `qtune presets pull --locked`"
     if not base.is_dir():
         raise QtuneError(
-            f"the cache on this machine lacks commit {pin.short} of `{entry.name}`", where=lock.FILE, fix=fix
+            f"the cache on this machine lacks commit {pin.short} of `{entry.name}`",
+            where=lock_file.FILE,
+            fix=fix,
         )
-    cached = lock.content(base)
+    cached = lock_file.content(base)
     for path in sorted({*cached, *pin.files}):
         if cached.get(path) != pin.files.get(path):
             raise QtuneError(
-                f"the cache and {lock.FILE} disagree: {path} is another file",
+                f"the cache and {lock_file.FILE} disagree: {path} is another file",
                 where=f"{entry.name}@{pin.short}",
                 fix=fix,
             )

@@ -14,7 +14,7 @@ import orjson
 
 from qtune.data.file_types import data_files
 from qtune.data.flaws import Flaw
-from qtune.data.reading.records import records
+from qtune.data.reading.json_lines import records
 from qtune.data.registrations import CONVERSATIONS, Registration
 from qtune.errors import QtuneError
 from qtune.files import write_together

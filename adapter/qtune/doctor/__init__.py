@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-from qtune.doctor import accelerators, host, hub, nodes, stack, tools
+from qtune.doctor import accelerators, build_tools, host, model_access, nodes, stack
 from qtune.doctor.facts import Facts
 from qtune.doctor.line import Line
 from qtune.doctor.probe import Part, Probe
@@ -35,20 +35,20 @@ def examine(
         *accelerators.gpu_lines(gpus, needs, hidden=facts.hidden),
         *accelerators.torch_device_lines(probe.kind, probe.hip, probe.devices, gpus, needed=needs.gpu),
         *([memory] if memory else []),
-        tools.bitsandbytes_line(probe.part("bitsandbytes"), needs),
-        tools.deepspeed_line(probe.part("deepspeed"), probe.problems, needs),
-        tools.compiler_line(facts.tools, facts.rules),
-        tools.cuda_home_line(facts.tools, needs, probe, gpus=bool(gpus.devices)),
-        tools.ninja_line(facts.tools, needs),
-        tools.async_io_line(facts.tools, facts.rules, needs),
-        tools.flash_attention_line(probe.part("flash_attn"), needs),
+        build_tools.bitsandbytes_line(probe.part("bitsandbytes"), needs),
+        build_tools.deepspeed_line(probe.part("deepspeed"), probe.problems, needs),
+        build_tools.compiler_line(facts.tools, facts.rules),
+        build_tools.cuda_home_line(facts.tools, needs, probe, gpus=bool(gpus.devices)),
+        build_tools.ninja_line(facts.tools, needs),
+        build_tools.async_io_line(facts.tools, facts.rules, needs),
+        build_tools.flash_attention_line(probe.part("flash_attn"), needs),
         host.memory_line(facts.host, facts.demand),
         host.shared_memory_line(facts.host, needs),
         host.open_files_line(facts.host),
         host.disk_line(facts.volume, facts.demand, facts.runs),
         *_starting(facts),
-        hub.hub_line(facts.hub, unreachable, needs, facts.cached),
-        hub.model_line(facts.hub, needs, facts.cached),
+        model_access.hub_line(facts.hub, unreachable, needs, facts.cached),
+        model_access.model_line(facts.hub, needs, facts.cached),
         config_line(config, findings),
     ]
 
@@ -64,7 +64,7 @@ def preflight(facts: Facts, version: Callable[[str], str | None]) -> list[Line]:
     lines = [
         *stack.package_lines(_versions(version), gates_off=facts.gates_off),
         stack.builds_line(builds, imported=False),
-        hub.model_line(facts.hub, needs, facts.cached),
+        model_access.model_line(facts.hub, needs, facts.cached),
         host.disk_line(facts.volume, facts.demand, facts.runs),
         *_starting(facts),
     ]
@@ -88,8 +88,8 @@ def _machine_lines(facts: Facts, torch: Part) -> list[Line]:
         ]
     if needs.zero:
         lines += [
-            tools.ninja_line(facts.tools, needs),
-            tools.cuda_home_line(facts.tools, needs, None, gpus=bool(facts.gpus.devices)),
+            build_tools.ninja_line(facts.tools, needs),
+            build_tools.cuda_home_line(facts.tools, needs, None, gpus=bool(facts.gpus.devices)),
         ]
     return lines
 

@@ -8,9 +8,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from qtune.doctor.build_tools import Tools
 from qtune.doctor.host import Demand
 from qtune.doctor.needs import Needs
-from qtune.doctor.tools import Tools
 from qtune.machine.gpus import Gpus, read_gpus
 from qtune.machine.host import Host, Volume, read_host, read_volume
 from qtune.machine.hub import Cached, Hub, look_up, read_hub

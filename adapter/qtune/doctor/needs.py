@@ -9,7 +9,7 @@ from typing import Any
 
 from qtune.config.model import local_model
 from qtune.data.registrations import Registration, names_in
-from qtune.launch.compiled import missing_operations, needed_operations
+from qtune.launch.operations import missing_operations, needed_operations
 from qtune.machine.hardware import Hardware
 from qtune.schema import argument
 from qtune.values import CLUSTERS, Config

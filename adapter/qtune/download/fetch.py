@@ -18,7 +18,7 @@ _SPARE_BYTES = 256 << 20
 
 
 @dataclass(frozen=True)
-class Plan:
+class DownloadPlan:
     """What is going to be fetched. left_out: files that hold nothing a training needs."""
 
     request: Request
@@ -39,7 +39,7 @@ class Plan:
         return self.size - self.here
 
 
-def plan(request: Request, *, everything: bool = False) -> Plan:
+def plan(request: Request, *, everything: bool = False) -> DownloadPlan:
     """Ask the hub what there is, and choose; raises QtuneError where it does not help, or does not fit."""
     heard = speak(request, {"do": "list"})
     listed = [File(**file) for file in heard["files"]]
@@ -53,12 +53,14 @@ def plan(request: Request, *, everything: bool = False) -> Plan:
     if not wanted:
         raise QtuneError("holds no data files", where=request.id, fix="look at " + request.page)
     chosen = {file.name for file in wanted}
-    found = Plan(request, heard["commit"], wanted, [file for file in listed if file.name not in chosen])
+    found = DownloadPlan(
+        request, heard["commit"], wanted, [file for file in listed if file.name not in chosen]
+    )
     _look_at_disk(found)
     return found
 
 
-def fetch(planned: Plan, progress: Callable[[int], None]) -> tuple[Path, bool]:
+def fetch(planned: DownloadPlan, progress: Callable[[int], None]) -> tuple[Path, bool]:
     """Where its files lie, and whether they have the hub's checksums, which old libraries of it cannot tell.
 
     progress: called with how many bytes of them are here.
@@ -68,7 +70,7 @@ def fetch(planned: Plan, progress: Callable[[int], None]) -> tuple[Path, bool]:
     return Path(done["directory"]), done["checked"]
 
 
-def _look_at_disk(found: Plan) -> None:
+def _look_at_disk(found: DownloadPlan) -> None:
     place = found.request.cache
     while not place.exists():
         place = place.parent

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from qtune.config.hub import hub_variables
+from qtune.config.hub_settings import hub_variables
 from qtune.config.project import Project
-from qtune.data.adding.hub import is_hub_id
+from qtune.data.adding.hub_data import is_hub_id
 from qtune.data.registrations import read_registrations
 from qtune.download.request import Request
 from qtune.errors import QtuneError

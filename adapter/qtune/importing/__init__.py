@@ -18,7 +18,7 @@ from qtune.config.kl import KL_BETA
 from qtune.config.presets import BASE
 from qtune.config.presets import KEYS as PRESET_KEYS
 from qtune.config.project import FILE, Project
-from qtune.config.renamed import renamed
+from qtune.config.renames import renamed
 from qtune.errors import QtuneError
 from qtune.files import dump_yaml
 from qtune.importing import arguments, datasets, toolkits, zero

@@ -8,7 +8,7 @@ from typing import Any
 from qtune.checks.schema import is_secret
 from qtune.config.aliases import aliases
 from qtune.config.names import did_you_mean
-from qtune.config.renamed import renamed, renamed_value
+from qtune.config.renames import renamed, renamed_value
 from qtune.files import dump_yaml
 from qtune.importing.parts import Translation, noted, refused, warned
 from qtune.importing.retype import retyped

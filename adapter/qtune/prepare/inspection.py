@@ -10,7 +10,7 @@ from qtune.checks.datasets import check_names, check_registration
 from qtune.config.project import Project
 from qtune.data.lengths.cutoff import KIND, cut_answers
 from qtune.data.registrations import read_registrations, registered
-from qtune.data.scanning import passed
+from qtune.data.scanning import check_cache
 from qtune.data.scanning.duplicates import Duplicates
 from qtune.data.scanning.scan import Extra, Report, scan
 from qtune.data.sources import DataSource, guessed_stage, is_local, source_for, uses_of
@@ -67,7 +67,7 @@ class Inspection:
         with the bytes of each part; unsaid: with what could not be looked at, and why.
         Raises QtuneError where one cannot be read at all.
         """
-        key = passed.key_of(sources)
+        key = check_cache.key_of(sources)
         found = scan(
             sources,
             self.project.root,
@@ -78,7 +78,7 @@ class Inspection:
         )
         if not every:
             # a training is not told of these: the key knows nothing of cutoff_len
-            passed.remember(key, [item.without(KIND) for item in found])
+            check_cache.remember(key, [item.without(KIND) for item in found])
         return found
 
     def _cutoff_check(self, source: DataSource, unsaid: Callable[[str], None]) -> Extra | None:

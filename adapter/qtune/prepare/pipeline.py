@@ -19,7 +19,7 @@ from qtune.config.model import model_type
 from qtune.config.names import valid_name
 from qtune.config.project import Project
 from qtune.config.resolve import merge
-from qtune.data import tokenized
+from qtune.data import token_cache
 from qtune.data.registrations import (
     Registration,
     complete_entry,
@@ -91,7 +91,7 @@ class Prepared:
         Counting reads the data files, so it happens once.
         """
         train = self.config.block("train")
-        if tokenized.is_automatic(self.config):
+        if token_cache.is_automatic(self.config):
             train.pop("tokenized_path", None)  # made from this data, so of as many rows
         rows = count_training_rows(train, self.registrations)
         return predict_steps(train, rows, self.config.processes) if rows is not None else None
@@ -138,7 +138,7 @@ def resolve(
         merged = merge(merged.name, layers)
     layers.append(auto_layer(Known(merged, hardware, model_type(merged, project.root))))
     decided = merge(merged.name, layers)
-    tokens = tokenized.tokens_layer(decided, project)
+    tokens = token_cache.tokens_layer(decided, project)
     return decided if tokens is None else merge(merged.name, [*layers, tokens])
 
 
@@ -221,9 +221,9 @@ def check_rows(prepared: Prepared, progress: Callable[[int], None] = lambda size
     progress: called with the bytes of each part that was read. Raises QtuneError where a file's library is
     not installed.
     """
-    from qtune.data.scanning import passed  # the readers with it, which other commands start without
+    from qtune.data.scanning import check_cache  # the readers with it, which other commands start without
 
-    return passed.check(prepared.sources, prepared.project.root, progress)
+    return check_cache.check(prepared.sources, prepared.project.root, progress)
 
 
 def write(prepared: Prepared) -> Path:

@@ -40,7 +40,7 @@ class Outcome:
 
 
 @dataclass(frozen=True)
-class Answer:
+class Output:
     """What a program printed, and its exit code; None where it was ended for taking too long, with what it
     had printed until then."""
 
@@ -83,7 +83,7 @@ def ask(
     directory: Path | None = None,
     seconds: float | None = None,
     largest_file: int | None = None,
-) -> Answer:
+) -> Output:
     """Run a program that asks nobody anything to its end, with `given` as its input.
 
     environment: all of it; directory: where it runs, if not here; seconds: after which it is ended;
@@ -109,13 +109,13 @@ def ask(
     ) as child:
         try:
             out, error = child.communicate(given, timeout=seconds)
-            return Answer(child.returncode, out, error)
+            return Output(child.returncode, out, error)
         except BaseException as ended:
             with suppress(ProcessLookupError):
                 os.killpg(child.pid, signal.SIGKILL)
             child.wait()
             if isinstance(ended, subprocess.TimeoutExpired):
-                return Answer(None, ended.output or b"", ended.stderr or b"")
+                return Output(None, ended.output or b"", ended.stderr or b"")
             raise
 
 

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from qtune import failures
 from qtune.failures import LossWatch, Phase, Reason
-from qtune.launch.meeting import why_not
+from qtune.launch.rendezvous import why_not
 from qtune.machine.host import oom_kills, read_volume
 from qtune.processes.process import Outcome
 from qtune.runs import progress

@@ -21,8 +21,8 @@ from qtune.files import read_object, write_atomic
 from qtune.render import manifest as manifests
 from qtune.render.manifest import Manifest
 from qtune.runs import reserve, secrets
+from qtune.runs.joint_stop import STOP
 from qtune.runs.progress import mean_loss, reached
-from qtune.runs.together import STOP
 from qtune.values import LaunchPlan
 
 RECORD, LOG = "qtune.json", "train.log"
@@ -216,7 +216,7 @@ def start(
 ) -> Run:
     """Write the record of a training that is about to start in `directory`.
 
-    command: qtune's own command line; facts: those of `qtune.runs.facts`.
+    command: qtune's own command line; facts: those of `qtune.runs.provenance`.
     """
     run = Run(directory, directory.name, {})
     run.update(

@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from qtune import resources
-from qtune.config import lock
+from qtune.config import lock_file
 from qtune.config.entries import GitSource
-from qtune.config.lock import Pin
+from qtune.config.lock_file import Pin
 from qtune.config.names import is_name
 from qtune.config.project import FILE, Project
 from qtune.config.sources import TEMPLATES, agreed_pin, template_places
@@ -60,7 +60,7 @@ def pull(project: Project, *, locked: bool = False) -> list[Pulled]:
             fix="list one, e.g. - git+https://example.org/team/presets.git@v1#presets",
         )
     try:
-        before = lock.read_lock(project.root)
+        before = lock_file.read_lock(project.root)
     except QtuneError:
         if locked:
             raise
@@ -79,15 +79,15 @@ def pull(project: Project, *, locked: bool = False) -> list[Pulled]:
             pin = _take(repository, source, wanted, Path(temporary), project.root)
             if wanted is not None and pin != wanted:
                 raise QtuneError(
-                    f"commit {pin.short} of `{source.name}` holds other files than {lock.FILE} pins",
+                    f"commit {pin.short} of `{source.name}` holds other files than {lock_file.FILE} pins",
                     where=source.place,
                     fix="find out who changed qtune.lock; `qtune presets pull` pins what is there now",
                 )
             _keep(Path(temporary) / "files", cache, pin)
         pulled.append(Pulled(source, pin, before.get(source.name)))
     if not locked:
-        text = lock.lock_text({item.source.name: item.pin for item in pulled})
-        write_atomic(project.root / lock.FILE, text)
+        text = lock_file.lock_text({item.source.name: item.pin for item in pulled})
+        write_atomic(project.root / lock_file.FILE, text)
     return pulled
 
 
@@ -108,7 +108,7 @@ def _take(repository: Repository, source: GitSource, pinned: Pin | None, tempora
         place.write_bytes(text)
         if path.endswith(".yaml"):
             read_yaml(place, f"{label}/{path}")
-    return Pin(source.url, source.ref, source.subdir, commit, lock.content(files))
+    return Pin(source.url, source.ref, source.subdir, commit, lock_file.content(files))
 
 
 def _chosen(repository: Repository, source: GitSource, commit: str, label: str) -> Iterator[tuple[str, Item]]:
@@ -165,7 +165,7 @@ def _templates(
         elif item.mode == LINK:
             yield path, item
         elif path.endswith(".j2"):
-            if not lock.stays_inside(path):
+            if not lock_file.stays_inside(path):
                 raise _refuse(f"{label}/{top}", "holds a file whose name leads elsewhere")
             if path.startswith(f"{top}/{SCRIPTS}"):
                 raise script_from_others(f"{label}/{path}")
@@ -177,7 +177,7 @@ def _refuse(where: str, what: str, fix: str = "ask its owner to take that out") 
 
 
 def _is_there(cache: Path, pin: Pin) -> bool:
-    return (cache / pin.directory).is_dir() and lock.content(cache / pin.directory) == pin.files
+    return (cache / pin.directory).is_dir() and lock_file.content(cache / pin.directory) == pin.files
 
 
 def _keep(files: Path, cache: Path, pin: Pin) -> None:

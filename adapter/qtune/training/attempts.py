@@ -11,19 +11,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from qtune.config.names import valid_name
-from qtune.data import tokenized
+from qtune.data import token_cache
 from qtune.errors import QtuneError
 from qtune.launch import slurm
 from qtune.launch.plan import CLI, continuing, from_the_beginning, into, with_tokens
 from qtune.prepare.pipeline import Prepared, write_files
 from qtune.prepare.records import within
 from qtune.processes import process, signals
-from qtune.runs import facts, lock, record
+from qtune.runs import lock, provenance, record
 from qtune.runs.checkpoints import Checkpoint, at_home, in_order
 from qtune.runs.ending import Ended, Watch, judged
 from qtune.runs.find import plain_record, require_ended, shown
+from qtune.runs.joint_stop import Together
 from qtune.runs.record import Run
-from qtune.runs.together import Together
 from qtune.values import LaunchPlan
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ def claim(
     if overwrite:
         require_replaceable(runs / name)
     _tokens(prepared)  # what it refuses is refused before anything is written
-    steps, found = prepared.steps, facts.gather(project.root, prepared.sources, rows or {})
+    steps, found = prepared.steps, provenance.gather(project.root, prepared.sources, rows or {})
     claim = record.claim_for_nodes if prepared.config.nodes_by_hand else record.claim
     with _replaced(runs / name) if overwrite else nullcontext():
         directory = claim(runs, name)
@@ -129,7 +129,7 @@ def launch_of(
     project, output_dir = prepared.project, prepared.project.from_root(directory)
     plan, tokens = into(prepared.plan, output_dir), _tokens(prepared)
     if tokens is not None:
-        complete = tokenized.is_complete(project.root / tokens)
+        complete = token_cache.is_complete(project.root / tokens)
         plan = with_tokens(plan, tokens if complete else f"{output_dir}/{_MADE}")
     if checkpoint is not None:
         return continuing(plan, project.from_root(checkpoint.path))
@@ -186,7 +186,7 @@ def attempt(
         outcome = process.run(plan, root, run.log, show, watch=trouble, stopping=stopping)
     finally:
         if tokens is not None:
-            tokenized.keep(root / output_dir / _MADE, root / tokens)
+            token_cache.keep(root / output_dir / _MADE, root / tokens)
     return judged(run.directory, run.log, prepared.config, outcome, watch)
 
 
@@ -253,9 +253,9 @@ def _closing(run: Run) -> Iterator[None]:
 
 def _tokens(prepared: Prepared) -> str | None:
     """Where its tokens belong, by the data and values as they are now; None where that is not qtune's."""
-    if not tokenized.is_automatic(prepared.config):
+    if not token_cache.is_automatic(prepared.config):
         return None
-    directory = tokenized.tokens_directory(prepared.config, prepared.project)
+    directory = token_cache.tokens_directory(prepared.config, prepared.project)
     if directory is None:
         fix = f"render it again: `qtune render {prepared.config.name}`"
         raise QtuneError("its data is no longer what tokenized_path: auto can follow", fix=fix)

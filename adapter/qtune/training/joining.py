@@ -9,14 +9,14 @@ from pathlib import Path
 
 from qtune import failures
 from qtune.errors import QtuneError
-from qtune.launch.meeting import why_not
+from qtune.launch.rendezvous import why_not
 from qtune.prepare.pipeline import Prepared
 from qtune.processes import process
 from qtune.runs.checkpoints import Checkpoint
 from qtune.runs.ending import Ended
 from qtune.runs.find import plain_record
+from qtune.runs.joint_stop import Together
 from qtune.runs.record import NODE_LOGS
-from qtune.runs.together import Together
 from qtune.training.attempts import launch_of, require_launcher
 
 

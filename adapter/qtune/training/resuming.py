@@ -13,7 +13,7 @@ from qtune.prepare import compare, pipeline, records, renderings
 from qtune.prepare.compare import Difference, Side
 from qtune.prepare.pipeline import Prepared
 from qtune.render import manifest as manifests
-from qtune.runs import facts, record
+from qtune.runs import provenance, record
 from qtune.runs.checkpoints import Checkpoint, newest
 from qtune.runs.find import (
     SUBMITTED,
@@ -147,7 +147,7 @@ def elsewhere(run: Run, prepared: Prepared, names: Sequence[str] = ("versions", 
     """Which of these recorded facts are others now, each in a line; none of a record that lacks them."""
     lines = []
     for name in names:
-        before, now = run.record.get(name), facts.HERE[name](prepared.project.root)
+        before, now = run.record.get(name), provenance.HERE[name](prepared.project.root)
         if isinstance(before, dict) and isinstance(now, dict):
             for key in dict.fromkeys([*before, *now]):
                 if before.get(key) != now.get(key):
@@ -164,7 +164,7 @@ def changed_data(run: Run, prepared: Prepared) -> list[str]:
         return []
     now = {
         file: digest
-        for item in facts.data(prepared.project.root, prepared.sources, {})
+        for item in provenance.data(prepared.project.root, prepared.sources, {})
         for file, digest in item["files"].items()
     }
     return sorted(file for file in {*then, *now} if then.get(file) != now.get(file))

@@ -11,9 +11,9 @@ from typing import Any
 
 import orjson
 
-from qtune.data.reading.records import OnFlaw, Record, pick
+from qtune.data.reading.json_lines import OnFlaw, Record, pick
 from qtune.data.registrations import Registration, complete_entry
-from qtune.data.tokenized import token_arguments
+from qtune.data.token_cache import token_arguments
 from qtune.errors import QtuneError
 from qtune.processes import child
 from qtune.values import DATASETS, Config

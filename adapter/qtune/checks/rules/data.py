@@ -7,7 +7,7 @@ from typing import Any
 from qtune.checks.rules.view import Rule, View
 from qtune.config.auto import AUTO
 from qtune.data.registrations import CONVERSATIONS, names_in
-from qtune.data.tokenized import is_automatic, is_complete, unfollowed
+from qtune.data.token_cache import is_automatic, is_complete, unfollowed
 
 _PARSER = "llamafactory/hparams/parser.py, get_train_args"
 _DATA_PARSER = "llamafactory/hparams/data_args.py, DataArguments.__post_init__"

@@ -11,7 +11,7 @@ import typer
 
 from qtune.cli.app import JsonOption, here
 from qtune.cli.commands import command
-from qtune.cli.data.marked import legend, marked
+from qtune.cli.data.token_view import legend, marked
 from qtune.cli.output import note, print_json
 from qtune.config.names import valid_name
 from qtune.config.project import Project
@@ -73,7 +73,7 @@ def add_command(
     JSON, JSONL, CSV, Parquet, Arrow and text files, folders of one kind of them, data sets of Hugging Face
     and ModelScope. A dataset_info.json is taken over whole.
     """
-    from qtune.data.adding.hub import HubData, is_hub_id
+    from qtune.data.adding.hub_data import HubData, is_hub_id
     from qtune.data.adding.look import examine, find_local, find_on_hub
     from qtune.data.adding.register import add_entries, name_of, refuse_taken
     from qtune.importing.datasets import is_registry

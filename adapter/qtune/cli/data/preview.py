@@ -12,7 +12,7 @@ import typer
 from qtune.cli.app import JsonOption, ModelOption, SetOption, here, override_layers
 from qtune.cli.commands import command
 from qtune.cli.data.group import ForPresetOption, NameArgument
-from qtune.cli.data.marked import legend, marked
+from qtune.cli.data.token_view import legend, marked
 from qtune.cli.output import note, print_json, report
 from qtune.config.resolve import SET_LAYER
 from qtune.data.flaws import Flaw
@@ -53,7 +53,7 @@ def preview_command(
 
     LLaMA-Factory itself makes the tokens, of these rows alone, as a training by the preset would.
     """
-    from qtune.data.tokenized import token_arguments
+    from qtune.data.token_cache import token_arguments
     from qtune.use.preview import preview
 
     project = here()

@@ -64,7 +64,7 @@ def stats_command(
     """
     from qtune.data.lengths.statistics import measure
     from qtune.data.registrations import registered
-    from qtune.data.tokenized import token_arguments
+    from qtune.data.token_cache import token_arguments
 
     project = here()
     registration = registered(project, name)

@@ -9,7 +9,7 @@ import typer
 from qtune.cli.app import here
 from qtune.cli.commands import command
 from qtune.cli.output import note
-from qtune.config import lock
+from qtune.config import lock_file
 
 _SHOWN = 5
 
@@ -19,7 +19,7 @@ def pull_command(
     locked: Annotated[
         bool,
         typer.Option(
-            "--locked", help=f"Fetch what {lock.FILE} pins, as a colleague or a build machine needs."
+            "--locked", help=f"Fetch what {lock_file.FILE} pins, as a colleague or a build machine needs."
         ),
     ] = False,
 ) -> None:
@@ -41,7 +41,7 @@ def pull_command(
                 f"{name}: {ref} is {item.pin.short}, was {item.before.short}; {_what_changed(item.changed)}"
             )
     news = any(item.pin != item.before for item in pulled)
-    note(f"next: {f'commit {lock.FILE}; ' if news else ''}`qtune presets` shows what there is")
+    note(f"next: {f'commit {lock_file.FILE}; ' if news else ''}`qtune presets` shows what there is")
 
 
 def _what_changed(paths: list[str]) -> str:

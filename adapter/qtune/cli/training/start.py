@@ -22,7 +22,7 @@ from qtune.cli.training.slurm import submit
 from qtune.data import digests
 from qtune.doctor import readiness
 from qtune.errors import QtuneError
-from qtune.launch.compiled import missing_operations
+from qtune.launch.operations import missing_operations
 from qtune.machine.stack import Stack, installed_stack
 from qtune.prepare import pipeline
 from qtune.prepare.pipeline import Prepared

@@ -14,13 +14,13 @@ from qtune.cli.app import JsonOption, here
 from qtune.cli.commands import command
 from qtune.cli.complete import dataset_names
 from qtune.cli.output import note, print_json
-from qtune.config.hub import check_address
+from qtune.config.hub_settings import check_address
 from qtune.config.project import Project
 from qtune.errors import QtuneError
 from qtune.units import size_text
 
 if TYPE_CHECKING:
-    from qtune.download.fetch import Plan
+    from qtune.download.fetch import DownloadPlan
     from qtune.download.request import Request
 
 _STEPS = 10
@@ -106,7 +106,7 @@ def download_command(
     _next(request, directory, project, dataset)
 
 
-def _announce(planned: Plan) -> None:
+def _announce(planned: DownloadPlan) -> None:
 
     request = planned.request
     begun = f", {size_text(planned.here)} of it here already" if planned.here else ""
@@ -122,7 +122,7 @@ def _announce(planned: Plan) -> None:
 
 
 @contextmanager
-def _bar(planned: Plan) -> Iterator[Callable[[int], None]]:
+def _bar(planned: DownloadPlan) -> Iterator[Callable[[int], None]]:
     """A bar on a terminal, elsewhere a line for every tenth; to be called with the bytes that are here."""
 
     if not sys.stderr.isatty():

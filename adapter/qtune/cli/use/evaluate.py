@@ -153,13 +153,13 @@ def _figure(figure: Figure, whose: str) -> str:
 
 def _look(evaluation: Evaluation) -> None:
     """At the arguments, then at the data's rows; leave with exit code 2 where it can only fail."""
-    from qtune.data.scanning import passed
+    from qtune.data.scanning import check_cache
 
     report(evaluation.findings)
     if any(finding.severity == "error" for finding in evaluation.findings):
         raise typer.Exit(2)
     with reading(evaluation.sources) as progress:
-        reports = passed.check(evaluation.sources, evaluation.project.root, progress)
+        reports = check_cache.check(evaluation.sources, evaluation.project.root, progress)
     show_reports([item for item in reports if item.groups], _MOST_GROUPS, err=True)
     if any(item.errors for item in reports):
         raise typer.Exit(2)

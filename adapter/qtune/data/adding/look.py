@@ -10,7 +10,7 @@ from typing import Any
 
 from qtune.config.project import Project
 from qtune.data.adding.detect import Proposal, propose
-from qtune.data.adding.hub import HubData, look_at
+from qtune.data.adding.hub_data import HubData, look_at
 from qtune.data.adding.register import as_registration, file_name
 from qtune.data.flaws import Flaw
 from qtune.data.reading.head import Head, read_head

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from qtune.config.names import did_you_mean
-from qtune.data.lengths.tools import EXACT_FORMATS, call, describe
+from qtune.data.lengths.tool_calls import EXACT_FORMATS, call, describe
 from qtune.data.rows.examples import Example, Message
 from qtune.errors import QtuneError
 from qtune.schema import argument, template_names

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from qtune.data.flaws import Flaw
-from qtune.data.reading.values import Values
+from qtune.data.reading.column_values import Values
 
 Form = Literal["lines", "array", "csv", "declared"]
 """Where LLaMA-Factory takes the types of a file's columns from: pyarrow's reading of JSON lines, pandas' of a

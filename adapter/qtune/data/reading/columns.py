@@ -16,9 +16,9 @@ from typing import Any
 from qtune.data.attributes import attributes
 from qtune.data.flaws import Flaw
 from qtune.data.reading.block import Block, Form
+from qtune.data.reading.column_values import Values
 from qtune.data.reading.line_rows import TOO_DEEP
 from qtune.data.reading.repeated_keys import repeated_keys
-from qtune.data.reading.values import Values
 from qtune.data.registrations import Registration
 
 _NAMES: dict[type, str] = {

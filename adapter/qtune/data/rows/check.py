@@ -13,7 +13,7 @@ from typing import Any
 from qtune.data.attributes import attributes
 from qtune.data.flaws import Flaw
 from qtune.data.reading.block import Block
-from qtune.data.reading.values import Values
+from qtune.data.reading.column_values import Values
 from qtune.data.registrations import Registration
 from qtune.data.rows.alpaca import AlpacaRows
 from qtune.data.rows.conversations import ConversationRows

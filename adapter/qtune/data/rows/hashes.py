@@ -7,7 +7,7 @@ from operator import add
 from typing import Any
 
 from qtune.data.attributes import Attributes
-from qtune.data.reading.values import Values
+from qtune.data.reading.column_values import Values
 from qtune.data.rows.examples import roles_by_tag
 
 _POSITIVE = (1 << 63) - 1

@@ -10,7 +10,7 @@ from typing import Any
 import orjson
 
 from qtune.data.file_types import JSON_SUFFIXES, data_files
-from qtune.data.reading.records import own_lines
+from qtune.data.reading.json_lines import own_lines
 from qtune.data.scanning.duplicates import NEW
 from qtune.data.scanning.scan import Examiner, shown
 from qtune.data.sources import DataSource

@@ -17,9 +17,9 @@ from qtune import resources
 from qtune.data.file_types import SUFFIXES, data_files
 from qtune.data.flaws import Effect, Flaw
 from qtune.data.reading.block import Block
+from qtune.data.reading.column_values import Values
 from qtune.data.reading.columns import ColumnTypes
 from qtune.data.reading.readers import blocks, unreadable
-from qtune.data.reading.values import Values
 from qtune.data.rows.check import RowCheck
 from qtune.data.scanning.duplicates import ELSEWHERE, REPEATED, Duplicates, Place
 from qtune.data.sources import DataSource

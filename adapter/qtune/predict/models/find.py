@@ -10,12 +10,12 @@ from qtune.config.model import local_model
 from qtune.errors import QtuneError
 from qtune.machine.hub import cached_file
 from qtune.predict.models import catalogue
+from qtune.predict.models.checkpoint_names import modules_of
 from qtune.predict.models.decoder import Sizes
 from qtune.predict.models.families import FAMILIES
 from qtune.predict.models.fields import Fields
 from qtune.predict.models.headers import read_directory, read_json
 from qtune.predict.models.shapes import Linear, Model, Module, Tensor
-from qtune.predict.models.stored import modules_of
 from qtune.schema import argument
 
 __all__ = ["Linear", "Model", "Module", "Tensor", "from_config", "load", "load_named"]

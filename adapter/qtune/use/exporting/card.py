@@ -17,7 +17,7 @@ from qtune.predict.steps import predict_steps
 from qtune.render.templates import Templates
 from qtune.schema import arguments
 from qtune.use.exporting.comparison import Comparison
-from qtune.use.exporting.plan import Plan
+from qtune.use.exporting.plan import ExportPlan
 from qtune.use.models import Trained
 
 FILE = "README.md"
@@ -44,7 +44,7 @@ _NOT_LEARNED = (
 _SHOWN_METRICS = ("train_loss", "eval_loss", "epoch")
 
 
-def card(plan: Plan, comparison: Comparison | None, project: Project) -> str:
+def card(plan: ExportPlan, comparison: Comparison | None, project: Project) -> str:
     """The README.md of an exported model; raises QtuneError where its template fails."""
     trained = plan.trained
     local = local_model(trained.base, project.root) is not None

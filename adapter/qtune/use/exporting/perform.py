@@ -23,7 +23,7 @@ from qtune.render.templates import Templates
 from qtune.units import size_text
 from qtune.use.exporting import card
 from qtune.use.exporting.comparison import Comparison
-from qtune.use.exporting.plan import Plan, of_exported, with_paths
+from qtune.use.exporting.plan import ExportPlan, of_exported, with_paths
 from qtune.use.exporting.samples import PROMPTS, rows_request
 from qtune.values import Config, LaunchPlan
 
@@ -44,7 +44,7 @@ class Exported:
     comparison: Comparison | None
 
 
-def require_target(target: Path, plan: Plan, *, force: bool) -> None:
+def require_target(target: Path, plan: ExportPlan, *, force: bool) -> None:
     """Raises QtuneError where `target` is taken, or its volume has no room for the export."""
     if os.path.lexists(target) and not (target.is_dir() and not any(target.iterdir())):
         if not force:
@@ -63,7 +63,7 @@ def require_target(target: Path, plan: Plan, *, force: bool) -> None:
 
 
 def export(
-    plan: Plan,
+    plan: ExportPlan,
     target: Path,
     project: Project,
     *,
@@ -80,7 +80,7 @@ def export(
     process.find_program(CLI)
     card.card(plan, None, project)  # a broken template is told before hours of work
     with _beside(target) as directory:
-        work = _Work(plan, project, directory, say, show)
+        work = _Export(plan, project, directory, say, show)
         made = work.model()
         comparison = work.compare(made) if check else None
         if comparison is not None and not comparison.agrees:
@@ -98,10 +98,10 @@ def export(
 
 
 @dataclass(frozen=True)
-class _Work:
+class _Export:
     """directory: on the target's volume, and gone in the end."""
 
-    plan: Plan
+    plan: ExportPlan
     project: Project
     directory: Path
     say: Callable[[str], None]

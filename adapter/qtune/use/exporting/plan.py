@@ -54,7 +54,7 @@ _GPTQ_BITS = (2, 3, 4, 8)
 
 
 @dataclass(frozen=True)
-class Plan:
+class ExportPlan:
     """What is to be exported.
 
     merge: the arguments that make the whole model; quantise: those that GPTQ takes beside them, empty where
@@ -69,7 +69,7 @@ class Plan:
     size: int | None
 
 
-def plan(trained: Trained, assignments: Sequence[str], root: Path) -> Plan:
+def plan(trained: Trained, assignments: Sequence[str], root: Path) -> ExportPlan:
     """root: the project's; assignments: `--set KEY=VALUE`.
 
     Raises QtuneError for what LLaMA-Factory would refuse, and for a quantised base, into which nothing can
@@ -102,7 +102,7 @@ def plan(trained: Trained, assignments: Sequence[str], root: Path) -> Plan:
     dtype = whole.get("train", "infer_dtype")
     dtype = dtype if dtype in _BYTES else None
     size = _size(trained, model, dtype, root)
-    return Plan(trained, Config(whole.name, kept, whole.layers), quantise, dtype, size)
+    return ExportPlan(trained, Config(whole.name, kept, whole.layers), quantise, dtype, size)
 
 
 def with_paths(config: Config, source: str | None, target: Path) -> Config:

@@ -7,7 +7,7 @@ from typing import Any
 
 from qtune.config.project import Project
 from qtune.data.flaws import Flaw
-from qtune.data.reading.records import pick
+from qtune.data.reading.json_lines import pick
 from qtune.data.registrations import names_in, read_registrations
 from qtune.errors import QtuneError
 from qtune.use.models import Trained

@@ -1,4 +1,4 @@
-"""Arguments and values of older releases, and what they became: the table renamed.yaml."""
+"""Arguments and values of older releases, and what they became: the table renames.yaml."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ def renamed_value(name: str, value: Any) -> RenamedValue | None:
 
 @cache
 def _table() -> Any:
-    return table_beside(__file__, "renamed.yaml")
+    return table_beside(__file__, "renames.yaml")
 
 
 def _adapter(value: Any, others: Others) -> Mapping[str, Any] | None:
