@@ -43,6 +43,7 @@ test-fast: setup ## the tests without torch
 	@$(BIN)/pytest --numprocesses logical --dist worksteal --ignore tests/e2e
 
 test: lint test-fast ## what must pass before a change: lint, fast tests, every preset trained for real
+	@$(BIN)/python bench/startup.py --loose
 	@$(BIN)/pytest --numprocesses 2 --dist loadfile -m "not slow" tests/e2e
 
 test-all: setup ## the slow suites that `make test` leaves out

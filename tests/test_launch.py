@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
 import sys
 import textwrap
 import threading
@@ -343,3 +344,21 @@ def test_without_the_library_nothing_is_written(
     with pytest.raises(Exception, match="not installed"):
         attempts.claim(prepared)
     assert files_below(root) == before
+
+
+def test_a_script_for_ray_of_an_older_build_says_to_render_again(tmp_path: Path) -> None:
+    argv = [
+        sys.executable,
+        "-P",
+        "-m",
+        "qtune.library.ray_nodes",
+        "--nnodes",
+        "2",
+        "llamafactory-cli",
+        "train",
+    ]
+    done = subprocess.run(argv, cwd=tmp_path, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == (
+        "this was rendered by an older qtune: `qtune render PRESET` again, or `qtune train`\n"
+    )
