@@ -32,8 +32,6 @@ _READERS = {
 }
 _HEAD_BYTES = 64
 
-_NESTED = Flaw("folder", "refused", "is a folder within the folder of data", "move it elsewhere")
-
 
 def unreadable(path: Path) -> list[tuple[Path, Flaw]]:
     """What keeps LLaMA-Factory from reading a file or a folder of shards before it looks into any.
@@ -42,7 +40,7 @@ def unreadable(path: Path) -> list[tuple[Path, Flaw]]:
     """
     found = data_files(path)
     if not found:
-        return [(path, Flaw("folder", "refused", "is an empty folder", "put the data files in it"))]
+        return [(path, Flaw.of("folder-empty"))]
     types = Counter(_type(file) for file in found if file.suffix in SUFFIXES)
     usual = types.most_common(1)[0][0] if types else ""
     return [(file, flaw) for file in found for flaw in _unfit(file, usual)]
@@ -50,17 +48,14 @@ def unreadable(path: Path) -> list[tuple[Path, Flaw]]:
 
 def _unfit(file: Path, usual: str) -> Iterator[Flaw]:
     if file.is_dir():
-        yield _NESTED
+        yield Flaw.of("folder-nested")
     elif file.suffix not in SUFFIXES:
-        message = f"is none of {', '.join(SUFFIXES)}"
-        yield Flaw("suffix", "refused", message, "convert it, or move it elsewhere")
+        yield Flaw.of("suffix-unknown", suffixes=", ".join(SUFFIXES))
     elif _type(file) != usual:
-        message = f"is {_type(file)} where most are {usual}: the files of a folder must be of one type"
-        yield Flaw("suffix", "refused", message, "put it in a folder of its own")
+        yield Flaw.of("suffix-mixed", type=_type(file), usual=usual)
     if any(sign in str(file.absolute()) for sign in "*?["):
         # datasets/data_files.py, resolve_pattern
-        message = "has a * ? or [ in its path, which is read as a pattern for names"
-        yield Flaw("name", "refused", message, "rename it")
+        yield Flaw.of("name")
 
 
 def _type(file: Path) -> str:
@@ -74,7 +69,8 @@ def blocks(path: Path) -> Iterator[Block]:
     cannot be opened.
     """
     if path.is_dir():
-        raise QtuneError(_NESTED.message, where=str(path), fix=_NESTED.fix)
+        nested = Flaw.of("folder-nested")
+        raise QtuneError(nested.message, where=str(path), fix=nested.fix)
     reader = _READERS.get(path.suffix)
     if reader is None:
         raise QtuneError(

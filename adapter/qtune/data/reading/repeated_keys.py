@@ -12,7 +12,6 @@ from qtune.data.reading.block import Block
 
 _BETWEEN = re.compile(r"[\[ \t\r\n,]*")
 _SPACED = re.compile(rb'"[ \t\r\n]+:')
-_FIX = "leave one of them"
 
 
 def repeated_keys(block: Block, keys: int) -> list[tuple[int, Flaw]]:
@@ -24,16 +23,8 @@ def repeated_keys(block: Block, keys: int) -> list[tuple[int, Flaw]]:
     """
     if not block.text or block.flaws or _written(block.text, keys) == keys:
         return []
-    found = []
-    for index, key in _repeated(block.text.decode()):
-        if block.form == "lines":
-            flaw = Flaw("repeated", "refused", f"gives the key `{key}` twice in one object", _FIX)
-        else:
-            flaw = Flaw(
-                "repeated", "kept", f"gives the key `{key}` twice in one object: the last counts", _FIX
-            )
-        found.append((index, flaw))
-    return found
+    id = "repeated-refused" if block.form == "lines" else "repeated-kept"
+    return [(index, Flaw.of(id, key=key)) for index, key in _repeated(block.text.decode())]
 
 
 def _written(text: bytes, expected: int) -> int:

@@ -35,30 +35,6 @@ Extra = Callable[[Sequence[Any], Sequence[int]], Iterable[tuple[int, Flaw]]]
 
 _EFFECTS: tuple[Effect, ...] = get_args(Effect)
 
-_REPEATED_ELSEWHERE = Flaw(
-    "duplicate-elsewhere",
-    "kept",
-    "says the same as a row of another training dataset: trained on twice",
-    "keep it in one of them",
-)
-_LEAKED = Flaw(
-    "leakage",
-    "kept",
-    "stands in the training data too: eval_loss looks better than the model is",
-    "take these rows out of the training data or out of the evaluation data",
-)
-_NONE_LEFT = Flaw(
-    "none-left",
-    "crash",
-    "LLaMA-Factory drops every row, and stops because it finds no valid samples",
-    "mend the rows as said above",
-)
-
-
-def _repeated(name: str) -> Flaw:
-    message = "says the same as an earlier row: trained on twice"
-    return Flaw("duplicate", "kept", message, f"`qtune data check {name} --fix OUT` writes each once")
-
 
 @dataclass(frozen=True, slots=True)
 class Group:
@@ -255,8 +231,8 @@ def scan(
             reads.append(_read(source, root, _Tallies(every), known, extra(source), progress))
     reports = {}
     for number, (source, (report, tallies)) in enumerate(zip(ordered, reads, strict=True)):
-        elsewhere = _LEAKED if source.evaluation else _REPEATED_ELSEWHERE
-        repeated = _repeated(source.registration.name)
+        elsewhere = Flaw.of("leakage" if source.evaluation else "duplicate-elsewhere")
+        repeated = Flaw.of("duplicate", name=source.registration.name)
         for flaw, mark in ((repeated, REPEATED), (elsewhere, ELSEWHERE)):
             tallies.add_repetitions(flaw, known, number, mark)
         reports[id(source)] = replace(report, compared=known.complete, groups=tallies.groups())
@@ -310,7 +286,7 @@ def _read(
     for flaw in conclusions:
         tallies.conclude(flaw)
     if not good and all(group.severity == "warning" for group in tallies.groups()):
-        tallies.conclude(_NONE_LEFT)
+        tallies.conclude(Flaw.of("none-left"))
     size = sum(file.stat().st_size for file in data_files(source.path))
     seconds = time.perf_counter() - begun
     name = source.registration.name
