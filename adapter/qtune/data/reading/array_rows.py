@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from qtune.data.flaws import Flaw
+from qtune.data.peek import past
 from qtune.data.reading.block import Block
 from qtune.data.reading.encodings import misencoded
 from qtune.data.reading.line_rows import broken, encodable, no_object, unparsed
@@ -25,7 +26,6 @@ _LONGEST_WORD = 32
 _LONGEST_BORDER = 4096
 _SMALLEST, _LARGEST = -(2**63), 2**64 - 1
 _OPENING = '{["'
-_BLANKS = frozenset(" \t\r\n")
 
 _TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|[\[\]{}"]', re.DOTALL)
 _LAST_COMMA = re.compile(r'("(?:[^"\\]|\\.)*")|,(?=[ \t\r\n]*\})', re.DOTALL)
@@ -118,7 +118,7 @@ class _Reader:
 
     def _read_many(self, border: str) -> None:
         """Reads up to the last border at once, if nothing is wrong there and each border is one."""
-        start = _past_blanks(self._buffer, self._at)
+        start = past(self._buffer, self._at)
         end = self._buffer.rfind(border, start) + 1
         text = self._buffer[start:end]
         try:
@@ -139,7 +139,7 @@ class _Reader:
     def _row(self) -> bool:
         """Reads one element and what stands after it."""
         buffer = self._buffer
-        start = _past_blanks(buffer, self._at)
+        start = past(buffer, self._at)
         sign = buffer[start : start + 1]
         if sign == "]":
             if not self._first:
@@ -154,7 +154,7 @@ class _Reader:
             if found is None:
                 return self._step == self._seek
             value, end = found
-        after = _past_blanks(buffer, end)
+        after = past(buffer, end)
         sign = buffer[after : after + 1]
         if not sign and not self._ended:
             return False
@@ -183,7 +183,7 @@ class _Reader:
         return True
 
     def _rest(self) -> bool:
-        start = _past_blanks(self._buffer, self._at)
+        start = past(self._buffer, self._at)
         if start < len(self._buffer):
             self._blame(start, broken("text after the end of the array", "take it away"))
             self._step = self._nothing
@@ -259,12 +259,6 @@ _decoder = json.JSONDecoder(
     parse_constant={"NaN": None, "Infinity": float("inf"), "-Infinity": float("-inf")}.__getitem__,
 )
 _raw_decode = _decoder.raw_decode
-
-
-def _past_blanks(text: str, start: int) -> int:
-    while text[start : start + 1] in _BLANKS:
-        start += 1
-    return start
 
 
 def _end_of_value(text: str, start: int) -> int | None:

@@ -13,17 +13,8 @@ from qtune.errors import QtuneError
 _BLOCK_ROWS = 1024
 
 
-def parquet_blocks(path: Path) -> Iterator[Block]:
+def columnar_blocks(path: Path) -> Iterator[Block]:
     """Raises QtuneError where pyarrow is not installed."""
-    return _blocks(path, "a Parquet")
-
-
-def arrow_blocks(path: Path) -> Iterator[Block]:
-    """Raises QtuneError where pyarrow is not installed."""
-    return _blocks(path, "an Arrow")
-
-
-def _blocks(path: Path, kind: str) -> Iterator[Block]:
     try:
         import pyarrow
         import pyarrow.parquet
@@ -31,10 +22,12 @@ def _blocks(path: Path, kind: str) -> Iterator[Block]:
         raise QtuneError(
             f"reading {path.suffix} files needs pyarrow", where=str(path), fix="pip install 'qtune[data]'"
         ) from None
+    kind, batches = (
+        ("a Parquet", _parquet_batches) if path.suffix == ".parquet" else ("an Arrow", _arrow_batches)
+    )
     number = 1
     try:
-        batches = _parquet_batches(path) if path.suffix == ".parquet" else _arrow_batches(path)
-        for batch in batches:
+        for batch in batches(path):
             if isinstance(batch, Flaw):
                 yield Block([], [], [(1, batch)])
                 continue

@@ -14,6 +14,7 @@ from typing import Any
 import orjson
 
 from qtune.data.flaws import KINDS, Flaw
+from qtune.data.peek import past
 from qtune.data.reading.block import Block
 from qtune.data.reading.encodings import BOM, misencoded
 
@@ -185,8 +186,7 @@ def _values(text: str) -> tuple[list[Any], int]:
     values: list[Any] = []
     end = 0
     while True:
-        while end < len(text) and text[end] in " \t\r":
-            end += 1
+        end = past(text, end, " \t\r")
         if end == len(text) or (values and text[end] == "\n"):
             return values, end
         value, end = _raw_decode(text, end)

@@ -10,12 +10,11 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from qtune.data.file_types import COLUMNAR_SUFFIXES, JSON_SUFFIXES, SUFFIXES, data_files
 from qtune.data.flaws import Flaw
 from qtune.data.reading.block import Block
-from qtune.data.reading.columnar_rows import arrow_blocks, parquet_blocks
+from qtune.data.reading.columnar_rows import columnar_blocks
 from qtune.data.reading.csv_rows import csv_blocks
 from qtune.data.reading.encodings import packed, wide
 from qtune.data.reading.json_rows import json_blocks
@@ -26,8 +25,8 @@ _READERS = {
     ".json": json_blocks,
     ".jsonl": json_blocks,
     ".csv": csv_blocks,
-    ".parquet": parquet_blocks,
-    ".arrow": arrow_blocks,
+    ".parquet": columnar_blocks,
+    ".arrow": columnar_blocks,
     ".txt": text_blocks,
 }
 _HEAD_BYTES = 64
@@ -83,11 +82,3 @@ def blocks(path: Path) -> Iterator[Block]:
     flaw = None if path.suffix in COLUMNAR_SUFFIXES else packed(head) or wide(head)
     read = reader(path) if flaw is None else [Block([], [], [(1, flaw)])]
     return (replace(block, file=path) for block in read)
-
-
-def rows(path: Path) -> Iterator[tuple[Path, int, dict[str, Any]]]:
-    """(file, line, row) of each row of a file or folder; what cannot be read is passed over."""
-    for file in data_files(path):
-        for block in blocks(file):
-            for line, row in zip(block.lines, block.rows, strict=True):
-                yield file, line, row

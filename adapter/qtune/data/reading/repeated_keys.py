@@ -8,9 +8,10 @@ from collections.abc import Iterator
 from typing import Any
 
 from qtune.data.flaws import Flaw
+from qtune.data.peek import past
 from qtune.data.reading.block import Block
 
-_BETWEEN = re.compile(r"[\[ \t\r\n,]*")
+_BETWEEN = "[ \t\r\n,"
 _SPACED = re.compile(rb'"[ \t\r\n]+:')
 
 
@@ -52,7 +53,7 @@ def _repeated(text: str) -> Iterator[tuple[int, str]]:
         return members
 
     raw_decode = json.JSONDecoder(strict=False, object_pairs_hook=as_object).raw_decode
-    at = _past(text, 0)
+    at = past(text, 0, _BETWEEN)
     index = 0
     while at < len(text) and text[at] != "]":
         try:
@@ -63,9 +64,4 @@ def _repeated(text: str) -> Iterator[tuple[int, str]]:
             yield index, seen[0]
             seen.clear()
         index += 1
-        at = _past(text, at)
-
-
-def _past(text: str, at: int) -> int:
-    found = _BETWEEN.match(text, at)
-    return found.end() if found else at
+        at = past(text, at, _BETWEEN)

@@ -41,7 +41,6 @@ class SupervisedRows:
     """SupervisedDatasetProcessor: one answer, and every message is encoded."""
 
     stage = "sft"
-    trains_on_answers = True
 
     def __init__(self, names: Attributes, media: MediaCheck) -> None:
         self._names = names
@@ -177,7 +176,8 @@ class FeedbackRows(SupervisedRows):
         has_two = len(example.response) == 2  # for an empty answer it takes the other one
         borrowed = self._answers(example) if has_two else example.response
         is_there = bool(borrowed) and (has_two or bool(borrowed[0].content))
-        if is_there and not _crashes(borrowed[0]) and not self._has_media(borrowed):
+        crashes = is_there and any(found.effect == "crash" for found in _content_flaws(borrowed[0], ""))
+        if is_there and not crashes and not self._has_media(borrowed):
             return flaw
         message = f"{flaw.message}; at stage kto the row after it stops the training"
         return replace(flaw, effect="crash", message=message)
@@ -208,10 +208,6 @@ def _wrong_stage(names: Attributes, stage: str) -> Flaw:
     }
     fix = fixes.get(stage, "take `ranking` and `kto_tag` out of the registration")
     return Flaw.of("wrong-stage", gives=gives, stage=stage, fix=fix)
-
-
-def _crashes(message: Message) -> bool:
-    return any(flaw.effect == "crash" for flaw in _content_flaws(message, ""))
 
 
 def _content_flaws(message: Message, subject: str) -> list[Flaw]:

@@ -125,7 +125,6 @@ class ExaminedBlock:
     wanted: so many rows from the first are within `most_rows`.
     """
 
-    file: Path
     block: Block
     flaws: Mapping[int, Sequence[Flaw]]
     wanted: int
@@ -152,13 +151,13 @@ class Examiner:
         """Raises what `blocks` raises."""
         for file in self._files:
             for block in blocks(file):
-                yield self._examine(file, block)
+                yield self._examine(block)
 
     def conclusions(self) -> Sequence[Flaw]:
         """What is wrong with the dataset as a whole; ask when all its rows were examined."""
         return self._types.conclusions()
 
-    def _examine(self, file: Path, block: Block) -> ExaminedBlock:
+    def _examine(self, block: Block) -> ExaminedBlock:
         rows = block.rows
         if self._unread is not None:  # the library reads the whole file, and then converts max_samples rows
             rows = rows[: self._unread]
@@ -170,7 +169,7 @@ class Examiner:
                     flaws.setdefault(index, []).extend(found)
         for index, flaw in self._types.flaws(block):
             flaws.setdefault(index, []).append(flaw)
-        return ExaminedBlock(file, block, flaws, len(rows))
+        return ExaminedBlock(block, flaws, len(rows))
 
 
 class _Tallies:
@@ -266,7 +265,8 @@ def _read(
         tallies.add(flaw, shown(path, root), WHOLE_FILE)
     examiner = Examiner(source)
     for part in examiner:
-        file, block, left = shown(part.file, root), part.block, part.left
+        block, left = part.block, part.left
+        file = shown(block.file, root)
         for line, flaw in block.flaws:
             tallies.add(flaw, file, line)
         for index, found in part.flaws.items():
@@ -282,8 +282,7 @@ def _read(
         rows += len(block.rows)
         good += len(left)
         progress(len(block.text))
-    conclusions = examiner.conclusions()
-    for flaw in conclusions:
+    for flaw in examiner.conclusions():
         tallies.conclude(flaw)
     if not good and all(group.severity == "warning" for group in tallies.groups()):
         tallies.conclude(Flaw.of("none-left"))
