@@ -13,7 +13,7 @@ import pyarrow.parquet as parquet
 import pytest
 
 from qtune.data.reading import array_rows, line_rows
-from qtune.data.reading.readers import blocks, rows, unreadable
+from qtune.data.reading.readers import blocks, unreadable
 from qtune.errors import QtuneError
 
 Found = tuple[list[tuple[int, Any]], list[tuple[int, str, str]]]
@@ -282,7 +282,11 @@ def test_lines_of_text_are_rows(tmp_path: Path) -> None:
 def test_columnar_files_are_read_row_by_row(tmp_path: Path) -> None:
     content = {"a": ["x", None] * 1500, "b": [[1], []] * 1500}
     parquet.write_table(pa.table(content), tmp_path / "data.parquet")
-    found = [(line, row["a"], row["b"]) for _, line, row in rows(tmp_path / "data.parquet")]
+    found = [
+        (line, row["a"], row["b"])
+        for block in blocks(tmp_path / "data.parquet")
+        for line, row in zip(block.lines, block.rows, strict=True)
+    ]
     assert found == [
         (number + 1, *values) for number, values in enumerate(zip(*content.values(), strict=True))
     ]

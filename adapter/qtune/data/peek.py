@@ -25,9 +25,9 @@ def first_row(path: Path) -> dict[str, Any]:
             more = stream.read(max(_HEAD_BYTES, len(raw)))
             raw += more
             text = raw.decode("utf-8", errors="replace")
-            start = _skip(text, 0, " \t\r\n\ufeff")
+            start = past(text, 0, " \t\r\n\ufeff")
             if text[start : start + 1] == "[":
-                start = _skip(text, start + 1, " \t\r\n")
+                start = past(text, start + 1)
             try:
                 row, _ = json.JSONDecoder().raw_decode(text, start)
                 break
@@ -78,7 +78,8 @@ def count_rows(path: Path) -> int | None:
         return len(rows) if isinstance(rows, list) else None
 
 
-def _skip(text: str, start: int, blanks: str) -> int:
+def past(text: str, start: int, blanks: str = " \t\r\n") -> int:
+    """Where the first character from `start` on stands that is none of `blanks`, or the text ends."""
     while start < len(text) and text[start] in blanks:
         start += 1
     return start

@@ -27,6 +27,7 @@ _WORDS: Mapping[Kind, str] = {
     "other": "neither text nor a list",
     "nothing": "empty",
 }
+_SINGLE: dict[type, Kind] = {str: "text", bool: "flag", int: "number", float: "number", dict: "object"}
 _LISTS: tuple[Kind, ...] = ("texts", "pairs", "objects", "list")
 _UNREADABLE_ANSWERS: tuple[Kind, ...] = ("flag", "number", "object", "other", *_LISTS)
 _MEDIA_KINDS: tuple[Kind, ...] = ("text", "object", "other", *_LISTS, "nothing")
@@ -165,16 +166,8 @@ class _Look:
 def _kind(value: Any) -> Kind:
     if value is None or value == []:
         return "nothing"
-    if isinstance(value, str):
-        return "text"
-    if isinstance(value, bool):
-        return "flag"
-    if isinstance(value, int | float):
-        return "number"
-    if isinstance(value, dict):
-        return "object"
     if not isinstance(value, list):
-        return "other"
+        return _SINGLE.get(type(value), "other")
     if all(isinstance(item, dict) for item in value):
         return "objects"
     if all(isinstance(item, str) for item in value):

@@ -33,15 +33,15 @@ def cut_answers(
     cutoff_len = cutoff_of(train)
     convert = converter(registration)
     may_be_long = _may_exceed(cutoff_len, chat, tokenizer, bool(registration.columns().get("tools")))
-    fix = f"`qtune data stats {registration.name}` shows which cutoff_len would do; or split the row"
-    certain = Flaw(KIND, "kept", f"cutoff_len {cutoff_len} cuts off the end of its answer", fix)
-    likely = Flaw(KIND, "kept", f"cutoff_len {cutoff_len} probably cuts off the end of its answer", fix)
+    certain, probable = (
+        Flaw.of(id, cutoff_len=cutoff_len, name=registration.name) for id in (KIND, "cutoff-probable")
+    )
 
     def check(rows: Sequence[Any], lines: Sequence[int]) -> Iterator[tuple[int, Flaw]]:
         examples = [readable(row, convert) if may_be_long(row) else None for row in rows]
         for line, lengths in zip(lines, processor.measure(examples), strict=True):
             if lengths is not None and processor.fit(lengths.pairs, cutoff_len).lost:
-                yield line, certain if lengths.exact else likely
+                yield line, certain if lengths.exact else probable
 
     if train.get("stage") == "pt" and packs(train):  # texts follow one another: nothing is cut off
         return lambda rows, lines: ()

@@ -66,7 +66,8 @@ class Processor(ABC):
     def measure(self, examples: Sequence[Example | None]) -> list[Lengths | None]:
         """The lengths of one preprocessing batch; None for a row that is None, left out or unreadable."""
         turns = [self._turns(index, examples) for index in range(len(examples))]
-        counts = iter(self._count([part for found in turns for turn in found for part in turn]))
+        parts = [part for found in turns for turn in found for part in (turn.source, turn.target)]
+        counts = iter(self._count(parts))
         measured: list[Lengths | None] = []
         for example, found in zip(examples, turns, strict=True):
             pairs = tuple((next(counts), next(counts)) for _ in found)
@@ -92,14 +93,12 @@ class Processor(ABC):
     def _whole(self, pairs: Sequence[tuple[int, int]]) -> int:
         return sum(pairs[0])
 
-    def _turns(
-        self, index: int, examples: Sequence[Example | None]
-    ) -> list[tuple[list[Element], list[Element]]]:
+    def _turns(self, index: int, examples: Sequence[Example | None]) -> list[Turn]:
         example = examples[index]
         if example is None:
             return []
         try:
-            return [(turn.source, turn.target) for turn in self._encode(example, examples[index - 1])]
+            return self._encode(example, examples[index - 1])
         except _UNREADABLE:
             return []
 

@@ -88,7 +88,8 @@ class ModelTokenizer(Tokenizer):
         self._tokenizer.no_truncation()
         self._tokenizer.no_padding()
         self.source = f"counted with {path}"
-        settings = _settings(directory)
+        older = read_object(directory / "special_tokens_map.json")
+        settings = {**older, **read_object(directory / "tokenizer_config.json")}
         self.bos = _token(settings.get("bos_token"))
         self.eos = _token(settings.get("eos_token"))
         self.adds_bos = bool(settings.get("add_bos_token"))
@@ -135,14 +136,6 @@ def model_file(name: str, train: Mapping[str, Any], root: Path) -> Path | None:
     if (directory := local_model(model, root)) is not None:
         return directory / name if (directory / name).is_file() else None
     return cached_file(name, model, train.get("model_revision") or "main", train.get("cache_dir"))
-
-
-def _settings(directory: Path) -> dict[str, Any]:
-    """tokenizer_config.json over the older special_tokens_map.json; nothing of what is not there."""
-    settings: dict[str, Any] = {}
-    for name in ("special_tokens_map.json", "tokenizer_config.json"):
-        settings |= read_object(directory / name)
-    return settings
 
 
 def _token(value: Any) -> str:

@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from qtune.data.flaws import Flaw
+from qtune.data.peek import past
 from qtune.data.reading.block import Block
 from qtune.data.reading.encodings import misencoded
-from qtune.data.reading.line_rows import TOO_DEEP, broken, encodable, no_object
+from qtune.data.reading.line_rows import broken, encodable, no_object, unparsed
 
 _READ_CHARACTERS = 1 << 20
 _MOST_CHARACTERS = 1 << 25
@@ -25,7 +26,6 @@ _LONGEST_WORD = 32
 _LONGEST_BORDER = 4096
 _SMALLEST, _LARGEST = -(2**63), 2**64 - 1
 _OPENING = '{["'
-_BLANKS = frozenset(" \t\r\n")
 
 _TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|[\[\]{}"]', re.DOTALL)
 _LAST_COMMA = re.compile(r'("(?:[^"\\]|\\.)*")|,(?=[ \t\r\n]*\})', re.DOTALL)
@@ -34,17 +34,6 @@ _ESCAPED = re.compile("[\udc80-\udcff]")  # bytes that are not UTF-8
 _MISENCODED = re.compile("[^\n]*[\udc80-\udcff]")
 _SURROGATE = re.compile(rb"\\u[dD]")
 _HALF = re.compile("(?<![\ud800-\udfff])[\ud800-\udbff](?![\ud800-\udfff])")
-
-_BYTE_ORDER_MARK = Flaw(
-    "encoding", "refused", "begins with a byte-order mark", "save the file as UTF-8 without one"
-)
-_LAX = Flaw("json", "kept", "has a comma after an object's last member", "take the comma away")
-_HALVES = Flaw(
-    "json", "kept", r"holds half of a surrogate pair (`\ud83d` alone), which is left out", "mend the text"
-)
-_MIXED = Flaw("row", "refused", "is an object among texts", "write all rows as {…}")
-_CUT = broken("the row is cut off, or a quotation mark is missing")
-_UNPAIRED = broken(r"halves of surrogate pairs (`\ud83d`) that do not match")
 
 
 def array_blocks(path: Path) -> Iterator[Block]:
@@ -99,7 +88,7 @@ class _Reader:
         self._buffer = rest + more
         self._at = 0
         if self._step == self._open and more.startswith("\ufeff"):
-            self._blame(0, _BYTE_ORDER_MARK)
+            self._blame(0, Flaw.of("byte-order-mark"))
 
     def _mend_encoding(self, text: str, begin: int) -> None:
         for line in _MISENCODED.finditer(text):
@@ -111,7 +100,9 @@ class _Reader:
         for index, row in enumerate(self._rows):
             if not encodable(row):
                 self._rows[index] = mended = _replace(_HALF, "", row)
-                self._flaws.append((self._places[index], _HALVES if encodable(mended) else _UNPAIRED))
+                unpaired = broken(r"halves of surrogate pairs (`\ud83d`) that do not match")
+                flaw = Flaw.of("half-pair-left-out") if encodable(mended) else unpaired
+                self._flaws.append((self._places[index], flaw))
 
     def _blame(self, position: int, flaw: Flaw) -> None:
         self._flaws.append((self._line + self._buffer.count("\n", self._at, position), flaw))
@@ -127,7 +118,7 @@ class _Reader:
 
     def _read_many(self, border: str) -> None:
         """Reads up to the last border at once, if nothing is wrong there and each border is one."""
-        start = _past_blanks(self._buffer, self._at)
+        start = past(self._buffer, self._at)
         end = self._buffer.rfind(border, start) + 1
         text = self._buffer[start:end]
         try:
@@ -148,7 +139,7 @@ class _Reader:
     def _row(self) -> bool:
         """Reads one element and what stands after it."""
         buffer = self._buffer
-        start = _past_blanks(buffer, self._at)
+        start = past(buffer, self._at)
         sign = buffer[start : start + 1]
         if sign == "]":
             if not self._first:
@@ -163,7 +154,7 @@ class _Reader:
             if found is None:
                 return self._step == self._seek
             value, end = found
-        after = _past_blanks(buffer, end)
+        after = past(buffer, end)
         sign = buffer[after : after + 1]
         if not sign and not self._ended:
             return False
@@ -192,7 +183,7 @@ class _Reader:
         return True
 
     def _rest(self) -> bool:
-        start = _past_blanks(self._buffer, self._at)
+        start = past(self._buffer, self._at)
         if start < len(self._buffer):
             self._blame(start, broken("text after the end of the array", "take it away"))
             self._step = self._nothing
@@ -224,7 +215,8 @@ class _Reader:
             self._rows.append({"text": value})
             self._places.append(self._line)
         else:
-            self._blame(self._at, _MIXED if isinstance(value, dict) else no_object(value))
+            mixed = isinstance(value, dict)
+            self._blame(self._at, Flaw.of("object-among-texts") if mixed else no_object(value))
 
     def _odd_row(self, start: int, error: Exception) -> tuple[Any, int] | None:
         """The element that pandas reads all the same, and its end; None where it is broken, or needs more."""
@@ -238,16 +230,16 @@ class _Reader:
             except (ValueError, RecursionError):
                 pass
             else:
-                self._blame(start, _LAX)
+                self._blame(start, Flaw.of("comma-after-member"))
                 return value, end
         if isinstance(error, json.JSONDecodeError):
             if end is None and buffer[start] in _OPENING:
-                self._blame(start, _CUT)
+                self._blame(start, broken("the row is cut off, or a quotation mark is missing"))
             else:
                 self._blame(error.pos, broken(error.msg))
             self._advance(max(start, error.pos))
         else:
-            self._blame(start, TOO_DEEP if isinstance(error, RecursionError) else broken(str(error)))
+            self._blame(start, unparsed(error))
             self._advance(end or start)
         self._first = False
         self._step = self._seek
@@ -267,12 +259,6 @@ _decoder = json.JSONDecoder(
     parse_constant={"NaN": None, "Infinity": float("inf"), "-Infinity": float("-inf")}.__getitem__,
 )
 _raw_decode = _decoder.raw_decode
-
-
-def _past_blanks(text: str, start: int) -> int:
-    while text[start : start + 1] in _BLANKS:
-        start += 1
-    return start
 
 
 def _end_of_value(text: str, start: int) -> int | None:

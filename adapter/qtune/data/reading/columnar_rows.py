@@ -13,17 +13,8 @@ from qtune.errors import QtuneError
 _BLOCK_ROWS = 1024
 
 
-def parquet_blocks(path: Path) -> Iterator[Block]:
+def columnar_blocks(path: Path) -> Iterator[Block]:
     """Raises QtuneError where pyarrow is not installed."""
-    return _blocks(path, "a Parquet")
-
-
-def arrow_blocks(path: Path) -> Iterator[Block]:
-    """Raises QtuneError where pyarrow is not installed."""
-    return _blocks(path, "an Arrow")
-
-
-def _blocks(path: Path, kind: str) -> Iterator[Block]:
     try:
         import pyarrow
         import pyarrow.parquet
@@ -31,10 +22,12 @@ def _blocks(path: Path, kind: str) -> Iterator[Block]:
         raise QtuneError(
             f"reading {path.suffix} files needs pyarrow", where=str(path), fix="pip install 'qtune[data]'"
         ) from None
+    kind, batches = (
+        ("a Parquet", _parquet_batches) if path.suffix == ".parquet" else ("an Arrow", _arrow_batches)
+    )
     number = 1
     try:
-        batches = _parquet_batches(path) if path.suffix == ".parquet" else _arrow_batches(path)
-        for batch in batches:
+        for batch in batches(path):
             if isinstance(batch, Flaw):
                 yield Block([], [], [(1, batch)])
                 continue
@@ -42,8 +35,7 @@ def _blocks(path: Path, kind: str) -> Iterator[Block]:
             yield Block(decoded, places, flaws)
             number += batch.num_rows
     except (pyarrow.ArrowException, OSError):
-        broken = Flaw("columnar", "refused", f"is not {kind} file, or is cut off or damaged", "write it anew")
-        yield Block([], [], [(number, broken)])
+        yield Block([], [], [(number, Flaw.of("columnar-damaged", kind=kind))])
 
 
 def _rows(batch: Any, number: int) -> tuple[list[Any], list[int] | range, list[tuple[int, Flaw]]]:
@@ -58,8 +50,7 @@ def _rows(batch: Any, number: int) -> tuple[list[Any], list[int] | range, list[t
                 decoded += batch.slice(index, 1).to_pylist()
                 kept.append(place)
             except (ValueError, OverflowError):
-                message = "holds a text that is not UTF-8, or a date that no calendar has"
-                flaws.append((place, Flaw("columnar", "crash", message, "mend the value")))
+                flaws.append((place, Flaw.of("columnar-value")))
         return decoded, kept, flaws
 
 
@@ -70,7 +61,7 @@ def _parquet_batches(path: Path) -> Iterator[Any]:
         yield from _unknown_types(file.schema_arrow)
         if file.num_row_groups and file.metadata.row_group(0).num_rows == 0:
             # datasets takes its length for the size of its batches
-            yield Flaw("columnar", "refused", "begins with an empty row group", "write it anew, with rows")
+            yield Flaw.of("columnar-empty-group")
             return
         yield from file.iter_batches(_BLOCK_ROWS)
 
@@ -102,6 +93,4 @@ def _unknown_types(schema: Any) -> Iterator[Flaw]:
         for kind in inner:
             inner += [kind.field(index).type for index in range(kind.num_fields)]
             if types.is_map(kind) or types.is_union(kind) or types.is_interval(kind):
-                name = str(kind).partition("<")[0]
-                message = f"column `{field.name}` has the type {name}, which `datasets` does not know"
-                yield Flaw("columnar", "refused", message, "write it as text, or as a list of objects")
+                yield Flaw.of("columnar-type", name=field.name, type=str(kind).partition("<")[0])

@@ -14,26 +14,14 @@ from collections.abc import Iterator
 from typing import Any
 
 from qtune.data.attributes import attributes
-from qtune.data.flaws import Flaw
+from qtune.data.flaws import KINDS, Flaw
 from qtune.data.reading.block import Block, Form
 from qtune.data.reading.column_values import Values
-from qtune.data.reading.line_rows import TOO_DEEP
 from qtune.data.reading.repeated_keys import repeated_keys
 from qtune.data.registrations import Registration
 
-_NAMES: dict[type, str] = {
-    str: "text",
-    int: "a number",
-    float: "a number",
-    bool: "true or false",
-    list: "a list",
-    dict: "an object",
-}
 _PLAIN = {"text", "a number", "true or false"}
 _NUMBERS = {"a number", "true or false"}
-_EARLIER = "move such a row to the head of the data: the types are taken from there"
-_AS_TEXT = "write something beside the date in one of the first rows"
-_AS_JSON = "write JSON lines, with quotation marks around the values"
 _FIRST = {"lines": "10 MB", "csv": "10,000 rows"}
 _DEEPEST = 60
 """pyarrow fails a few levels below (arrow/c/bridge.cc)."""
@@ -45,8 +33,6 @@ _time = re.compile(
     r"(\d{4})-(\d\d)-(\d\d)([ T]([01]\d|2[0-3])(:[0-5]\d(:[0-5]\d)?)?(Z|[+-]([01]\d|2[0-3])(:?[0-5]\d)?)?)?",
     re.ASCII,
 ).fullmatch
-
-_NO_ROWS = Flaw("empty", "refused", "holds no rows", "name a file with data")
 
 
 class ColumnTypes:
@@ -78,7 +64,7 @@ class ColumnTypes:
     def conclusions(self) -> list[Flaw]:
         """What is wrong with the dataset as a whole."""
         if not self._root.fields:
-            return [] if self._broken else [_NO_ROWS]
+            return [] if self._broken else [Flaw.of("empty")]
         return [*self._misread(), *self._wrapped()]
 
     def _misread(self) -> Iterator[Flaw]:
@@ -91,9 +77,7 @@ class ColumnTypes:
         used = {getattr(read, name) for name in _TEXTS}
         for path, column in suspects.items():
             if column.top in used:
-                what, fix = ("dates", _AS_TEXT) if column.times else ("numbers", _AS_JSON)
-                message = f"all values of `{path}` look like {what}, and are read as {what}, not as text"
-                yield Flaw("misread", "dropped", message, fix)
+                yield Flaw.of("misread-dates" if column.times else "misread-numbers", path=path)
 
     def _wrapped(self) -> Iterator[Flaw]:
         """One object that holds the rows in a list."""
@@ -102,8 +86,7 @@ class ColumnTypes:
         used = set(attributes(self._registration).columns)
         for name, column in self._root.fields.items():
             if column.items is not None and used & column.items.fields.keys() - self._root.fields.keys():
-                message = f"is one object, which is read as one row, not as the rows in its list `{name}`"
-                yield Flaw("wrapped", "crash", message, "write the list alone")
+                yield Flaw.of("wrapped", name=name)
 
 
 class _Reading:
@@ -143,8 +126,8 @@ class _Reading:
         """What the types are taken from."""
         return f"first {_FIRST[self.form]}" if self.files == 1 and self.form in _FIRST else "first file"
 
-    def blame(self, kind: str, message: str, fix: str) -> None:
-        self.found.append((self.row, Flaw(kind, "refused", message, fix)))
+    def blame(self, id: str, **words: str) -> None:
+        self.found.append((self.row, Flaw.of(id, **words)))
 
 
 class _Column:
@@ -226,11 +209,9 @@ class _Column:
 
     def _add(self, key: str, reading: _Reading) -> _Column:
         if reading.late and self.path:
-            message = f"an object in `{self.path}` has a key that none has in the {reading.first}"
-            reading.blame("late", message, _EARLIER)
+            reading.blame("late-key", path=self.path, first=reading.first)
         elif reading.late:
-            message = f"has the column `{key}`, which no row has in the {reading.first}"
-            reading.blame("late", message, _EARLIER)
+            reading.blame("late-column", key=key, first=reading.first)
         self.fields[key] = field = _Column(
             f"{self.path}.{key}" if self.path else key, self.top or key, self.depth + 1
         )
@@ -238,26 +219,23 @@ class _Column:
         return field
 
     def _is_wrong(self, value: Any, reading: _Reading) -> bool:
-        kind = _NAMES.get(type(value), type(value).__name__)
+        kind = KINDS.get(type(value), type(value).__name__)
         if self.depth > _DEEPEST:
-            reading.found.append((reading.row, TOO_DEEP))
+            reading.blame("depth")
             return True
         if self.kind is None:
             self._begin(kind, reading)
         elif kind != self.kind and not self._casts(kind, reading):
-            message = f"`{self.path}` is {kind} here and {self.kind} in {self.place}"
-            reading.blame("type", message, "write it alike in all rows, or null")
+            reading.blame("type", path=self.path, kind=kind, known=self.kind, place=self.place)
             return True
         if isinstance(value, float) and reading.late and self.whole:
             if not value.is_integer():
-                message = f"`{self.path}` has a fraction here, and whole numbers only in the {reading.first}"
-                reading.blame("late", message, _EARLIER)
+                reading.blame("late-fraction", path=self.path, first=reading.first)
             return True
         if isinstance(value, str) and self.times is not False and reading.form == "lines":
             self.times = _is_time(value)
             if self.dated and not self.times:
-                message = f"`{self.path}` has a text here, and dates only in the {reading.first}"
-                reading.blame("late", message, _EARLIER)
+                reading.blame("late-text", path=self.path, first=reading.first)
         return False
 
     def _begin(self, kind: str, reading: _Reading) -> None:
@@ -265,8 +243,7 @@ class _Column:
         self.kind, self.place = kind, reading.place
         known = reading.form == "declared" or (reading.form == "csv" and kind in _NUMBERS)
         if reading.late and not known and not self.new:
-            message = f"`{self.path}` has its first value here, and none in the {reading.first}"
-            reading.blame("late", message, _EARLIER)
+            reading.blame("late-value", path=self.path, first=reading.first)
 
     def _casts(self, kind: str, reading: _Reading) -> bool:
         """Whether `datasets` makes values of `kind` into values of the first batch's type."""

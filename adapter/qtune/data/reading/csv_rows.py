@@ -21,21 +21,6 @@ _BATCH_ROWS = 10_000
 _END = "\0end\0"
 _DELIMITERS = {";": "semicolons", "\t": "tabs", "|": "bars"}
 
-_NO_HEADER = Flaw(
-    "csv", "refused", "has no line with the names of the columns", "write one, and rows below it"
-)
-_UNCLOSED = Flaw(
-    "csv", "refused", "opens a quotation mark that nothing closes", 'close it; " in a text is ""'
-)
-_TOO_LONG = Flaw("csv", "refused", "has more fields than the header", 'put " around a field that has a comma')
-_SHIFTED = Flaw(
-    "csv",
-    "kept",
-    "has more fields than the header: the first ones are taken for names of rows, the others for the columns",
-    "name every field in the header, or take away the comma that ends the lines",
-)
-_ZERO = Flaw("csv", "kept", "holds a zero byte: the rest of the field is lost", "take it out")
-
 
 def csv_blocks(path: Path) -> Iterator[Block]:
     csv.field_size_limit(sys.maxsize)
@@ -43,7 +28,7 @@ def csv_blocks(path: Path) -> Iterator[Block]:
         records = _Records(stream)
         header = next(records, None)
         if header is None:
-            yield Block([], [], [*records.flaws, (1, _NO_HEADER)])
+            yield Block([], [], [*records.flaws, (1, Flaw.of("csv-header"))])
             return
         table = _Table(*header)
         batch = 0
@@ -85,10 +70,10 @@ class _Records(Iterator[tuple[int, list[str]]]):
         self._within = False
         if fields and fields[-1].endswith(_END):
             if fields != [_END]:
-                self.flaws.append((self._start, _UNCLOSED))
+                self.flaws.append((self._start, Flaw.of("csv-quote")))
             raise StopIteration
         if any("\0" in field for field in fields):
-            self.flaws.append((self._start, _ZERO))
+            self.flaws.append((self._start, Flaw.of("csv-zero")))
             fields = [field.partition("\0")[0] for field in fields]
         return self._start, fields
 
@@ -102,12 +87,10 @@ class _Table:
         self._names: list[str] = []
         for name, count in Counter(filter(None, header)).items():
             if count > 1:
-                message = f"names the column `{name}` more than once: only the first is read by that name"
-                self.flaws.append((line, Flaw("csv", "kept", message, "give each column its own name")))
+                self.flaws.append((line, Flaw.of("csv-same-name", name=name)))
         for sign, words in _DELIMITERS.items():
             if len(header) == 1 and sign in header[0]:
-                message = f"has one column, `{header[0]}`: its fields seem to be separated by {words}"
-                self.flaws.append((line, Flaw("csv", "kept", message, "save the file with commas")))
+                self.flaws.append((line, Flaw.of("csv-delimiter", name=header[0], delimiter=words)))
 
     def rows(self, records: Sequence[tuple[int, list[str]]]) -> tuple[list[dict[str, Any]], list[int]]:
         """The rows of what pandas reads at once, and their lines."""
@@ -115,13 +98,13 @@ class _Table:
             line, first = records[0]
             more = len(first) - len(self._columns)
             if more > 0:
-                self.flaws.append((line, _SHIFTED))
+                self.flaws.append((line, Flaw.of("csv-shifted")))
             self._names = [*(f"__index_level_{number}__" for number in range(more)), *self._columns]
         width = len(self._names)
         lines, kept = [], []
         for line, fields in records:
             if len(fields) > width:
-                self.flaws.append((line, _TOO_LONG))
+                self.flaws.append((line, Flaw.of("csv-long")))
                 continue
             lines.append(line)
             kept.append(fields + [""] * (width - len(fields)))
@@ -138,8 +121,7 @@ class _Table:
         if any(isinstance(value, str) for value in read):
             for line, value, word in zip(lines, read, values, strict=True):
                 if value is None and word:
-                    message = f"the word `{word}` in column `{name}` is read as no value"
-                    self.flaws.append((line, Flaw("csv", "kept", message, "write JSON lines instead")))
+                    self.flaws.append((line, Flaw.of("csv-word", word=word, name=name)))
         return read
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 from contextlib import suppress
+from dataclasses import replace
 
 from qtune.data.flaws import Effect, Flaw
 
@@ -24,14 +25,14 @@ def packed(head: bytes) -> Flaw | None:
     """
     for magic, name in _PACKED.items():
         if head.startswith(magic):
-            return Flaw("packed", "refused", f"is compressed with {name}", "unpack it")
+            return Flaw.of("packed", program=name)
     return None
 
 
 def wide(head: bytes) -> Flaw | None:
     """Whether the text is UTF-16 or UTF-32: by its byte-order mark, or a zero in its first character."""
     if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) or b"\0" in head[:4]:
-        return Flaw("encoding", "refused", "is UTF-16 or UTF-32, not UTF-8", "save the file as UTF-8")
+        return Flaw.of("encoding-wide")
     return None
 
 
@@ -47,8 +48,8 @@ def as_utf8(text: str) -> tuple[str, Flaw | None]:
 
 def misencoded(line: bytes, effect: Effect) -> Flaw:
     """For a line that is not UTF-8."""
-    fix = "save the file as UTF-8"
+    hint = ""
     with suppress(UnicodeDecodeError):
         line.decode("gb18030")
-        fix += ": it reads as GBK (iconv -f GB18030 -t UTF-8)"
-    return Flaw("encoding", effect, "is not UTF-8", fix)
+        hint = ": it reads as GBK (iconv -f GB18030 -t UTF-8)"
+    return replace(Flaw.of("encoding", hint=hint), effect=effect)

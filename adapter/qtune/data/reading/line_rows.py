@@ -13,7 +13,8 @@ from typing import Any
 
 import orjson
 
-from qtune.data.flaws import Flaw
+from qtune.data.flaws import KINDS, Flaw
+from qtune.data.peek import past
 from qtune.data.reading.block import Block
 from qtune.data.reading.encodings import BOM, misencoded
 
@@ -23,33 +24,20 @@ _PARSED_BYTES = _BATCH_BYTES // 32
 _SPREAD_LINES = (1, 16, 256, 4096)
 _BLANK = b" \t\r\n"
 _OBJECT = {dict}
-_KINDS = {
-    list: "a list",
-    str: "text",
-    bool: "true or false",
-    int: "a number",
-    float: "a number",
-    type(None): "null",
-}
-
-_MEND = "mend or delete the line"
-_SEVERAL_LINES = Flaw(
-    "json",
-    "refused",
-    "begins a row that goes on over several lines, in a file too large for that",
-    "write each row on one line",
-)
-TOO_DEEP = Flaw("depth", "refused", "lists and objects lie too deep in each other", "make it flat")
-_LONE_SURROGATE = Flaw("json", "refused", r"holds half of a surrogate pair (`\ud83d` alone)", _MEND)
 
 
-def broken(said: str, fix: str = _MEND) -> Flaw:
-    return Flaw("json", "refused", f"is not JSON: {said}", fix)
+def broken(said: str, fix: str = "mend or delete the line") -> Flaw:
+    return Flaw.of("json", said=said, fix=fix)
+
+
+def unparsed(error: Exception) -> Flaw:
+    """For a value that no parser takes, or that lies too deep for it."""
+    return Flaw.of("depth") if isinstance(error, RecursionError) else broken(str(error))
 
 
 def no_object(value: Any) -> Flaw:
     """For a row of another type."""
-    return Flaw("row", "refused", f"is {_KINDS[type(value)]}, not an object", "write rows as {…}")
+    return Flaw.of("row", kind=KINDS[type(value)])
 
 
 def line_blocks(path: Path) -> Iterator[Block]:
@@ -149,7 +137,7 @@ class _Careful:
                         break
                     return 0
             except (ValueError, RecursionError) as error:
-                self._blame(index, TOO_DEEP if isinstance(error, RecursionError) else broken(str(error)))
+                self._blame(index, unparsed(error))
                 return 1
             else:
                 used = text.count("\n", 0, end) + 1
@@ -160,9 +148,9 @@ class _Careful:
     def _take_odd(self, values: list[Any], index: int, text: str, used: int) -> None:
         end = self._at + len(text.encode())
         if used > 1 and self._at // _PARSED_BYTES != end // _PARSED_BYTES:
-            self._blame(index, _SEVERAL_LINES)
+            self._blame(index, Flaw.of("row-over-lines"))
         if "\\ud" in text.lower() and not encodable(values):
-            self._blame(index, _LONE_SURROGATE)
+            self._blame(index, Flaw.of("half-pair"))
             return
         for value in values:
             self._take(value, index)
@@ -198,8 +186,7 @@ def _values(text: str) -> tuple[list[Any], int]:
     values: list[Any] = []
     end = 0
     while True:
-        while end < len(text) and text[end] in " \t\r":
-            end += 1
+        end = past(text, end, " \t\r")
         if end == len(text) or (values and text[end] == "\n"):
             return values, end
         value, end = _raw_decode(text, end)

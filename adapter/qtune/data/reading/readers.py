@@ -10,12 +10,11 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from qtune.data.file_types import COLUMNAR_SUFFIXES, JSON_SUFFIXES, SUFFIXES, data_files
 from qtune.data.flaws import Flaw
 from qtune.data.reading.block import Block
-from qtune.data.reading.columnar_rows import arrow_blocks, parquet_blocks
+from qtune.data.reading.columnar_rows import columnar_blocks
 from qtune.data.reading.csv_rows import csv_blocks
 from qtune.data.reading.encodings import packed, wide
 from qtune.data.reading.json_rows import json_blocks
@@ -26,13 +25,11 @@ _READERS = {
     ".json": json_blocks,
     ".jsonl": json_blocks,
     ".csv": csv_blocks,
-    ".parquet": parquet_blocks,
-    ".arrow": arrow_blocks,
+    ".parquet": columnar_blocks,
+    ".arrow": columnar_blocks,
     ".txt": text_blocks,
 }
 _HEAD_BYTES = 64
-
-_NESTED = Flaw("folder", "refused", "is a folder within the folder of data", "move it elsewhere")
 
 
 def unreadable(path: Path) -> list[tuple[Path, Flaw]]:
@@ -42,7 +39,7 @@ def unreadable(path: Path) -> list[tuple[Path, Flaw]]:
     """
     found = data_files(path)
     if not found:
-        return [(path, Flaw("folder", "refused", "is an empty folder", "put the data files in it"))]
+        return [(path, Flaw.of("folder-empty"))]
     types = Counter(_type(file) for file in found if file.suffix in SUFFIXES)
     usual = types.most_common(1)[0][0] if types else ""
     return [(file, flaw) for file in found for flaw in _unfit(file, usual)]
@@ -50,17 +47,14 @@ def unreadable(path: Path) -> list[tuple[Path, Flaw]]:
 
 def _unfit(file: Path, usual: str) -> Iterator[Flaw]:
     if file.is_dir():
-        yield _NESTED
+        yield Flaw.of("folder-nested")
     elif file.suffix not in SUFFIXES:
-        message = f"is none of {', '.join(SUFFIXES)}"
-        yield Flaw("suffix", "refused", message, "convert it, or move it elsewhere")
+        yield Flaw.of("suffix-unknown", suffixes=", ".join(SUFFIXES))
     elif _type(file) != usual:
-        message = f"is {_type(file)} where most are {usual}: the files of a folder must be of one type"
-        yield Flaw("suffix", "refused", message, "put it in a folder of its own")
+        yield Flaw.of("suffix-mixed", type=_type(file), usual=usual)
     if any(sign in str(file.absolute()) for sign in "*?["):
         # datasets/data_files.py, resolve_pattern
-        message = "has a * ? or [ in its path, which is read as a pattern for names"
-        yield Flaw("name", "refused", message, "rename it")
+        yield Flaw.of("name")
 
 
 def _type(file: Path) -> str:
@@ -74,7 +68,8 @@ def blocks(path: Path) -> Iterator[Block]:
     cannot be opened.
     """
     if path.is_dir():
-        raise QtuneError(_NESTED.message, where=str(path), fix=_NESTED.fix)
+        nested = Flaw.of("folder-nested")
+        raise QtuneError(nested.message, where=str(path), fix=nested.fix)
     reader = _READERS.get(path.suffix)
     if reader is None:
         raise QtuneError(
@@ -87,11 +82,3 @@ def blocks(path: Path) -> Iterator[Block]:
     flaw = None if path.suffix in COLUMNAR_SUFFIXES else packed(head) or wide(head)
     read = reader(path) if flaw is None else [Block([], [], [(1, flaw)])]
     return (replace(block, file=path) for block in read)
-
-
-def rows(path: Path) -> Iterator[tuple[Path, int, dict[str, Any]]]:
-    """(file, line, row) of each row of a file or folder; what cannot be read is passed over."""
-    for file in data_files(path):
-        for block in blocks(file):
-            for line, row in zip(block.lines, block.rows, strict=True):
-                yield file, line, row

@@ -8,11 +8,11 @@ from collections.abc import Iterator
 from typing import Any
 
 from qtune.data.flaws import Flaw
+from qtune.data.peek import past
 from qtune.data.reading.block import Block
 
-_BETWEEN = re.compile(r"[\[ \t\r\n,]*")
+_BETWEEN = "[ \t\r\n,"
 _SPACED = re.compile(rb'"[ \t\r\n]+:')
-_FIX = "leave one of them"
 
 
 def repeated_keys(block: Block, keys: int) -> list[tuple[int, Flaw]]:
@@ -24,16 +24,8 @@ def repeated_keys(block: Block, keys: int) -> list[tuple[int, Flaw]]:
     """
     if not block.text or block.flaws or _written(block.text, keys) == keys:
         return []
-    found = []
-    for index, key in _repeated(block.text.decode()):
-        if block.form == "lines":
-            flaw = Flaw("repeated", "refused", f"gives the key `{key}` twice in one object", _FIX)
-        else:
-            flaw = Flaw(
-                "repeated", "kept", f"gives the key `{key}` twice in one object: the last counts", _FIX
-            )
-        found.append((index, flaw))
-    return found
+    id = "repeated-refused" if block.form == "lines" else "repeated-kept"
+    return [(index, Flaw.of(id, key=key)) for index, key in _repeated(block.text.decode())]
 
 
 def _written(text: bytes, expected: int) -> int:
@@ -61,7 +53,7 @@ def _repeated(text: str) -> Iterator[tuple[int, str]]:
         return members
 
     raw_decode = json.JSONDecoder(strict=False, object_pairs_hook=as_object).raw_decode
-    at = _past(text, 0)
+    at = past(text, 0, _BETWEEN)
     index = 0
     while at < len(text) and text[at] != "]":
         try:
@@ -72,9 +64,4 @@ def _repeated(text: str) -> Iterator[tuple[int, str]]:
             yield index, seen[0]
             seen.clear()
         index += 1
-        at = _past(text, at)
-
-
-def _past(text: str, at: int) -> int:
-    found = _BETWEEN.match(text, at)
-    return found.end() if found else at
+        at = past(text, at, _BETWEEN)

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from qtune.data.attributes import Attributes
 from qtune.data.flaws import Flaw
-
-_PAIRS = 'write pairs of texts: [["question", "answer"], …]'
 
 
 class AlpacaRows:
@@ -21,13 +19,13 @@ class AlpacaRows:
         """What the converter stops at."""
         names = self._names
         flaws = [
-            Flaw("prompt-not-text", "crash", f"`{column}` is not text", "write it as text")
+            Flaw.of("prompt-not-text", column=column)
             for column in (names.prompt, names.query)
             if column and row.get(column) and not isinstance(row[column], str)
         ]
         history = row.get(names.history) if names.history else None
         if isinstance(history, list):
-            flaws += _history(f"`{names.history}`", history)
+            flaws += [Flaw.of(id, column=names.history) for id in _history_flaws(history)]
         if names.kto_tag and isinstance(row.get(names.kto_tag), bool):
             flaws += [] if names.response else [no_column("response")]
         elif names.ranking:
@@ -45,30 +43,25 @@ class AlpacaRows:
         history = row.get(self._names.history) if self._names.history else None
         if not history:
             return []
-        column = f"`{self._names.history}`"
         if not isinstance(history, list):
-            return [Flaw("history-ignored", "kept", f"{column} is not a list, and is left out", _PAIRS)]
-        flaws = []
-        if any(isinstance(pair, dict) for pair in history):
-            message = f"{column} holds objects: trained on their two keys, not on their values"
-            flaws.append(Flaw("history-misread", "kept", message, _PAIRS))
-        if any(isinstance(pair, str) for pair in history):
-            message = f"{column} holds texts: trained on their two letters as question and answer"
-            flaws.append(Flaw("history-misread", "kept", message, _PAIRS))
-        return flaws
+            return [Flaw.of("history-ignored", column=self._names.history)]
+        kinds = (("history-of-objects", dict), ("history-of-texts", str))
+        return [
+            Flaw.of(id, column=self._names.history)
+            for id, kind in kinds
+            if any(isinstance(pair, kind) for pair in history)
+        ]
 
 
 def no_column(name: str) -> Flaw:
     """For a column without which the converter stops."""
-    message = f"no `{name}` column is registered"
-    return Flaw("no-column", "crash", message, f"say which it is: columns: {{{name}: …}}")
+    return Flaw.of("no-column", name=name)
 
 
-def _history(column: str, history: list[Any]) -> list[Flaw]:
-    flaws = []
+def _history_flaws(history: list[Any]) -> Iterator[str]:
+    """The id of what is wrong with each pair that the converter stops at."""
     for pair in history:
         if not isinstance(pair, list | dict | str) or len(pair) != 2:
-            flaws.append(Flaw("history-shape", "crash", f"{column} does not hold pairs", _PAIRS))
+            yield "history-shape"
         elif isinstance(pair, list) and not all(isinstance(text, str | None) for text in pair):
-            flaws.append(Flaw("history-not-text", "crash", f"{column} holds what is not text", _PAIRS))
-    return flaws
+            yield "history-not-text"

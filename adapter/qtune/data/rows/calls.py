@@ -18,35 +18,6 @@ from qtune.data.flaws import Flaw
 _CALL = re.compile(r"<tool_call>(.*?)</tool_call>", re.DOTALL)
 _THOUGHT = re.compile(r"<think>\n.*?\n</think>\n\n", re.DOTALL)
 
-_WRITE_CALL = 'write {"name": "…", "arguments": {…}}, or a list of them'
-_WRITE_TOOLS = 'write a JSON list of tools: [{"name": "…", "description": "…", "parameters": {…}}]'
-
-_CALL_NOT_JSON = Flaw("call-not-json", "crash", "a function call is not JSON", _WRITE_CALL)
-_CALL_SHAPE = Flaw("call-shape", "crash", "a function call lacks `name` or `arguments`", _WRITE_CALL)
-_NO_CALL = Flaw(
-    "call-empty", "kept", "a function call is an empty list: trained as an empty answer", _WRITE_CALL
-)
-_NAME = Flaw("call-name", "kept", "the `name` of a function call is empty or not text", _WRITE_CALL)
-_QUOTED = Flaw(
-    "arguments-as-text",
-    "kept",
-    "`arguments` of a function call are text: the model learns to write them in quotes",
-    'write them as an object: "arguments": {…}',
-)
-_ARGUMENTS = Flaw("call-arguments", "kept", "`arguments` of a function call are no object", _WRITE_CALL)
-
-_TOOLS_NOT_TEXT = Flaw(
-    "tools-not-text", "crash", "the tools are not text", "write them as JSON text, or use formatting: openai"
-)
-_TOOLS_NOT_JSON = Flaw("tools-not-json", "crash", "the tools are not JSON", _WRITE_TOOLS)
-_TOOLS_SHAPE = Flaw("tools-shape", "crash", "the tools are not a list of objects", _WRITE_TOOLS)
-_TOOL = Flaw(
-    "tool-incomplete",
-    "kept",
-    "a tool lacks `name` or `parameters`: templates without a tool format of their own stop at it",
-    _WRITE_TOOLS,
-)
-
 
 def call_flaws(content: str) -> list[Flaw]:
     """What is wrong with a message of the role that calls tools."""
@@ -58,18 +29,19 @@ def call_flaws(content: str) -> list[Flaw]:
     try:
         calls = _loads(text)
     except (ValueError, RecursionError):
-        return [_CALL_NOT_JSON]
+        return [Flaw.of("call-not-json")]
     calls = calls if isinstance(calls, list) else [calls]
     if not calls:
-        return [_NO_CALL]
+        return [Flaw.of("call-empty")]
     flaws = []
     for call in calls:
         if not isinstance(call, dict) or "name" not in call or "arguments" not in call:
-            return [_CALL_SHAPE]
+            return [Flaw.of("call-shape")]
         if not call["name"] or not isinstance(call["name"], str):
-            flaws.append(_NAME)
+            flaws.append(Flaw.of("call-name"))
         if not isinstance(call["arguments"], dict):
-            flaws.append(_QUOTED if isinstance(call["arguments"], str) else _ARGUMENTS)
+            quoted = isinstance(call["arguments"], str)
+            flaws.append(Flaw.of("arguments-as-text" if quoted else "call-arguments"))
     return list(dict.fromkeys(flaws))
 
 
@@ -78,16 +50,16 @@ def tools_flaws(tools: Any) -> list[Flaw]:
     if not tools:
         return []
     if not isinstance(tools, str):
-        return [_TOOLS_NOT_TEXT]
+        return [Flaw.of("tools-not-text")]
     try:
         described = _loads(tools)
     except (ValueError, RecursionError):
-        return [_TOOLS_NOT_JSON]
+        return [Flaw.of("tools-not-json")]
     if isinstance(described, str | dict | list) and not described:
         return []
     if not isinstance(described, list) or not all(isinstance(tool, dict) for tool in described):
-        return [_TOOLS_SHAPE]
-    return [] if all(map(_is_complete, described)) else [_TOOL]
+        return [Flaw.of("tools-shape")]
+    return [] if all(map(_is_complete, described)) else [Flaw.of("tool-incomplete")]
 
 
 def _is_complete(tool: dict[str, Any]) -> bool:

@@ -24,9 +24,6 @@ from qtune.data.rows.plain import recognizer
 from qtune.data.rows.stages import processor_check
 from qtune.data.rows.text import TextCheck
 
-_NOT_AN_OBJECT = Flaw("not-an-object", "refused", "the row is not an object", 'write {"column": value, …}')
-_MIXED = Flaw("content-not-text", "crash", "some texts of the row are not text", "write them as text")
-
 
 class RowCheck:
     """The flaws of single rows, for one registration and stage (pt, sft, rm, dpo, kto, ppo).
@@ -70,12 +67,12 @@ class RowCheck:
 
     def _look_closer(self, row: Any) -> Sequence[Flaw]:
         if not isinstance(row, dict):
-            return (_NOT_AN_OBJECT,)
+            return (Flaw.of("not-an-object"),)
         if stops := [*self._format.unconvertible(row), *self._media.unconvertible(row)]:
             return stops
         example = self._convert(row)
         if not (_of_one_type(example.prompt) and _of_one_type(example.response)):
-            return (_MIXED,)
+            return (Flaw.of("mixed-content"),)
         flaws = self._processor.flaws(row, example, self._format.out_of_order(row))
         if all(flaw.effect == "kept" for flaw in flaws):
             flaws += self._format.notes(row)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
@@ -29,11 +30,9 @@ class ConversationRows:
         names = self._names
         messages = row.get(names.messages) if names.messages else None
         if not isinstance(messages, list) and messages not in ("", {}):
-            what = "is missing or null" if messages is None else "is not a list"
-            return [Flaw("no-messages", "crash", f"`{names.messages}` {what}", self._write_messages())]
+            return [self._no_messages("messages-missing" if messages is None else "messages-no-list")]
         if any(not isinstance(message, dict) for message in self._looked_at(messages)):
-            message = f"a message in `{names.messages}` is not an object"
-            return [Flaw("message-not-object", "crash", message, self._write_messages())]
+            return [self._no_messages("message-not-object")]
         flaws = self._openai_messages(row, messages) if self._is_openai else []
         return flaws or self._pair(row)
 
@@ -44,14 +43,11 @@ class ConversationRows:
             if not self._in_turn(turn, tag):
                 return self._disorder(turns, turn)
         if not turns:
-            return Flaw("no-messages", "dropped", "there are no messages", self._write_messages())
+            return self._no_messages("no-messages")
         if not self._names.ranking and len(turns) % 2:
-            message = f"the conversation ends with a `{turns[-1]}` message, without an answer"
-            return Flaw("unanswered", "dropped", message, "add the answer or take the last message out")
+            return Flaw.of("unanswered", tag=turns[-1])
         if self._names.ranking and len(turns) % 2 == 0:
-            message = "the messages end with an answer, and with `ranking` they end with the question"
-            fix = "take the last message out: the answers stand in `chosen` and `rejected`"
-            return Flaw("answered", "dropped", message, fix)
+            return Flaw.of("answered")
         return None
 
     def notes(self, row: Mapping[str, Any]) -> list[Flaw]:
@@ -59,22 +55,20 @@ class ConversationRows:
         names, flaws = self._names, []
         messages = row[names.messages or ""]
         if names.system and row.get(names.system) and len(self._after_system(messages)) < len(messages):
-            message = f"`{names.system}` is left out, because the first message is a system message"
-            flaws.append(Flaw("two-systems", "kept", message, "keep one of them"))
+            flaws.append(Flaw.of("two-systems", column=names.system))
         if not self._is_openai:
             return flaws
         if messages and messages[-1].get(names.role_tag) == names.observation_tag:
-            message = f"a `{names.observation_tag}` message at the end is left out"
-            flaws.append(Flaw("result-at-end", "kept", message, "add the answer that follows it"))
+            flaws.append(Flaw.of("result-at-end", tag=names.observation_tag))
         if any(self._calls(message) and message.get(names.content_tag) for message in messages):
-            message = "the text of a message that also has `tool_calls` is left out"
-            flaws.append(Flaw("text-beside-calls", "kept", message, "put the text into a message of its own"))
+            flaws.append(Flaw.of("text-beside-calls"))
         return flaws
 
-    def _write_messages(self) -> str:
+    def _no_messages(self, id: str) -> Flaw:
+        """A flaw that is mended by writing messages as they should be."""
         names = self._names
         example = f'{{"{names.role_tag}": "{names.user_tag}", "{names.content_tag}": "…"}}'
-        return f"write `{names.messages}` as a list of {example}"
+        return Flaw.of(id, messages=names.messages, example=example)
 
     def _looked_at(self, messages: Any) -> Sequence[Any]:
         """The messages up to where the converter of `sharegpt` turns away, all of them for `openai`."""
@@ -121,28 +115,24 @@ class ConversationRows:
         """What is wrong with the message whose turn it is not."""
         tag = turns[turn]
         if tag not in self._known:
-            return self._unknown_role(tag, "dropped")
+            return replace(self._unknown_role(tag), effect="dropped")
         if tag == self._names.system_tag:
-            message = f"a `{tag}` message stands after the first message"
-            return Flaw("system-not-first", "dropped", message, "keep one, as the first message")
+            return Flaw.of("late-system", tag=tag)
         if turn == 0:
-            message = f"the conversation begins with a `{tag}` message"
-            fix = f"begin with a `{self._names.user_tag}` message, after the `{self._names.system_tag}` one"
-            return Flaw("no-question", "dropped", message, fix)
+            return Flaw.of("no-question", tag=tag, user=self._names.user_tag, system=self._names.system_tag)
         before = turns[turn - 1]
-        fix = "questions and answers take turns: join the two or add what is missing"
         if tag == before:
-            return Flaw("role-order", "dropped", f"two `{tag}` messages in a row", fix)
-        return Flaw("role-order", "dropped", f"a `{tag}` message follows a `{before}` message", fix)
+            return Flaw.of("role-twice", tag=tag)
+        return Flaw.of("role-order", tag=tag, before=before)
 
-    def _unknown_role(self, tag: Any, effect: Any) -> Flaw:
+    def _unknown_role(self, tag: Any) -> Flaw:
+        """For a role that no tag knows, where the converter stops at it."""
         role_tag = self._names.role_tag
         known = ", ".join(f"`{known}`" for known in self._known)
         if tag is None:
-            return Flaw("no-role", effect, f"a message has no `{role_tag}`", f"the tags know {known}")
+            return Flaw.of("no-role", role_tag=role_tag, known=known)
         shown = f"role `{tag}`" if isinstance(tag, str) and len(tag) <= _LONGEST_ROLE else f"a `{role_tag}`"
-        fix = "name it in `tags`, or write one of those"
-        return Flaw("unknown-role", effect, f"{shown} is unknown; the tags know {known}", fix)
+        return Flaw.of("unknown-role", shown=shown, known=known)
 
     def _openai_messages(self, row: Mapping[str, Any], messages: Sequence[Any]) -> list[Flaw]:
         names = self._names
@@ -151,23 +141,21 @@ class ConversationRows:
         if len(after) < len(messages):
             system = messages[0].get(names.content_tag)
         if system and not isinstance(system, str) and not _is_list_of_text(system):
-            return [Flaw("system-not-text", "crash", "the system prompt is not text", "write it as text")]
+            return [Flaw.of("system-not-text")]
         results: list[Any] = []
         for message in after:
             tag, calls = message.get(names.role_tag), self._calls(message)
             if calls and not (isinstance(calls, list) and all(isinstance(call, dict) for call in calls)):
-                fix = 'write [{"type": "function", "function": {"name": "…", "arguments": {…}}}]'
-                return [Flaw("call-shape", "crash", "`tool_calls` is not a list of objects", fix)]
+                return [Flaw.of("calls-no-list")]
             tag = names.function_tag if calls else tag
             if tag == names.observation_tag:
                 results.append("" if calls else message.get(names.content_tag))
                 continue
             if not all(isinstance(result, str) for result in results):
-                subject = f"a `{names.observation_tag}` message"
-                return [Flaw("content-not-text", "crash", f"{subject} is not text", "write it as text")]
+                return [Flaw.of("content-not-text", subject=f"a `{names.observation_tag}` message")]
             results = []
             if isinstance(tag, list | dict) or tag not in self._roles:
-                return [self._unknown_role(tag, "crash")]
+                return [self._unknown_role(tag)]
         return []
 
     def _pair(self, row: Mapping[str, Any]) -> list[Flaw]:
@@ -184,7 +172,7 @@ class ConversationRows:
             for answer in (chosen, rejected):
                 tag = answer.get(names.role_tag)
                 if isinstance(tag, list | dict) or tag not in self._roles:
-                    return [self._unknown_role(tag, "crash")]
+                    return [self._unknown_role(tag)]
         return []
 
 

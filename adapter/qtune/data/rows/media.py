@@ -38,7 +38,7 @@ class MediaCheck:
             frames = [frame for entry in entries for frame in (entry if isinstance(entry, list) else [entry])]
             alike = all(isinstance(entry, type(entries[0])) for entry in entries)
             if not alike or not all(isinstance(frame, str) for frame in frames):
-                flaws.append(_not_a_path(column))
+                flaws.append(Flaw.of("media-not-path", column=column))
         return flaws
 
     def flaws(self, row: Mapping[str, Any], texts: Sequence[str]) -> list[Flaw]:
@@ -50,15 +50,10 @@ class MediaCheck:
             expected = found.pop(placeholder)
             if expected != len(entries):
                 fewer = "fewer" if expected < len(entries) else "more"
-                message = f"the text has {fewer} {placeholder} than `{column}` has entries"
-                flaws.append(Flaw("media-count", "crash", message, f"write one {placeholder} for each entry"))
+                flaws.append(Flaw.of("media-count", compared=fewer, placeholder=placeholder, column=column))
             flaws += self._unreadable(column, placeholder, entries)
-        for placeholder in (placeholder for placeholder, count in found.items() if count):
-            message = f"the text has {placeholder}, and no column is registered for what belongs there"
-            flaws.append(
-                Flaw("media-count", "crash", message, "register the column or take it out of the text")
-            )
-        return flaws
+        alone = [placeholder for placeholder, count in found.items() if count]
+        return flaws + [Flaw.of("media-unregistered", placeholder=placeholder) for placeholder in alone]
 
     def _unreadable(self, column: str, placeholder: str, entries: Sequence[Any]) -> list[Flaw]:
         flaws = []
@@ -66,7 +61,7 @@ class MediaCheck:
             frames = entry if isinstance(entry, list) and placeholder == "<video>" else [entry]
             pictures = placeholder == "<image>" or frames is entry
             if not frames:
-                flaws.append(_not_a_path(column))
+                flaws.append(Flaw.of("media-not-path", column=column))
             for frame in frames:
                 path = frame
                 if pictures and isinstance(frame, dict):  # a picture as Hugging Face's datasets keep it
@@ -74,18 +69,12 @@ class MediaCheck:
                         continue
                     path = frame.get("path")
                 if not isinstance(path, str):
-                    flaws.append(_not_a_path(column))
+                    flaws.append(Flaw.of("media-not-path", column=column))
                 elif not self._exists(path):
-                    message = f"a file in `{column}` does not exist"
-                    fix = "paths start from media_dir, or else from where the training is started"
-                    flaws.append(Flaw("media-missing", "crash", message, fix))
+                    flaws.append(Flaw.of("media-missing", column=column))
         return list(dict.fromkeys(flaws))
 
     def _exists(self, path: str) -> bool:
         if self._directory is not None and os.path.isfile(os.path.join(self._directory, path)):  # noqa: PTH113, PTH118
             return True
         return os.path.isfile(path)  # noqa: PTH113
-
-
-def _not_a_path(column: str) -> Flaw:
-    return Flaw("media-not-path", "crash", f"an entry of `{column}` is not a path", "list paths, as text")

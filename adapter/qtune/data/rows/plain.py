@@ -28,14 +28,8 @@ def _unsure(row: Any) -> bool:
 
 
 def _alpaca(names: Attributes, stage: str) -> Recognizer:
-    prompt, query, kto_tag, system, tools = (
-        names.prompt,
-        names.query,
-        names.kto_tag,
-        names.system,
-        names.tools,
-    )
-    history, ranking = names.history, names.ranking
+    prompt, query, history = names.prompt, names.query, names.history
+    kto_tag, system, tools, ranking = names.kto_tag, names.system, names.tools, names.ranking
     chosen, rejected = names.chosen, names.rejected
     answers = (chosen, rejected) if ranking else () if stage in ("pt", "ppo") else (names.response,)
     needed = (prompt, *answers)

@@ -14,9 +14,6 @@ from qtune.data.rows.media import PLACEHOLDERS, MediaCheck
 
 Row = Mapping[str, Any]
 
-_AS_TEXT = "write it as text"
-_FILL = "write the text or take the row out"
-
 
 def processor_check(names: Attributes, stage: str, media: MediaCheck) -> PretrainRows | SupervisedRows:
     """stage: one of LLaMA-Factory's; dpo reads rows as rm does (llamafactory/train/dpo/workflow.py)."""
@@ -44,7 +41,6 @@ class SupervisedRows:
     """SupervisedDatasetProcessor: one answer, and every message is encoded."""
 
     stage = "sft"
-    trains_on_answers = True
 
     def __init__(self, names: Attributes, media: MediaCheck) -> None:
         self._names = names
@@ -57,7 +53,7 @@ class SupervisedRows:
         answers = self._answers(example)
         flaws = [*self._prompt_flaws(example), *self._answer_flaws(example, answers)]
         if not isinstance(example.system, str):
-            flaws.append(Flaw("system-not-text", "crash", "the system prompt is not text", _AS_TEXT))
+            flaws.append(Flaw.of("system-not-text"))
         flaws += tools_flaws(example.tools)
         if self._names.media and not any(flaw.effect == "crash" for flaw in flaws):
             asked = [message.content for message in example.prompt]
@@ -77,8 +73,8 @@ class SupervisedRows:
             return None
         column = self._names.response
         if row.get(column or "") is None:
-            return Flaw("missing-answer", "dropped", f"`{column or 'response'}` is missing or null", _FILL)
-        return Flaw("answer-not-text", "dropped", f"`{column}` is not text", _AS_TEXT)
+            return Flaw.of("missing-answer", column=column or "response")
+        return Flaw.of("answer-not-text", column=column)
 
     def _not_two(self, example: Example) -> Flaw | None:
         """For stages that take two answers."""
@@ -109,10 +105,8 @@ class SupervisedRows:
         for message, subject in zip(answers, subjects, strict=True):
             flaws += _content_flaws(message, subject)
             if message.role in ASKING:
-                fix = f"write `{self._names.role_tag}: {self._names.assistant_tag}`"
-                flaws.append(
-                    Flaw("answer-role", "kept", f"an answer has the role of the {message.role}", fix)
-                )
+                tags = {"role_tag": self._names.role_tag, "assistant": self._names.assistant_tag}
+                flaws.append(Flaw.of("answer-role", role=message.role, **tags))
         return flaws
 
 
@@ -147,9 +141,8 @@ class PairwiseRows(SupervisedRows):
         missing = [f"`{column}`" for column, answer in pair if answer is None]
         wrong = [f"`{column}`" for column, answer in pair if not isinstance(answer, kind)]
         if missing:
-            message = f"{_and(missing)} missing or null"
-            return Flaw("missing-answer", "dropped", message, "write both answers or take the row out")
-        return Flaw("answer-not-text", "dropped", f"{_and(wrong)} not {wanted}", f"write {wanted}")
+            return Flaw.of("missing-answers", columns=_and(missing))
+        return Flaw.of("answers-not-text", columns=_and(wrong), wanted=wanted)
 
     def _answer_columns(self) -> Sequence[str | None]:
         return [self._names.chosen, self._names.rejected]
@@ -157,8 +150,7 @@ class PairwiseRows(SupervisedRows):
     def _answer_flaws(self, example: Example, answers: Sequence[Message]) -> list[Flaw]:
         flaws = super()._answer_flaws(example, answers)
         if answers[0] == answers[1]:
-            message = "the chosen and the rejected answer are the same"
-            flaws.append(Flaw("same-answers", "kept", message, "take the row out: there is nothing to learn"))
+            flaws.append(Flaw.of("same-answers"))
         return flaws
 
 
@@ -174,13 +166,9 @@ class FeedbackRows(SupervisedRows):
             return [self._of_dropped(flaw, example) for flaw in found]
         answer = self._answers(example)[0].content or ""
         if self._names.kto_tag and row.get(self._names.kto_tag) and not answer:
-            message = "an empty answer is labelled good, and trained as a bad one"
-            found.append(Flaw("empty-good-answer", "kept", message, _FILL))
+            found.append(Flaw.of("empty-good-answer"))
         if self._has_media(self._answers(example)):
-            message = (
-                "the answer has a placeholder for media, and at stage kto the row after it stops the training"
-            )
-            found.append(Flaw("media-in-answer", "crash", message, "write it in the prompt"))
+            found.append(Flaw.of("media-in-answer"))
         return found
 
     def _of_dropped(self, flaw: Flaw, example: Example) -> Flaw:
@@ -188,7 +176,8 @@ class FeedbackRows(SupervisedRows):
         has_two = len(example.response) == 2  # for an empty answer it takes the other one
         borrowed = self._answers(example) if has_two else example.response
         is_there = bool(borrowed) and (has_two or bool(borrowed[0].content))
-        if is_there and not _crashes(borrowed[0]) and not self._has_media(borrowed):
+        crashes = is_there and any(found.effect == "crash" for found in _content_flaws(borrowed[0], ""))
+        if is_there and not crashes and not self._has_media(borrowed):
             return flaw
         message = f"{flaw.message}; at stage kto the row after it stops the training"
         return replace(flaw, effect="crash", message=message)
@@ -201,10 +190,8 @@ class FeedbackRows(SupervisedRows):
     def _unanswered(self, row: Row, example: Example) -> Flaw | None:
         column = self._names.kto_tag
         if len(example.response) < 2 and column:
-            fix = "write true or false"
-            if row.get(column) is None:
-                return Flaw("missing-label", "dropped", f"`{column}` is missing or null", fix)
-            return Flaw("label-not-boolean", "dropped", f"`{column}` is not true or false", fix)
+            is_missing = row.get(column) is None
+            return Flaw.of("missing-label" if is_missing else "label-not-boolean", column=column)
         return self._not_two(example)
 
     def _answers(self, example: Example) -> Sequence[Message]:
@@ -220,34 +207,26 @@ def _wrong_stage(names: Attributes, stage: str) -> Flaw:
         "kto": "register `kto_tag` and a column of true and false",
     }
     fix = fixes.get(stage, "take `ranking` and `kto_tag` out of the registration")
-    return Flaw(
-        "wrong-stage", "dropped", f"the row is registered {gives}, which stage {stage} does not take", fix
-    )
-
-
-def _crashes(message: Message) -> bool:
-    return any(flaw.effect == "crash" for flaw in _content_flaws(message, ""))
+    return Flaw.of("wrong-stage", gives=gives, stage=stage, fix=fix)
 
 
 def _content_flaws(message: Message, subject: str) -> list[Flaw]:
     content: Any = message.content
     if message.role == SYSTEM:
-        fix = "write the assistant's role, or another tag for one of them"
-        return [Flaw("system-not-first", "crash", f"{subject} has the role of the system", fix)]
+        return [Flaw.of("system-not-first", subject=subject)]
     if content is None:
-        return [Flaw("content-missing", "crash", f"{subject} is missing or null", _FILL)]
+        return [Flaw.of("content-missing", subject=subject)]
     if isinstance(content, list):
-        fix = "write one text, with <image> where an image belongs and the files in a column `images`"
-        return [Flaw("content-parts", "crash", f"{subject} is a list of parts, not text", fix)]
+        return [Flaw.of("content-parts", subject=subject)]
     if not isinstance(content, str):
-        return [Flaw("content-not-text", "crash", f"{subject} is not text", _AS_TEXT)]
+        return [Flaw.of("content-not-text", subject=subject)]
     if message.role == FUNCTION:
         return call_flaws(content)
     what = "answer" if message.role in ANSWERING else "prompt"
     if not content:
-        return [Flaw(f"empty-{what}", "kept", f"{subject} is empty", _FILL)]
+        return [Flaw.of(f"empty-{what}", subject=subject)]
     if content.isspace():
-        return [Flaw(f"blank-{what}", "kept", f"{subject} holds nothing but spaces", _FILL)]
+        return [Flaw.of(f"blank-{what}", subject=subject)]
     return []
 
 

@@ -12,18 +12,6 @@ from qtune.data.reading.block import Block
 from qtune.data.rows.media import PLACEHOLDERS
 
 _CONTROLS = bytes(code for code in (*range(32), 127) if code not in b"\t\n\r")
-_CONTROL_CHARACTER = Flaw(
-    "control-character",
-    "kept",
-    "the text holds control characters",
-    r"take them out; if they come from LaTeX, JSON wants its backslash twice: \\frac, not \frac",
-)
-_REPLACEMENT_CHARACTER = Flaw(
-    "replacement-character",
-    "kept",
-    "the text holds U+FFFD, which stands where a character was lost",
-    "read the original again in its true encoding",
-)
 _ESCAPED = re.compile(rb"\\(?:[bf]|u(?:00[01]|003[cC]|007[fF]|[fF]{3}[dD]))")
 """How JSON writes them, and the `<` of a placeholder. Fast, because it begins with one certain byte."""
 
@@ -52,17 +40,13 @@ class TextCheck:
         written = texts.encode("utf-8", "surrogatepass")
         flaws = []
         if len(written.translate(None, _CONTROLS)) < len(written):
-            flaws.append(_CONTROL_CHARACTER)
+            flaws.append(Flaw.of("control-character"))
         if "\ufffd" in texts:
-            flaws.append(_REPLACEMENT_CHARACTER)
+            flaws.append(Flaw.of("replacement-character"))
         for placeholder in self._placeholders:
             if placeholder in texts:
                 column = f"{placeholder.strip('<>')}s"
-                message = (
-                    f"{placeholder} stands in the text without a column `{column}`: trained as plain text"
-                )
-                fix = f"register the column; a model that takes {column} stops at such a row"
-                flaws.append(Flaw("placeholder-alone", "kept", message, fix))
+                flaws.append(Flaw.of("placeholder-alone", placeholder=placeholder, column=column))
         return flaws
 
 

@@ -26,8 +26,7 @@ def check(
 ) -> list[Report]:
     """What `scan` says of these datasets, now or when they last passed as they are now."""
     key = key_of(sources)
-    known = _recall(key) if key else None
-    if known is not None:
+    if key is not None and (known := _recall(key)) is not None:
         return known
     reports = scan(sources, root, progress=progress)
     remember(key, reports)

@@ -70,7 +70,7 @@ def clean(
                 if reasons:
                     lost.append((line, reasons, part.block.rows[index]))
             for line, reasons, row in sorted(lost, key=lambda item: item[0]):
-                found = {"file": shown(part.file, root), "line": line, "reasons": reasons, "row": row}
+                found = {"file": shown(part.block.file, root), "line": line, "reasons": reasons, "row": row}
                 bad.write(_line(found))
             left_out += len(lost)
             progress(len(part.block.text))

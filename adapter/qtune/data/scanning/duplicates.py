@@ -76,25 +76,27 @@ class Duplicates:
 
     def marked(self, dataset: int, mark: int) -> Iterator[Place]:
         """The places of those rows of a dataset that have this mark, in their order."""
-        marks, (begin, _) = self.marks(dataset), self._datasets[dataset]
-        at = marks.find(mark)
-        while at >= 0:
-            yield self._place(begin + at)
-            at = marks.find(mark, at + 1)
+        return map(self._place, self._rows(dataset, mark))
 
     def originals(self, dataset: int, mark: int) -> Iterator[Place]:
         """For each place of `marked` that of the row which it repeats; each costs a walk over all rows."""
-        marks, (begin, sizes) = self.marks(dataset), self._datasets[dataset]
-        at = marks.find(mark)
-        while at >= 0:
-            number = self._order[begin + at]
+        _, sizes = self._datasets[dataset]
+        for repeating in self._rows(dataset, mark):
+            number = self._order[repeating]
             partition = self._partitions[number]
-            value = partition[self._order.count(number, 0, begin + at)]
+            value = partition[self._order.count(number, 0, repeating)]
             earlier = partition.index(value, sizes[number] if mark == REPEATED else 0)
             row = -1
             for _ in range(earlier + 1):
                 row = self._order.find(number, row + 1)
             yield self._place(row)
+
+    def _rows(self, dataset: int, mark: int) -> Iterator[int]:
+        """Those rows of a dataset that have this mark, counted from the first of all datasets."""
+        marks, (begin, _) = self.marks(dataset), self._datasets[dataset]
+        at = marks.find(mark)
+        while at >= 0:
+            yield begin + at
             at = marks.find(mark, at + 1)
 
     def _compare(self) -> bytes:

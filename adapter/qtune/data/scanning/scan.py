@@ -35,30 +35,6 @@ Extra = Callable[[Sequence[Any], Sequence[int]], Iterable[tuple[int, Flaw]]]
 
 _EFFECTS: tuple[Effect, ...] = get_args(Effect)
 
-_REPEATED_ELSEWHERE = Flaw(
-    "duplicate-elsewhere",
-    "kept",
-    "says the same as a row of another training dataset: trained on twice",
-    "keep it in one of them",
-)
-_LEAKED = Flaw(
-    "leakage",
-    "kept",
-    "stands in the training data too: eval_loss looks better than the model is",
-    "take these rows out of the training data or out of the evaluation data",
-)
-_NONE_LEFT = Flaw(
-    "none-left",
-    "crash",
-    "LLaMA-Factory drops every row, and stops because it finds no valid samples",
-    "mend the rows as said above",
-)
-
-
-def _repeated(name: str) -> Flaw:
-    message = "says the same as an earlier row: trained on twice"
-    return Flaw("duplicate", "kept", message, f"`qtune data check {name} --fix OUT` writes each once")
-
 
 @dataclass(frozen=True, slots=True)
 class Group:
@@ -149,7 +125,6 @@ class ExaminedBlock:
     wanted: so many rows from the first are within `most_rows`.
     """
 
-    file: Path
     block: Block
     flaws: Mapping[int, Sequence[Flaw]]
     wanted: int
@@ -176,13 +151,13 @@ class Examiner:
         """Raises what `blocks` raises."""
         for file in self._files:
             for block in blocks(file):
-                yield self._examine(file, block)
+                yield self._examine(block)
 
     def conclusions(self) -> Sequence[Flaw]:
         """What is wrong with the dataset as a whole; ask when all its rows were examined."""
         return self._types.conclusions()
 
-    def _examine(self, file: Path, block: Block) -> ExaminedBlock:
+    def _examine(self, block: Block) -> ExaminedBlock:
         rows = block.rows
         if self._unread is not None:  # the library reads the whole file, and then converts max_samples rows
             rows = rows[: self._unread]
@@ -194,7 +169,7 @@ class Examiner:
                     flaws.setdefault(index, []).extend(found)
         for index, flaw in self._types.flaws(block):
             flaws.setdefault(index, []).append(flaw)
-        return ExaminedBlock(file, block, flaws, len(rows))
+        return ExaminedBlock(block, flaws, len(rows))
 
 
 class _Tallies:
@@ -255,8 +230,8 @@ def scan(
             reads.append(_read(source, root, _Tallies(every), known, extra(source), progress))
     reports = {}
     for number, (source, (report, tallies)) in enumerate(zip(ordered, reads, strict=True)):
-        elsewhere = _LEAKED if source.evaluation else _REPEATED_ELSEWHERE
-        repeated = _repeated(source.registration.name)
+        elsewhere = Flaw.of("leakage" if source.evaluation else "duplicate-elsewhere")
+        repeated = Flaw.of("duplicate", name=source.registration.name)
         for flaw, mark in ((repeated, REPEATED), (elsewhere, ELSEWHERE)):
             tallies.add_repetitions(flaw, known, number, mark)
         reports[id(source)] = replace(report, compared=known.complete, groups=tallies.groups())
@@ -290,7 +265,8 @@ def _read(
         tallies.add(flaw, shown(path, root), WHOLE_FILE)
     examiner = Examiner(source)
     for part in examiner:
-        file, block, left = shown(part.file, root), part.block, part.left
+        block, left = part.block, part.left
+        file = shown(block.file, root)
         for line, flaw in block.flaws:
             tallies.add(flaw, file, line)
         for index, found in part.flaws.items():
@@ -306,11 +282,10 @@ def _read(
         rows += len(block.rows)
         good += len(left)
         progress(len(block.text))
-    conclusions = examiner.conclusions()
-    for flaw in conclusions:
+    for flaw in examiner.conclusions():
         tallies.conclude(flaw)
     if not good and all(group.severity == "warning" for group in tallies.groups()):
-        tallies.conclude(_NONE_LEFT)
+        tallies.conclude(Flaw.of("none-left"))
     size = sum(file.stat().st_size for file in data_files(source.path))
     seconds = time.perf_counter() - begun
     name = source.registration.name
