@@ -27,6 +27,11 @@ def valid_name(name: str, kind: str) -> str:
     return name
 
 
+def quoted(names: Iterable[str]) -> str:
+    """Names as messages list them: `one`, `two`."""
+    return ", ".join(f"`{name}`" for name in names)
+
+
 def did_you_mean(name: str, candidates: Iterable[str]) -> str | None:
     """'did you mean `x`?' for the nearest of `candidates`, None where none is near."""
     near = difflib.get_close_matches(name, list(candidates), n=2, cutoff=0.6)
