@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import PurePath
 from typing import Any
 
-from qtune.config.names import did_you_mean
+from qtune.config.names import did_you_mean, quoted
 from qtune.data.peek import first_row, has_key
 from qtune.data.registrations import CONVERSATIONS, Registration, names_in
 from qtune.errors import QtuneError
@@ -60,11 +60,9 @@ def check_registration(registration: Registration, stage: str | None = None) -> 
 
     stage: the training stage, whose columns are then looked for; None leaves them out.
     """
-    findings = [*_check_keys(registration)]
-    if not findings:
-        findings = [*_check_source(registration)]
+    findings = _check_keys(registration) or _check_source(registration)
     if not findings and registration.json_path is not None:
-        findings = [*_check_columns(registration, stage)]
+        findings = _check_columns(registration, stage)
     return findings
 
 
@@ -127,7 +125,7 @@ def _check_columns(registration: Registration, stage: str | None) -> list[Findin
                 registration, ("file_name",), f"{error.where}: {error.what}", error.fix or "mend the file"
             )
         ]
-    seen = f"the first row has {', '.join(f'`{key}`' for key in row)}"
+    seen = f"the first row has {quoted(row)}"
     findings = []
     for column, name in registration.block("columns").items():
         if isinstance(name, str) and not has_key(path, name):
@@ -139,7 +137,7 @@ def _check_columns(registration: Registration, stage: str | None) -> list[Findin
     missing = [column for column in _needed(registration, stage) if not columns.get(column)]
     if missing:
         written = ", ".join(f"{column}: …" for column in missing)
-        defaults = ", ".join(f"`{column_keys()[column].default or column}`" for column in missing)
+        defaults = quoted(column_keys()[column].default or column for column in missing)
         message = f"no row of {path.name} has {defaults}; {seen}"
         return [
             _finding(registration, ("columns",), message, f"say which of them it is: columns: {{{written}}}")
@@ -166,7 +164,7 @@ def _check_tags(registration: Registration, messages: Any) -> list[Finding]:
     missing = [tag for tag in ("role_tag", "content_tag") if tags[tag] not in message]
     if missing:
         wanted = " and ".join(f"`{tags[tag]}`" for tag in missing)
-        found = ", ".join(f"`{key}`" for key in message)
+        found = quoted(message)
         fix = f"tags: {{{', '.join(f'{tag}: …' for tag in missing)}}}"
         if {"role", "content"} <= message.keys():
             fix = "tags: {role_tag: role, content_tag: content, user_tag: user, assistant_tag: assistant}"
@@ -174,7 +172,7 @@ def _check_tags(registration: Registration, messages: Any) -> list[Finding]:
     roles = {value for tag, value in tags.items() if tag not in ("role_tag", "content_tag")}
     role = message[tags["role_tag"]]
     if role not in roles:
-        listed = ", ".join(f"`{name}`" for name in sorted(map(str, roles)))
+        listed = quoted(sorted(map(str, roles)))
         fix = "name the roles: tags: {user_tag: user, assistant_tag: assistant}"
         return [
             _finding(

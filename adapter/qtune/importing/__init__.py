@@ -151,13 +151,9 @@ def _media_dir(keys: Mapping[str, Value]) -> Translation:
 
     Source: llamafactory/hparams/data_args.py, __post_init__.
     """
-    given = (keys[key] for key in ("media_dir", "image_dir") if key in keys and keys[key].value is not None)
-    if next(given, None) is not None:
+    if any(key in keys and keys[key].value is not None for key in ("media_dir", "image_dir")):
         return Translation()
-    directory = keys.get("dataset_dir")
-    if directory is None:
-        return Translation({("train", "media_dir"): Value("data", Origin(LAYER))})
-    return Translation({("train", "media_dir"): Value(directory.value, directory.origin)})
+    return Translation({("train", "media_dir"): keys.get("dataset_dir", Value("data", Origin(LAYER)))})
 
 
 def _overruled(part: Translation, project: Project, whole: bool) -> Translation:

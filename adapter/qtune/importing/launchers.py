@@ -126,9 +126,8 @@ def _processes(text: str, source: ImportedFile, word: Word, why: str) -> Transla
     if not text.isdigit() or int(text) < 1:
         fix = "write a number there"
         return refused("nproc_per_node", f"`{text}` is no number of processes", fix, origin)
-    return Translation({("launch", "nproc_per_node"): Value(int(text), origin)}) + noted(
-        "nproc_per_node", f"launch.nproc_per_node: {text} ({why})", origin
-    )
+    part = Translation({("launch", "nproc_per_node"): Value(int(text), origin)})
+    return part + noted("nproc_per_node", f"launch.nproc_per_node: {text} ({why})", origin)
 
 
 def holes(words: list[Word], source: ImportedFile, key: str = "") -> Translation:

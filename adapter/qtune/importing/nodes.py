@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 from qtune.importing.parts import Translation, noted, refused, warned
 from qtune.values import KeyPath, Origin, Value
@@ -36,9 +37,8 @@ def node_option(key: str, text: str, origin: Origin) -> Translation:
         match = _ENDPOINT.fullmatch(text)
         if match is None:
             return _launch("master_addr", text, origin)
-        return _launch("master_addr", match["address"], origin) + _launch(
-            "master_port", int(match["port"]), origin
-        )
+        part = _launch("master_addr", match["address"], origin)
+        return part + _launch("master_port", int(match["port"]), origin)
     if name == "nnodes" and (match := _RANGE.fullmatch(text)) is not None and match["least"] != match["most"]:
         bounds = _launch("min_nnodes", int(match["least"]), origin)
         bounds += _launch("max_nnodes", int(match["most"]), origin)
@@ -70,10 +70,10 @@ def settled(part: Translation, *, total: bool) -> Translation:
     nnodes = said.get(("launch", "nnodes"))
     if nnodes is None or nnodes.value == 1:
         values = {path: value for path, value in part.values.items() if path not in said}
-        left = Translation()
+        part = replace(part, values=values)
         for path, value in said.items():
-            left += noted(path[1], "left out: one node needs none", value.origin)
-        return Translation(values, part.datasets, part.notes, part.findings) + left
+            part += noted(path[1], "left out: one node needs none", value.origin)
+        return part
     processes: KeyPath = ("launch", "nproc_per_node")
     found = part.values.get(processes)
     if total and found is not None:

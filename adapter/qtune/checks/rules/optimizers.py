@@ -17,8 +17,8 @@ def _low_memory(view: View) -> list[str]:
 
 
 def _layerwise(view: View) -> str:
-    names = (name for name in ("galore", "apollo") if view[f"use_{name}"])
-    return "".join(f"{name}_layerwise" for name in names if view[f"{name}_layerwise"])
+    names = [name for name in ("galore", "apollo") if view[f"use_{name}"] and view[f"{name}_layerwise"]]
+    return f"{''.join(names)}_layerwise" if names else ""
 
 
 RULES = (
