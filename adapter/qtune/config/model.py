@@ -1,4 +1,4 @@
-"""The model that a config names, as far as its directory tells."""
+"""The local directory of the model that a config names, and the model type in it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Names of presets, runs and rendered directories, and near misses of any name."""
+"""Names of presets, runs and rendered directories, and names in messages: lists, near misses."""
 
 from __future__ import annotations
 

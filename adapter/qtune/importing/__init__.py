@@ -1,4 +1,4 @@
-"""Configs of another shape to presets, read in one direction.
+"""Importing configs and scripts of other shapes as presets.
 
     file → source → keys of one shape → this release's arguments, ZeRO keys, launch → what differs from base
 
@@ -102,7 +102,7 @@ def read_import(path: Path, working_directory: Path, project: Project) -> Import
 
 
 def _recognise(source: ImportedFile, working_directory: Path, project: Project) -> _Read:
-    """By content, whatever the file is called."""
+    """What the file is, by its content, whatever it is called; raises QtuneError where it is no config."""
     keys = source.keys
     if keys is None:
         started = read_commands(source, working_directory)

@@ -131,6 +131,7 @@ def _processes(text: str, source: ImportedFile, word: Word, why: str) -> Transla
 
 
 def holes(words: list[Word], source: ImportedFile, key: str = "") -> Translation:
+    """An error for each word of which a part is not known."""
     part = Translation()
     for word in words:
         if word.hole:
@@ -140,8 +141,10 @@ def holes(words: list[Word], source: ImportedFile, key: str = "") -> Translation
 
 
 def is_flag(word: Word) -> bool:
+    """Whether the word is the name of an option, such as `--stage` or `--stage=sft`."""
     return _FLAG.fullmatch(word.text) is not None
 
 
 def place(source: ImportedFile, word: Word) -> Origin:
+    """Where the word stands in the script."""
     return Origin(LAYER, source.display, word.line)

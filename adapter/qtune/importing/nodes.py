@@ -1,4 +1,4 @@
-"""What a command says of several nodes: how many, and where they meet. On one it is of no consequence."""
+"""What a command says of several nodes: how many there are, and where they meet."""
 
 from __future__ import annotations
 
@@ -8,24 +8,16 @@ from dataclasses import replace
 from qtune.importing.parts import Translation, noted, refused, warned
 from qtune.values import KeyPath, Origin, Value
 
+_NUMBERS = ("nnodes", "master_port", "max_restarts", "min_nnodes", "max_nnodes")
 # Other launchers' options and the variables of LLaMA-Factory's own, by torchrun's name.
 NODE_OPTIONS = {
-    "nnodes": "nnodes",
+    **{name: name for name in (*_NUMBERS, "master_addr", "rdzv_id", "rdzv_conf", "rdzv_endpoint")},
     "num_nodes": "nnodes",
     "num_machines": "nnodes",
-    "master_addr": "master_addr",
     "main_process_ip": "master_addr",
-    "master_port": "master_port",
     "main_process_port": "master_port",
-    "rdzv_id": "rdzv_id",
-    "rdzv_conf": "rdzv_conf",
-    "max_restarts": "max_restarts",
-    "min_nnodes": "min_nnodes",
-    "max_nnodes": "max_nnodes",
-    "rdzv_endpoint": "rdzv_endpoint",
 }
 RANKS = ("node_rank", "machine_rank", "rank")
-_NUMBERS = ("nnodes", "master_port", "max_restarts", "min_nnodes", "max_nnodes")
 _ENDPOINT = re.compile(r"(?P<address>.+):(?P<port>\d+)")
 _RANGE = re.compile(r"(?P<least>\d+):(?P<most>\d+)")
 
@@ -52,12 +44,13 @@ def node_option(key: str, text: str, origin: Origin) -> Translation:
 
 
 def unknown_option(key: str, origin: Origin) -> Translation:
-    """One of them whose value the script's environment gives."""
+    """A note about one of NODE_OPTIONS whose value only the script's environment gives."""
     name = NODE_OPTIONS.get(key, key)
     return noted(key, f"left out: where several nodes train, set launch.{name} at the start", origin)
 
 
 def rank(key: str, origin: Origin) -> Translation:
+    """A note about one of RANKS, which no preset has."""
     return noted(key, "left out: each node says its own, `qtune train --node-rank`", origin)
 
 

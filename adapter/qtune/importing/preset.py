@@ -1,4 +1,4 @@
-"""An import as the text of a preset."""
+"""Writing an import as the text of a preset."""
 
 from __future__ import annotations
 

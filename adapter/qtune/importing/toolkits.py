@@ -1,4 +1,4 @@
-"""Other toolkits' training configs, flat or with `model`, `training` and `data` blocks, to arguments."""
+"""Translating other toolkits' configs, flat or with `model`, `training` and `data` blocks, to arguments."""
 
 from __future__ import annotations
 
@@ -14,9 +14,8 @@ from qtune.importing.parts import Translation, noted, refused
 from qtune.importing.source import ImportedFile
 from qtune.values import KeyPath, Origin, Value
 
-BLOCKS = ("model", "training", "data", "lora", "train", "dataset", "optimizer")
-"""The blocks that a nested config may have."""
-
+# The blocks that a nested config may have.
+_BLOCKS = ("model", "training", "data", "lora", "train", "dataset", "optimizer")
 _DATA = {
     "data_path": "dataset",
     "train_file": "dataset",
@@ -43,7 +42,7 @@ def flatten(source: ImportedFile) -> dict[str, Value]:
     """The keys of every block side by side, each with its place."""
     keys: dict[str, Value] = {}
     for block, value in (source.keys or {}).items():
-        if block in BLOCKS and isinstance(value, dict):
+        if block in _BLOCKS and isinstance(value, dict):
             keys |= {key: Value(item, source.origin(block, key)) for key, item in value.items()}
         else:
             keys[block] = Value(value, source.origin(block))
@@ -106,7 +105,7 @@ def _zero(keys: Mapping[str, Value]) -> Translation:
 
 
 def hold_near_base(value: Value, part: Translation) -> Translation:
-    """`kl_beta` in the arguments of the stage; part: what the config says beside it."""
+    """`kl_beta` as the arguments of the stage; value: its weight; part: what the config says beside it."""
     if not isinstance(value.value, int | float) or isinstance(value.value, bool):
         message = f"{dump_yaml(value.value)} is no number"
         return refused(KL_BETA, message, "correct it in the original", value.origin)

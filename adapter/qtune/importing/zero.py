@@ -1,4 +1,7 @@
-"""DeepSpeed's own JSON to the `zero` block; what qtune writes into that file itself has to agree with it."""
+"""Translating DeepSpeed's own JSON to the `zero` block.
+
+A preset holds `zero_optimization` alone. The other keys have to agree with what qtune writes into that file.
+"""
 
 from __future__ import annotations
 
@@ -198,6 +201,7 @@ def _optimizer(file: DeepSpeedFile, block: Mapping[str, Any], beside: _Beside) -
 
 
 def _is_off(block: Mapping[str, Any]) -> bool:
+    """Whether a block of DeepSpeed's settings has no effect."""
     if "enabled" in block:
         return block["enabled"] is False
     return all(value in (False, None) for value in block.values())

@@ -1,4 +1,4 @@
-"""A config and the templates' text to the files of a rendered directory: values in, text out."""
+"""Rendering a config with its templates to the files of a rendered directory: values in, text out."""
 
 from __future__ import annotations
 
