@@ -1,4 +1,4 @@
-"""Frozen values that cross modules."""
+"""The frozen values that rooms hand to each other: config, finding, rendered file, launch plan."""
 
 from __future__ import annotations
 

@@ -4,8 +4,8 @@
     python adapter/tools/schema_snapshot.py --check   # exit 1 and say what differs
 
 The snapshot is what lets qtune check a config without importing torch. The types come from the
-libraries' own annotations; where their code takes more than they annotate, or less, the tables at the
-top of this file say so, each with the place in their source.
+libraries' own annotations; where their code takes more than they annotate, or less, the tables of
+schema_snapshot.yaml say so, each with the place in their source.
 """
 
 import argparse
@@ -24,185 +24,14 @@ from importlib.metadata import requires, version
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 REPOSITORY = Path(__file__).resolve().parents[2]
 SCHEMA_DIRECTORY = REPOSITORY / "adapter" / "qtune" / "schema"
 
 TYPE_ORDER = ("bool", "int", "float", "str", "list", "dict")
 
-# Types that the code handles beside the annotated ones.
-WIDER_TYPES = {
-    # split_arg in data_args.py and finetuning_args.py: text is split at commas, a list is kept
-    "dataset": ("list",),
-    "eval_dataset": ("list",),
-    "interleave_probs": ("list",),
-    "additional_target": ("list",),
-    "apollo_target": ("list",),
-    "freeze_extra_modules": ("list",),
-    "freeze_trainable_modules": ("list",),
-    "galore_target": ("list",),
-    "lora_target": ("list",),
-    "oft_target": ("list",),
-    # train/tuner.py: str(master_port)
-    "master_port": ("int",),
-    # transformers, Trainer.train: true means the newest checkpoint in output_dir, false none
-    "resume_from_checkpoint": ("bool",),
-    # transformers, TrainingArguments._process_fsdp_args: true means full_shard
-    "fsdp": ("bool",),
-}
-
-# Closed sets that the annotation does not tell.
-CLOSED_CHOICES: dict[str, list[Any]] = {
-    # transformers, TrainingArguments.include_num_input_tokens_seen; a boolean stands for all or no
-    "include_num_input_tokens_seen": ["all", "non_padding", "no"],
-    # finetuning_args.py: assert ... in [None, 8, 4]
-    "ref_model_quantization_bit": [4, 8],
-    "reward_model_quantization_bit": [4, 8],
-    # train/fp8_utils.py takes any text, and silently does the default with a misspelt one
-    "fp8_backend": ["auto", "torchao", "te", "msamp"],
-}
-
-# Null is handled although the annotation leaves it out (transformers, TrainingArguments.__post_init__).
-ALSO_NULLABLE = {"debug"}
-
-# transformers/integrations/deepspeed.py, trainer_config_finalize: what "auto" is replaced in. DeepSpeed
-# itself quietly drops every other "auto" and takes its own default.
-FILLED_IN_BY_TRANSFORMERS = {
-    "reduce_bucket_size",
-    "stage3_prefetch_bucket_size",
-    "stage3_param_persistence_threshold",
-}
-
-# Checked in validators rather than annotated: zenflow_config.py, leaf_module_config.py.
-ZERO_CHOICES = {
-    "select_strategy": ["auto", "step", "epoch"],
-    "select_interval": ["auto"],
-    "update_interval": ["auto"],
-}
-ZERO_WIDER_TYPES = {"classes": ("str",), "names": ("str",), "name_suffixes": ("str",), "leaf_module": ()}
-
-# LLaMA-Factory documents dataset_info.json outside its code (data/README.md), so the words are ours.
-# Where the keys come from: data/parser.py, get_dataset_list and DatasetAttr.join.
-DATASET_SOURCES = {
-    "file_name": "Data file, or folder of data files, below dataset_dir.",
-    "hf_hub_url": "Dataset on the Hugging Face hub, as owner/name.",
-    "ms_hub_url": "Dataset on the ModelScope hub, as owner/name; used when USE_MODELSCOPE_HUB=1.",
-    "om_hub_url": "Dataset on the Modelers hub, as owner/name; used when USE_OPENMIND_HUB=1.",
-    "script_url": "Folder below dataset_dir that holds a loading script.",
-    "cloud_file_name": "Data file in a cloud bucket, as s3://... or gs://....",
-}
-DATASET_KEYS = {
-    "formatting": "Shape of the rows.",
-    "ranking": "Whether each row holds a chosen and a rejected answer (stages rm and dpo).",
-    "subset": "Name of the subset (configuration) of a hub dataset.",
-    "split": "Split to read.",
-    "folder": "Folder inside a hub dataset to read.",
-    "num_samples": "Number of rows to sample; rows repeat when there are fewer.",
-}
-DATASET_BLOCKS = {
-    "columns": "Which column holds what; in a block given partly, LLaMA-Factory has no column for the rest.",
-    "tags": "Keys and role names of sharegpt rows; in a block given partly, the rest have no name.",
-}
-DATASET_COLUMNS = {
-    "prompt": "Column with the instruction (alpaca).",
-    "query": "Column with the input that follows the instruction (alpaca).",
-    "response": "Column with the answer (alpaca).",
-    "history": "Column with earlier turns, a list of pairs (alpaca).",
-    "messages": "Column with the list of messages (sharegpt, openai).",
-    "system": "Column with the system prompt.",
-    "tools": "Column with the descriptions of tools.",
-    "images": "Column with the paths of images.",
-    "videos": "Column with the paths of videos.",
-    "audios": "Column with the paths of audio files.",
-    "chosen": "Column with the preferred answer (ranking).",
-    "rejected": "Column with the rejected answer (ranking).",
-    "kto_tag": "Column that says whether the answer is a desirable one (kto).",
-}
-DATASET_TAGS = {
-    "role_tag": "Key in a message that holds the role.",
-    "content_tag": "Key in a message that holds the text.",
-    "user_tag": "Role name of the user.",
-    "assistant_tag": "Role name of the assistant.",
-    "observation_tag": "Role name of a tool's result.",
-    "function_tag": "Role name of a tool call.",
-    "system_tag": "Role name of the system prompt.",
-}
-
-# For a local directory whose name says nothing: config.json's model_type, where everything its makers
-# released under that type takes one template. A wrong template trains without a word and spoils the
-# model, so whatever shares a type is left out and has to be named in the config:
-#   llama (Llama 2 and 3, Yi, SOLAR, Vicuna, SmolLM, ...), mistral (7B; Nemo is ministral, Small is
-#   mistral_small), phi3 (Phi-3 phi, Phi-4 phi4, Phi-4-mini phi4_mini), chatglm (ChatGLM3 chatglm3,
-#   GLM-4-9B glm4), glm4 (GLM-4-0414 glm4, GLM-Z1 glmz1), glm4_moe (4.5, 4.7), deepseek_v2 (V2, V2.5),
-#   deepseek_v3 (V3, R1, Moonlight), exaone (3.0, Deep), minicpm (2, 4), the qwen3 relatives that exist
-#   as Instruct and as Thinking (qwen3_moe, qwen3_next, qwen3_vl, qwen3_omni_moe), qwen3_5 (3.5, 3.6),
-#   gemma4 (E2B and E4B gemma4n, the others gemma4), llava and llava_next (any language model inside).
-# qwen3 itself is in: of its dense models only Qwen3-4B-Instruct-2507 differs, and it is known by name.
-# Fine-tunes that brought a template of their own (DeepSeek-R1-Distill-Qwen under qwen2) are known by name.
-MODEL_TYPES = {
-    "cohere": "cohere",
-    "dbrx": "dbrx",
-    "falcon": "falcon",
-    "falcon_h1": "falcon_h1",
-    "gemma": "gemma",
-    "gemma2": "gemma2",
-    "gemma3": "gemma3",
-    "gemma3_text": "gemma2",  # the text-only sizes, 270M and 1B: gemma2 is the library's own choice
-    "gemma3n": "gemma3n",
-    "glm4_moe_lite": "glm4_7",
-    "gpt_oss": "gpt_oss",
-    "granite": "granite3",
-    "granitemoe": "granite3",
-    "internlm2": "intern2",
-    "internlm3": "intern2",
-    "lfm2": "lfm2",
-    "llama4": "llama4",
-    "minimax_m2": "minimax2",
-    "mixtral": "mistral",
-    "mllama": "mllama",
-    "phi3small": "phi_small",
-    "phimoe": "phi",
-    "qwen2": "qwen",
-    "qwen2_5_omni": "qwen2_omni",
-    "qwen2_5_vl": "qwen2_vl",
-    "qwen2_audio": "qwen2_audio",
-    "qwen2_moe": "qwen",
-    "qwen2_vl": "qwen2_vl",
-    "qwen3": "qwen3",
-    "seed_oss": "seed_oss",
-}
-
-# Where llamafactory/data/tool_utils.py keeps the prompt of each tool format; gemma4 and mistral have none.
-TOOL_PROMPTS = {
-    "default": "DEFAULT_TOOL_PROMPT",
-    "glm4": "GLM4_TOOL_PROMPT",
-    "glm4_moe": "GLM4_MOE_TOOL_PROMPT",
-    "lfm2": "LFM2_TOOL_PROMPT",
-    "ling": "LING_TOOL_PROMPT",
-    "llama3": "LLAMA3_TOOL_PROMPT",
-    "minimax1": "MINIMAX_M1_TOOL_PROMPT",
-    "minimax2": "MINIMAX_M2_TOOL_PROMPT",
-    "qwen": "QWEN_TOOL_PROMPT",
-    "qwen3_5": "QWEN35_TOOL_PROMPT",
-    "seed_oss": "SEED_TOOL_PROMPT",
-}
-
-# What a training stands on, in the order in which doctor looks at it.
-PACKAGES = (
-    *("llamafactory", "torch", "transformers", "datasets", "accelerate", "peft", "trl"),
-    *("deepspeed", "bitsandbytes"),
-)
-
-CHAT_FORMATS = ("prefix", "system", "user", "assistant", "observation", "function")
-CHAT_FIELDS = (
-    "default_system",
-    "stop_words",
-    "thought_words",
-    "tool_call_words",
-    "efficient_eos",
-    "replace_eos",
-    "enable_thinking",
-    "preserve_thinking",
-)
+TABLES: dict[str, Any] = yaml.safe_load(Path(__file__).with_suffix(".yaml").read_text(encoding="utf-8"))
 
 Entry = dict[str, Any]
 
@@ -286,10 +115,10 @@ def arguments() -> dict[str, Entry]:
             if name in found or not help_text:
                 raise SystemExit(f"{name}: given twice or without help; this script expects neither")
             shape = Shape().add(annotations[name])
-            shape.types.update(WIDER_TYPES.get(name, ()))
-            shape.nullable = shape.nullable or name in ALSO_NULLABLE
-            if name in CLOSED_CHOICES:
-                shape.choices = CLOSED_CHOICES[name]
+            shape.types.update(TABLES["wider_types"].get(name, ()))
+            shape.nullable = shape.nullable or name in TABLES["also_nullable"]
+            if name in TABLES["closed_choices"]:
+                shape.choices = TABLES["closed_choices"][name]
             elif "choices" in field.metadata:  # metadata meant for argparse
                 shape.choices = list(field.metadata["choices"])
             if field.default_factory is not dataclasses.MISSING:
@@ -328,27 +157,23 @@ def zero_keys(model: Any) -> dict[str, Entry]:
         shape = Shape().add(field.annotation)
         if "int" in shape.types and shape.choices is None:
             shape.types.add("float")  # pydantic takes 5e8 for an int, but not 0.5
-        shape.types.update(ZERO_WIDER_TYPES.get(attribute, ()))
+        shape.types.update(TABLES["zero_wider_types"].get(attribute, ()))
         shape.nullable = shape.nullable or attribute == "leaf_module"
-        shape.choices = ZERO_CHOICES.get(attribute, shape.choices)
+        shape.choices = TABLES["zero_choices"].get(attribute, shape.choices)
         text = texts.get(attribute) or one_line(field.description or "")
         default = None if field.default_factory else field.default
         entry = shape.entry(default, text)
-        nested = next((kind for kind in members(field.annotation) if hasattr(kind, "model_fields")), None)
+        members = typing.get_args(field.annotation) or (field.annotation,)  # of a union, or itself
+        nested = next((kind for kind in members if hasattr(kind, "model_fields")), None)
         if nested is not None:
             entry["keys"] = zero_keys(nested)
         found[attribute] = entry
         if field.alias:
             found[field.alias] = entry
             found[attribute] = {**entry, "help": f"The same as {field.alias}. {text}"}
-    for name in FILLED_IN_BY_TRANSFORMERS & set(found):
+    for name in found.keys() & TABLES["filled_in_by_transformers"]:
         found[name] = {**found[name], "auto": True}
     return found
-
-
-def members(annotation: Any) -> tuple[Any, ...]:
-    """A union's members, or the annotation itself."""
-    return typing.get_args(annotation) or (annotation,)
 
 
 def dataset() -> dict[str, dict[str, Entry]]:
@@ -357,7 +182,7 @@ def dataset() -> dict[str, dict[str, Entry]]:
 
     fields = {field.name: field for field in dataclasses.fields(DatasetAttr)}
     annotations = typing.get_type_hints(DatasetAttr)
-    ours = {*DATASET_KEYS, *DATASET_COLUMNS, *DATASET_TAGS}
+    ours = {*TABLES["dataset_keys"], *TABLES["dataset_columns"], *TABLES["dataset_tags"]}
     if ours != set(fields) - {"load_from", "dataset_name"}:
         raise SystemExit(f"DatasetAttr has other fields than this script: {sorted(ours ^ set(fields))}")
 
@@ -367,10 +192,11 @@ def dataset() -> dict[str, dict[str, Entry]]:
             for name, text in texts.items()
         }
 
-    keys = {name: Shape({"str"}).entry(None, text) for name, text in DATASET_SOURCES.items()}
-    keys |= entries(DATASET_KEYS)
-    keys |= {name: Shape({"dict"}).entry(None, text) for name, text in DATASET_BLOCKS.items()}
-    return {"keys": keys, "columns": entries(DATASET_COLUMNS), "tags": entries(DATASET_TAGS)}
+    keys = {name: Shape({"str"}).entry(None, text) for name, text in TABLES["dataset_sources"].items()}
+    keys |= entries(TABLES["dataset_keys"])
+    keys |= {name: Shape({"dict"}).entry(None, text) for name, text in TABLES["dataset_blocks"].items()}
+    blocks = {block: entries(TABLES[f"dataset_{block}"]) for block in ("columns", "tags")}
+    return {"keys": keys, **blocks}
 
 
 def template_names() -> list[str]:
@@ -387,8 +213,8 @@ def chat_templates() -> dict[str, Entry]:
     return {
         name: {
             "class": type(template).__name__,
-            **{f"format_{part}": slots(getattr(template, f"format_{part}").slots) for part in CHAT_FORMATS},
-            **{field: getattr(template, field) for field in CHAT_FIELDS},
+            **{field: slots(getattr(template, field).slots) for field in TABLES["chat_formats"]},
+            **{field: getattr(template, field) for field in TABLES["chat_fields"]},
             "function_format": template.format_function.tool_format,
             "tool_format": template.format_tools.tool_format,
             "multimodal": type(template.mm_plugin).__name__ != "BasePlugin",
@@ -406,7 +232,7 @@ def tool_prompts() -> dict[str, str]:
     """The text around the descriptions of tools, by tool format; formats that have one of a fixed wording."""
     from llamafactory.data import tool_utils
 
-    return {name: getattr(tool_utils, constant) for name, constant in TOOL_PROMPTS.items()}
+    return {name: getattr(tool_utils, constant) for name, constant in TABLES["tool_prompts"].items()}
 
 
 def registered_models() -> Iterator[tuple[str, set[str], str]]:
@@ -465,7 +291,7 @@ def packages() -> list[Entry]:
             "range": ranges[name],
             "tested": tested[name].removeprefix("=="),
         }
-        for name in PACKAGES
+        for name in TABLES["packages"]
     ]
 
 
@@ -502,7 +328,7 @@ def snapshot() -> dict[str, Any]:
     from deepspeed.runtime.zero.config import DeepSpeedZeroConfig
 
     names = template_names()
-    templates = {"models": models(), "model_types": MODEL_TYPES}
+    templates = {"models": models(), "model_types": TABLES["model_types"]}
     unknown = {template for table in templates.values() for template in table.values()} - set(names)
     if unknown:
         raise SystemExit(f"no such template: {', '.join(sorted(unknown))}")

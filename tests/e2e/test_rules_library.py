@@ -14,7 +14,7 @@ from rule_cases import CASES
 from scratch import environment
 
 from qtune.checks.rules import RULES
-from qtune.checks.rules.stages import EFFICIENT_EOS
+from qtune.schema import snapshot
 from qtune.schema.library import loggers
 
 HERE = Path(__file__).parent
@@ -72,7 +72,8 @@ def test_functions_that_rules_name_fail(answers: dict[str, Any]) -> None:
 
 
 def test_lists_are_the_librarys(answers: dict[str, Any]) -> None:
-    assert sorted(EFFICIENT_EOS) == answers["efficient_eos"]
+    templates = snapshot("chat")["templates"].items()
+    assert sorted(name for name, row in templates if row["efficient_eos"]) == answers["efficient_eos"]
     assert sorted(loggers()) == answers["loggers"]
 
 

@@ -1,4 +1,4 @@
-"""One list of findings about a config: nothing is raised at the first."""
+"""Checking a config: every finding in one list, instead of an error at the first."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def check(
     root: the project's root, from which relative paths start; hardware: what it will train on; stack: what
     is installed there, None where that is not this machine.
     """
-    findings = [*check_model(config, root)]
+    findings = check_model(config, root)
     if config.find("train", "dataset") is None and config.get("train", "do_train", default=True):
         fix = "set it under `train:` in qtune.yaml, or -d NAME"
         findings.append(Finding("error", "dataset", "no dataset is named", fix))
@@ -40,8 +40,7 @@ def check(
 
 
 def _without(config: Config, keys: frozenset[str]) -> Config:
-    if not keys:
-        return config
+    """The config without the values at `keys`, which are written as findings name them."""
     kept = {
         path: value
         for path, value in config.values.items()

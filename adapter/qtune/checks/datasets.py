@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import PurePath
 from typing import Any
 
-from qtune.config.names import did_you_mean
+from qtune.config.names import did_you_mean, quoted
 from qtune.data.peek import first_row, has_key
 from qtune.data.registrations import CONVERSATIONS, Registration, names_in
 from qtune.errors import QtuneError
@@ -17,7 +17,7 @@ _USES = ("dataset", "eval_dataset")
 
 # One of these says where the data lies. Hub keys may stand together: the environment picks the hub.
 _HUBS = ("hf_hub_url", "ms_hub_url", "om_hub_url")
-_SOURCES = ("file_name", *_HUBS, "script_url", "cloud_file_name")
+SOURCES = ("file_name", *_HUBS, "script_url", "cloud_file_name")
 
 # llamafactory/extras/constants.py, FILEEXT2TYPE
 _SUFFIXES = (".json", ".jsonl", ".csv", ".parquet", ".arrow", ".txt")
@@ -60,11 +60,9 @@ def check_registration(registration: Registration, stage: str | None = None) -> 
 
     stage: the training stage, whose columns are then looked for; None leaves them out.
     """
-    findings = [*_check_keys(registration)]
-    if not findings:
-        findings = [*_check_source(registration)]
+    findings = _check_keys(registration) or _check_source(registration)
     if not findings and registration.json_path is not None:
-        findings = [*_check_columns(registration, stage)]
+        findings = _check_columns(registration, stage)
     return findings
 
 
@@ -74,12 +72,14 @@ def _how_to_register(name: str, registrations: Mapping[str, Registration]) -> st
     return f"{hint} Or {register}" if hint else register
 
 
-def _finding(registration: Registration, keys: tuple[str, ...], message: str, fix: str) -> Finding:
-    return Finding("error", ".".join((registration.name, *keys)), message, fix, registration.origin(*keys))
+def _error(registration: Registration, keys: tuple[str, ...], message: str, fix: str) -> list[Finding]:
+    """The one finding at these keys of a registration, as the list that every check returns."""
+    key = ".".join((registration.name, *keys))
+    return [Finding("error", key, message, fix, registration.origin(*keys))]
 
 
 def _check_keys(registration: Registration) -> list[Finding]:
-    findings = []
+    findings: list[Finding] = []
     blocks: list[tuple[tuple[str, ...], Mapping[str, Any], Mapping[str, Any]]] = [
         ((), registration.entry, dataset_keys()),
         (("columns",), registration.block("columns"), column_keys()),
@@ -90,29 +90,27 @@ def _check_keys(registration: Registration) -> list[Finding]:
             if key not in known:
                 fix = did_you_mean(key, known) or f"known here: {', '.join(known)}"
                 message = "LLaMA-Factory has no such key and would ignore it"
-                findings.append(_finding(registration, (*where, key), message, fix))
+                findings += _error(registration, (*where, key), message, fix)
             elif value is not None and (wrong := problem(known[key], value)):
-                findings.append(_finding(registration, (*where, key), wrong, f"set `{key}` to what it takes"))
+                findings += _error(registration, (*where, key), wrong, f"set `{key}` to what it takes")
     return findings
 
 
 def _check_source(registration: Registration) -> list[Finding]:
-    sources = [key for key in _SOURCES if registration.entry.get(key)]
+    sources = [key for key in SOURCES if registration.entry.get(key)]
     if not sources:
-        return [
-            _finding(registration, (), "names no data", "set `file_name`, or a hub's id with `hf_hub_url`")
-        ]
+        return _error(registration, (), "names no data", "set `file_name`, or a hub's id with `hf_hub_url`")
     if len(sources) > 1 and not set(sources) <= set(_HUBS):
         given = " and ".join(f"`{key}`" for key in sources)
-        return [_finding(registration, (), f"names its data twice: {given}", "keep one of them")]
+        return _error(registration, (), f"names its data twice: {given}", "keep one of them")
     path = registration.path
     if path is not None and not path.exists():
         fix = f"correct the path; it starts from {registration.document.path.parent.name}/"
-        return [_finding(registration, ("file_name",), f"there is no file {path}", fix)]
+        return _error(registration, ("file_name",), f"there is no file {path}", fix)
     if path is not None and path.is_file() and path.suffix not in _SUFFIXES:
         message = f"LLaMA-Factory does not read `{path.suffix or path.name}` files"
         fix = f"convert it to one of {', '.join(_SUFFIXES)}"
-        return [_finding(registration, ("file_name",), message, fix)]
+        return _error(registration, ("file_name",), message, fix)
     return []
 
 
@@ -122,28 +120,23 @@ def _check_columns(registration: Registration, stage: str | None) -> list[Findin
     try:
         row = first_row(path)
     except QtuneError as error:
-        return [
-            _finding(
-                registration, ("file_name",), f"{error.where}: {error.what}", error.fix or "mend the file"
-            )
-        ]
-    seen = f"the first row has {', '.join(f'`{key}`' for key in row)}"
-    findings = []
+        message = f"{error.where}: {error.what}"
+        return _error(registration, ("file_name",), message, error.fix or "mend the file")
+    seen = f"the first row has {quoted(row)}"
+    findings: list[Finding] = []
     for column, name in registration.block("columns").items():
         if isinstance(name, str) and not has_key(path, name):
             message = f"no row of {path.name} has `{name}`; {seen}"
-            findings.append(_finding(registration, ("columns", column), message, "name a key that is there"))
+            findings += _error(registration, ("columns", column), message, "name a key that is there")
     if findings:
         return findings
     columns = registration.columns()
     missing = [column for column in _needed(registration, stage) if not columns.get(column)]
     if missing:
         written = ", ".join(f"{column}: …" for column in missing)
-        defaults = ", ".join(f"`{column_keys()[column].default or column}`" for column in missing)
+        defaults = quoted(column_keys()[column].default or column for column in missing)
         message = f"no row of {path.name} has {defaults}; {seen}"
-        return [
-            _finding(registration, ("columns",), message, f"say which of them it is: columns: {{{written}}}")
-        ]
+        return _error(registration, ("columns",), message, f"say which of them it is: columns: {{{written}}}")
     if registration.formatting in CONVERSATIONS:
         return _check_tags(registration, row.get(columns["messages"]))
     return []
@@ -162,23 +155,20 @@ def _check_tags(registration: Registration, messages: Any) -> list[Finding]:
     if not isinstance(messages, list) or not messages or not isinstance(messages[0], dict):
         return []
     tags = registration.tags()
-    message = messages[0]
-    missing = [tag for tag in ("role_tag", "content_tag") if tags[tag] not in message]
+    first = messages[0]
+    missing = [tag for tag in ("role_tag", "content_tag") if tags[tag] not in first]
     if missing:
         wanted = " and ".join(f"`{tags[tag]}`" for tag in missing)
-        found = ", ".join(f"`{key}`" for key in message)
+        found = quoted(first)
         fix = f"tags: {{{', '.join(f'{tag}: …' for tag in missing)}}}"
-        if {"role", "content"} <= message.keys():
+        if {"role", "content"} <= first.keys():
             fix = "tags: {role_tag: role, content_tag: content, user_tag: user, assistant_tag: assistant}"
-        return [_finding(registration, ("tags",), f"messages have no {wanted} but {found}", fix)]
+        return _error(registration, ("tags",), f"messages have no {wanted} but {found}", fix)
     roles = {value for tag, value in tags.items() if tag not in ("role_tag", "content_tag")}
-    role = message[tags["role_tag"]]
+    role = first[tags["role_tag"]]
     if role not in roles:
-        listed = ", ".join(f"`{name}`" for name in sorted(map(str, roles)))
+        listed = quoted(sorted(map(str, roles)))
         fix = "name the roles: tags: {user_tag: user, assistant_tag: assistant}"
-        return [
-            _finding(
-                registration, ("tags",), f"the first message's role is `{role}`; the tags know {listed}", fix
-            )
-        ]
+        message = f"the first message's role is `{role}`; the tags know {listed}"
+        return _error(registration, ("tags",), message, fix)
     return []

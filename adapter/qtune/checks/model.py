@@ -1,4 +1,4 @@
-"""Findings about the model: named at all, and there where it is a local directory."""
+"""Findings about the model and its chat template: whether a config names them, and whether they exist."""
 
 from __future__ import annotations
 
@@ -10,25 +10,25 @@ from qtune.config.names import did_you_mean
 from qtune.schema import SUPPORTED, template_names
 from qtune.values import Config, Finding
 
+_KEY = "model_name_or_path"
+
 
 def check_model(config: Config, root: Path) -> list[Finding]:
-    """A finding where no model is named, or a local one is not there or has no config.json."""
-    value = config.find("train", "model_name_or_path")
+    """A finding where no model is named, or the local one or the chat template does not exist."""
+    value = config.find("train", _KEY)
     if value is None:
         fix = "set it under `train:` in qtune.yaml (`qtune init` makes one), or -m MODEL"
-        return [Finding("error", "model_name_or_path", "no model is named", fix)]
+        return [Finding("error", _KEY, "no model is named", fix)]
     if not isinstance(value.value, str):
         return []  # the schema check says so
     directory = local_model(value.value, root)
     if directory is not None and not directory.is_dir():
         message = f"there is no model directory {directory}"
         fix = "correct the path, or name a hub's model such as Qwen/Qwen2.5-0.5B-Instruct"
-        return [Finding("error", "model_name_or_path", message, fix, value.origin)]
+        return [Finding("error", _KEY, message, fix, value.origin)]
     if directory is not None and not (directory / "config.json").is_file():
-        message = f"{directory} holds no config.json"
-        return [
-            Finding("error", "model_name_or_path", message, "name the directory that holds it", value.origin)
-        ]
+        fix = "name the directory that holds it"
+        return [Finding("error", _KEY, f"{directory} holds no config.json", fix, value.origin)]
     return _check_template(config, value.value)
 
 

@@ -38,6 +38,12 @@ _COUNTS = (
     ("train", "cutoff_len"),
 )
 
+_UNKNOWN = {
+    "train": f"LLaMA-Factory {SUPPORTED} has no such argument",
+    "zero": "DeepSpeed's zero_optimization has no such key",
+    "launch": "`launch` has no such key",
+}
+
 # A rendered file is shared, committed and attached to bug reports.
 _SECRET_SUFFIXES = ("_token", "_api_key", "_secret")
 
@@ -63,7 +69,7 @@ def _check(path: KeyPath, value: Value) -> Finding | None:
     if argument is None:
         parent = known_argument(path[:-1]) if len(keys) > 1 else None
         known, unknown = (parent.keys, keys[-1]) if parent and parent.keys else (known_keys(block), key)
-        return Finding("error", shown, _unknown(block), _instead(block, unknown, known), value.origin)
+        return Finding("error", shown, _UNKNOWN[block], _instead(block, unknown, known), value.origin)
     if block == "train" and is_secret(key):
         fix = "take it out, and give it to the training through the hub's own login or environment variable"
         return Finding(
@@ -80,15 +86,6 @@ def _check(path: KeyPath, value: Value) -> Finding | None:
         return None
     change = renamed_value(key, value.value) if block == "train" else None
     return Finding("error", shown, wrong, str(change) if change else _how_to_set(argument), value.origin)
-
-
-def _unknown(block: str) -> str:
-    owner = {
-        "train": f"LLaMA-Factory {SUPPORTED}",
-        "zero": "DeepSpeed's zero_optimization",
-        "launch": "`launch`",
-    }
-    return f"{owner[block]} has no such argument" if block == "train" else f"{owner[block]} has no such key"
 
 
 def _instead(block: str, key: str, known: Mapping[str, Argument]) -> str:

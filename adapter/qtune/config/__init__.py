@@ -1,1 +1,1 @@
-"""From ordered layers of YAML to one config with an origin for each value."""
+"""Layers of YAML merged to one config, in which each value keeps its origin."""

@@ -13,7 +13,7 @@ from qtune.values import Config, KeyPath
 
 
 def explain(config: Config, key: str) -> dict[str, Any]:
-    """As plain values; raises QtuneError for a key that nobody knows."""
+    """The key as plain values; raises QtuneError for a key that nobody knows."""
     path = _path_of(key)
     argument = known_argument(path)
     if argument is None:

@@ -12,7 +12,7 @@ from qtune.config.hub_settings import NAMES as HUBS
 from qtune.config.presets import BLOCKS
 from qtune.config.presets import KEYS as PRESET_KEYS
 from qtune.config.project import KEYS as PROJECT_KEYS
-from qtune.files import write_atomic
+from qtune.files import table_beside, write_atomic
 from qtune.schema import DERIVED, Argument, column_keys, dataset_keys, known_keys, tag_keys, template_names
 from qtune.values import KeyPath
 
@@ -25,47 +25,6 @@ _TYPES = {
     "str": "string",
     "list": "array",
     "dict": "object",
-}
-_NAMES = {"oneOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]}
-_WORDS: dict[str, dict[str, Any]] = {
-    "about": {"type": "string", "description": "The method in a few words, for the catalogue."},
-    "group": {"type": "string", "description": "Beside which other presets the catalogue lists it."},
-    "when": {"type": "string", "description": "When to take this preset, for the catalogue."},
-    "speed": {"type": "string", "description": "How fast it trains beside the others, for the catalogue."},
-    "fits": {"type": "string", "description": "GPU memory it needs: '>16 GB', 6-12 GB, <4 GB."},
-    "step_down": {"type": "string", "description": "The preset to go to when even this one does not fit."},
-    "extends": {**_NAMES, "description": "The preset or presets to inherit from; later ones win."},
-    "runs": {"type": "string", "description": "Where trainings write, from the project's directory."},
-    "hub": {
-        "type": ["object", "null"],
-        "description": "Where models and data come from, for every program that qtune starts; a variable "
-        "that is set in the environment wins. Tokens stay in the hubs' own stores.",
-        "properties": {
-            "name": {"enum": list(HUBS), "description": "The hub: USE_MODELSCOPE_HUB."},
-            "mirror": {
-                "type": "string",
-                "description": "URL of a mirror of that hub: HF_ENDPOINT or MODELSCOPE_ENDPOINT.",
-            },
-            "offline": {"type": "boolean", "description": "Never ask the hub: HF_HUB_OFFLINE=1."},
-        },
-        "additionalProperties": False,
-    },
-    "presets": {
-        "type": "array",
-        "description": "Sources of presets, searched in order before the built-in ones: a directory, or "
-        "git+URL@REF[#SUBDIR]; `NAME: …` gives one another name.",
-        "items": {
-            "anyOf": [
-                {"type": "string"},
-                {"type": "object", "maxProperties": 1, "additionalProperties": {"type": "string"}},
-            ]
-        },
-    },
-}
-_BLOCK_WORDS = {
-    "train": "LLaMA-Factory's arguments, verbatim.",
-    "zero": "DeepSpeed's zero_optimization keys, verbatim; ZeRO is on where `stage` is 1, 2 or 3.",
-    "launch": "How the training is started.",
 }
 
 
@@ -102,10 +61,12 @@ SCHEMAS: Mapping[str, Callable[[], dict[str, Any]]] = {
 
 
 def _document(title: str, keys: tuple[str, ...]) -> dict[str, Any]:
-    properties = {key: _WORDS[key] for key in keys if key in _WORDS}
+    own = table_beside(__file__, "json_schema.yaml")
+    own["keys"]["hub"]["properties"]["name"]["enum"] = list(HUBS)
+    properties = {key: own["keys"][key] for key in keys if key in own["keys"]}
     for block in BLOCKS:
         settable = {key: argument for key, argument in known_keys(block).items() if key not in DERIVED}
-        described = {"description": _BLOCK_WORDS[block], "type": ["object", "null"]}
+        described = {"description": own["blocks"][block], "type": ["object", "null"]}
         properties[block] = {**_object(settable, (block,)), **described}
     return {
         "$schema": _DIALECT,

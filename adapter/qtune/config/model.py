@@ -1,11 +1,10 @@
-"""The model that a config names, as far as its directory tells."""
+"""The local directory of the model that a config names, and the model type in it."""
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
-from typing import Any
 
+from qtune.files import read_object
 from qtune.values import Config
 
 
@@ -26,11 +25,5 @@ def model_type(config: Config, root: Path) -> str | None:
     """`model_type` of a local model's config.json, None where it cannot be read."""
     name = config.get("train", "model_name_or_path")
     directory = local_model(name, root) if isinstance(name, str) else None
-    if directory is None:
-        return None
-    try:
-        content: Any = json.loads((directory / "config.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-    found = content.get("model_type") if isinstance(content, dict) else None
+    found = read_object(directory / "config.json").get("model_type") if directory else None
     return found if isinstance(found, str) else None

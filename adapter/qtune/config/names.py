@@ -1,4 +1,4 @@
-"""Names of presets, runs and rendered directories, and near misses of any name."""
+"""Names of presets, runs and rendered directories, and names in messages: lists, near misses."""
 
 from __future__ import annotations
 
@@ -25,6 +25,11 @@ def valid_name(name: str, kind: str) -> str:
             fix="use letters, digits, '.', '_' and '-', starting with a letter or digit",
         )
     return name
+
+
+def quoted(names: Iterable[str]) -> str:
+    """Names as messages list them: `one`, `two`."""
+    return ", ".join(f"`{name}`" for name in names)
 
 
 def did_you_mean(name: str, candidates: Iterable[str]) -> str | None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from qtune.config.names import did_you_mean, valid_name
+from qtune.config.names import did_you_mean, quoted, valid_name
 from qtune.config.sources import Source, built_in
 from qtune.errors import QtuneError
 from qtune.files import Document, leaves, read_yaml
@@ -136,7 +136,7 @@ class PresetStore:
             raise QtuneError(
                 f"there is no source `{asked}` of presets",
                 where=asked_by,
-                fix=did_you_mean(asked, self._sources) or f"there are {_listed(list(self._sources))}",
+                fix=did_you_mean(asked, self._sources) or f"there are {quoted(self._sources)}",
             )
         first = None
         for source in self._sources.values():
@@ -189,7 +189,7 @@ def mapping(document: Document, keys: Sequence[str], kind: str) -> dict[str, Any
             # the commonest slip: LLaMA-Factory's arguments at the top level, as in its own files
             fix = (
                 did_you_mean(key, keys)
-                or f"LLaMA-Factory's arguments go under `train:`; a {kind} has {_listed(keys)}"
+                or f"LLaMA-Factory's arguments go under `train:`; a {kind} has {quoted(keys)}"
             )
             raise QtuneError(f"unknown key `{key}`", where=document.where(key), fix=fix)
         if key in BLOCKS and value is not None and not isinstance(value, dict):
@@ -233,10 +233,6 @@ def _without_code(preset: Preset) -> Preset:
 
 def _names_in(source: Source) -> set[str]:
     return {path.stem for path in source.directory.iterdir() if path.suffix == ".yaml"} - {BASE}
-
-
-def _listed(keys: Sequence[str]) -> str:
-    return ", ".join(f"`{key}`" for key in keys)
 
 
 def catalogue_order(preset: Preset) -> tuple[int, str, tuple[float, float, str]]:

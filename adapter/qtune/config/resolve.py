@@ -1,4 +1,4 @@
-"""Ordered layers to one config."""
+"""Merging ordered layers to one config, and `--set` as the topmost layer."""
 
 from __future__ import annotations
 
@@ -65,8 +65,6 @@ def overrides(assignments: Sequence[str], other_names: Mapping[str, str] | None 
             )
         parsed, _ = parse_yaml(text, f"{SET_LAYER} {key}")
         origin = Origin(SET_LAYER)
-        if isinstance(parsed, dict) and parsed:
-            values.update({leaf: Value(value, origin) for leaf, value in leaves(parsed, path)})
-        else:
-            values[path] = Value(parsed, origin)
+        below = leaves({path[-1]: parsed}, path[:-1])
+        values |= {leaf: Value(value, origin) for leaf, value in below}
     return Layer(SET_LAYER, values)

@@ -1,4 +1,4 @@
-"""Configs of another shape to presets, read in one direction.
+"""Importing configs and scripts of other shapes as presets.
 
     file → source → keys of one shape → this release's arguments, ZeRO keys, launch → what differs from base
 
@@ -102,7 +102,7 @@ def read_import(path: Path, working_directory: Path, project: Project) -> Import
 
 
 def _recognise(source: ImportedFile, working_directory: Path, project: Project) -> _Read:
-    """By content, whatever the file is called."""
+    """What the file is, by its content, whatever it is called; raises QtuneError where it is no config."""
     keys = source.keys
     if keys is None:
         started = read_commands(source, working_directory)
@@ -151,13 +151,9 @@ def _media_dir(keys: Mapping[str, Value]) -> Translation:
 
     Source: llamafactory/hparams/data_args.py, __post_init__.
     """
-    given = (keys[key] for key in ("media_dir", "image_dir") if key in keys and keys[key].value is not None)
-    if next(given, None) is not None:
+    if any(key in keys and keys[key].value is not None for key in ("media_dir", "image_dir")):
         return Translation()
-    directory = keys.get("dataset_dir")
-    if directory is None:
-        return Translation({("train", "media_dir"): Value("data", Origin(LAYER))})
-    return Translation({("train", "media_dir"): Value(directory.value, directory.origin)})
+    return Translation({("train", "media_dir"): keys.get("dataset_dir", Value("data", Origin(LAYER)))})
 
 
 def _overruled(part: Translation, project: Project, whole: bool) -> Translation:

@@ -1,4 +1,4 @@
-"""LLaMA-Factory's arguments, of this release or an older one, to those of this release."""
+"""Translating LLaMA-Factory's arguments, of this release or an older one, to those of this release."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The command of a script that starts LLaMA-Factory, to its arguments and the processes it starts."""
+"""The command of a script that starts LLaMA-Factory: its arguments, and the processes it starts."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _CONFIG = (".yaml", ".yml", ".json")
 class Started:
     """What a script trains: the arguments with their places, and what else the command says.
 
-    source: the script, which knows now from where the paths in its command may start.
+    source: the script, with all directories from which the paths in its command may start.
     """
 
     keys: Mapping[str, Value]
@@ -88,6 +88,7 @@ def _in_its_directories(source: ImportedFile, script: list[Command]) -> Imported
 
 
 def _others(script: list[Command], command: Command, source: ImportedFile) -> Translation:
+    """What there is to say about the script's other commands: a flag without one is an error."""
     part = Translation()
     for other in script:
         if is_flag(other.words[0]):

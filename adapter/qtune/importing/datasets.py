@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from qtune.checks.datasets import SOURCES
 from qtune.config.project import Project
 from qtune.data.adding.detect import propose
 from qtune.data.adding.register import file_name
@@ -22,7 +23,6 @@ from qtune.schema import column_keys, dataset_keys, tag_keys
 from qtune.values import DATASETS, Origin, Value
 
 _ONLINE = "ONLINE"  # llamafactory/data/parser.py, get_dataset_list
-_SOURCES = ("file_name", "hf_hub_url", "ms_hub_url", "om_hub_url", "script_url", "cloud_file_name")
 
 
 @dataclass(frozen=True)
@@ -118,7 +118,10 @@ def is_registry(path: Path) -> bool:
 
 
 def read_registry(path: Path, project: Project) -> Registry:
-    """Raises QtuneError where the file is no registry, or an entry of it names no data."""
+    """The registrations of a dataset_info.json, for `project`.
+
+    Raises QtuneError where the file is no registry, or an entry of it names no data.
+    """
     source = read_source(path, Path.cwd())
     fix = f"name LLaMA-Factory's own {DATASETS}, or a data file"
     if source.keys is None:
@@ -140,7 +143,7 @@ def read_registry(path: Path, project: Project) -> Registry:
 
 
 def _names_data(entry: Mapping[str, Any]) -> bool:
-    return any(isinstance(entry.get(key), str) for key in _SOURCES)
+    return any(isinstance(entry.get(key), str) for key in SOURCES)
 
 
 def _known(entry: Mapping[str, Any]) -> dict[str, Any]:

@@ -126,12 +126,12 @@ def _processes(text: str, source: ImportedFile, word: Word, why: str) -> Transla
     if not text.isdigit() or int(text) < 1:
         fix = "write a number there"
         return refused("nproc_per_node", f"`{text}` is no number of processes", fix, origin)
-    return Translation({("launch", "nproc_per_node"): Value(int(text), origin)}) + noted(
-        "nproc_per_node", f"launch.nproc_per_node: {text} ({why})", origin
-    )
+    part = Translation({("launch", "nproc_per_node"): Value(int(text), origin)})
+    return part + noted("nproc_per_node", f"launch.nproc_per_node: {text} ({why})", origin)
 
 
 def holes(words: list[Word], source: ImportedFile, key: str = "") -> Translation:
+    """An error for each word of which a part is not known."""
     part = Translation()
     for word in words:
         if word.hole:
@@ -141,8 +141,10 @@ def holes(words: list[Word], source: ImportedFile, key: str = "") -> Translation
 
 
 def is_flag(word: Word) -> bool:
+    """Whether the word is the name of an option, such as `--stage` or `--stage=sft`."""
     return _FLAG.fullmatch(word.text) is not None
 
 
 def place(source: ImportedFile, word: Word) -> Origin:
+    """Where the word stands in the script."""
     return Origin(LAYER, source.display, word.line)

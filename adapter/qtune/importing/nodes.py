@@ -1,30 +1,23 @@
-"""What a command says of several nodes: how many, and where they meet. On one it is of no consequence."""
+"""What a command says of several nodes: how many there are, and where they meet."""
 
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 from qtune.importing.parts import Translation, noted, refused, warned
 from qtune.values import KeyPath, Origin, Value
 
+_NUMBERS = ("nnodes", "master_port", "max_restarts", "min_nnodes", "max_nnodes")
 # Other launchers' options and the variables of LLaMA-Factory's own, by torchrun's name.
 NODE_OPTIONS = {
-    "nnodes": "nnodes",
+    **{name: name for name in (*_NUMBERS, "master_addr", "rdzv_id", "rdzv_conf", "rdzv_endpoint")},
     "num_nodes": "nnodes",
     "num_machines": "nnodes",
-    "master_addr": "master_addr",
     "main_process_ip": "master_addr",
-    "master_port": "master_port",
     "main_process_port": "master_port",
-    "rdzv_id": "rdzv_id",
-    "rdzv_conf": "rdzv_conf",
-    "max_restarts": "max_restarts",
-    "min_nnodes": "min_nnodes",
-    "max_nnodes": "max_nnodes",
-    "rdzv_endpoint": "rdzv_endpoint",
 }
 RANKS = ("node_rank", "machine_rank", "rank")
-_NUMBERS = ("nnodes", "master_port", "max_restarts", "min_nnodes", "max_nnodes")
 _ENDPOINT = re.compile(r"(?P<address>.+):(?P<port>\d+)")
 _RANGE = re.compile(r"(?P<least>\d+):(?P<most>\d+)")
 
@@ -36,9 +29,8 @@ def node_option(key: str, text: str, origin: Origin) -> Translation:
         match = _ENDPOINT.fullmatch(text)
         if match is None:
             return _launch("master_addr", text, origin)
-        return _launch("master_addr", match["address"], origin) + _launch(
-            "master_port", int(match["port"]), origin
-        )
+        part = _launch("master_addr", match["address"], origin)
+        return part + _launch("master_port", int(match["port"]), origin)
     if name == "nnodes" and (match := _RANGE.fullmatch(text)) is not None and match["least"] != match["most"]:
         bounds = _launch("min_nnodes", int(match["least"]), origin)
         bounds += _launch("max_nnodes", int(match["most"]), origin)
@@ -52,12 +44,13 @@ def node_option(key: str, text: str, origin: Origin) -> Translation:
 
 
 def unknown_option(key: str, origin: Origin) -> Translation:
-    """One of them whose value the script's environment gives."""
+    """A note about one of NODE_OPTIONS whose value only the script's environment gives."""
     name = NODE_OPTIONS.get(key, key)
     return noted(key, f"left out: where several nodes train, set launch.{name} at the start", origin)
 
 
 def rank(key: str, origin: Origin) -> Translation:
+    """A note about one of RANKS, which no preset has."""
     return noted(key, "left out: each node says its own, `qtune train --node-rank`", origin)
 
 
@@ -70,10 +63,10 @@ def settled(part: Translation, *, total: bool) -> Translation:
     nnodes = said.get(("launch", "nnodes"))
     if nnodes is None or nnodes.value == 1:
         values = {path: value for path, value in part.values.items() if path not in said}
-        left = Translation()
+        part = replace(part, values=values)
         for path, value in said.items():
-            left += noted(path[1], "left out: one node needs none", value.origin)
-        return Translation(values, part.datasets, part.notes, part.findings) + left
+            part += noted(path[1], "left out: one node needs none", value.origin)
+        return part
     processes: KeyPath = ("launch", "nproc_per_node")
     found = part.values.get(processes)
     if total and found is not None:

@@ -1,13 +1,11 @@
-"""An import as the text of a preset."""
+"""Writing an import as the text of a preset."""
 
 from __future__ import annotations
 
 from qtune.files import block_lines, dump_yaml
 from qtune.importing.parts import Translation
-from qtune.render.files import section_of
+from qtune.render.files import SECTIONS, section_of
 from qtune.values import nested
-
-_SECTIONS = ("model", "method", "dataset", "output", "train", "eval")
 
 
 def preset_text(part: Translation, kind: str, display: str) -> str:
@@ -20,7 +18,7 @@ def preset_text(part: Translation, kind: str, display: str) -> str:
     said = {key: value for key, value in train.items() if value.value is not None}
     if train:
         lines.append("train:")
-    for section in _SECTIONS:
+    for section in SECTIONS:
         mine = {key: value for key, value in said.items() if section_of(key) == section}
         lines += [f"  # {section}"] if mine else []
         lines += [f"  {key}: {dump_yaml(value.value)}" for key, value in mine.items()]

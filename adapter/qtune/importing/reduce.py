@@ -1,4 +1,4 @@
-"""What a preset has to say over `base`, so that it comes to the same as the original."""
+"""An import reduced to what its preset has to say beside the preset `base`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A value as its argument's type, from text in quotes and from a shell's words."""
+"""Values converted to the types of their arguments, from text in quotes and from the words of a shell."""
 
 from __future__ import annotations
 

@@ -77,7 +77,8 @@ class _Shell:
                 self._set(name, words, raw[0].line)
             before[name] = _joined(words, raw[0].line)
             raw = raw[1:]
-        if not raw or (raw[0].bare in _DECLARING and self._declare(raw)):
+        if raw and raw[0].bare in _DECLARING:
+            self._declare(raw)
             return None
         words = [word for item in raw for word in self._expand(item)]
         if not words:
@@ -88,7 +89,7 @@ class _Shell:
         }
         return Command(tuple(words), before, exported)
 
-    def _declare(self, raw: list[RawWord]) -> bool:
+    def _declare(self, raw: list[RawWord]) -> None:
         for word in raw[1:]:
             name = word.bare
             if _ASSIGNMENT.fullmatch(_first(word)):
@@ -96,7 +97,6 @@ class _Shell:
                 self._set(name, words, word.line)
             if raw[0].bare == "export":
                 self.exported.add(name)
-        return True
 
     def _assignment(self, raw: RawWord) -> tuple[str, list[Word]]:
         match = _ASSIGNMENT.fullmatch(_first(raw))

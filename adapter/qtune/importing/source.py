@@ -68,6 +68,7 @@ def read_source(path: Path, working_directory: Path, roots: tuple[Path, ...] = (
 
 
 def not_a_config(source: ImportedFile) -> QtuneError:
+    """The error for a file of no known shape."""
     return QtuneError("is not a training config that qtune can read", where=source.display, fix=_SHAPES)
 
 
@@ -111,12 +112,12 @@ def _mapping(text: str, display: str) -> tuple[Mapping[str, Any] | None, Mapping
     try:
         data, lines = parse_yaml(text, display)
     except QtuneError:
-        if looks_like_commands(text):
+        if _looks_like_commands(text):
             return None, {}
         raise
     if not isinstance(data, dict) or not data:
         return None, {}
-    if looks_like_commands(text) and not all(_KEY.fullmatch(key) for key in data):
+    if _looks_like_commands(text) and not all(_KEY.fullmatch(key) for key in data):
         return None, {}
     return data, lines
 
@@ -126,6 +127,6 @@ _STARTERS = re.compile(
 )
 
 
-def looks_like_commands(text: str) -> bool:
+def _looks_like_commands(text: str) -> bool:
     """Whether a line that is no comment could start a training."""
     return _STARTERS.search(text) is not None

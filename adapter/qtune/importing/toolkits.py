@@ -1,4 +1,4 @@
-"""Other toolkits' training configs, flat or with `model`, `training` and `data` blocks, to arguments."""
+"""Translating other toolkits' configs, flat or with `model`, `training` and `data` blocks, to arguments."""
 
 from __future__ import annotations
 
@@ -12,11 +12,10 @@ from qtune.files import dump_yaml
 from qtune.importing.datasets import register_file
 from qtune.importing.parts import Translation, noted, refused
 from qtune.importing.source import ImportedFile
-from qtune.values import KeyPath, Value
+from qtune.values import KeyPath, Origin, Value
 
-BLOCKS = ("model", "training", "data", "lora", "train", "dataset", "optimizer")
-"""The blocks that a nested config may have."""
-
+# The blocks that a nested config may have.
+_BLOCKS = ("model", "training", "data", "lora", "train", "dataset", "optimizer")
 _DATA = {
     "data_path": "dataset",
     "train_file": "dataset",
@@ -26,9 +25,9 @@ _DATA = {
     "eval_file": "eval_dataset",
 }
 _LORA = ("use_lora", "use_peft")
-_FOUR_BIT = {"load_in_4bit": 4, "load_in_8bit": 8}
+_BITS = {"load_in_4bit": 4, "load_in_8bit": 8}
 _ZERO = ("use_deepspeed", "deepspeed_stage")
-_OWN = (*_DATA, *_LORA, *_FOUR_BIT, *_ZERO, KL_BETA)
+_OWN = (*_DATA, *_LORA, *_BITS, *_ZERO, KL_BETA)
 # The same in both, but known to LLaMA-Factory under another name.
 _RENAMED = {"validation_split": "val_size", "deepspeed_config": "deepspeed"}
 
@@ -43,7 +42,7 @@ def flatten(source: ImportedFile) -> dict[str, Value]:
     """The keys of every block side by side, each with its place."""
     keys: dict[str, Value] = {}
     for block, value in (source.keys or {}).items():
-        if block in BLOCKS and isinstance(value, dict):
+        if block in _BLOCKS and isinstance(value, dict):
             keys |= {key: Value(item, source.origin(block, key)) for key, item in value.items()}
         else:
             keys[block] = Value(value, source.origin(block))
@@ -59,6 +58,7 @@ def translate(
     """
     left: dict[str, Value] = {}
     part = Translation()
+    names = {**aliases(), **_RENAMED}
     for key, value in keys.items():
         given, origin = value.value, value.origin
         if given is None:
@@ -68,27 +68,22 @@ def translate(
         elif key in _LORA and isinstance(given, bool):
             left["finetuning_type"] = Value("lora" if given else "full", origin)
             part += noted(key, f"`finetuning_type: {left['finetuning_type'].value}`", origin)
-        elif key in _FOUR_BIT and isinstance(given, bool):
-            part += _quantized(key, given, value)
-        elif key in _RENAMED:
-            left[_RENAMED[key]] = value
-            part += noted(key, f"`{_RENAMED[key]}` in LLaMA-Factory", origin)
-        elif key in aliases():
+        elif key in _BITS and isinstance(given, bool):
+            part += _quantized(key, given, origin)
+        elif key in names:
             # even where LLaMA-Factory has an argument of that name: its max_length is for generating
-            left[aliases()[key]] = value
-            part += noted(key, f"`{aliases()[key]}` in LLaMA-Factory", origin)
+            left[names[key]] = value
+            part += noted(key, f"`{names[key]}` in LLaMA-Factory", origin)
         elif key not in (*_ZERO, KL_BETA):
             left[key] = value
     return left, part + _zero(keys)
 
 
-def _quantized(key: str, given: bool, value: Value) -> Translation:
+def _quantized(key: str, given: bool, origin: Origin) -> Translation:
     if not given:
-        return noted(key, "left out: it is off", value.origin)
-    bits = _FOUR_BIT[key]
-    return Translation({("train", "quantization_bit"): Value(bits, value.origin)}) + noted(
-        key, f"`quantization_bit: {bits}`", value.origin
-    )
+        return noted(key, "left out: it is off", origin)
+    part = Translation({("train", "quantization_bit"): Value(_BITS[key], origin)})
+    return part + noted(key, f"`quantization_bit: {_BITS[key]}`", origin)
 
 
 def _zero(keys: Mapping[str, Value]) -> Translation:
@@ -99,11 +94,9 @@ def _zero(keys: Mapping[str, Value]) -> Translation:
     if stage is not None and stage.value in (0, 1, 2, 3):
         part = Translation({("zero", "stage"): Value(stage.value, stage.origin)})
         part += noted("deepspeed_stage", f"`stage: {stage.value}` under `zero:`", stage.origin)
-        return (
-            part + noted("use_deepspeed", "DeepSpeed is on where `zero:` has a stage", use.origin)
-            if use
-            else part
-        )
+        if use is not None:
+            part += noted("use_deepspeed", "DeepSpeed is on where `zero:` has a stage", use.origin)
+        return part
     given = stage or use
     if given is None:
         return Translation()
@@ -112,7 +105,7 @@ def _zero(keys: Mapping[str, Value]) -> Translation:
 
 
 def hold_near_base(value: Value, part: Translation) -> Translation:
-    """`kl_beta` in the arguments of the stage; part: what the config says beside it."""
+    """`kl_beta` as the arguments of the stage; value: its weight; part: what the config says beside it."""
     if not isinstance(value.value, int | float) or isinstance(value.value, bool):
         message = f"{dump_yaml(value.value)} is no number"
         return refused(KL_BETA, message, "correct it in the original", value.origin)

@@ -1,4 +1,7 @@
-"""DeepSpeed's own JSON to the `zero` block; what qtune writes into that file itself has to agree with it."""
+"""Translating DeepSpeed's own JSON to the `zero` block.
+
+A preset holds `zero_optimization` alone. The other keys have to agree with what qtune writes into that file.
+"""
 
 from __future__ import annotations
 
@@ -7,55 +10,14 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from qtune.config.names import did_you_mean
-from qtune.files import dump_yaml, leaves
+from qtune.files import dump_yaml, leaves, table_beside
 from qtune.importing.parts import Note, Translation, noted, refused, warned
 from qtune.importing.retype import retyped
 from qtune.schema import arguments, known_argument, problem, zero_keys
 from qtune.values import KeyPath, Origin, Value
 
-_DEFAULT = {
-    "per_device_train_batch_size": 8,
-    "gradient_accumulation_steps": 1,
-    "max_grad_norm": 1.0,
-    "bf16": False,
-    "fp16": False,
-    "learning_rate": 5e-5,
-    "weight_decay": 0.0,
-    "adam_epsilon": 1e-8,
-    "adam_beta1": 0.9,
-    "adam_beta2": 0.999,
-}
-"""What transformers fills an `auto` with where the config does not set it (integrations/deepspeed.py)."""
-
-_FROM_ARGUMENTS = {
-    "train_micro_batch_size_per_gpu": "per_device_train_batch_size",
-    "gradient_accumulation_steps": "gradient_accumulation_steps",
-    "gradient_clipping": "max_grad_norm",
-}
-_OPTIMIZER = {"lr": "learning_rate", "weight_decay": "weight_decay", "eps": "adam_epsilon"}
-
-# DeepSpeed's defaults (runtime/precision_config.py), which templates/zero.json.j2 writes out
-_FP16 = {
-    "loss_scale": 0,
-    "loss_scale_window": 1000,
-    "initial_scale_power": 16,
-    "hysteresis": 2,
-    "min_loss_scale": 1,
-    "consecutive_hysteresis": False,
-    "auto_cast": False,
-    "fp16_master_weights_and_grads": False,
-}
-# These say what DeepSpeed does anyway, or what the template says too.
-_SAME_ANYWAY: Mapping[str, Any] = {
-    "zero_allow_untested_optimizer": True,
-    "zero_force_ds_cpu_optimizer": True,
-    "prescale_gradients": False,
-    "gradient_predivide_factor": 1.0,
-    "sparse_gradients": False,
-    "disable_allgather": False,
-}
+_TABLES: Mapping[str, Any] = table_beside(__file__, "zero.yaml")
 _AUTO = "left out: auto, as qtune writes it too"
-_PRINTING = ("steps_per_print", "wall_clock_breakdown", "dump_state", "memory_breakdown")
 
 
 @dataclass(frozen=True)
@@ -82,7 +44,7 @@ class _Beside:
 
     def says(self, name: str) -> Any:
         """The argument's value, None where nothing is said of it."""
-        return self.train.train(name, _DEFAULT[name] if self.whole else None)
+        return self.train.train(name, _TABLES["defaults"][name] if self.whole else None)
 
 
 def translate(file: DeepSpeedFile, train: Translation, *, whole: bool) -> Translation:
@@ -144,17 +106,17 @@ def _zero_block(file: DeepSpeedFile) -> Translation:
 
 def _key(file: DeepSpeedFile, key: str, value: Any, beside: _Beside) -> Translation:
     origin = file.origin(key)
-    if key in _FROM_ARGUMENTS:
-        return _argument(key, _FROM_ARGUMENTS[key], value, beside, origin)
+    if key in _TABLES["arguments"]:
+        return _argument(key, _TABLES["arguments"][key], value, beside, origin)
     if key == "train_batch_size":
         return _train_batch_size(file, value, beside, origin)
     if key in ("bf16", "bfloat16", "fp16") and isinstance(value, dict):
         return _precision(key, value, beside, origin)
     if key == "optimizer" and isinstance(value, dict):
         return _optimizer(file, value, beside)
-    if key in _PRINTING:
+    if key in _TABLES["printing"]:
         return noted(key, "left out: it changes what DeepSpeed prints, not the training", origin)
-    if key in _SAME_ANYWAY and value == _SAME_ANYWAY[key]:
+    if key in _TABLES["same_anyway"] and value == _TABLES["same_anyway"][key]:
         return noted(key, f"left out: {dump_yaml(value)} holds anyway", origin)
     if isinstance(value, dict) and _is_off(value):
         return noted(key, "left out: it is off", origin)
@@ -187,8 +149,8 @@ def _train_batch_size(file: DeepSpeedFile, value: Any, beside: _Beside, origin: 
     if value == "auto":
         return noted(key, _AUTO, origin)
     micro, accumulation = (
-        file.data.get(key) if beside.says(name) is None else beside.says(name)
-        for key, name in list(_FROM_ARGUMENTS.items())[:2]
+        file.data.get(theirs) if beside.says(name) is None else beside.says(name)
+        for theirs, name in list(_TABLES["arguments"].items())[:2]
     )
     step = micro * accumulation if isinstance(micro, int) and isinstance(accumulation, int) else 0
     if isinstance(value, int) and step and value % step == 0:
@@ -209,7 +171,7 @@ def _precision(key: str, value: Mapping[str, Any], beside: _Beside, origin: Orig
     other = "bf16" if name == "fp16" else "fp16"
     if beside.says(other) is None:
         part += Translation({("train", other): Value(False, origin)})  # base's auto may decide for both
-    known = _FP16 if name == "fp16" else {}
+    known = _TABLES[name]
     for inner, setting in value.items():
         if inner != "enabled" and setting != known.get(inner, False):
             message = f"is {dump_yaml(setting)}; qtune writes {dump_yaml(known.get(inner, False))}"
@@ -231,14 +193,15 @@ def _optimizer(file: DeepSpeedFile, block: Mapping[str, Any], beside: _Beside) -
         if name == "betas" and value != "auto" and isinstance(value, list) and len(value) == 2:
             for number, beta in enumerate(value, 1):
                 part += _argument(shown, f"adam_beta{number}", beta, beside, at)
-        elif name in _OPTIMIZER:
-            part += _argument(shown, _OPTIMIZER[name], value, beside, at)
+        elif name in _TABLES["optimizer"]:
+            part += _argument(shown, _TABLES["optimizer"][name], value, beside, at)
         elif value != "auto":
             part += refused(shown, "qtune's ZeRO JSON cannot say this", "take it out", at)
     return part
 
 
 def _is_off(block: Mapping[str, Any]) -> bool:
+    """Whether a block of DeepSpeed's settings has no effect."""
     if "enabled" in block:
         return block["enabled"] is False
     return all(value in (False, None) for value in block.values())

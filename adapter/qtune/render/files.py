@@ -1,4 +1,4 @@
-"""A config and the templates' text to the files of a rendered directory: values in, text out."""
+"""Rendering a config with its templates to the files of a rendered directory: values in, text out."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from qtune.values import (
     Value,
 )
 
-_SECTIONS = ("model", "method", "dataset", "output", "train", "eval")
+SECTIONS = ("model", "method", "dataset", "output", "train", "eval")
 _SECTION_OF_GROUP = {
     "model": "model",
     "finetuning": "method",
@@ -39,24 +39,17 @@ _SECTION_OF_GROUP = {
 _FIRST = ("model_name_or_path", "stage", "dataset", "output_dir", "eval_dataset")
 # Arguments that people look for in another section than their dataclass would give.
 _SECTION_OF_ARGUMENT = {"do_train": "method", "eval_dataset": "eval", "val_size": "eval"}
-_SECTION_OF_PREFIX = {
-    "output_": "output",
-    "overwrite_output_": "output",
-    "logging_": "output",
-    "save_": "output",
-    "plot_": "output",
-    "report_to": "output",
-    "run_name": "output",
-    "include_": "output",
-    "eval_": "eval",
-    "do_eval": "eval",
-    "per_device_eval_": "eval",
-    "load_best_": "eval",
-    "metric_for_best_": "eval",
-    "greater_is_better": "eval",
-    "do_predict": "eval",
-    "predict_": "eval",
+_PREFIXES = {
+    "output": (
+        *("output_", "overwrite_output_", "logging_", "save_", "plot_", "report_to", "run_name"),
+        "include_",
+    ),
+    "eval": (
+        *("eval_", "do_eval", "per_device_eval_", "load_best_", "metric_for_best_"),
+        *("greater_is_better", "do_predict", "predict_"),
+    ),
 }
+"""The beginnings of the names of a section's arguments, where their dataclass would give another one."""
 
 
 @dataclass(frozen=True)
@@ -71,8 +64,8 @@ def section_of(argument: str) -> str:
     """The section of train.yaml in which people look for `argument`."""
     if argument in _SECTION_OF_ARGUMENT:
         return _SECTION_OF_ARGUMENT[argument]
-    for prefix, section in _SECTION_OF_PREFIX.items():
-        if argument.startswith(prefix):
+    for section, prefixes in _PREFIXES.items():
+        if argument.startswith(prefixes):
             return section
     known = arguments().get(argument)
     return _SECTION_OF_GROUP[known.group] if known else "train"
@@ -157,7 +150,7 @@ def render_arguments(
 
 
 def _sections(values: Mapping[str, Value]) -> list[Section]:
-    sections = [Section(title, {}) for title in _SECTIONS]
+    sections = [Section(title, {}) for title in SECTIONS]
     by_title = {section.title: section.entries for section in sections}
     for key in sorted(values, key=lambda key: key not in _FIRST):  # stable: otherwise as the layers have it
         by_title[section_of(key)][key] = values[key]

@@ -1,4 +1,4 @@
-"""A config, where each value came from and what was made of it, as JSON that can be read back."""
+"""The manifest of a rendered directory: its config with all origins, and its files, as JSON."""
 
 from __future__ import annotations
 
@@ -31,12 +31,14 @@ class Manifest:
 
 
 def make(config: Config, hardware: Hardware, files: Sequence[RenderedFile]) -> Manifest:
+    """The manifest of the files that were rendered for `hardware`."""
     hashes = {file.name: digest(file.text.encode()) for file in files}
     datasets: dict[str, Any] = next((json.loads(file.text) for file in files if file.name == DATASETS), {})
     return Manifest(config, hardware, hashes, datasets)
 
 
 def digest(content: bytes) -> str:
+    """SHA-256 in hexadecimal."""
     return hashlib.sha256(content).hexdigest()
 
 
@@ -61,11 +63,15 @@ def to_plain(manifest: Manifest) -> dict[str, Any]:
 
 
 def to_text(manifest: Manifest) -> str:
+    """The manifest as the text of its file."""
     return json.dumps(to_plain(manifest), indent=1, ensure_ascii=False) + "\n"
 
 
 def from_text(text: str, display: str) -> Manifest:
-    """Raises QtuneError where the text is no manifest of this schema version."""
+    """The manifest that `to_text` wrote; raises QtuneError where the text is none of this schema version.
+
+    display: the file, as the error shows it. The layers come back without their values.
+    """
     fix = "render it again with `qtune render`, or leave out that run"
     try:
         plain = json.loads(text)

@@ -68,15 +68,11 @@ class Templates:
         except jinja2.TemplateSyntaxError as error:
             place = f"{self.place(error.name or name)}:{error.lineno}"
             raise QtuneError(f"broken template: {error.message}", where=place, fix="mend that line") from None
-        except _TooMuch as error:
-            raise QtuneError(
-                f"the template {error}", where=where, fix="make it smaller: it only has to lay values out"
-            ) from None
-        except MemoryError:
-            what = f"the template takes more than {size_text(_MEMORY)} of memory"
-            raise QtuneError(
-                what, where=where, fix="make it smaller: it only has to lay values out"
-            ) from None
+        except (_TooMuch, MemoryError) as error:
+            memory = f"takes more than {size_text(_MEMORY)} of memory"
+            what = error if isinstance(error, _TooMuch) else memory
+            fix = "make it smaller: it only has to lay values out"
+            raise QtuneError(f"the template {what}", where=where, fix=fix) from None
         except QtuneError:
             raise
         except Exception as error:  # a template may call any filter with any value

@@ -100,12 +100,11 @@ def _take(repository: Repository, source: GitSource, pinned: Pin | None, tempora
     if total > MAX_TOTAL:
         raise _refuse(label, f"holds more than {MAX_TOTAL:,} bytes of presets and templates")
     files = temporary / "files"
-    for path, text in zip(
-        chosen, repository.contents([item.object for item in chosen.values()]), strict=True
-    ):
+    contents = repository.contents([item.object for item in chosen.values()])
+    for path, content in zip(chosen, contents, strict=True):
         place = files / path
         place.parent.mkdir(parents=True, exist_ok=True)
-        place.write_bytes(text)
+        place.write_bytes(content)
         if path.endswith(".yaml"):
             read_yaml(place, f"{label}/{path}")
     return Pin(source.url, source.ref, source.subdir, commit, lock_file.content(files))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 from qtune.checks.rules.view import Rule, View
+from qtune.config.names import quoted
 from qtune.schema.library import loggers
 
 _FILLED_IN = "transformers/training_args.py, TrainingArguments.__post_init__"
@@ -29,23 +30,17 @@ _FILES = ("accelerator_config", "fsdp_config", "new_special_tokens_config")
 
 
 def _words(value: object) -> list[str]:
-    return (
-        value.split()
-        if isinstance(value, str)
-        else [str(item) for item in value]
-        if isinstance(value, list)
-        else []
-    )
+    if isinstance(value, str):
+        return value.split()
+    return [str(item) for item in value] if isinstance(value, list) else []
 
 
 def _unknown_words(value: object, known: tuple[str, ...]) -> str:
-    return ", ".join(f"`{word}`" for word in _words(value) if word not in known)
+    return quoted(word for word in _words(value) if word not in known)
 
 
 def _broken_json(view: View) -> str:
-    return ", ".join(
-        f"`{key}`" for key in _JSON_TEXTS if isinstance(view[key], str) and not _is_json(view[key])
-    )
+    return quoted(key for key in _JSON_TEXTS if isinstance(view[key], str) and not _is_json(view[key]))
 
 
 def _is_json(text: str) -> bool:
@@ -75,21 +70,11 @@ def _mapping(view: View, argument: str) -> dict[str, object]:
     return value if isinstance(value, dict) else {}
 
 
-def _unknown_accelerator_keys(view: View) -> str:
-    return ", ".join(
-        f"`{key}`" for key in _mapping(view, "accelerator_config") if key not in _ACCELERATOR_KEYS
-    )
-
-
 def _wraps_twice(view: View) -> bool:
     settings = {key.removeprefix("fsdp_"): value for key, value in _mapping(view, "fsdp_config").items()}
     return bool(
         view["fsdp"] and settings.get("min_num_params") and settings.get("transformer_layer_cls_to_wrap")
     )
-
-
-def _fsdp_words(view: View) -> list[str]:
-    return _words(view["fsdp"])
 
 
 def _low_rank_optimizer(view: View) -> bool:
@@ -108,11 +93,7 @@ RULES = (
     Rule(
         "report-to-known",
         ("report_to",),
-        lambda view: ", ".join(
-            f"`{name}`"
-            for name in view.loggers
-            if name not in (*loggers(), "none", "all") and view["stage"] != "ppo"
-        ),
+        lambda view: view["stage"] != "ppo" and _unknown_words(view.loggers, (*loggers(), "none", "all")),
         "transformers cannot report to {found}",
         f"use none or one of {', '.join(loggers())}",
         "transformers/integrations/integration_utils.py, get_reporting_integration_callbacks",
@@ -144,7 +125,7 @@ RULES = (
     Rule(
         "accelerator-config-keys",
         ("accelerator_config",),
-        _unknown_accelerator_keys,
+        lambda view: _unknown_words([*_mapping(view, "accelerator_config")], _ACCELERATOR_KEYS),
         "accelerate has no {found} there",
         f"use {', '.join(_ACCELERATOR_KEYS[:-1])}",
         f"{_FILLED_IN}; trainer_pt_utils.py, AcceleratorConfig",
@@ -168,7 +149,7 @@ RULES = (
     Rule(
         "fsdp-offload-alone",
         ("fsdp",),
-        lambda view: _fsdp_words(view) == ["offload"],
+        lambda view: _words(view["fsdp"]) == ["offload"],
         "offload does nothing without sharding",
         "write e.g. full_shard offload",
         _FSDP,
@@ -176,7 +157,7 @@ RULES = (
     Rule(
         "fsdp-shards-once",
         ("fsdp",),
-        lambda view: {"full_shard", "shard_grad_op"} <= set(_fsdp_words(view)),
+        lambda view: {"full_shard", "shard_grad_op"} <= set(_words(view["fsdp"])),
         "full_shard and shard_grad_op are two ways to shard",
         "keep one of the two",
         _FSDP,

@@ -6,6 +6,7 @@ from typing import Any
 
 from qtune.checks.rules.view import Rule, View
 from qtune.config.auto import AUTO
+from qtune.config.names import quoted
 from qtune.data.registrations import CONVERSATIONS, names_in
 from qtune.data.token_cache import is_automatic, is_complete, unfollowed
 
@@ -16,25 +17,17 @@ _LOADER = "llamafactory/data/loader.py, _get_merged_dataset"
 _PAIRS = ("rm", "dpo")
 
 
-def _ranked(view: View) -> str:
-    """Datasets of pairs under a stage that does not compare answers."""
-    if view["stage"] in _PAIRS:
-        return ""
-    return ", ".join(f"`{item.name}`" for item in view.datasets if item.entry.get("ranking"))
-
-
-def _unranked(view: View) -> str:
-    if view["stage"] not in _PAIRS:
-        return ""
-    return ", ".join(f"`{item.name}`" for item in view.datasets if not item.entry.get("ranking"))
+def _datasets(view: View, *, ranking: bool) -> str:
+    """The datasets of pairs of answers, or the others."""
+    return quoted(item.name for item in view.datasets if bool(item.entry.get("ranking")) == ranking)
 
 
 def _feedback_columns(view: View) -> str:
     """Conversations without a column for kto's judgement (the dataset check looks after the other format)."""
     if view["stage"] != "kto":
         return ""
-    return ", ".join(
-        f"`{item.name}`"
+    return quoted(
+        item.name
         for item in view.datasets
         if item.formatting in CONVERSATIONS and not item.block("columns").get("kto_tag")
     )
@@ -95,7 +88,7 @@ def _named_twice(view: View) -> str:
     if _other_numbers(view):
         return ""
     named = [name for key in ("dataset", "eval_dataset") for name in _repeated(names_in(view[key]))]
-    return ", ".join(f"`{name}`" for name in dict.fromkeys(named))
+    return quoted(dict.fromkeys(named))
 
 
 def _repeated(names: list[str]) -> list[str]:
@@ -138,7 +131,7 @@ RULES = (
     Rule(
         "pairs-need-comparing-stage",
         ("stage", "dataset", "eval_dataset"),
-        _ranked,
+        lambda view: view["stage"] not in _PAIRS and _datasets(view, ranking=True),
         "stage {stage} does not take pairs of answers, as in {found} (`ranking: true`)",
         "set stage: dpo or rm, or name other data",
         _LOADER,
@@ -146,7 +139,7 @@ RULES = (
     Rule(
         "comparing-stage-needs-pairs",
         ("stage", "dataset", "eval_dataset"),
-        _unranked,
+        lambda view: view["stage"] in _PAIRS and _datasets(view, ranking=False),
         "stage {stage} compares pairs of answers, and {found} is not registered as such",
         "name data whose registration says `ranking: true` and names its `chosen` and `rejected` columns",
         _LOADER,

@@ -7,14 +7,12 @@ from qtune.checks.rules.view import Rule, View
 _CONFIG = "deepspeed/runtime/zero/config.py, DeepSpeedZeroConfig"
 _OFFLOAD = "deepspeed/runtime/zero/offload_config.py"
 
+_GATHERING = "stage3_gather_16bit_weights_on_model_save", "gather_16bit_weights_on_model_save"
 # A key, and the keys that it replaced or that replaced it. The others of two names differ by `stage3_`.
 _REPLACED = {
     "cpu_offload": ("offload_optimizer",),
     "cpu_offload_param": ("offload_param",),
-    "stage3_gather_fp16_weights_on_model_save": (
-        "stage3_gather_16bit_weights_on_model_save",
-        "gather_16bit_weights_on_model_save",
-    ),
+    "stage3_gather_fp16_weights_on_model_save": _GATHERING,
 }
 _NOT_NEGATIVE = (
     *("reduce_bucket_size", "allgather_bucket_size", "sub_group_size", "zero_hpz_partition_size"),
@@ -45,16 +43,13 @@ def _no_share(view: View) -> str:
     return ", ".join(f"`{key}` is {inner[key]}" for key in _SHARES if not 0 <= inner.get(key, 1) <= 1)
 
 
+def _on_nvme(view: View) -> list[str]:
+    return [block for block in _BLOCKS if view.offload(block).get("device") == "nvme"]
+
+
 def _without_path(view: View) -> str:
-    return ", ".join(
-        f"zero.{block}.nvme_path"
-        for block in _BLOCKS
-        if view.offload(block).get("device") == "nvme" and not view.offload(block).get("nvme_path")
-    )
-
-
-def _offloads_to_nvme(view: View) -> bool:
-    return any(view.offload(block).get("device") == "nvme" for block in _BLOCKS)
+    blocks = (block for block in _on_nvme(view) if not view.offload(block).get("nvme_path"))
+    return ", ".join(f"zero.{block}.nvme_path" for block in blocks)
 
 
 def offloads_optimizer(view: View) -> bool:
@@ -137,7 +132,7 @@ RULES = (
     Rule(
         "nvme-needs-path",
         ("zero.offload_optimizer.device", "zero.offload_param.device"),
-        lambda view: _without_path(view) if view.zero3 else "",
+        lambda view: view.zero3 and _without_path(view),
         "offloading to NVMe needs a directory on it",
         "set {found}; with preset zero3_nvme launch.nvme_path sets both",
         "deepspeed/runtime/zero/stage3.py, DeepSpeedZeroOptimizer_Stage3._configure_tensor_swapping",
@@ -156,7 +151,7 @@ RULES = (
         "nvme-needs-libaio",
         ("zero.offload_optimizer.device", "zero.offload_param.device"),
         lambda view: (
-            _offloads_to_nvme(view) and view.stack is not None and not view.stack.has_header("libaio.h")
+            bool(_on_nvme(view)) and view.stack is not None and not view.stack.has_header("libaio.h")
         ),
         "DeepSpeed compiles its NVMe access with libaio, whose headers are not here",
         "install them (Debian: apt-get install libaio-dev), or offload to the CPU",
@@ -167,7 +162,7 @@ RULES = (
         ("zero.offload_optimizer.device", "zero.offload_param.device", "zero.stage"),
         lambda view: (
             bool(view.zero)
-            and (view.hardware.is_cpu or offloads_optimizer(view) or _offloads_to_nvme(view))
+            and (view.hardware.is_cpu or offloads_optimizer(view) or bool(_on_nvme(view)))
             and view.stack is not None
             and not view.stack.has_compiler()
         ),
@@ -180,14 +175,8 @@ RULES = (
         ("zero.stage",),
         lambda view: (
             view.zero3
-            and not any(
-                view.zero.get(key)
-                for key in (
-                    "stage3_gather_16bit_weights_on_model_save",
-                    "gather_16bit_weights_on_model_save",
-                    "stage3_gather_fp16_weights_on_model_save",
-                )
-            )
+            and not view.zero.get("stage3_gather_fp16_weights_on_model_save")
+            and not any(view.zero.get(key) for key in _GATHERING)
         ),
         "without stage3_gather_16bit_weights_on_model_save a run ends with shards, not with a model",
         "set zero.stage3_gather_16bit_weights_on_model_save: true",

@@ -33,22 +33,18 @@ def _port_outside(view: View) -> bool:
 def _more_than_one(view: View) -> str:
     if view.config.launcher != "local":
         return ""
-    if view.processes > 1:
-        return f"{view.processes} processes"
+    if view.config.processes > 1:
+        return f"{view.config.processes} processes"
     return "several GPUs in sight, where LLaMA-Factory starts torchrun" if view.hardware.gpus > 1 else ""
 
 
 def _with_spaces(view: View) -> str:
-    keys = [key for key in ("master_addr", "rdzv_id") if re.search(r"\s", str(_get(view, key) or ""))]
-    return ", ".join(keys)
+    keys = ("master_addr", "rdzv_id")
+    return ", ".join(key for key in keys if re.search(r"\s", str(_get(view, key) or "")))
 
 
-def _elastic(view: View) -> str:
-    return ", ".join(key for key in _ELASTIC if _get(view, key))
-
-
-def _torchruns(view: View) -> str:
-    return ", ".join(key for key in (*_ELASTIC, "rdzv_id") if _get(view, key)) if view.accelerate else ""
+def _given(view: View, *keys: str) -> str:
+    return ", ".join(key for key in keys if _get(view, key))
 
 
 def _range(view: View) -> bool:
@@ -143,7 +139,7 @@ RULES = (
     Rule(
         "elastic-needs-rdzv-id",
         ("launch.max_restarts", "launch.min_nnodes", "launch.max_nnodes", "launch.rdzv_id"),
-        lambda view: "" if _get(view, "rdzv_id") or view.accelerate else _elastic(view),
+        lambda view: not _get(view, "rdzv_id") and not view.accelerate and _given(view, *_ELASTIC),
         "{found} without effect: without rdzv_id LLaMA-Factory does not hand it to torchrun",
         "set launch.rdzv_id to a name of the job, the same on all nodes; or take it out",
         _LAUNCHER,
@@ -158,14 +154,8 @@ RULES = (
     ),
     Rule(
         "accelerate-is-not-elastic",
-        (
-            "launch.rdzv_id",
-            "launch.max_restarts",
-            "launch.min_nnodes",
-            "launch.max_nnodes",
-            "launch.launcher",
-        ),
-        _torchruns,
+        tuple(f"launch.{key}" for key in ("rdzv_id", *_ELASTIC, "launcher")),
+        lambda view: view.accelerate and _given(view, *_ELASTIC, "rdzv_id"),
         "{found}: of torchrun's, and accelerate's configuration file has none of them",
         "take it out, or set launch.launcher: torchrun",
         "accelerate/commands/config/config_args.py, ClusterConfig",

@@ -6,8 +6,6 @@ from qtune.checks.rules.view import Rule, View
 
 _ARGUMENTS = "transformers/training_args.py, TrainingArguments._validate_args"
 
-_FEW = ("nccl", "gloo")
-
 
 def _more_than_cores(view: View, workers: int | None) -> str:
     """The workers against the machine's cores, where these are known: `cpu` names a machine of any size."""
@@ -66,7 +64,7 @@ RULES = (
         lambda view: (
             view.hardware.is_cpu
             and view.distributed
-            and view["ddp_backend"] not in (("gloo",) if view.processes > 1 else ("gloo", None))
+            and view["ddp_backend"] not in (("gloo",) if view.config.processes > 1 else ("gloo", None))
         ),
         "processes on a CPU talk over gloo only; several without it train on nothing, with loss 0",
         "set ddp_backend: auto, or gloo",
@@ -86,8 +84,7 @@ RULES = (
         lambda view: (
             not view.hardware.is_cpu
             and view.distributed
-            and view["ddp_backend"] is not None
-            and view["ddp_backend"] not in _FEW
+            and view["ddp_backend"] not in (None, "nccl", "gloo")
         ),
         "NVIDIA GPUs talk over nccl; {ddp_backend} is for others",
         "set ddp_backend: auto",
@@ -96,7 +93,7 @@ RULES = (
     Rule(
         "cpu-zero3-processes",
         ("launch.nproc_per_node", "zero.stage"),
-        lambda view: view.hardware.is_cpu and view.processes > 1 and view.zero3,
+        lambda view: view.hardware.is_cpu and view.config.processes > 1 and view.zero3,
         "ZeRO-3 over {processes} processes on a CPU now and then trains on garbage, and says nothing of it",
         "set launch.nproc_per_node: 1, or zero.stage: 2",
         "deepspeed/runtime/zero/partition_parameters.py, _allgather_params_coalesced; DeepSpeed issue 8539",

@@ -18,14 +18,14 @@ def _low_memory(view: View) -> list[str]:
 
 def _layerwise(view: View) -> str:
     names = [name for name in ("galore", "apollo") if view[f"use_{name}"] and view[f"{name}_layerwise"]]
-    return "".join(names)
+    return f"{''.join(names)}_layerwise" if names else ""
 
 
 RULES = (
     Rule(
         "low-memory-optimizer-without-lora",
         (*_LOW_MEMORY, "finetuning_type"),
-        lambda view: ", ".join(_low_memory(view)) if view.lora else "",
+        lambda view: view.lora and ", ".join(_low_memory(view)),
         "GaLore, APOLLO and BAdam are for full tuning: `{found}` does not go with LoRA",
         "set finetuning_type: full, or take `{found}` out",
         _METHOD_PARSER,
@@ -33,9 +33,7 @@ RULES = (
     Rule(
         "one-low-memory-optimizer",
         _LOW_MEMORY,
-        lambda view: (
-            " and ".join(f"`{name}`" for name in _low_memory(view)) if len(_low_memory(view)) > 1 else ""
-        ),
+        lambda view: len(_low_memory(view)) > 1 and " and ".join(f"`{name}`" for name in _low_memory(view)),
         "{found} are optimizers of their own",
         "keep one of them",
         _METHOD_PARSER,
@@ -59,11 +57,7 @@ RULES = (
     Rule(
         "layerwise-without-accumulation",
         ("gradient_accumulation_steps", "galore_layerwise", "apollo_layerwise"),
-        lambda view: (
-            f"{_layerwise(view)}_layerwise"
-            if _layerwise(view) and view["gradient_accumulation_steps"] != 1
-            else ""
-        ),
+        lambda view: view["gradient_accumulation_steps"] != 1 and _layerwise(view),
         "is {gradient_accumulation_steps}: with `{found}` each gradient is used as soon as it is there",
         "set gradient_accumulation_steps: 1, or take `{found}` out",
         _OPTIMIZER,
@@ -71,9 +65,7 @@ RULES = (
     Rule(
         "layerwise-on-one-device",
         ("galore_layerwise", "apollo_layerwise", "launch.nproc_per_node"),
-        lambda view: (
-            f"{_layerwise(view)}_layerwise" if _layerwise(view) and view.distributed and not view.zero else ""
-        ),
+        lambda view: view.distributed and not view.zero and _layerwise(view),
         "`{found}` works with one GPU only; this would train on {hardware} with {processes} processes",
         "take `{found}` out, or train on one GPU",
         _PARSER,

@@ -3,62 +3,45 @@
 from __future__ import annotations
 
 from qtune.checks.rules.view import Rule, View
+from qtune.schema.library import loggers
 
 _DEPENDENCIES = "llamafactory/hparams/parser.py, _check_extra_dependencies"
-# Argument, its value that needs the package (None: any), the module, and what installs it.
+_TUNER = "llamafactory/train/tuner.py, _training_function"
+# Argument, the module that it needs, what installs that, and who looks for it.
 _PACKAGES = (
-    ("use_galore", True, "galore_torch", "galore_torch"),
-    ("use_apollo", True, "apollo_torch", "apollo_torch"),
-    ("use_badam", True, "badam", "'badam>=1.2.1'"),
-    ("use_adam_mini", True, "adam_mini", "adam-mini"),
-    ("use_unsloth", True, "unsloth", "unsloth"),
-    ("enable_liger_kernel", True, "liger_kernel", "liger-kernel"),
-    ("mixture_of_depths", None, "MoD", "'mixture-of-depth>=1.1.6'"),
-    ("use_kt", True, "kt_kernel", "kt-kernel transformers-kt accelerate-kt"),
-    ("use_swanlab", True, "swanlab", "swanlab"),
-    ("plot_loss", True, "matplotlib", "matplotlib"),
-)
-_MORE_PACKAGES = (
+    ("use_galore", "galore_torch", "galore_torch", _DEPENDENCIES),
+    ("use_apollo", "apollo_torch", "apollo_torch", _DEPENDENCIES),
+    ("use_badam", "badam", "'badam>=1.2.1'", _DEPENDENCIES),
+    ("use_adam_mini", "adam_mini", "adam-mini", _DEPENDENCIES),
+    ("use_unsloth", "unsloth", "unsloth", _DEPENDENCIES),
+    ("enable_liger_kernel", "liger_kernel", "liger-kernel", _DEPENDENCIES),
+    ("mixture_of_depths", "MoD", "'mixture-of-depth>=1.1.6'", _DEPENDENCIES),
+    ("use_kt", "kt_kernel", "kt-kernel transformers-kt accelerate-kt", _DEPENDENCIES),
+    ("use_swanlab", "swanlab", "swanlab", _DEPENDENCIES),
+    ("plot_loss", "matplotlib", "matplotlib", _DEPENDENCIES),
     ("use_liger_kernel", "liger_kernel", "liger-kernel", "transformers/trainer.py, Trainer.__init__"),
-    (
-        "use_hyper_parallel",
-        "hyper_parallel",
-        "hyper_parallel",
-        "llamafactory/train/tuner.py, _training_function",
-    ),
+    ("use_hyper_parallel", "hyper_parallel", "hyper_parallel", _TUNER),
 )
 _GENERATION = {"jieba": "jieba", "nltk": "nltk", "rouge_chinese": "rouge-chinese"}
 _QUANTIZERS = {"bnb": "bitsandbytes", "hqq": "hqq", "eetq": "eetq"}
 _MODEL_QUANTIZERS = {"gptq": "gptqmodel", "awq": "awq", "aqlm": "aqlm"}
-_OPTIMIZER_MODULES = (
-    # part of the name of `optim`, module (transformers/trainer_optimizer.py)
-    ("galore_", "galore_torch"),
-    ("apollo_", "apollo_torch"),
-    ("adamw_apex_fused", "apex"),
-    ("adamw_torch_xla", "torch_xla"),
-    ("adamw_torch_npu_fused", "torch_npu"),
-    ("adamw_anyprecision", "torchdistx"),
-    ("lomo", "lomo_optim"),
-    ("grokadamw", "grokadamw"),
-    ("adamw_torch_4bit", "torchao"),
-    ("adamw_torch_8bit", "torchao"),
-    ("schedule_free", "schedulefree"),
-    ("stable_adamw", "optimi"),
-    ("bnb", "bitsandbytes"),
-    ("paged", "bitsandbytes"),
-    ("adamw_8bit", "bitsandbytes"),
-    ("lion", "bitsandbytes"),
-    ("ademamix", "bitsandbytes"),
-)
-_LOGGER_MODULES = {
-    **{
-        name: name
-        for name in ("clearml", "codecarbon", "comet_ml", "dagshub", "dvclive", "mlflow", "neptune")
-    },
-    **{name: name for name in ("swanlab", "tensorboard", "trackio", "wandb")},
-    "azure_ml": "azureml",
-    "flyte": "flytekit",
+# Module, and the parts of the name of `optim` that need it (transformers/trainer_optimizer.py).
+_OPTIMIZER_MODULES = {
+    "galore_torch": ("galore_",),
+    "apollo_torch": ("apollo_",),
+    "apex": ("adamw_apex_fused",),
+    "torch_xla": ("adamw_torch_xla",),
+    "torch_npu": ("adamw_torch_npu_fused",),
+    "torchdistx": ("adamw_anyprecision",),
+    "lomo_optim": ("lomo",),
+    "grokadamw": ("grokadamw",),
+    "torchao": ("adamw_torch_4bit", "adamw_torch_8bit"),
+    "schedulefree": ("schedule_free",),
+    "optimi": ("stable_adamw",),
+    "bitsandbytes": ("bnb", "paged", "adamw_8bit", "lion", "ademamix"),
 }
+# The loggers whose module is called otherwise; Kubeflow's has none.
+_LOGGER_MODULES = {"azure_ml": "azureml", "flyte": "flytekit", "kubeflow": ""}
 
 
 def _missing_generation(view: View) -> str:
@@ -78,16 +61,17 @@ def _missing_quantizer(view: View) -> str:
 
 
 def _missing_optimizer(view: View) -> str:
-    if view.stack is None or view["use_galore"] or view["use_apollo"]:
+    if view["use_galore"] or view["use_apollo"]:
         return ""
-    module = next((module for part, module in _OPTIMIZER_MODULES if part in view["optim"]), "")
+    needed = (
+        module for module, parts in _OPTIMIZER_MODULES.items() if any(part in view["optim"] for part in parts)
+    )
+    module = next(needed, "")
     return module if module and view.lacks(module) else ""
 
 
 def _missing_loggers(view: View) -> str:
-    if view.stack is None:
-        return ""
-    modules = (_LOGGER_MODULES.get(name, "") for name in view.loggers)
+    modules = (_LOGGER_MODULES.get(name, name) for name in view.loggers if name in loggers())
     return " ".join(module for module in modules if module and view.lacks(module))
 
 
@@ -105,27 +89,12 @@ RULES = (
         Rule(
             f"{argument.replace('_', '-')}-is-installed",
             (argument,),
-            lambda view, argument=argument, value=value, module=module: (
-                view[argument]  # type: ignore[misc]
-                and value in (None, view[argument])
-                and view.lacks(module)
-            ),
-            "needs a package that is not installed here",
-            f"install it beside LLaMA-Factory: pip install {name}; or take `{argument}` out",
-            _DEPENDENCIES,
-        )
-        for argument, value, module, name in _PACKAGES
-    ),
-    *(
-        Rule(
-            f"{argument.replace('_', '-')}-is-installed",
-            (argument,),
             lambda view, argument=argument, module=module: view[argument] and view.lacks(module),  # type: ignore[misc]
             "needs a package that is not installed here",
             f"install it beside LLaMA-Factory: pip install {name}; or take `{argument}` out",
             source,
         )
-        for argument, module, name, source in _MORE_PACKAGES
+        for argument, module, name, source in _PACKAGES
     ),
     Rule(
         "generation-metrics-are-installed",

@@ -56,13 +56,9 @@ RULES = (
         "ppo-reward-adapter-library",
         ("reward_model_type", "use_unsloth", "use_kt"),
         lambda view: (
-            ""
-            if view["stage"] != "ppo" or view["reward_model_type"] != "lora"
-            else "KTransformers"
-            if view["use_kt"]
-            else "Unsloth"
-            if view["use_unsloth"]
-            else ""
+            view["stage"] == "ppo"
+            and view["reward_model_type"] == "lora"
+            and ("KTransformers" if view["use_kt"] else "Unsloth" if view["use_unsloth"] else "")
         ),
         "is lora, which {found} cannot load beside the trained adapter",
         "set reward_model_type: full",

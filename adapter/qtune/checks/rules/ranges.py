@@ -9,20 +9,15 @@ from qtune.checks.rules.view import Rule, View
 from qtune.schema import arguments
 
 _ADAMW = "torch/optim/adamw.py, AdamW.__init__"
+_ARGUMENTS = "transformers/training_args.py, TrainingArguments._validate_args"
 _LARGEST_SEED = 2**32 - 1
 
 # Argument, smallest and largest accepted value, whether the largest itself is accepted, where it is refused.
 _RANGES: tuple[tuple[str, float, float, bool, str], ...] = (
     ("seed", 0, _LARGEST_SEED, True, "llamafactory/hparams/parser.py, get_train_args; numpy.random.seed"),
-    ("warmup_steps", 0, math.inf, False, "transformers/training_args.py, TrainingArguments._validate_args"),
-    ("warmup_ratio", 0, math.inf, False, "transformers/training_args.py, TrainingArguments._validate_args"),
-    (
-        "torch_empty_cache_steps",
-        1,
-        math.inf,
-        False,
-        "transformers/training_args.py, TrainingArguments._validate_args",
-    ),
+    ("warmup_steps", 0, math.inf, False, _ARGUMENTS),
+    ("warmup_ratio", 0, math.inf, False, _ARGUMENTS),
+    ("torch_empty_cache_steps", 1, math.inf, False, _ARGUMENTS),
     ("learning_rate", 0, math.inf, False, _ADAMW),
     ("weight_decay", 0, math.inf, False, _ADAMW),
     ("adam_beta1", 0, 1, False, _ADAMW),

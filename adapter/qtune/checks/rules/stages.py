@@ -2,33 +2,28 @@
 
 from __future__ import annotations
 
-from qtune.checks.rules.view import Rule, View
+from qtune.checks.rules.view import Rule
+from qtune.config.names import quoted
+from qtune.schema import snapshot
 
 _PARSER = "llamafactory/hparams/parser.py, get_train_args"
 _DATA_PARSER = "llamafactory/hparams/data_args.py, DataArguments.__post_init__"
-
-# Templates that end an answer without the end-of-text token, by a stop word instead.
-EFFICIENT_EOS = (
-    *("aeva", "bailing", "bailing_v2", "breeze", "chatglm3", "dots_ocr", "falcon", "fewshot", "gemma2"),
-    *("glm4", "glm4_5v", "glm4_7", "glm4_moe", "glm4v", "glm_ocr", "glmz1", "gpt_oss", "index", "solar"),
-    "yi_vl",
-)
+_ONLY_SFT = ("neat_packing", "train_on_prompt", "mask_history", "predict_with_generate")
+_LOSSES = ("use_dft_loss", "use_eaft_loss", "use_asft_loss")
+_EXPORTS = ("export_dir", "export_hub_model_id", "export_quantization_dataset")
 
 
-def _only_sft(view: View) -> str:
-    names = ("neat_packing", "train_on_prompt", "mask_history", "predict_with_generate")
-    return "" if view["stage"] == "sft" else ", ".join(f"`{name}`" for name in names if view[name])
-
-
-def _losses(view: View) -> list[str]:
-    return [name for name in ("use_dft_loss", "use_eaft_loss", "use_asft_loss") if view[name]]
+def _ends_by_stop_word(template: str | None) -> bool:
+    """Whether a chat template ends an answer by a stop word instead of the end-of-text token."""
+    known = snapshot("chat")["templates"]
+    return template in known and known[template]["efficient_eos"]
 
 
 RULES = (
     Rule(
         "only-for-sft",
-        ("stage", "neat_packing", "train_on_prompt", "mask_history", "predict_with_generate"),
-        _only_sft,
+        ("stage", *_ONLY_SFT),
+        lambda view: view["stage"] != "sft" and quoted(name for name in _ONLY_SFT if view[name]),
         "{found} works in stage sft only; `stage` is {stage}",
         "take it out, or set stage: sft",
         _PARSER,
@@ -44,7 +39,7 @@ RULES = (
     Rule(
         "train-on-prompt-template",
         ("train_on_prompt", "template"),
-        lambda view: view["train_on_prompt"] and view["template"] in EFFICIENT_EOS,
+        lambda view: view["train_on_prompt"] and _ends_by_stop_word(view["template"]),
         "the chat template {template} ends answers in a way that does not allow it",
         "take `train_on_prompt` out",
         "llamafactory/data/template.py, get_template_and_fix_tokenizer",
@@ -110,8 +105,10 @@ RULES = (
     ),
     Rule(
         "one-loss",
-        ("use_dft_loss", "use_eaft_loss", "use_asft_loss"),
-        lambda view: ", ".join(f"`{name}`" for name in _losses(view)) if len(_losses(view)) > 1 else "",
+        _LOSSES,
+        lambda view: (
+            sum(view[name] for name in _LOSSES) > 1 and quoted(name for name in _LOSSES if view[name])
+        ),
         "each of {found} is a loss of its own, of which LLaMA-Factory takes the first",
         "keep one of them",
         "llamafactory/train/sft/trainer.py, CustomSeq2SeqTrainer.__init__",
@@ -147,11 +144,8 @@ RULES = (
     ),
     Rule(
         "export-apart",
-        ("export_dir", "export_hub_model_id", "export_quantization_dataset"),
-        lambda view: any(
-            view[key] is not None
-            for key in ("export_dir", "export_hub_model_id", "export_quantization_dataset")
-        ),
+        _EXPORTS,
+        lambda view: any(view[key] is not None for key in _EXPORTS),
         "has no effect in training: exporting is another step, with a config of its own",
         "take it out",
         "llamafactory/train/tuner.py, export_model",

@@ -26,10 +26,7 @@ def _fraction_above_one(view: View) -> str:
 
 def _steps_not_a_multiple(view: View) -> bool:
     """For a best model to be loaded, saved in steps and evaluated in steps."""
-    if not view["load_best_model_at_end"] or (view["save_strategy"], view["eval_strategy"]) != (
-        "steps",
-        "steps",
-    ):
+    if not view["load_best_model_at_end"] or {view["save_strategy"], view["eval_strategy"]} != {"steps"}:
         return False
     saving, evaluating = view["save_steps"], view.evaluation_steps
     if evaluating == 0 or saving % evaluating == 0:
@@ -39,12 +36,15 @@ def _steps_not_a_multiple(view: View) -> bool:
     return True
 
 
-def _has_metric(view: View) -> bool:
-    return (
-        view["metric_for_best_model"] is not None
-        or view["load_best_model_at_end"]
-        or view["lr_scheduler_type"] in _METRIC_SCHEDULERS
-    )
+def _lacks_metric(view: View) -> str:
+    """What asks for the better model, where nothing says which one that is."""
+    if view["load_best_model_at_end"] or view["lr_scheduler_type"] in _METRIC_SCHEDULERS:
+        return ""
+    if view["metric_for_best_model"] is not None:
+        return ""
+    if view["save_strategy"] == "best":
+        return "save_strategy: best"
+    return "early_stopping_steps" if view["early_stopping_steps"] is not None and view["do_train"] else ""
 
 
 RULES = (
@@ -115,13 +115,7 @@ RULES = (
     Rule(
         "best-needs-metric",
         ("save_strategy", "early_stopping_steps"),
-        lambda view: (
-            "save_strategy: best"
-            if view["save_strategy"] == "best" and not _has_metric(view)
-            else "early_stopping_steps"
-            if view["early_stopping_steps"] is not None and view["do_train"] and not _has_metric(view)
-            else ""
-        ),
+        _lacks_metric,
         "`{found}` needs to know what is better",
         "set metric_for_best_model: loss, or load_best_model_at_end: true",
         "transformers/trainer.py, Trainer._validate_args; trainer_callback.py, EarlyStoppingCallback",

@@ -10,6 +10,17 @@ _METHOD_PARSER = "llamafactory/hparams/finetuning_args.py, FinetuningArguments._
 _ADAPTER = "llamafactory/model/adapter.py, _setup_lora_tuning"
 
 
+def _cannot_merge(view: View) -> str:
+    """What does not allow adapters to be merged when they are loaded."""
+    reasons = {
+        "a quantised model": view["quantization_bit"] is not None or view.model_quantization,
+        "ZeRO-3": view.zero3,
+        "Unsloth": view["use_unsloth"],
+        "KTransformers": view["use_kt"],
+    }
+    return next((reason for reason, holds in reasons.items() if holds), "")
+
+
 def _layers_not_divisible(view: View) -> str:
     layers, trained = view.model.get("num_hidden_layers"), view["freeze_trainable_layers"]
     if not view["use_llama_pro"] or not isinstance(layers, int) or trained == 0 or layers % trained == 0:
@@ -26,17 +37,7 @@ RULES = (
     Rule(
         "one-adapter-only",
         ("adapter_name_or_path", "quantization_bit", "zero.stage", "use_unsloth", "use_kt"),
-        lambda view: (
-            "a quantised model"
-            if len(view.adapters) > 1 and (view["quantization_bit"] is not None or view.model_quantization)
-            else "ZeRO-3"
-            if len(view.adapters) > 1 and view.zero3
-            else "Unsloth"
-            if len(view.adapters) > 1 and view["use_unsloth"]
-            else "KTransformers"
-            if len(view.adapters) > 1 and view["use_kt"]
-            else ""
-        ),
+        lambda view: len(view.adapters) > 1 and _cannot_merge(view),
         "several adapters are merged when they are loaded, which {found} does not allow",
         "merge them first with `llamafactory-cli export`, and name at most one here",
         f"{_MODEL_PARSER}; model/adapter.py, _setup_lora_tuning",

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cache, cached_property
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
+from qtune import schema
 from qtune.config.model import local_model
 from qtune.data.registrations import Registration, names_in
 from qtune.files import dump_yaml, read_object
 from qtune.machine.hardware import Hardware
 from qtune.machine.stack import Stack
-from qtune.schema import arguments
 from qtune.values import Config, Finding, KeyPath
 
 
@@ -53,11 +53,11 @@ class View:
 
     def __getitem__(self, argument: str) -> Any:
         """A train argument's value, the library's default where the config sets none."""
-        return self.train[argument]
+        return schema.argument(self._train, argument)
 
     @cached_property
-    def train(self) -> Mapping[str, Any]:
-        return {**_defaults(), **self.config.block("train")}
+    def _train(self) -> Mapping[str, Any]:
+        return self.config.block("train")
 
     @cached_property
     def zero(self) -> Mapping[str, Any]:
@@ -72,11 +72,6 @@ class View:
         """`offload_optimizer` or `offload_param`, empty where nothing is offloaded."""
         block = self.zero.get(what, {})
         return block if block.get("device", "none") != "none" else {}
-
-    @property
-    def processes(self) -> int:
-        """Of all nodes."""
-        return self.config.processes
 
     @cached_property
     def fsdp(self) -> bool:
@@ -94,7 +89,7 @@ class View:
         Source: llamafactory/launcher.py, launch.
         """
         asked = self.config.launcher not in ("auto", "local")
-        return asked or bool(self.zero) or self.processes > 1 or self.hardware.gpus > 1
+        return asked or bool(self.zero) or self.config.processes > 1 or self.hardware.gpus > 1
 
     @cached_property
     def lora(self) -> bool:
@@ -192,7 +187,7 @@ class _Words(dict[str, str]):
     def __init__(self, view: View, found: bool | str) -> None:
         super().__init__(
             found=str(found),
-            processes=str(view.processes),
+            processes=str(view.config.processes),
             nproc_per_node=str(view.config.nproc_per_node),
             gpus=str(view.hardware.gpus),
             hardware=str(view.hardware),
@@ -201,8 +196,3 @@ class _Words(dict[str, str]):
 
     def __missing__(self, argument: str) -> str:
         return dump_yaml(self.view[argument])
-
-
-@cache
-def _defaults() -> Mapping[str, Any]:
-    return {name: argument.default for name, argument in arguments().items()}
