@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 
 from qtune.predict.models.fields import Fields
 from qtune.predict.models.shapes import Module, ModuleKind
@@ -63,13 +62,9 @@ def usual_sizes(config: Fields) -> Sizes:
 
 @dataclass(frozen=True)
 class Family:
-    """How the modules of one model_type follow from its config.json.
-
-    defaults: what the library puts in where the file leaves it out, as far as it bears on shapes.
-    """
+    """How the modules of one model_type follow from its config.json."""
 
     modules: Callable[[Fields, Sizes], tuple[Module, ...]]
-    defaults: Mapping[str, Any] = field(default_factory=dict)
     sizes: Callable[[Fields], Sizes] = usual_sizes
 
 
@@ -99,6 +94,16 @@ def gated_mlp(hidden: int, intermediate: int, *, bias: bool = False) -> Block:
         yield linear(f"{name}gate_proj", hidden, intermediate, bias)
         yield linear(f"{name}up_proj", hidden, intermediate, bias)
         yield linear(f"{name}down_proj", intermediate, hidden, bias)
+
+    return block
+
+
+def plain_mlp(hidden: int, intermediate: int) -> Block:
+    """Two layers with biases, as vision towers have them."""
+
+    def block(name: str, layer: int) -> Iterator[Module]:
+        yield linear(f"{name}fc1", hidden, intermediate, True)
+        yield linear(f"{name}fc2", intermediate, hidden, True)
 
     return block
 

@@ -80,22 +80,8 @@ def _internlm3(config: Fields, of: Sizes) -> tuple[Module, ...]:
 
 
 OWN_CODE: Mapping[str, Family] = {
-    "chatglm": Family(
-        _chatglm,
-        {
-            "num_layers": 28,
-            "padded_vocab_size": 65024,
-            "hidden_size": 4096,
-            "ffn_hidden_size": 13696,
-            "kv_channels": 128,
-            "num_attention_heads": 32,
-            "multi_query_group_num": 1,
-            "rmsnorm": True,
-            "post_layer_norm": True,
-        },
-        _chatglm_sizes,
-    ),
-    "internlm2": Family(_internlm2, {"bias": True}),
+    "chatglm": Family(_chatglm, _chatglm_sizes),
+    "internlm2": Family(_internlm2),
     "internlm3": Family(_internlm3),
 }
 """By model_type."""
