@@ -20,6 +20,16 @@ def single(name: str, kind: ModuleKind, *shape: int) -> Module:
     return Module(name, kind, (("weight", shape),))
 
 
+def rms_norm(name: str, width: int) -> Module:
+    """A norm with a scale alone."""
+    return single(name, "norm", width)
+
+
+def layer_norm(name: str, width: int) -> Module:
+    """A torch.nn.LayerNorm: scale and bias."""
+    return Module(name, "norm", (("weight", (width,)), ("bias", (width,))))
+
+
 @dataclass(frozen=True)
 class Sizes:
     """The widths that nearly every config.json gives."""

@@ -15,10 +15,10 @@ from qtune.predict.models.decoder import Sizes
 from qtune.predict.models.families import FAMILIES, defaults
 from qtune.predict.models.fields import Fields
 from qtune.predict.models.headers import read_directory, read_json
-from qtune.predict.models.shapes import Linear, Model, Module, Tensor
+from qtune.predict.models.shapes import Model, Module
 from qtune.schema import argument
 
-__all__ = ["Linear", "Model", "Module", "Tensor", "from_config", "load", "load_named"]
+__all__ = ["Model", "from_config", "load", "load_named"]
 
 _WHERE = "model_name_or_path"
 

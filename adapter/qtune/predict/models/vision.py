@@ -14,8 +14,10 @@ from qtune.predict.models.decoder import (
     attention,
     decoder,
     gated_mlp,
+    layer_norm,
     linear,
     plain_mlp,
+    rms_norm,
     single,
     usual_sizes,
 )
@@ -31,26 +33,18 @@ def _text_sizes(config: Fields) -> Sizes:
     return usual_sizes(Fields({**(text.values or config.values), **tied}, config.where, text.defaults))
 
 
-def _layer_norm(name: str, width: int) -> Module:
-    return Module(name, "norm", (("weight", (width,)), ("bias", (width,))))
-
-
-def _root_mean_square_norm(name: str, width: int) -> Module:
-    return single(name, "norm", width)
-
-
 def _qwen2_vl(config: Fields, of: Sizes) -> tuple[Module, ...]:
     vision = config.block("vision_config")
     width = vision.count("embed_dim")
     feed = plain_mlp(width, width * vision.count("mlp_ratio"))
-    return _qwen(of, vision, width, feed, _layer_norm, outputs=vision.count("hidden_size"))
+    return _qwen(of, vision, width, feed, layer_norm, outputs=vision.count("hidden_size"))
 
 
 def _qwen2_5_vl(config: Fields, of: Sizes) -> tuple[Module, ...]:
     vision = config.block("vision_config")
     width = vision.count("hidden_size")
     feed = gated_mlp(width, vision.count("intermediate_size"), bias=True)
-    return _qwen(of, vision, width, feed, _root_mean_square_norm, outputs=vision.count("out_hidden_size"))
+    return _qwen(of, vision, width, feed, rms_norm, outputs=vision.count("out_hidden_size"))
 
 
 def _qwen(
@@ -97,18 +91,18 @@ def _siglip(vision: Fields, width: int) -> Iterator[Module]:
     yield single(f"{prefix}embeddings.position_embedding", "embedding", positions, width)
     for number in range(vision.layers("num_hidden_layers")):
         name = f"{prefix}encoder.layers.{number}."
-        yield _layer_norm(f"{name}layer_norm1", width)
+        yield layer_norm(f"{name}layer_norm1", width)
         for part in ("k_proj", "v_proj", "q_proj", "out_proj"):
             yield linear(f"{name}self_attn.{part}", width, width, True)
-        yield _layer_norm(f"{name}layer_norm2", width)
+        yield layer_norm(f"{name}layer_norm2", width)
         yield from feed(f"{name}mlp.", number)
-    yield _layer_norm(f"{prefix}post_layernorm", width)
+    yield layer_norm(f"{prefix}post_layernorm", width)
     if vision.flag("vision_use_head"):
         joined = (("in_proj_weight", (3 * width, width)), ("in_proj_bias", (3 * width,)))
         yield Module(f"{prefix}head", "other", (("probe", (1, 1, width)),))
         yield Module(f"{prefix}head.attention", "other", joined)
         yield linear(f"{prefix}head.attention.out_proj", width, width, True)
-        yield _layer_norm(f"{prefix}head.layernorm", width)
+        yield layer_norm(f"{prefix}head.layernorm", width)
         yield from feed(f"{prefix}head.mlp.", 0)
 
 
