@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -38,17 +39,13 @@ class Forecast:
     @property
     def batch(self) -> tuple[int, int, int]:
         """Per device, accumulation, processes."""
-        train = self.config.block("train")
-        return (
-            int(train.get("per_device_train_batch_size", 8)),
-            int(train.get("gradient_accumulation_steps", 1)),
-            self.config.processes,
-        )
+        argument = self.config.argument
+        batch = int(argument("per_device_train_batch_size"))
+        return batch, int(argument("gradient_accumulation_steps")), self.config.processes
 
     @property
     def effective_batch(self) -> int:
-        batch, accumulation, processes = self.batch
-        return batch * accumulation * processes
+        return math.prod(self.batch)
 
     def steps(self, epochs: float | None = None) -> int | None:
         """Optimizer steps of the training, or of so many epochs; None where the rows do not tell."""
