@@ -12,6 +12,7 @@ from __future__ import annotations
 import errno
 import glob
 import hashlib
+import json
 import os
 import re
 import signal
@@ -214,20 +215,7 @@ def _kind_of(error: BaseException) -> str | None:
         return "permission"
     if isinstance(error, ValueError) and "Config name is missing" in str(error):  # datasets/load.py
         return "subset"
-    kinds = {
-        "GatedRepoError": "gated",
-        "RevisionNotFoundError": "revision",
-        "RepositoryNotFoundError": "missing",
-        "NotExistError": "missing",
-        "DatasetNotFoundError": "missing",
-        "HFValidationError": "id",
-        "AuthenticationError": "login",
-        "PermissionDeniedError": "login",
-        "FileIntegrityError": "checksum",
-        "OfflineModeIsEnabled": "offline",
-        "FileMetadataError": "no hub",
-        "JSONDecodeError": "no hub",
-    }
+    kinds = json.loads(Path(__file__).with_name("hub_errors.json").read_bytes())
     found = next((kind for name, kind in kinds.items() if name in names), None)
     if found is None and status in (401, 403):
         return "login"

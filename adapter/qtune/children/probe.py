@@ -46,12 +46,7 @@ def _versions() -> Answer:
 def _torch() -> Answer:
     import torch
 
-    return {
-        "version": torch.__version__,
-        "cuda": torch.version.cuda,
-        "hip": torch.version.hip,
-        "architectures": torch.cuda.get_arch_list(),
-    }
+    return {"version": torch.__version__, "cuda": torch.version.cuda, "hip": torch.version.hip}
 
 
 def _module(name: str) -> Callable[[], Answer]:
@@ -70,10 +65,8 @@ def _devices() -> Answer:
     for kind in ("cuda", "npu"):
         backend = getattr(torch, kind, None)
         if backend is not None and backend.is_available():
-            return {
-                "kind": kind,
-                "devices": [_device(backend, kind, i) for i in range(backend.device_count())],
-            }
+            devices = [_device(backend, kind, index) for index in range(backend.device_count())]
+            return {"kind": kind, "devices": devices}
     return {"kind": None, "devices": []}
 
 

@@ -7,12 +7,8 @@ At the end of stdin it ends itself.
 
 from __future__ import annotations
 
-import os
 import re
-import signal
-import sys
 import tempfile
-import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -22,7 +18,9 @@ _SLIDERS = ("max_new_tokens", "top_p", "temperature")
 
 
 def main() -> None:
-    threading.Thread(target=_end_with_stdin, daemon=True).start()
+    from protocol import end_with_stdin
+
+    end_with_stdin()
     from llamafactory.extras.misc import fix_proxy
     from llamafactory.webui import common, interface
 
@@ -35,11 +33,6 @@ def main() -> None:
         page.stylesheets = []  # of Google's fonts
         # where: GRADIO_SERVER_NAME, GRADIO_SERVER_PORT
         page.queue().launch(share=False, inbrowser=False, quiet=True)
-
-
-def _end_with_stdin() -> None:
-    sys.stdin.read()
-    os.kill(os.getpid(), signal.SIGTERM)
 
 
 def _keep_to_this_machine() -> None:

@@ -105,9 +105,8 @@ def config_line(config: str, findings: Sequence[Finding]) -> Line:
         return Line("preset", "ok", f"`qtune check` finds nothing else that {config} would fail on")
     first = f"{errors[0].key}: {errors[0].message}"
     more = f", and {len(errors) - 1} more" if len(errors) > 1 else ""
-    return Line(
-        "preset", "failure", f"{config}: {first}{more}", f"`qtune check {config}` shows all, with fixes"
-    )
+    fix = f"`qtune check {config}` shows all, with fixes"
+    return Line("preset", "failure", f"{config}: {first}{more}", fix)
 
 
 def _builds() -> dict[str, Part]:
@@ -119,5 +118,4 @@ def _builds() -> dict[str, Part]:
 
 
 def _versions(version: Callable[[str], str | None]) -> Mapping[str, str]:
-    found = {name: version(name) for name in packages()}
-    return {name: number for name, number in found.items() if number is not None}
+    return {name: number for name in packages() if (number := version(name)) is not None}

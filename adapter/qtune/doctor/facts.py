@@ -78,7 +78,6 @@ def _cuda_home() -> str | None:
     named = os.environ.get("CUDA_HOME") or os.environ.get("CUDA_PATH")
     if named is not None:
         return named
-    nvcc = shutil.which("nvcc")
-    if nvcc is not None:
+    if nvcc := shutil.which("nvcc"):
         return str(Path(nvcc).parent.parent)
     return "/usr/local/cuda" if Path("/usr/local/cuda").exists() else None

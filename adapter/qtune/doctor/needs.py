@@ -61,10 +61,9 @@ def needs_of(
     name = _text(train.get("model_name_or_path"))
     model = name if name and local_model(name, root) is None else None
     optimizer = str(argument(train, "optim"))
-    quantization = (
-        train.get("quantization_bit") is not None and argument(train, "quantization_method") == "bnb"
-    )
-    datasets = [name for key in ("dataset", "eval_dataset") for name in names_in(train.get(key))]
+    by_bitsandbytes = argument(train, "quantization_method") == "bnb"
+    names = [name for key in ("dataset", "eval_dataset") for name in names_in(train.get(key))]
+    entries = [registrations[name].entry for name in names if name in registrations]
     return Needs(
         config.name,
         gpu,
@@ -74,24 +73,20 @@ def needs_of(
         # without a GPU DeepSpeed compiles for the CPU (deepspeed/ops/op_builder/builder.py, jit_load)
         gpu and bool(operations),
         config.uses_zero and "nvme" in offloaded,
-        quantization or any(part in optimizer for part in ("bnb", "paged", "8bit")),
+        (by_bitsandbytes and train.get("quantization_bit") is not None)
+        or any(part in optimizer for part in ("bnb", "paged", "8bit")),
         train.get("flash_attn") == "fa2",
-        _count(train.get("dataloader_num_workers"), 0) * processes,
+        _count(train.get("dataloader_num_workers")) * processes,
         processes,
         config.launcher not in ("local", "accelerate")
         and (config.launcher != "auto" or config.uses_zero or config.processes > 1 or hardware.gpus > 1),
         _meeting(config),
-        _count(config.get("launch", "node_rank"), 0),
+        _count(config.get("launch", "node_rank")),
         config.launcher in CLUSTERS,
         model,
         _text(train.get("model_revision")) or "main",
         _text(train.get("cache_dir")),
-        any(
-            registrations[dataset].entry.get(key)
-            for dataset in datasets
-            if dataset in registrations
-            for key in _HUB_DATA
-        ),
+        any(entry.get(key) for entry in entries for key in _HUB_DATA),
     )
 
 
@@ -104,8 +99,8 @@ def _meeting(config: Config) -> tuple[str, int] | None:
     return (address, port) if isinstance(address, str) else None
 
 
-def _count(value: Any, default: int) -> int:
-    return value if isinstance(value, int) and value >= 0 else default
+def _count(value: Any) -> int:
+    return value if isinstance(value, int) and value >= 0 else 0
 
 
 def _text(value: Any) -> str | None:
