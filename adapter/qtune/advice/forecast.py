@@ -1,4 +1,4 @@
-"""What a preset's training needs on a machine, and which presets that can be asked of."""
+"""The estimates of one preset or of all of them on a machine, and why some presets have none."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What would make a training fit that does not: each remedy is tried on the estimate before it is named."""
+"""Remedies for a training that does not fit: each is tried on the estimate before it is named."""
 
 from __future__ import annotations
 

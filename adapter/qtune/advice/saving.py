@@ -1,4 +1,4 @@
-"""A recommendation as a preset."""
+"""The text of a preset that holds a recommendation."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is wrong with each of many presets, and which of them are only not made for this project."""
+"""The findings about many presets, and which presets are sound but not made for this project."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from qtune.values import Finding, Layer, Origin
 
 @dataclass(frozen=True)
 class Suitability:
-    """findings: by preset; unsuitable: those that come with qtune and do not suit this project, each with its
-    first reason."""
+    """The findings by preset; unsuitable: the presets that come with qtune and do not suit this project, each
+    with the first reason."""
 
     findings: Mapping[str, tuple[Finding, ...]]
     unsuitable: Mapping[str, Finding] = field(default_factory=dict)

@@ -1,4 +1,4 @@
-"""`llamafactory-cli api` with the arguments file named, and a guard before it for what it cannot take.
+"""`llamafactory-cli api` with the arguments file named, behind a guard that answers what it cannot take.
 
 The server, its routes and its answers are LLaMA-Factory's. By itself it answers some requests with a bare
 `Internal Server Error`, ends some streams in the middle of a line, and waits for ever for a stream whose

@@ -1,4 +1,4 @@
-"""What a hub's repository holds, and its files into the hub's cache, by the hub's own library.
+"""The listing and the download of a repository of a hub, by the hub's own library into its cache.
 
 Request: do (list or fetch), hub, kind (model or dataset), id, revision, cache, cache_dir, and for a dataset
 subset and folder. To fetch: commit and files, as listed, those wanted. Answer to list: commit and files, each
@@ -206,7 +206,7 @@ def _named(error: Exception) -> tuple[str, BaseException]:
 
 
 def _kind_of(error: BaseException) -> str | None:
-    """By the names of its class and of those above: where they stand differs between versions."""
+    """By the names of its class and of those above, since their modules differ between versions."""
     names = {parent.__name__ for parent in type(error).__mro__}
     status = getattr(getattr(error, "response", None), "status_code", None)
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):

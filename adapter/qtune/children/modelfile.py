@@ -1,4 +1,4 @@
-"""ollama's Modelfile of an exported model.
+"""The Modelfile by which ollama takes over an exported model.
 
 Request: LLaMA-Factory's arguments for the exported model, and `directory`, where it lies. Answer: the file's
 text. LLaMA-Factory's export writes a Modelfile too, which is right for most templates and wrong for some: a

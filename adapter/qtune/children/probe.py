@@ -1,4 +1,4 @@
-"""What the training's own Python can import and use.
+"""A report of what the training's own Python can import and use.
 
 It tells {"begins": NAME} before each part, so that whoever reads knows which one ended or held up the
 process, and then {NAME: its answer}. An answer with `error` says in a line why a part is of no use; `version`

@@ -1,4 +1,4 @@
-"""`llamafactory-cli webchat` with the arguments file named: the library's page, of which nothing leaves here.
+"""`llamafactory-cli webchat` with the arguments file named; its page loads nothing from other servers.
 
 By itself the page takes a script and fonts from elsewhere in the browser, the library leaves files of its web
 board in the working directory, and the page has no labels and sliders that ignore the generation arguments.
@@ -36,6 +36,7 @@ def main() -> None:
 
 
 def _keep_to_this_machine() -> None:
+    """Take what would be loaded from elsewhere out of gradio's page."""
     from gradio import routes
     from jinja2 import BaseLoader
 

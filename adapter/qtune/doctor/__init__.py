@@ -78,8 +78,7 @@ def _machine_lines(facts: Facts, torch: Part) -> list[Line]:
     lines = [host.memory_line(facts.host, facts.demand)]
     if needs.gpu:
         memory = accelerators.gpu_memory_line(facts.gpus, facts.demand.gpu)
-        build = read_build("torch")
-        cuda = build.cuda if build else None
+        cuda = build.cuda if (build := read_build("torch")) else None
         lines += [
             accelerators.driver_line(facts.gpus, cuda, torch.version, needed=True),
             *accelerators.gpu_lines(facts.gpus, needs, hidden=facts.hidden),

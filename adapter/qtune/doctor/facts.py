@@ -1,4 +1,4 @@
-"""What the doctor looks at, gathered: without the child's answers it takes a fraction of a second."""
+"""The facts of the machine that the doctor judges, but for those that only a child process can tell."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from qtune.values import Finding
 
 @dataclass(frozen=True)
 class Facts:
-    """Of this machine, for one config.
+    """Facts of this machine, for one config.
 
     rules: findings about the config, by the rule that has them; runs: where trainings write; cached: the
     model in the hub's cache, None where it is a directory; hidden: CUDA_VISIBLE_DEVICES, where it is set;

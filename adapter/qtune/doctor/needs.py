@@ -1,4 +1,4 @@
-"""What a config asks of the machine, whatever else may be wrong with it."""
+"""What a config needs of the machine, read even where the config has errors."""
 
 from __future__ import annotations
 
@@ -19,13 +19,15 @@ _HUB_DATA = ("hf_hub_url", "ms_hub_url", "om_hub_url")
 
 @dataclass(frozen=True)
 class Needs:
-    """config: its name; gpu: whether it trains on GPUs; operations: of DeepSpeed, to be compiled at their
-    first use, and compiles: those that are not compiled yet, in words; cuda_home: whether they need CUDA's;
-    quantizes: by bitsandbytes, or an optimizer of it; workers: loader processes, of all training processes;
-    torchrun: whether LLaMA-Factory's launcher starts it; meets_at: address and port of node 0 where the
-    processes do not meet at a free port of their own, and node_rank: which node this is; elsewhere: whether
-    it trains on a cluster's nodes; model: a hub's, None where it is a directory; hub_data: whether data is
-    loaded from a hub.
+    """What one config needs.
+
+    config: its name; gpu: whether it trains on GPUs; operations: whether it uses operations of DeepSpeed that
+    are compiled at their first use; compiles: those that are not compiled yet, in words; cuda_home: whether
+    compiling them takes CUDA's toolkit; quantizes: whether it uses bitsandbytes, for weights or optimizer;
+    workers: loader processes, of all training processes; torchrun: whether LLaMA-Factory's launcher starts
+    it; meets_at: address and port of node 0, None where the processes meet at a free port of their own;
+    node_rank: which node this is; elsewhere: whether it trains on a cluster's nodes; model: a hub's id, None
+    where it is a directory; hub_data: whether data is loaded from a hub.
     """
 
     config: str

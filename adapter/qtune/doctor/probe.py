@@ -1,4 +1,4 @@
-"""What the training's own Python can import and use, asked in a child process: torch is not imported here."""
+"""What the training's own Python can import and use, found out by a child process, which imports torch."""
 
 from __future__ import annotations
 

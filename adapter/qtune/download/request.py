@@ -1,4 +1,4 @@
-"""What is to be fetched, from which hub, into which cache."""
+"""The request for a download: what to fetch, from which hub, into which cache."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The hardware that `auto` values depend on."""
+"""The GPUs and CPU cores of a machine, on which `auto` values depend."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the nodes of a training need to find each other: an address that is known, and a port that is free."""
+"""The address and port at which the nodes of a training meet: whether one is known and the other free."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How long a training is, before it starts."""
+"""The number of optimizer steps of a training, before it starts."""
 
 from __future__ import annotations
 

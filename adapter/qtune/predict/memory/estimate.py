@@ -1,4 +1,4 @@
-"""What an estimate says: parts in bytes, ranges, and whether they fit."""
+"""The values that an estimate of memory consists of: parts in bytes, ranges, verdicts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How a training runs, as far as its memory depends on it: read once from config, model and hardware."""
+"""The properties of a training on which its memory depends, read from config, model and hardware."""
 
 from __future__ import annotations
 

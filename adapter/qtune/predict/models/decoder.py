@@ -1,4 +1,4 @@
-"""The modules of a decoder: blocks from which the families of models are put together."""
+"""The building blocks of the families of models: linear layers, norms, attention, MLPs, whole decoders."""
 
 from __future__ import annotations
 

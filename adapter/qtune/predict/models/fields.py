@@ -1,4 +1,4 @@
-"""Typed reading of a model's config.json: every number checked, every complaint with its file."""
+"""Typed reading of a model's config.json: every number is checked, and every error names the file."""
 
 from __future__ import annotations
 

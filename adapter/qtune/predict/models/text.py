@@ -81,7 +81,7 @@ def _routed(config: Fields, of: Sizes) -> Block:
 
 
 def _where_sparse(config: Fields, of: Sizes, sparse: Block) -> Block:
-    """Qwen's rule for which layers have experts."""
+    """`sparse` in the layers to which Qwen gives experts, an ordinary MLP in the others."""
     dense = gated_mlp(of.hidden, of.intermediate)
     step, only_dense = config.count("decoder_sparse_step"), config.get("mlp_only_layers") or ()
     any_experts = bool(config.maybe("num_experts"))
@@ -103,7 +103,7 @@ def _gemma2(config: Fields, of: Sizes) -> tuple[Module, ...]:
 
 
 def gemma3_text(config: Fields, of: Sizes, prefix: str = "model.") -> tuple[Module, ...]:
-    """Gemma 3 without its eyes; prefix: of the language model's names."""
+    """Gemma 3's language model; prefix: of its modules' names."""
     attend = _attention(config, of, norms=True)
     return decoder(of, attend, gated_mlp(of.hidden, of.intermediate), norms=_FOUR_NORMS, prefix=prefix)
 

@@ -1,4 +1,4 @@
-"""The families of models that see: a language model, a vision tower and what joins them.
+"""The families of vision-language models: a language model, a vision tower and a projector between them.
 
 Source: transformers 5.5, models/<model_type>/modeling_<model_type>.py and models/siglip/modeling_siglip.py.
 """

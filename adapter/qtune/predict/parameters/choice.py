@@ -1,4 +1,4 @@
-"""The modules that a training's arguments choose: names against names, as the library compares them."""
+"""The modules that a training's arguments choose by name, compared as LLaMA-Factory and PEFT compare them."""
 
 from __future__ import annotations
 
