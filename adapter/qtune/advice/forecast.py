@@ -61,7 +61,7 @@ class Forecast:
 def forecast(
     name: str, project: Project, machine: Hardware, layers: Sequence[Layer], free: int | None
 ) -> Forecast:
-    """One preset's, with the rows of its data. free: bytes of host memory, None where nobody knows.
+    """The forecast of one preset, with the rows of its data. free: bytes of host memory, None if unknown.
 
     Raises QtuneError where its model is not known, or its values cannot be reckoned with.
     """
@@ -73,7 +73,7 @@ def forecast(
 def forecast_all(
     project: Project, machine: Hardware, layers: Sequence[Layer], free: int | None
 ) -> tuple[list[Forecast], dict[str, str]]:
-    """Those of all presets in the catalogue's order, and why others are not for their model or machine.
+    """The forecasts of all presets in the catalogue's order, and why others do not suit model or machine.
 
     Rows are not counted. Raises QtuneError as `forecast` does.
     """

@@ -148,7 +148,7 @@ def rank(
 
 
 def relative_speed(choice: Choice, choices: Sequence[Choice]) -> float:
-    """To the fastest of those with the best verdict, which is 1; more for what is faster and may not fit."""
+    """Its speed over that of the fastest of the best verdict; above 1 for what is faster and may not fit."""
     best = min((item.verdict for item in choices), key=VERDICTS.index)
     fastest = min(item.speed.per_token for item in choices if item.verdict == best)
     return fastest / choice.speed.per_token

@@ -37,7 +37,7 @@ def examine_presets(
     stack: Stack | None,
     names: Sequence[str] = (),
 ) -> Suitability:
-    """Everything that is wrong with the presets `names`, which suit or are wrong; else with all there are."""
+    """Everything that is wrong with the presets `names`, of which each counts as suitable; else with all."""
     findings = {
         name: _findings(name, project, hardware, layers, stack) for name in names or project.store.names()
     }

@@ -24,7 +24,10 @@ _SHOWN_RULES = (
 def examine(
     facts: Facts, probe: Probe, unreachable: str | None, findings: Sequence[Finding], config: str
 ) -> list[Line]:
-    """Every line. unreachable: why the hub does not answer; findings: about the config, which is named so."""
+    """Every line of the report.
+
+    unreachable: why the hub does not answer; findings: about the config; config: its name.
+    """
     needs, gpus, torch = facts.needs, facts.gpus, probe.part("torch")
     memory = accelerators.gpu_memory_line(gpus, facts.demand.gpu) if needs.gpu else None
     return [
@@ -54,7 +57,7 @@ def examine(
 
 
 def preflight(facts: Facts, version: Callable[[str], str | None]) -> list[Line]:
-    """What can be known before a training without importing anything heavy, but for what is fine.
+    """The lines that are no `ok`, of those that need no import of torch.
 
     version: of an installed distribution. Rules about the machine, such as a missing compiler, were checked
     with the config.

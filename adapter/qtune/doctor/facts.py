@@ -48,7 +48,8 @@ class Facts:
 def gather(
     needs: Needs, findings: Sequence[Finding], root: Path, runs: str, python: Path, demand: Demand
 ) -> Facts:
-    """root: the project's; runs: relative to it; python: the training's, beside which its tools lie."""
+    """Look at this machine. root: the project's; runs: relative to it; python: the training's, beside which
+    its tools lie."""
     hub = read_hub(needs.cache_dir)
     return Facts(
         needs,

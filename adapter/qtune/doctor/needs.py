@@ -54,7 +54,8 @@ class Needs:
 def needs_of(
     config: Config, hardware: Hardware, registrations: Mapping[str, Registration], root: Path
 ) -> Needs:
-    """root: the project's. Values of a wrong type, which the schema check tells of, ask for nothing."""
+    """What the config needs; root: the project's. Values of a wrong type, as the schema check reports them,
+    need nothing."""
     train = config.block("train")
     gpu = not hardware.is_cpu and train.get("use_cpu") is not True
     offloaded = [config.get("zero", block, "device") for block in ("offload_optimizer", "offload_param")]

@@ -36,4 +36,5 @@ class Request:
         return f"{self.endpoint}/{folder}{self.id}"
 
     def to_plain(self) -> dict[str, Any]:
+        """As JSON holds it."""
         return {**asdict(self), "cache": str(self.cache)}

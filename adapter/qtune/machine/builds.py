@@ -22,7 +22,7 @@ class Build:
 
 
 def read_build(package: str) -> Build | None:
-    """Of `torch`, `torchvision` or `torchaudio`, as Python would find it; None where it would not."""
+    """The build of `torch`, `torchvision` or `torchaudio` that Python would import; None for none."""
     spec = find_spec(package)
     if spec is None:
         return None

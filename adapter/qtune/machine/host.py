@@ -16,7 +16,7 @@ _SHARED_MEMORY = Path("/dev/shm")
 
 @dataclass(frozen=True)
 class Host:
-    """In bytes, of what a training may take; open_files: the soft and the hard limit of a process.
+    """Memory that a training may take, in bytes; open_files: the soft and the hard limit of a process.
 
     limit: the control group's bound on memory, None where there is none; shared_memory: of /dev/shm, None
     where there is no such file system.
@@ -39,7 +39,7 @@ class Volume:
 
 
 def read_host(root: Path = Path("/")) -> Host:
-    """This machine's, within the limits of the control groups that qtune runs in, which psutil leaves out.
+    """What this machine has, within the limits of qtune's control groups, which psutil leaves out.
 
     root: where /proc and /sys lie.
     """

@@ -21,7 +21,7 @@ class Meeting:
 
 
 def look_at(address: str, port: int, *, owner: bool) -> Meeting:
-    """owner: whether this machine is to listen there."""
+    """The meeting place as it looks from here; owner: whether this machine is to listen there."""
     try:
         socket.getaddrinfo(address, port)
     except (OSError, UnicodeError) as error:

@@ -38,7 +38,7 @@ def estimate(config: Config, model: Model, hardware: Hardware, free_host: int | 
 
 
 def estimate_setting(setting: Setting, hardware: Hardware, free_host: int | None = None) -> Estimate:
-    """The same of a setting that was read from a config already."""
+    """The memory of a training with this setting; free_host: as in `estimate`."""
     moments = _moments(setting)
     moment = max(moments, key=lambda name: _taken(setting, moments[name]))
     parts = moments[moment]
