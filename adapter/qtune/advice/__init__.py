@@ -1,1 +1,1 @@
-"""Which preset to take: by memory, then by speed."""
+"""Advice on which preset to take: first by memory, then by speed."""

@@ -1,4 +1,4 @@
-"""Which presets can be weighed against each other for a project: of one stage, and without errors there."""
+"""The presets that a recommendation compares: those of one stage that have no errors in the project."""
 
 from __future__ import annotations
 
@@ -26,8 +26,9 @@ _STAGES = ("sft", "dpo", "kto", "rm", "pt", "ppo")
 
 @dataclass(frozen=True)
 class Field:
-    """stage: of all candidates; unsuitable: presets of that stage that have errors here, with the first.
+    """The presets that are compared with each other.
 
+    stage: of all candidates; unsuitable: presets of that stage that have errors here, each with its first;
     shared: the errors that every preset has, which are the project's.
     """
 

@@ -1,7 +1,8 @@
-"""What a preset's training needs on a machine, and which presets that can be asked of."""
+"""The estimates of one preset or of all of them on a machine, and why some presets have none."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -38,17 +39,13 @@ class Forecast:
     @property
     def batch(self) -> tuple[int, int, int]:
         """Per device, accumulation, processes."""
-        train = self.config.block("train")
-        return (
-            int(train.get("per_device_train_batch_size", 8)),
-            int(train.get("gradient_accumulation_steps", 1)),
-            self.config.processes,
-        )
+        argument = self.config.argument
+        batch = int(argument("per_device_train_batch_size"))
+        return batch, int(argument("gradient_accumulation_steps")), self.config.processes
 
     @property
     def effective_batch(self) -> int:
-        batch, accumulation, processes = self.batch
-        return batch * accumulation * processes
+        return math.prod(self.batch)
 
     def steps(self, epochs: float | None = None) -> int | None:
         """Optimizer steps of the training, or of so many epochs; None where the rows do not tell."""
@@ -64,7 +61,7 @@ class Forecast:
 def forecast(
     name: str, project: Project, machine: Hardware, layers: Sequence[Layer], free: int | None
 ) -> Forecast:
-    """One preset's, with the rows of its data. free: bytes of host memory, None where nobody knows.
+    """The forecast of one preset, with the rows of its data. free: bytes of host memory, None if unknown.
 
     Raises QtuneError where its model is not known, or its values cannot be reckoned with.
     """
@@ -76,7 +73,7 @@ def forecast(
 def forecast_all(
     project: Project, machine: Hardware, layers: Sequence[Layer], free: int | None
 ) -> tuple[list[Forecast], dict[str, str]]:
-    """Those of all presets in the catalogue's order, and why others are not for their model or machine.
+    """The forecasts of all presets in the catalogue's order, and why others do not suit model or machine.
 
     Rows are not counted. Raises QtuneError as `forecast` does.
     """

@@ -26,7 +26,7 @@ _SLOWER = {
 
 
 def reason(choice: Choice, choices: Sequence[Choice]) -> str:
-    """choices: all of them, best first."""
+    """Why `choice` stands where it does; choices: all of them, best first."""
     first = choices[0]
     if choice.verdict == "does not fit":
         lacks = [_lack(what, *bytes_) for what, bytes_ in choice.lacking.items()]

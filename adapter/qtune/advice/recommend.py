@@ -14,21 +14,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from qtune.advice.speed import Speed, Yardstick, predict_speed
 from qtune.config.project import Project
 from qtune.machine.hardware import Hardware
 from qtune.machine.host import read_host, read_volume
-from qtune.predict.memory.estimate import Estimate, Range, Verdict
+from qtune.predict.memory.estimate import VERDICTS, Estimate, Range, Verdict
 from qtune.predict.memory.setting import Setting
 from qtune.predict.models.shapes import Model
 from qtune.schema import argument
 from qtune.values import Config, KeyPath, Origin, Value
 
-_VERDICTS: tuple[Verdict, ...] = ("fits", "tight", "does not fit")
 BATCH: KeyPath = ("train", "per_device_train_batch_size")
 ACCUMULATION: KeyPath = ("train", "gradient_accumulation_steps")
-_LAYER = "recommend"
 _EQUAL = 0.01  # what speeds may differ by and count as equal
 Estimator = Callable[[Config, Hardware], Estimate]
 
@@ -84,7 +83,7 @@ class Choice:
 
     @property
     def accumulation(self) -> int:
-        return int(self.config.get(*ACCUMULATION, default=1))
+        return _own_accumulation(self.config)
 
     @property
     def effective_batch(self) -> int:
@@ -118,7 +117,7 @@ def judge(estimate: Estimate, hardware: Hardware, room: Room) -> tuple[Verdict, 
         if free is not None and needed.verdict(free) != "fits":
             verdicts.append(needed.verdict(free))
             lacking[what] = (needed.high, free)
-    return max(verdicts, key=_VERDICTS.index), lacking
+    return max(verdicts, key=VERDICTS.index), lacking
 
 
 def rank(
@@ -143,14 +142,14 @@ def rank(
         fits = choice.verdict != "does not fit"
         compiles = hardware.is_cpu and choice.config.uses_zero
         amount = -round(relative_speed(choice, choices), 2) if fits else choice.shortfall
-        return _VERDICTS.index(choice.verdict), amount, compiles, places[choice.name]
+        return VERDICTS.index(choice.verdict), amount, compiles, places[choice.name]
 
     return sorted(choices, key=order)
 
 
 def relative_speed(choice: Choice, choices: Sequence[Choice]) -> float:
-    """To the fastest of those with the best verdict, which is 1; more for what is faster and may not fit."""
-    best = min((item.verdict for item in choices), key=_VERDICTS.index)
+    """Its speed over that of the fastest of the best verdict; above 1 for what is faster and may not fit."""
+    best = min((item.verdict for item in choices), key=VERDICTS.index)
     fastest = min(item.speed.per_token for item in choices if item.verdict == best)
     return fastest / choice.speed.per_token
 
@@ -158,7 +157,7 @@ def relative_speed(choice: Choice, choices: Sequence[Choice]) -> float:
 def batches(config: Config, gives_way: bool) -> list[int]:
     """The batches that keep batch × accumulation, smallest first; from half of its own on if it gives way."""
     own = _own_batch(config)
-    product = own * int(config.get(*ACCUMULATION, default=1))
+    product = own * _own_accumulation(config)
     least = max(1, own // 2) if gives_way else 1
     return [batch for batch in range(least, product + 1) if product % batch == 0]
 
@@ -168,10 +167,13 @@ def with_batch(config: Config, batch: int) -> Config:
     own = _own_batch(config)
     if batch == own:
         return config
-    product = own * int(config.get(*ACCUMULATION, default=1))
-    origin = Origin(_LAYER)
-    changed = {BATCH: Value(batch, origin), ACCUMULATION: Value(product // batch, origin)}
-    return replace(config, values={**config.values, **changed})
+    return changed(config, {BATCH: batch, ACCUMULATION: own * _own_accumulation(config) // batch})
+
+
+def changed(config: Config, settings: Mapping[KeyPath, Any]) -> Config:
+    """The same config with other values, as a recommendation sets them."""
+    values = {path: Value(value, Origin("recommend")) for path, value in settings.items()}
+    return replace(config, values={**config.values, **values})
 
 
 def _best(
@@ -205,4 +207,8 @@ def _best(
 
 
 def _own_batch(config: Config) -> int:
-    return int(config.get(*BATCH, default=8))
+    return int(config.argument(BATCH[1]))
+
+
+def _own_accumulation(config: Config) -> int:
+    return int(config.argument(ACCUMULATION[1]))

@@ -1,4 +1,4 @@
-"""What would make a training fit that does not: each remedy is tried on the estimate before it is named."""
+"""Remedies for a training that does not fit: each is tried on the estimate before it is named."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from qtune.advice.recommend import Choice, Estimator, Room, judge
+from qtune.advice.recommend import Choice, Estimator, Room, changed, judge
 from qtune.machine.hardware import Hardware
 from qtune.predict.models.shapes import Model
 from qtune.units import size_text
-from qtune.values import Config, KeyPath, Origin, Value
+from qtune.values import Config
 
 _SHORTEST = 256  # tokens; below it few conversations are left whole
 _GPUS = (2, 4, 8)  # of one machine
@@ -40,7 +40,8 @@ def _by_settings(
     config: Config, model: Model, hardware: Hardware, room: Room, estimate: Estimator
 ) -> list[Remedy]:
     def fits(settings: Mapping[str, Any]) -> bool:
-        return judge(estimate(_with(config, settings), hardware), hardware, room)[0] == "fits"
+        tried = changed(config, {("train", key): value for key, value in settings.items()})
+        return judge(estimate(tried, hardware), hardware, room)[0] == "fits"
 
     def shortened(settings: Mapping[str, Any]) -> dict[str, Any] | None:
         """With the longest cutoff_len that fits of the given one's half, quarter, …"""
@@ -60,11 +61,11 @@ def _by_settings(
 
 
 def _by_hardware(choice: Choice, hardware: Hardware, room: Room, estimate: Estimator) -> list[Remedy]:
-    found = []
-    for what in ("host memory", "disk"):
-        if what in choice.lacking:
-            need, have = choice.lacking[what]
-            found.append(Remedy(f"{size_text(need - have)} more of free {what}"))
+    found = [
+        Remedy(f"{size_text(need - have)} more of free {what}")
+        for what, (need, have) in choice.lacking.items()
+        if what != "GPU memory"
+    ]
     if "GPU memory" in choice.lacking:
         beside = Room()  # what the host lacks is said above
         for size in (size for size in _GPU_GB if size > hardware.gpu_memory_gb):
@@ -75,11 +76,10 @@ def _by_hardware(choice: Choice, hardware: Hardware, room: Room, estimate: Estim
                 break
         for count in (count for count in _GPUS if count > hardware.gpus):
             more = replace(hardware, gpus=count)
-            config = _with_processes(choice.config, count)
+            config = changed(choice.config, {("launch", "nproc_per_node"): count})
             if judge(estimate(config, more), more, beside)[0] == "fits":
-                found.append(
-                    Remedy(f"{count} GPUs of {hardware.gpu_memory_gb:g}GB ({size_text(hardware.gpu_memory)})")
-                )
+                each = f"{hardware.gpu_memory_gb:g}GB ({size_text(hardware.gpu_memory)})"
+                found.append(Remedy(f"{count} GPUs of {each}"))
                 break
     return found
 
@@ -90,21 +90,6 @@ def _can_quantize(config: Config, model: Model) -> bool:
 
 
 def _remedy(settings: Mapping[str, Any]) -> Remedy:
-    words = []
-    if "cutoff_len" in settings:
-        words.append(f"rows cut at {settings['cutoff_len']} tokens")
-    if "quantization_bit" in settings:
-        words.append("the base in 4 bits")
+    words = [f"rows cut at {settings['cutoff_len']} tokens"] if "cutoff_len" in settings else []
+    words += ["the base in 4 bits"] if "quantization_bit" in settings else []
     return Remedy(" and ".join(words), tuple(f"{key}={value}" for key, value in settings.items()))
-
-
-def _with(config: Config, settings: Mapping[str, Any]) -> Config:
-    changed: dict[KeyPath, Value] = {
-        ("train", key): Value(value, Origin("recommend")) for key, value in settings.items()
-    }
-    return replace(config, values={**config.values, **changed})
-
-
-def _with_processes(config: Config, count: int) -> Config:
-    changed: dict[KeyPath, Value] = {("launch", "nproc_per_node"): Value(count, Origin("recommend"))}
-    return replace(config, values={**config.values, **changed})

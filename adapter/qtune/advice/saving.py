@@ -1,4 +1,4 @@
-"""A recommendation as a preset."""
+"""The text of a preset that holds a recommendation."""
 
 from __future__ import annotations
 
@@ -9,23 +9,19 @@ from qtune.config.presets import BLOCKS
 from qtune.config.project import Project
 from qtune.config.resolve import overrides
 from qtune.files import block_lines, dump_yaml
-from qtune.values import KeyPath, Origin, Value, nested
+from qtune.values import KeyPath, Value, nested
 
 
 def settings_for_preset(project: Project, assignments: Sequence[str]) -> dict[KeyPath, Value]:
-    """What --set says and a preset can say too: qtune.yaml wins over presets."""
-    if not assignments:
-        return {}
+    """What --set says, but for what qtune.yaml sets too, which wins over presets."""
     fixed = project.layer.values if project.layer is not None else {}
     return {path: value for path, value in overrides(assignments).values.items() if path not in fixed}
 
 
 def preset_text(choice: Choice, made_for: str, values: Mapping[KeyPath, Value]) -> str:
-    """Its preset at this batch, and what --set said, which the batch was found with: `values`."""
-    own: dict[KeyPath, Value] = {}
-    if choice.is_adjusted:
-        origin = Origin("recommend")
-        own = {BATCH: Value(choice.batch, origin), ACCUMULATION: Value(choice.accumulation, origin)}
+    """The preset's YAML at the choice's batch, with `values`: what --set said when the batch was found."""
+    adjusted = (BATCH, ACCUMULATION) if choice.is_adjusted else ()
+    own = {path: choice.config.values[path] for path in adjusted}
     tree = {block: nested({**values, **own}, block) for block in BLOCKS}
     lines = [
         f"# Made by `qtune recommend` for {made_for}:",

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from qtune.predict.memory.setting import Setting
+from qtune.predict.memory.weights import quantizable
 from qtune.predict.models.shapes import Linear
 from qtune.predict.parameters.trainable import Trainable
 from qtune.schema import argument
@@ -137,11 +138,9 @@ class _StepWork:
     @property
     def trainable(self) -> float:
         """Parameters; adapters as at the yardstick's rank."""
-        setting = self.setting
-        given = self.trained.parameters
-        if setting.method != "lora":
-            return given
-        return given * self.yardstick.rank / int(argument(setting.train, "lora_rank"))
+        if self.setting.method != "lora":
+            return self.trained.parameters
+        return self.trained.parameters * self.yardstick.rank / int(argument(self.setting.train, "lora_rank"))
 
     @property
     def passes(self) -> int:
@@ -153,16 +152,15 @@ class _StepWork:
         setting, model = self.setting, self.setting.model
         weights, head = self._weights_met(), self._weights_met("head")
         # scores and values against the earlier half of the sequence
-        attention = (
-            2 * self.yardstick.length * model.num_attention_heads * model.head_dim * model.num_hidden_layers
-        )
+        heads = model.num_attention_heads * model.num_hidden_layers
+        attention = 2 * self.yardstick.length * heads * model.head_dim
         adapter = self.trainable if setting.adapter else 0
         forward = 2 * (weights + adapter) + attention
         again = forward - 2 * head if setting.checkpointing else 0
         reached = setting.trained_layers / max(model.num_hidden_layers, 1)
         backward = (2 * (weights + adapter) + 2 * attention) * reached
         # DoRA multiplies its two matrices out for each micro-batch, to measure their sum with the weights
-        merged = 2 * self._quantizable * self.yardstick.rank / setting.tokens
+        merged = 2 * quantizable(model) * self.yardstick.rank / setting.tokens
         norms = self.passes * merged if setting.train.get("use_dora") else 0
         reference = 2 * weights + attention if setting.loss in ("anchored", "preferences", "kto") else 0
         return forward + again + backward + 2 * self.trainable + norms + reference
@@ -180,18 +178,9 @@ class _StepWork:
         return self.setting.model.num_experts_per_tok / experts if experts else 1.0
 
     @property
-    def _quantizable(self) -> int:
-        """Weights that 4 bits hold: bitsandbytes leaves the output layer alone, and experts in one tensor."""
-        return sum(
-            linear.inputs * linear.outputs * linear.count
-            for linear in self.setting.model.linears
-            if linear.kind != "head" and not linear.stacked
-        )
-
-    @property
     def unpacked(self) -> float:
         """Weights made 16-bit again in a micro-batch."""
-        return self.passes * self._quantizable if self.setting.quantized else 0
+        return self.passes * quantizable(self.setting.model) if self.setting.quantized else 0
 
     @property
     def _layers_met(self) -> float:
@@ -212,7 +201,7 @@ class _StepWork:
     @property
     def _weight_bytes(self) -> float:
         """Of the whole model as it is kept: in 16 bits, about 0.55 bytes each in NF4 with its scales."""
-        small = self._quantizable if self.setting.quantized else 0
+        small = quantizable(self.setting.model) if self.setting.quantized else 0
         return 0.55 * small + 2 * (self.setting.model.parameters - small)
 
     @property

@@ -1,4 +1,4 @@
-"""What is wrong with each of many presets, and which of them are only not made for this project."""
+"""The findings about many presets, and which presets are sound but not made for this project."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from qtune.values import Finding, Layer, Origin
 
 @dataclass(frozen=True)
 class Suitability:
-    """findings: by preset; unsuitable: those that come with qtune and do not suit this project, each with its
-    first reason."""
+    """The findings by preset; unsuitable: the presets that come with qtune and do not suit this project, each
+    with the first reason."""
 
     findings: Mapping[str, tuple[Finding, ...]]
     unsuitable: Mapping[str, Finding] = field(default_factory=dict)
@@ -37,7 +37,7 @@ def examine_presets(
     stack: Stack | None,
     names: Sequence[str] = (),
 ) -> Suitability:
-    """Everything that is wrong with the presets `names`, which suit or are wrong; else with all there are."""
+    """Everything that is wrong with the presets `names`, of which each counts as suitable; else with all."""
     findings = {
         name: _findings(name, project, hardware, layers, stack) for name in names or project.store.names()
     }

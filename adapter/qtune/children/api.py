@@ -1,4 +1,4 @@
-"""`llamafactory-cli api` with the arguments file named, and a guard before it for what it cannot take.
+"""`llamafactory-cli api` with the arguments file named, behind a guard that answers what it cannot take.
 
 The server, its routes and its answers are LLaMA-Factory's. By itself it answers some requests with a bare
 `Internal Server Error`, ends some streams in the middle of a line, and waits for ever for a stream whose
@@ -11,9 +11,7 @@ from __future__ import annotations
 import json
 import math
 import os
-import signal
 import sys
-import threading
 import traceback
 from collections.abc import AsyncGenerator, Awaitable, Callable, MutableMapping
 from typing import Any
@@ -31,10 +29,12 @@ _OF_A_REQUEST = (ValueError, TypeError, AttributeError, LookupError, OSError)
 
 
 def main() -> None:
+    from protocol import end_with_stdin
+
     key = sys.stdin.readline().rstrip("\n")
     if key:
         os.environ["API_KEY"] = key  # of this process alone: no list of processes shows it
-    threading.Thread(target=_end_with_stdin, daemon=True).start()
+    end_with_stdin()
     sys.argv = ["llamafactory-cli", "api", *sys.argv[1:]]
 
     from llamafactory.api import app as library
@@ -50,11 +50,6 @@ def main() -> None:
 
     library.create_app = create_app
     llamafactory()
-
-
-def _end_with_stdin() -> None:
-    sys.stdin.read()
-    os.kill(os.getpid(), signal.SIGTERM)
 
 
 class _Failure(str):
@@ -125,16 +120,13 @@ def _wrong(messages: Any, how: dict[str, Any]) -> str | None:
         fine = value is None or (math.isfinite(value) and fits(value))
         return None if fine else f"{says}, not {value}"
 
+    penalty = "LLaMA-Factory's repetition_penalty"
     return (
         number("temperature", lambda value: value >= 0, "`temperature` is 0 or more")
         or number("top_p", lambda value: 0 < value <= 1, "`top_p` is above 0 and at most 1")
         or number("max_new_tokens", lambda value: value >= 1, "`max_tokens` is 1 or more")
         or number("num_return_sequences", lambda value: value >= 1, "`n` is 1 or more")
-        or number(
-            "repetition_penalty",
-            lambda value: value > 0,
-            "`presence_penalty` is LLaMA-Factory's repetition_penalty, above 0",
-        )
+        or number("repetition_penalty", lambda value: value > 0, f"`presence_penalty` is {penalty}, above 0")
     )
 
 
@@ -179,9 +171,8 @@ class Guard:
             answer.read += len(message.get("body", b""))
             if answer.read > LARGEST_BODY and not answer.refused:
                 answer.refused = True
-                while (
-                    message.get("more_body") and answer.read < _DISCARDED
-                ):  # else a client misses the answer
+                # else a client misses the answer
+                while message.get("more_body") and answer.read < _DISCARDED:
                     message = await receive()
                     answer.read += len(message.get("body", b""))
             if answer.refused:

@@ -1,4 +1,4 @@
-"""Answers to one conversation, by LLaMA-Factory.
+"""The answers of one or more models to one conversation, by LLaMA-Factory.
 
 Request: `models`, LLaMA-Factory's arguments for each model in turn, `messages` and `system`. Answer: a list
 with an object for each model: text, finish_reason (stop or length), prompt_tokens and completion_tokens.

@@ -1,4 +1,4 @@
-"""`llamafactory-cli chat` with the arguments file named; the end of its input and Ctrl-C are no failures."""
+"""`llamafactory-cli chat` with the arguments file named; the end of input and Ctrl-C are no errors."""
 
 from __future__ import annotations
 

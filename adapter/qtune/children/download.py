@@ -1,4 +1,4 @@
-"""What a hub's repository holds, and its files into the hub's cache, by the hub's own library.
+"""The listing and the download of a repository of a hub, by the hub's own library into its cache.
 
 Request: do (list or fetch), hub, kind (model or dataset), id, revision, cache, cache_dir, and for a dataset
 subset and folder. To fetch: commit and files, as listed, those wanted. Answer to list: commit and files, each
@@ -12,6 +12,7 @@ from __future__ import annotations
 import errno
 import glob
 import hashlib
+import json
 import os
 import re
 import signal
@@ -205,7 +206,7 @@ def _named(error: Exception) -> tuple[str, BaseException]:
 
 
 def _kind_of(error: BaseException) -> str | None:
-    """By the names of its class and of those above: where they stand differs between versions."""
+    """By the names of its class and of those above, since their modules differ between versions."""
     names = {parent.__name__ for parent in type(error).__mro__}
     status = getattr(getattr(error, "response", None), "status_code", None)
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
@@ -214,20 +215,7 @@ def _kind_of(error: BaseException) -> str | None:
         return "permission"
     if isinstance(error, ValueError) and "Config name is missing" in str(error):  # datasets/load.py
         return "subset"
-    kinds = {
-        "GatedRepoError": "gated",
-        "RevisionNotFoundError": "revision",
-        "RepositoryNotFoundError": "missing",
-        "NotExistError": "missing",
-        "DatasetNotFoundError": "missing",
-        "HFValidationError": "id",
-        "AuthenticationError": "login",
-        "PermissionDeniedError": "login",
-        "FileIntegrityError": "checksum",
-        "OfflineModeIsEnabled": "offline",
-        "FileMetadataError": "no hub",
-        "JSONDecodeError": "no hub",
-    }
+    kinds = json.loads(Path(__file__).with_name("hub_errors.json").read_bytes())
     found = next((kind for name, kind in kinds.items() if name in names), None)
     if found is None and status in (401, 403):
         return "login"

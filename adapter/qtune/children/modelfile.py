@@ -1,4 +1,4 @@
-"""ollama's Modelfile of an exported model.
+"""The Modelfile by which ollama takes over an exported model.
 
 Request: LLaMA-Factory's arguments for the exported model, and `directory`, where it lies. Answer: the file's
 text. LLaMA-Factory's export writes a Modelfile too, which is right for most templates and wrong for some: a
@@ -56,7 +56,7 @@ def template_text(template: Any, tokenizer: Any, *, adds_bos: bool) -> str:
     from llamafactory.data.template import Llama2Template, ReasoningTemplate
 
     bos = tokenizer.bos_token if adds_bos else None
-    prefix = _text(template.format_prefix.slots, tokenizer)
+    prefix = _go(template.format_prefix.slots, tokenizer, _escape(_CONTENT))
     system = template.format_system.slots
     user, assistant = template.format_user.slots, template.format_assistant.slots
     if bos and prefix.startswith(bos):
@@ -64,14 +64,14 @@ def template_text(template: Any, tokenizer: Any, *, adds_bos: bool) -> str:
     elif prefix:
         bos = None  # it stands inside, so it is no first token
     if isinstance(template, Llama2Template):  # inside the first user turn, and of that only the first slot
-        shown = _go(system[:1], tokenizer, _SYSTEM)
+        shown = _go(system[:1], tokenizer, f"{{{{ {_SYSTEM} }}}}")
         content = f'{{{{ if {_SYSTEM} }}}}{shown}{{{{ {_SYSTEM} = "" }}}}{{{{ end }}}}{{{{ .Content }}}}'
         before = f"{{{{ {_SYSTEM} := .System }}}}{prefix}"
-        asked = _go(user, tokenizer, None, content, bos)
+        asked = _go(user, tokenizer, content, bos)
     else:
-        shown = _go(system, tokenizer, ".System", bos=bos)
+        shown = _go(system, tokenizer, "{{ .System }}", bos)
         before = f"{prefix}{{{{ if .System }}}}{shown}{{{{ end }}}}"
-        asked = _go(user, tokenizer, ".Content", bos=bos)
+        asked = _go(user, tokenizer, "{{ .Content }}", bos)
     if bos:
         before = f'{{{{ {_STARTED} := "" }}}}{before}'
     loop = "{{ range .Messages }}"
@@ -79,31 +79,24 @@ def template_text(template: Any, tokenizer: Any, *, adds_bos: bool) -> str:
         loop = "{{ range $index, $message := .Messages }}"
         last = "{{ if eq (len (slice $.Messages $index)) 1 }}"
         asked += f"{last}{_escape(template.add_thought())}{{{{ end }}}}"
-    answered = _go(assistant, tokenizer, ".Content")
+    answered = _go(assistant, tokenizer, "{{ .Content }}")
     return (
         f'{before}{loop}{{{{ if eq .Role "user" }}}}{asked}'
         f'{{{{ else if eq .Role "assistant" }}}}{answered}{{{{ end }}}}{{{{ end }}}}'
     )
 
 
-def _go(
-    slots: list[Any], tokenizer: Any, variable: str | None, content: str | None = None, bos: str | None = None
-) -> str:
-    """Slots as a part of the template, with `variable`, or the template text `content`, for {{content}}.
+def _go(slots: list[Any], tokenizer: Any, content: str, bos: str | None = None) -> str:
+    """Slots as a part of the template, with the template text `content` for {{content}}.
 
     bos: the token that ollama has put before everything, so that it is left out where it comes first.
     """
-    inserted = content if content is not None else f"{{{{ {variable} }}}}"
-    pieces = [inserted if piece == _CONTENT else _escape(piece) for piece in _pieces(slots, tokenizer)]
+    pieces = [content if piece == _CONTENT else _escape(piece) for piece in _pieces(slots, tokenizer)]
     if not bos:
         return "".join(pieces)
     if pieces and pieces[0].startswith(bos):
         pieces[0] = f"{{{{ if {_STARTED} }}}}{bos}{{{{ end }}}}{pieces[0].removeprefix(bos)}"
     return f'{"".join(pieces)}{{{{ {_STARTED} = "yes" }}}}'
-
-
-def _text(slots: list[Any], tokenizer: Any) -> str:
-    return "".join(_escape(piece) for piece in _pieces(slots, tokenizer))
 
 
 def _pieces(slots: list[Any], tokenizer: Any) -> Iterator[str]:

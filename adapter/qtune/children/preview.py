@@ -1,4 +1,4 @@
-"""What LLaMA-Factory makes of a few rows.
+"""The token sequences that LLaMA-Factory makes of a few rows.
 
 Request: LLaMA-Factory's arguments, whose `dataset` holds the rows. Answer: a list with an object for each
 row: `error` where the library fails on it, else `sequences`, none where it drops the row, and for kto

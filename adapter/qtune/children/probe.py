@@ -1,4 +1,4 @@
-"""What the training's own Python can import and use.
+"""A report of what the training's own Python can import and use.
 
 It tells {"begins": NAME} before each part, so that whoever reads knows which one ended or held up the
 process, and then {NAME: its answer}. An answer with `error` says in a line why a part is of no use; `version`
@@ -46,12 +46,7 @@ def _versions() -> Answer:
 def _torch() -> Answer:
     import torch
 
-    return {
-        "version": torch.__version__,
-        "cuda": torch.version.cuda,
-        "hip": torch.version.hip,
-        "architectures": torch.cuda.get_arch_list(),
-    }
+    return {"version": torch.__version__, "cuda": torch.version.cuda, "hip": torch.version.hip}
 
 
 def _module(name: str) -> Callable[[], Answer]:
@@ -70,10 +65,8 @@ def _devices() -> Answer:
     for kind in ("cuda", "npu"):
         backend = getattr(torch, kind, None)
         if backend is not None and backend.is_available():
-            return {
-                "kind": kind,
-                "devices": [_device(backend, kind, i) for i in range(backend.device_count())],
-            }
+            devices = [_device(backend, kind, index) for index in range(backend.device_count())]
+            return {"kind": kind, "devices": devices}
     return {"kind": None, "devices": []}
 
 

@@ -1,4 +1,4 @@
-"""How a script here speaks with qtune: requests on stdin, answers on stdout, each a line of JSON.
+"""The protocol between the scripts here and qtune: requests on stdin, answers on stdout, each a line of JSON.
 
 A request is answered with any number of {"part": VALUE} and then {"done": VALUE}, before the next one is
 read; an exception ends the script, with its traceback on stderr, where all goes that libraries print.
@@ -11,6 +11,7 @@ import json
 import os
 import select
 import signal
+import sys
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -31,6 +32,16 @@ def serve(answer: Callable[[Any, Tell], Any]) -> None:
     threading.Thread(target=_end_with_reader, args=(answers.fileno(),), daemon=True).start()
     for line in requests:
         tell(done=answer(json.loads(line), lambda part: tell(part=part)))
+
+
+def end_with_stdin() -> None:
+    """From now on the end of stdin ends the script; for servers, which speak another protocol."""
+    threading.Thread(target=_wait_for_end, daemon=True).start()
+
+
+def _wait_for_end() -> None:
+    sys.stdin.read()
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 def _end_with_reader(answers: int) -> None:

@@ -22,6 +22,7 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -49,13 +50,8 @@ class Supervised:
         with socket.socket() as taken:
             taken.bind(("", 0))
             port = taken.getsockname()[1]
-        address = ray.util.get_node_ip_address()
-        return {
-            "host": socket.gethostname(),
-            "address": address,
-            "port": port,
-            "there": Path(directory).is_dir(),
-        }
+        address, there = ray.util.get_node_ip_address(), Path(directory).is_dir()
+        return {"address": address, "port": port, "there": there}
 
     def start(self, command: list[str], environment: dict[str, str], directory: str) -> None:
         """Start the supervisor with `environment`, and the devices that Ray gave to this actor."""
@@ -87,11 +83,9 @@ class Supervised:
 
     def say(self, line: str) -> None:
         assert self.child.stdin is not None
-        try:
+        with suppress(BrokenPipeError):
             self.child.stdin.write(f"{line}\n".encode())
             self.child.stdin.flush()
-        except BrokenPipeError:
-            pass
 
     def exit_code(self) -> int:
         return self.child.wait()

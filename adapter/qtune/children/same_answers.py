@@ -23,10 +23,10 @@ def compare(request: dict[str, Any], tell: object) -> dict[str, Any]:
     import torch
 
     arguments = dict(request["trained"])
-    adapters = str(arguments.pop("adapter_name_or_path", "")).split(",") if _adapted(arguments) else []
+    adapters = arguments.pop("adapter_name_or_path", None)
     samples = _samples(request)
     exported, dtype = _exported_logits(request["exported"], samples)
-    trained, base = _trained_logits(arguments, adapters, samples, dtype)
+    trained, base = _trained_logits(arguments, str(adapters).split(",") if adapters else [], samples, dtype)
     chosen, wanted = exported.argmax(-1), trained.argmax(-1)
     rows = torch.arange(len(wanted))
     # how much more likely the training holds its own choice than the export's
@@ -44,25 +44,15 @@ def compare(request: dict[str, Any], tell: object) -> dict[str, Any]:
     }
 
 
-def _adapted(arguments: dict[str, Any]) -> bool:
-    return "adapter_name_or_path" in arguments
-
-
 def _samples(request: dict[str, Any]) -> list[list[int]]:
     """Token ids: the prompts, and rows of the training with their answers."""
-    from llamafactory.data import get_template_and_fix_tokenizer
-    from llamafactory.hparams import get_infer_args
-    from llamafactory.model import load_tokenizer
-
-    model, data, _, _ = get_infer_args(request["exported"])
-    tokenizer = load_tokenizer(model)["tokenizer"]
-    template = get_template_and_fix_tokenizer(tokenizer, data)
-    samples = []
+    tokenizer, template, _, _ = _read(request["exported"])
+    samples, silence = [], {"role": "assistant", "content": ""}
     for prompt in request["prompts"]:
-        turn = [{"role": "user", "content": prompt}, {"role": "assistant", "content": ""}]
+        turn = [{"role": "user", "content": prompt}, silence]
         samples.append(template.encode_oneturn(tokenizer, turn)[0])
     for row in _rows(request["rows"]) if request["rows"] else []:
-        answer = row["_response"][:1] or [{"role": "assistant", "content": ""}]
+        answer = row["_response"][:1] or [silence]
         system, tools = row["_system"] or None, row["_tools"] or None
         prompt, response = template.encode_oneturn(tokenizer, [*row["_prompt"], *answer], system, tools)
         samples.append([*prompt, *response])
@@ -105,17 +95,24 @@ def _trained_logits(
 
 
 def _load(arguments: dict[str, Any]) -> Any:
-    from llamafactory.data import get_template_and_fix_tokenizer
     from llamafactory.extras.misc import torch_gc
-    from llamafactory.hparams import get_infer_args
-    from llamafactory.model import load_model, load_tokenizer
+    from llamafactory.model import load_model
 
     gc.collect()  # the model before this one
     torch_gc()
+    tokenizer, _, model, finetuning = _read(arguments)  # before the vocabulary is resized to the tokenizer
+    return load_model(tokenizer, model, finetuning)
+
+
+def _read(arguments: dict[str, Any]) -> tuple[Any, Any, Any, Any]:
+    """The tokenizer, fixed for its template, the template, and the library's model and method arguments."""
+    from llamafactory.data import get_template_and_fix_tokenizer
+    from llamafactory.hparams import get_infer_args
+    from llamafactory.model import load_tokenizer
+
     model, data, finetuning, _ = get_infer_args(arguments)
     tokenizer = load_tokenizer(model)["tokenizer"]
-    get_template_and_fix_tokenizer(tokenizer, data)  # before the vocabulary is resized to it
-    return load_model(tokenizer, model, finetuning)
+    return tokenizer, get_template_and_fix_tokenizer(tokenizer, data), model, finetuning
 
 
 def _logits(model: Any, samples: Sequence[list[int]]) -> Any:

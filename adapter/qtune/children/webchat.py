@@ -1,4 +1,4 @@
-"""`llamafactory-cli webchat` with the arguments file named: the library's page, of which nothing leaves here.
+"""`llamafactory-cli webchat` with the arguments file named; its page loads nothing from other servers.
 
 By itself the page takes a script and fonts from elsewhere in the browser, the library leaves files of its web
 board in the working directory, and the page has no labels and sliders that ignore the generation arguments.
@@ -7,12 +7,8 @@ At the end of stdin it ends itself.
 
 from __future__ import annotations
 
-import os
 import re
-import signal
-import sys
 import tempfile
-import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -22,7 +18,9 @@ _SLIDERS = ("max_new_tokens", "top_p", "temperature")
 
 
 def main() -> None:
-    threading.Thread(target=_end_with_stdin, daemon=True).start()
+    from protocol import end_with_stdin
+
+    end_with_stdin()
     from llamafactory.extras.misc import fix_proxy
     from llamafactory.webui import common, interface
 
@@ -37,12 +35,8 @@ def main() -> None:
         page.queue().launch(share=False, inbrowser=False, quiet=True)
 
 
-def _end_with_stdin() -> None:
-    sys.stdin.read()
-    os.kill(os.getpid(), signal.SIGTERM)
-
-
 def _keep_to_this_machine() -> None:
+    """Take what would be loaded from elsewhere out of gradio's page."""
     from gradio import routes
     from jinja2 import BaseLoader
 

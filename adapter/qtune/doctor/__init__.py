@@ -24,7 +24,10 @@ _SHOWN_RULES = (
 def examine(
     facts: Facts, probe: Probe, unreachable: str | None, findings: Sequence[Finding], config: str
 ) -> list[Line]:
-    """Every line. unreachable: why the hub does not answer; findings: about the config, which is named so."""
+    """Every line of the report.
+
+    unreachable: why the hub does not answer; findings: about the config; config: its name.
+    """
     needs, gpus, torch = facts.needs, facts.gpus, probe.part("torch")
     memory = accelerators.gpu_memory_line(gpus, facts.demand.gpu) if needs.gpu else None
     return [
@@ -54,7 +57,7 @@ def examine(
 
 
 def preflight(facts: Facts, version: Callable[[str], str | None]) -> list[Line]:
-    """What can be known before a training without importing anything heavy, but for what is fine.
+    """The lines that are no `ok`, of those that need no import of torch.
 
     version: of an installed distribution. Rules about the machine, such as a missing compiler, were checked
     with the config.
@@ -78,8 +81,7 @@ def _machine_lines(facts: Facts, torch: Part) -> list[Line]:
     lines = [host.memory_line(facts.host, facts.demand)]
     if needs.gpu:
         memory = accelerators.gpu_memory_line(facts.gpus, facts.demand.gpu)
-        build = read_build("torch")
-        cuda = build.cuda if build else None
+        cuda = build.cuda if (build := read_build("torch")) else None
         lines += [
             accelerators.driver_line(facts.gpus, cuda, torch.version, needed=True),
             *accelerators.gpu_lines(facts.gpus, needs, hidden=facts.hidden),
@@ -105,9 +107,8 @@ def config_line(config: str, findings: Sequence[Finding]) -> Line:
         return Line("preset", "ok", f"`qtune check` finds nothing else that {config} would fail on")
     first = f"{errors[0].key}: {errors[0].message}"
     more = f", and {len(errors) - 1} more" if len(errors) > 1 else ""
-    return Line(
-        "preset", "failure", f"{config}: {first}{more}", f"`qtune check {config}` shows all, with fixes"
-    )
+    fix = f"`qtune check {config}` shows all, with fixes"
+    return Line("preset", "failure", f"{config}: {first}{more}", fix)
 
 
 def _builds() -> dict[str, Part]:
@@ -119,5 +120,4 @@ def _builds() -> dict[str, Part]:
 
 
 def _versions(version: Callable[[str], str | None]) -> Mapping[str, str]:
-    found = {name: version(name) for name in packages()}
-    return {name: number for name, number in found.items() if number is not None}
+    return {name: number for name in packages() if (number := version(name)) is not None}

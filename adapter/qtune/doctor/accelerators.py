@@ -20,8 +20,7 @@ def driver_line(gpus: Gpus, torch_cuda: str | None, torch_version: str | None, *
 
     Within a major version any driver does (CUDA's "minor version compatibility").
     """
-    subject = "driver"
-    level = severity(needed)
+    subject, level = "driver", severity(needed)
     if gpus.driver is None and not gpus.installed:
         return Line(subject, "ok", "no NVIDIA driver here")
     cuda = ".".join(map(str, gpus.cuda)) if gpus.cuda else "an unknown CUDA"
@@ -83,9 +82,8 @@ def gpu_memory_line(gpus: Gpus, expected: int | None) -> Line | None:
     says = f"about {size_text(expected)} of {size_text(free)} free on each GPU"
     if expected <= free:
         return Line("GPU memory", "ok", says)
-    return Line(
-        "GPU memory", "warning", says, "`qtune estimate` shows what takes it, `qtune recommend` what fits"
-    )
+    fix = "`qtune estimate` shows what takes it, `qtune recommend` what fits"
+    return Line("GPU memory", "warning", says, fix)
 
 
 def _occupants(gpu: Gpu) -> Iterator[str]:
@@ -101,29 +99,22 @@ def torch_device_lines(
     kind: str | None, hip: str | None, devices: Sequence[Device], gpus: Gpus, *, needed: bool
 ) -> list[Line]:
     """Whether torch computes on what the driver shows; in full what only torch knows (AMD, Ascend)."""
-    name = "AMD" if hip is not None else _KINDS.get(kind or "")
+    subject = "torch's GPUs"
     if not devices:
         if not gpus.devices:
             return []
         fix = "`python -c 'import torch; torch.cuda.init()'` says why; mostly it is the driver, or the build"
-        level = severity(needed)
-        return [Line("torch's GPUs", level, f"torch sees none of {len(gpus.devices)}", fix)]
+        return [Line(subject, severity(needed), f"torch sees none of {len(gpus.devices)}", fix)]
     broken = [f"{number}: {device.error}" for number, device in enumerate(devices) if device.error]
     if broken:
         fix = "build of torch and GPU must match, and its memory be free: compare the lines above"
-        return [
-            Line(
-                "torch's GPUs",
-                severity(needed),
-                f"do not compute: {'; '.join(broken)}",
-                fix,
-            )
-        ]
+        return [Line(subject, severity(needed), f"do not compute: {'; '.join(broken)}", fix)]
     if gpus.devices:
-        return [Line("torch's GPUs", "ok", f"all {len(devices)} compute")]
+        return [Line(subject, "ok", f"all {len(devices)} compute")]
+    name = "AMD" if hip is not None else _KINDS.get(kind or "")
     shown = ", ".join(
         f"{device.name} ({size_text(device.memory or 0)}{', bf16' if device.bf16 else ''})"
         for device in devices
     )
     says = f"{name}: {shown}; qtune decides `auto` for NVIDIA GPUs and CPUs only"
-    return [Line("torch's GPUs", "warning", says, "set bf16, use_cpu and launch.nproc_per_node yourself")]
+    return [Line(subject, "warning", says, "set bf16, use_cpu and launch.nproc_per_node yourself")]

@@ -99,8 +99,7 @@ def bitsandbytes_line(part: Part, needs: Needs) -> Line:
     subject = "bitsandbytes"
     if part.error is not None:
         fix = "install it for this torch: pip install --force-reinstall bitsandbytes; or train without 4 bit"
-        says = f"cannot quantise: {part.error}"
-        return Line(subject, severity(needs.quantizes), says, fix)
+        return Line(subject, severity(needs.quantizes), f"cannot quantise: {part.error}", fix)
     return Line(subject, "ok", f"{part.version}, quantises to 4 bit and back")
 
 

@@ -1,4 +1,4 @@
-"""What the doctor looks at, gathered: without the child's answers it takes a fraction of a second."""
+"""The facts of the machine that the doctor judges, but for those that only a child process can tell."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from qtune.values import Finding
 
 @dataclass(frozen=True)
 class Facts:
-    """Of this machine, for one config.
+    """Facts of this machine, for one config.
 
     rules: findings about the config, by the rule that has them; runs: where trainings write; cached: the
     model in the hub's cache, None where it is a directory; hidden: CUDA_VISIBLE_DEVICES, where it is set;
@@ -48,7 +48,8 @@ class Facts:
 def gather(
     needs: Needs, findings: Sequence[Finding], root: Path, runs: str, python: Path, demand: Demand
 ) -> Facts:
-    """root: the project's; runs: relative to it; python: the training's, beside which its tools lie."""
+    """Look at this machine. root: the project's; runs: relative to it; python: the training's, beside which
+    its tools lie."""
     hub = read_hub(needs.cache_dir)
     return Facts(
         needs,
@@ -78,7 +79,6 @@ def _cuda_home() -> str | None:
     named = os.environ.get("CUDA_HOME") or os.environ.get("CUDA_PATH")
     if named is not None:
         return named
-    nvcc = shutil.which("nvcc")
-    if nvcc is not None:
+    if nvcc := shutil.which("nvcc"):
         return str(Path(nvcc).parent.parent)
     return "/usr/local/cuda" if Path("/usr/local/cuda").exists() else None

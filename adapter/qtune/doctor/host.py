@@ -28,8 +28,8 @@ class Demand:
 
 def memory_line(host: Host, demand: Demand) -> Line:
     subject = "host memory"
-    limit = host.limit if host.limit is not None else host.memory_total + 1
-    limited = ", which the control group sets" if limit <= host.memory_total else ""
+    is_limited = host.limit is not None and host.limit <= host.memory_total
+    limited = ", which the control group sets" if is_limited else ""
     says = f"{size_text(host.memory_available)} free of {size_text(host.memory_total)}{limited}"
     if demand.host is not None and demand.host > host.memory_available:
         says += f"; the training takes about {size_text(demand.host)}"
@@ -69,19 +69,12 @@ def disk_line(volume: Volume, demand: Demand, runs: str) -> Line:
         return Line(subject, "warning", f"the free space of {runs} cannot be told", None)
     says = f"{size_text(volume.free)} free for {runs}"
     room = "make room, name another directory as `runs:` in qtune.yaml"
-    if demand.checkpoint is not None and volume.free < demand.checkpoint:
-        return Line(
-            subject,
-            "failure",
-            f"{says}, but one checkpoint takes {size_text(demand.checkpoint)}",
-            f"{room}, or set save_only_model: true",
-        )
-    if demand.disk is not None and volume.free < demand.disk:
-        return Line(
-            subject,
-            "failure",
-            f"{says}, but its checkpoints take {size_text(demand.disk)}",
-            f"{room}, or set save_total_limit: 1",
-        )
-    taken = f"; its checkpoints take {size_text(demand.disk)}" if demand.disk is not None else ""
-    return Line(subject, "ok", f"{says}{taken}")
+    for taken, takes, less in (
+        (demand.checkpoint, "one checkpoint takes", "save_only_model: true"),
+        (demand.disk, "its checkpoints take", "save_total_limit: 1"),
+    ):
+        if taken is not None and volume.free < taken:
+            lacks = f"{says}, but {takes} {size_text(taken)}"
+            return Line(subject, "failure", lacks, f"{room}, or set {less}")
+    kept = f"; its checkpoints take {size_text(demand.disk)}" if demand.disk is not None else ""
+    return Line(subject, "ok", f"{says}{kept}")

@@ -1,4 +1,4 @@
-"""One thing that the doctor says, and the words that its lines share."""
+"""One line of the doctor's report, and the words that its lines share."""
 
 from __future__ import annotations
 

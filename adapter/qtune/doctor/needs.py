@@ -1,4 +1,4 @@
-"""What a config asks of the machine, whatever else may be wrong with it."""
+"""What a config needs of the machine, read even where the config has errors."""
 
 from __future__ import annotations
 
@@ -19,13 +19,15 @@ _HUB_DATA = ("hf_hub_url", "ms_hub_url", "om_hub_url")
 
 @dataclass(frozen=True)
 class Needs:
-    """config: its name; gpu: whether it trains on GPUs; operations: of DeepSpeed, to be compiled at their
-    first use, and compiles: those that are not compiled yet, in words; cuda_home: whether they need CUDA's;
-    quantizes: by bitsandbytes, or an optimizer of it; workers: loader processes, of all training processes;
-    torchrun: whether LLaMA-Factory's launcher starts it; meets_at: address and port of node 0 where the
-    processes do not meet at a free port of their own, and node_rank: which node this is; elsewhere: whether
-    it trains on a cluster's nodes; model: a hub's, None where it is a directory; hub_data: whether data is
-    loaded from a hub.
+    """What one config needs.
+
+    config: its name; gpu: whether it trains on GPUs; operations: whether it uses operations of DeepSpeed that
+    are compiled at their first use; compiles: those that are not compiled yet, in words; cuda_home: whether
+    compiling them takes CUDA's toolkit; quantizes: whether it uses bitsandbytes, for weights or optimizer;
+    workers: loader processes, of all training processes; torchrun: whether LLaMA-Factory's launcher starts
+    it; meets_at: address and port of node 0, None where the processes meet at a free port of their own;
+    node_rank: which node this is; elsewhere: whether it trains on a cluster's nodes; model: a hub's id, None
+    where it is a directory; hub_data: whether data is loaded from a hub.
     """
 
     config: str
@@ -52,7 +54,8 @@ class Needs:
 def needs_of(
     config: Config, hardware: Hardware, registrations: Mapping[str, Registration], root: Path
 ) -> Needs:
-    """root: the project's. Values of a wrong type, which the schema check tells of, ask for nothing."""
+    """What the config needs; root: the project's. Values of a wrong type, as the schema check reports them,
+    need nothing."""
     train = config.block("train")
     gpu = not hardware.is_cpu and train.get("use_cpu") is not True
     offloaded = [config.get("zero", block, "device") for block in ("offload_optimizer", "offload_param")]
@@ -61,10 +64,9 @@ def needs_of(
     name = _text(train.get("model_name_or_path"))
     model = name if name and local_model(name, root) is None else None
     optimizer = str(argument(train, "optim"))
-    quantization = (
-        train.get("quantization_bit") is not None and argument(train, "quantization_method") == "bnb"
-    )
-    datasets = [name for key in ("dataset", "eval_dataset") for name in names_in(train.get(key))]
+    by_bitsandbytes = argument(train, "quantization_method") == "bnb"
+    names = [name for key in ("dataset", "eval_dataset") for name in names_in(train.get(key))]
+    entries = [registrations[name].entry for name in names if name in registrations]
     return Needs(
         config.name,
         gpu,
@@ -74,24 +76,20 @@ def needs_of(
         # without a GPU DeepSpeed compiles for the CPU (deepspeed/ops/op_builder/builder.py, jit_load)
         gpu and bool(operations),
         config.uses_zero and "nvme" in offloaded,
-        quantization or any(part in optimizer for part in ("bnb", "paged", "8bit")),
+        (by_bitsandbytes and train.get("quantization_bit") is not None)
+        or any(part in optimizer for part in ("bnb", "paged", "8bit")),
         train.get("flash_attn") == "fa2",
-        _count(train.get("dataloader_num_workers"), 0) * processes,
+        _count(train.get("dataloader_num_workers")) * processes,
         processes,
         config.launcher not in ("local", "accelerate")
         and (config.launcher != "auto" or config.uses_zero or config.processes > 1 or hardware.gpus > 1),
         _meeting(config),
-        _count(config.get("launch", "node_rank"), 0),
+        _count(config.get("launch", "node_rank")),
         config.launcher in CLUSTERS,
         model,
         _text(train.get("model_revision")) or "main",
         _text(train.get("cache_dir")),
-        any(
-            registrations[dataset].entry.get(key)
-            for dataset in datasets
-            if dataset in registrations
-            for key in _HUB_DATA
-        ),
+        any(entry.get(key) for entry in entries for key in _HUB_DATA),
     )
 
 
@@ -104,8 +102,8 @@ def _meeting(config: Config) -> tuple[str, int] | None:
     return (address, port) if isinstance(address, str) else None
 
 
-def _count(value: Any, default: int) -> int:
-    return value if isinstance(value, int) and value >= 0 else default
+def _count(value: Any) -> int:
+    return value if isinstance(value, int) and value >= 0 else 0
 
 
 def _text(value: Any) -> str | None:

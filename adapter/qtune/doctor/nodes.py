@@ -21,9 +21,8 @@ def meeting_line(meeting: Meeting) -> Line:
     subject, place = "nodes", f"{meeting.address}:{meeting.port}"
     if meeting.unknown:
         says = f"the address {meeting.address} of node 0 is not known here: {meeting.unknown}"
-        return Line(
-            subject, "failure", says, "set launch.master_addr to an address or name that all nodes know"
-        )
+        fix = "set launch.master_addr to an address or name that all nodes know"
+        return Line(subject, "failure", says, fix)
     if meeting.taken:
         says = f"port {meeting.port}, at which the nodes would meet, is in use on this machine"
         fix = "set launch.master_port to a free one, the same on all nodes, or end what listens there"

@@ -1,4 +1,4 @@
-"""What the training's own Python can import and use, asked in a child process: torch is not imported here."""
+"""What the training's own Python can import and use, found out by a child process, which imports torch."""
 
 from __future__ import annotations
 
@@ -37,9 +37,9 @@ class Device:
 class Probe:
     """The child's answers.
 
-    versions: of installed distributions; cuda, hip: what torch was built for, and architectures its code's;
-    kind: `cuda` or `npu`, of the devices; cuda_home, nvcc: the toolkit that DeepSpeed would compile with, and
-    problems: why parts of DeepSpeed cannot be compiled, by operation.
+    versions: of installed distributions; cuda, hip: what torch was built for; kind: `cuda` or `npu`, of the
+    devices; cuda_home, nvcc: the toolkit that DeepSpeed would compile with; problems: why parts of DeepSpeed
+    cannot be compiled, by operation.
     """
 
     python: str | None = None
@@ -86,16 +86,12 @@ def read(told: dict[str, Any], outcome: Outcome) -> Probe:
         told[begun] = {"error": _how_it_ended(outcome)}
     python, torch, deepspeed = (told.get(name, {}) for name in ("python", "torch", "deepspeed"))
     devices = told.get("devices", {})
-    others = ("python", "versions")
+    parts = {name: plain for name, plain in told.items() if name not in ("python", "versions")}
     return Probe(
         python.get("version"),
         python.get("executable"),
         told.get("versions", {}),
-        {
-            name: Part(plain.get("version"), plain.get("error"))
-            for name, plain in told.items()
-            if name not in others
-        },
+        {name: Part(plain.get("version"), plain.get("error")) for name, plain in parts.items()},
         torch.get("cuda"),
         torch.get("hip"),
         devices.get("kind"),

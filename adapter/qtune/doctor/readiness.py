@@ -1,4 +1,4 @@
-"""Whether this machine can train what was prepared: doctor, its quick part, and the estimate they go by."""
+"""Whether this machine can train a prepared config: the doctor's whole report, and its quick part."""
 
 from __future__ import annotations
 

@@ -20,9 +20,8 @@ _OPTIONAL = ("deepspeed", "bitsandbytes")
 def python_line(version: str | None, executable: str | None) -> Line:
     subject = "Python"
     if version is None:
-        return Line(
-            subject, "failure", "the training's Python does not start", f"mend it, or {TRAINING_STACK}"
-        )
+        says = "the training's Python does not start"
+        return Line(subject, "failure", says, f"mend it, or {TRAINING_STACK}")
     if release(version) < OLDEST_PYTHON:
         oldest = ".".join(map(str, OLDEST_PYTHON))
         says = f"{version}, and LLaMA-Factory needs {oldest} or later ({executable})"
@@ -39,16 +38,13 @@ def package_lines(versions: Mapping[str, str], *, gates_off: bool) -> list[Line]
     lines = [line for package in known if (line := _package_line(package, versions, gates_off=gates_off))]
     if lines:
         return lines
-    others = [name for name in (_different(package, versions) for package in known) if name]
+    others = [
+        f"{package.name} {versions[package.name]} ({package.tested})"
+        for package in known
+        if package.name in versions and release(versions[package.name]) != release(package.tested)
+    ]
     tested = f"LLaMA-Factory {versions['llamafactory']} and its stack, in the ranges that work together"
     return [Line("packages", "ok", f"{tested}; other than tested: {', '.join(others)}" if others else tested)]
-
-
-def _different(package: Package, versions: Mapping[str, str]) -> str:
-    installed = versions.get(package.name)
-    if installed is None or release(installed) == release(package.tested):
-        return ""
-    return f"{package.name} {installed} ({package.tested})"
 
 
 def _package_line(package: Package, versions: Mapping[str, str], *, gates_off: bool) -> Line | None:
@@ -86,13 +82,11 @@ def builds_line(parts: Mapping[str, Part], *, imported: bool) -> Line:
     if _is_absent("torch", torch) or torch.version is None:
         return Line(subject, "failure", "torch is not installed", f"install it: {TRAINING_STACK}")
     absent = [name for name in BUILDS if name not in there or _is_absent(name, there[name])]
-    found = [said for said in _mismatches(there) if said]
-    if found:
+    if found := _mismatches(there):
         certain = not imported and any(sure for _, sure in found)
         says = "; ".join(said for said, _ in found)
-        if imported:
-            says += ": they import, but may fail when used"
-        return Line(subject, "failure" if certain else "warning", says, fix)
+        more = ": they import, but may fail when used" if imported else ""
+        return Line(subject, "failure" if certain else "warning", says + more, fix)
     if absent:
         return Line(subject, "warning", f"{' and '.join(absent)} not installed beside {versions}", fix)
     return Line(subject, "ok", versions)

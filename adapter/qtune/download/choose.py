@@ -1,4 +1,4 @@
-"""Which files of a model's repository a training needs: values in, values out."""
+"""The choice of the files of a model's repository that a training needs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Fetch what a training needs: list, choose, look at the disk, transfer, check."""
+"""A download: list the files, choose among them, look at the disk, fetch them, check them."""
 
 from __future__ import annotations
 
@@ -43,19 +43,18 @@ def plan(request: Request, *, everything: bool = False) -> DownloadPlan:
     """Ask the hub what there is, and choose; raises QtuneError where it does not help, or does not fit."""
     heard = speak(request, {"do": "list"})
     listed = [File(**file) for file in heard["files"]]
-    model = request.kind == "model"
-    wanted = for_training(listed) if model and not everything else listed
-    if model and not everything and not has_weights(wanted):
+    chooses = request.kind == "model" and not everything
+    wanted = for_training(listed) if chooses else listed
+    if chooses and not has_weights(wanted):
         kinds = sorted({Path(file.name).suffix for file in listed if file.size > 1 << 20})
         holds = f"only {', '.join(kinds)}" if kinds else "no weights"
         fix = "take the repository that it was made from; --all fetches it as it is"
         raise QtuneError(f"holds {holds}, which no training loads", where=request.id, fix=fix)
     if not wanted:
         raise QtuneError("holds no data files", where=request.id, fix="look at " + request.page)
-    chosen = {file.name for file in wanted}
-    found = DownloadPlan(
-        request, heard["commit"], wanted, [file for file in listed if file.name not in chosen]
-    )
+    chosen = set(wanted)
+    left_out = [file for file in listed if file not in chosen]
+    found = DownloadPlan(request, heard["commit"], wanted, left_out)
     _look_at_disk(found)
     return found
 
@@ -78,6 +77,5 @@ def _look_at_disk(found: DownloadPlan) -> None:
     if found.missing and found.missing + _SPARE_BYTES > free:
         disk = f"the disk of {found.request.cache} has {size_text(free)}"
         fix = "free some space, or set HF_HUB_CACHE (ModelScope: MODELSCOPE_CACHE) to a larger disk"
-        raise QtuneError(
-            f"needs {size_text(found.missing)} more, and {disk}", where=found.request.id, fix=fix
-        )
+        what = f"needs {size_text(found.missing)} more, and {disk}"
+        raise QtuneError(what, where=found.request.id, fix=fix)

@@ -1,4 +1,4 @@
-"""What is to be fetched, from which hub, into which cache."""
+"""The request for a download: what to fetch, from which hub, into which cache."""
 
 from __future__ import annotations
 
@@ -36,4 +36,5 @@ class Request:
         return f"{self.endpoint}/{folder}{self.id}"
 
     def to_plain(self) -> dict[str, Any]:
+        """As JSON holds it."""
         return {**asdict(self), "cache": str(self.cache)}

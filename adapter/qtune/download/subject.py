@@ -34,9 +34,8 @@ def request_for(
             fix = "qtune download Qwen/Qwen2.5-0.5B-Instruct"
             raise QtuneError("no model is named, and no project's is here", fix=fix)
         if (project.root / Path(name).expanduser()).is_dir():
-            raise QtuneError(
-                "is a directory of this machine already", where=name, fix="name a model of a hub"
-            )
+            fix = "name a model of a hub"
+            raise QtuneError("is a directory of this machine already", where=name, fix=fix)
         if revision is None and name == train.get("model_name_or_path"):
             revision = train.get("model_revision")
         subset = folder = None
@@ -75,14 +74,8 @@ def _data_set(
             raise QtuneError("is neither registered nor the id of a data set", where=name, fix=fix)
         return name, hub, None, None
     entry = registered.entry
-    ids: dict[hubs.Name, str | None] = {
-        "huggingface": entry.get("hf_hub_url"),
-        "modelscope": entry.get("ms_hub_url"),
-    }
-    chosen: hubs.Name = hub or hubs.default_hub()
-    if not ids[chosen]:
-        chosen = "huggingface" if ids["huggingface"] else "modelscope"
-    found = ids[chosen]
-    if found is None:
-        raise QtuneError("is a file of this machine", where=name, fix="there is nothing to fetch")
-    return found, chosen, entry.get("subset"), entry.get("folder")
+    keys: dict[hubs.Name, str] = {"huggingface": "hf_hub_url", "modelscope": "ms_hub_url"}
+    for chosen in (hub or hubs.default_hub(), *keys):
+        if found := entry.get(keys[chosen]):
+            return found, chosen, entry.get("subset"), entry.get("folder")
+    raise QtuneError("is a file of this machine", where=name, fix="there is nothing to fetch")

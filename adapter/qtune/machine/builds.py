@@ -14,15 +14,15 @@ _CUDA = re.compile(r"""^cuda\b[^=\n]*=\s*['"]([^'"]+)['"]""", re.MULTILINE)
 
 @dataclass(frozen=True)
 class Build:
-    """version: with the build's tag, as in 2.11.0+cu130, None where it does not say; cuda: what it was built
-    for, None for a build without it."""
+    """An installed package. version: with the build's tag, as in 2.11.0+cu130, None where it does not say;
+    cuda: the version of CUDA that it was built for, None for a build without it."""
 
     version: str | None = None
     cuda: str | None = None
 
 
 def read_build(package: str) -> Build | None:
-    """Of `torch`, `torchvision` or `torchaudio`, as Python would find it; None where it would not."""
+    """The build of `torch`, `torchvision` or `torchaudio` that Python would import; None for none."""
     spec = find_spec(package)
     if spec is None:
         return None

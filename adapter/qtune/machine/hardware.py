@@ -1,4 +1,4 @@
-"""The hardware that `auto` values depend on."""
+"""The GPUs and CPU cores of a machine, on which `auto` values depend."""
 
 from __future__ import annotations
 
@@ -64,21 +64,22 @@ def parse_hardware(text: str) -> Hardware:
 
 def detect_hardware() -> Hardware:
     """The NVIDIA GPUs that CUDA_VISIBLE_DEVICES leaves visible on this machine, by NVML; else the CPU."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     if not any(map(os.path.exists, _DRIVERS)):
-        return Hardware(cores=_usable_cores())
+        return Hardware(cores=cores)
     import pynvml
 
     try:
         pynvml.nvmlInit()
     except pynvml.NVMLError:  # no driver here
-        return Hardware(cores=_usable_cores())
+        return Hardware(cores=cores)
     try:
         devices = visible_devices(pynvml)
         if not devices:
-            return Hardware(cores=_usable_cores())
+            return Hardware(cores=cores)
         memory = min(pynvml.nvmlDeviceGetMemoryInfo(device).total for device in devices)
         capability = min(pynvml.nvmlDeviceGetCudaComputeCapability(device)[0] for device in devices)
-        return Hardware(len(devices), round(memory / CARD_GB), capability >= AMPERE, _usable_cores())
+        return Hardware(len(devices), round(memory / CARD_GB), capability >= AMPERE, cores)
     finally:
         pynvml.nvmlShutdown()
 
@@ -99,7 +100,3 @@ def visible_devices(pynvml: Any) -> list[Any]:
         except (pynvml.NVMLError, ValueError, OverflowError):
             break
     return devices
-
-
-def _usable_cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

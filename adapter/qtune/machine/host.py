@@ -16,7 +16,7 @@ _SHARED_MEMORY = Path("/dev/shm")
 
 @dataclass(frozen=True)
 class Host:
-    """In bytes, of what a training may take; open_files: the soft and the hard limit of a process.
+    """Memory that a training may take, in bytes; open_files: the soft and the hard limit of a process.
 
     limit: the control group's bound on memory, None where there is none; shared_memory: of /dev/shm, None
     where there is no such file system.
@@ -39,7 +39,7 @@ class Volume:
 
 
 def read_host(root: Path = Path("/")) -> Host:
-    """This machine's, within the limits of the control groups that qtune runs in, which psutil leaves out.
+    """What this machine has, within the limits of qtune's control groups, which psutil leaves out.
 
     root: where /proc and /sys lie.
     """
@@ -62,12 +62,7 @@ def oom_kills(root: Path = Path("/")) -> int | None:
 
     For want of a control group's memory too (mm/oom_kill.c, __oom_kill_process). root: where /proc lies.
     """
-    with suppress(OSError):
-        for line in (root / "proc/vmstat").read_text(encoding="ascii").splitlines():
-            name, _, count = line.partition(" ")
-            if name == "oom_kill":
-                return _number(count)
-    return None
+    return _number(_fields(root / "proc/vmstat").get("oom_kill", ""))
 
 
 def read_volume(path: Path) -> Volume:
@@ -111,9 +106,13 @@ def _limits_in(tree: Path, own: str, limit: str, usage: str, cached: str) -> Ite
         bound = _number(_read(group / limit))
         if bound is None or bound >= _UNLIMITED:
             continue
-        fields = dict(line.split(" ", 1) for line in _read(group / "memory.stat").splitlines() if " " in line)
-        reclaimable = _number(fields.get(cached, "")) or 0
+        reclaimable = _number(_fields(group / "memory.stat").get(cached, "")) or 0
         yield bound, max(0, (_number(_read(group / usage)) or 0) - reclaimable)
+
+
+def _fields(path: Path) -> dict[str, str]:
+    """The numbers by name of a file with one of them a line."""
+    return dict(line.split(" ", 1) for line in _read(path).splitlines() if " " in line)
 
 
 def _read(path: Path) -> str:

@@ -63,7 +63,7 @@ def offline_variable() -> str | None:
 
 
 def huggingface_cache() -> Path:
-    """huggingface_hub/constants.py, HF_HUB_CACHE"""
+    """Where Hugging Face's library keeps models (huggingface_hub/constants.py, HF_HUB_CACHE)."""
     cache = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser()
     home = Path(os.environ.get("HF_HOME") or cache / "huggingface").expanduser()
     given = os.environ.get("HF_HUB_CACHE") or os.environ.get("HUGGINGFACE_HUB_CACHE")
@@ -71,19 +71,19 @@ def huggingface_cache() -> Path:
 
 
 def modelscope_cache() -> Path:
-    """modelscope_hub/config.py, HubConfig"""
+    """Where ModelScope's library keeps models (modelscope_hub/config.py, HubConfig)."""
     return Path(os.environ.get("MODELSCOPE_CACHE") or "~/.cache/modelscope").expanduser()
 
 
 def set_variables(variables: Mapping[str, str], *, override: bool) -> None:
-    """For this process and all that it starts; without `override` only those that are not set already."""
+    """Set them for this process and all that it starts; without `override` only those not set yet."""
     for name, value in variables.items():
         if override or not os.environ.get(name):
             os.environ[name] = value
 
 
 def read_hub(cache_dir: str | None = None) -> Hub:
-    """As the environment sets it; cache_dir: LLaMA-Factory's argument, which goes before the variables.
+    """The hub as the environment sets it; cache_dir: LLaMA-Factory's argument, which goes before variables.
 
     ModelScope's library knows no offline variable.
     """

@@ -1,4 +1,4 @@
-"""What the nodes of a training need to find each other: an address that is known, and a port that is free."""
+"""The address and port at which the nodes of a training meet: whether one is known and the other free."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Meeting:
 
 
 def look_at(address: str, port: int, *, owner: bool) -> Meeting:
-    """owner: whether this machine is to listen there."""
+    """The meeting place as it looks from here; owner: whether this machine is to listen there."""
     try:
         socket.getaddrinfo(address, port)
     except (OSError, UnicodeError) as error:

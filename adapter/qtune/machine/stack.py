@@ -1,4 +1,4 @@
-"""What is installed on this machine that a training may need; each thing is looked for when a rule asks."""
+"""The packages and build tools of this machine; each is looked for only when a rule asks for it."""
 
 from __future__ import annotations
 

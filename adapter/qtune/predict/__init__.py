@@ -1,1 +1,1 @@
-"""What a training needs, before it starts: steps, memory, disk."""
+"""Predictions of what a training needs: steps, memory, disk."""

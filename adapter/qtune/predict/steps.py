@@ -1,4 +1,4 @@
-"""How long a training is, before it starts."""
+"""The number of optimizer steps of a training, before it starts."""
 
 from __future__ import annotations
 
@@ -32,12 +32,8 @@ def predict_steps(train: Mapping[str, Any], rows: int, processes: int) -> Steps 
     effective_batch = batch * accumulation * processes
     if argument(train, "max_steps") > 0:
         return Steps(train["max_steps"], effective_batch)
-    if (
-        train.get("packing")
-        or train.get("neat_packing")
-        or train.get("streaming")
-        or train.get("stage") == "pt"
-    ):
+    uncounted = any(train.get(name) for name in ("packing", "neat_packing", "streaming"))
+    if uncounted or train.get("stage") == "pt":
         return None
     val_size = argument(train, "val_size")
     rows -= int(val_size) if val_size >= 1 else math.ceil(rows * val_size)

@@ -68,6 +68,7 @@ _LIGER = 12  # bytes for each token and hidden unit: chunks of logits about as l
 
 
 def precision(setting: Setting) -> str:
+    """`autocast`, `half`, `single` or `mixed`, as _LAYERS explains them."""
     if setting.autocast:
         return "autocast"
     if setting.mixed:
@@ -139,6 +140,7 @@ def at_work_bytes(setting: Setting) -> int:
 
 
 def masked(setting: Setting) -> bool:
+    """Whether attention computes with a mask in memory; flash attention 2 does without."""
     return setting.has_mask and setting.train.get("flash_attn") != "fa2"
 
 

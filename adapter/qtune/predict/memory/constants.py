@@ -1,4 +1,4 @@
-"""What cannot be derived from a config and was measured or taken from elsewhere, each with its source."""
+"""Constants of the memory estimate that no config tells: measured, assumed or taken from elsewhere."""
 
 from __future__ import annotations
 

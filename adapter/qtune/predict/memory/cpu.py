@@ -1,4 +1,4 @@
-"""What a training takes in host memory alone, where the CPU computes: blocks that the C library keeps."""
+"""What a training on the CPU takes beside the formulas: memory that the C library and mapped files keep."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from qtune.predict.memory.weights import quantizable
 
 
 def kept_by_allocator(setting: Setting) -> list[MemoryPart]:
-    """Freed blocks that glibc keeps, and pages of the checkpoint behind quantised weights.
+    """Freed blocks that glibc keeps, and pages of the checkpoint behind quantised weights; none on a GPU.
 
-    Of activations, and under ZeRO of gradients: it copies each out of the block that the backward pass made
-    (deepspeed/runtime/zero/stage_1_and_2.py, stage3.py).
-    The embeddings of a quantised model stay what they are in the mapped file, which keeps all of it mapped
+    The blocks are those of activations, and under ZeRO those of gradients: ZeRO copies each gradient out of
+    the block that the backward pass made (deepspeed/runtime/zero/stage_1_and_2.py, stage3.py).
+    The embeddings of a quantised model are not copied out of the mapped file, so that all of it stays mapped
     (safetensors; transformers/core_model_loading.py).
     """
     if not setting.on_cpu:

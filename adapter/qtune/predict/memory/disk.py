@@ -1,4 +1,4 @@
-"""Bytes on disk: one checkpoint, and all that a run keeps at once."""
+"""Bytes on disk: those of one checkpoint, and of all that a run keeps at once."""
 
 from __future__ import annotations
 

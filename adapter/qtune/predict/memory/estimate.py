@@ -1,15 +1,17 @@
-"""What an estimate says: parts in bytes, ranges, and whether they fit."""
+"""The values that an estimate of memory consists of: parts in bytes, ranges, verdicts."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 from qtune.predict.parameters.trainable import Trainable
 
 Place = Literal["gpu", "host"]
 Verdict = Literal["fits", "tight", "does not fit"]
+VERDICTS: tuple[Verdict, ...] = get_args(Verdict)
+"""From the best to the worst."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,9 +33,7 @@ def state_bytes(setting: Setting) -> int:
         return _low_rank(setting, width)
     name = str(argument(train, "optim"))
     if name == "adafactor":
-        return 4 * sum(
-            sum(tensor.shape) if len(tensor.shape) > 1 else tensor.size for tensor in found.tensors
-        )
+        return 4 * sum(sum(item.shape) if len(item.shape) > 1 else item.size for item in found.tensors)
     if train.get("use_muon"):
         return sum(tensor.size * width * (1 if len(tensor.shape) == 2 else 2) for tensor in found.tensors)
     if train.get("use_adam_mini"):

@@ -1,4 +1,4 @@
-"""How a training runs, as far as its memory depends on it: read once from config, model and hardware."""
+"""The properties of a training on which its memory depends, read from config, model and hardware."""
 
 from __future__ import annotations
 
@@ -17,8 +17,7 @@ Device = Literal["gpu", "cpu", "nvme"]
 _LINEARS = frozenset({"q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"})
 Loss = Literal["cross entropy", "anchored", "preferences", "odds", "kto", "reward", "ppo"]
 
-_BYTES = {"float32": 4, "float16": 2, "bfloat16": 2, "float64": 8}
-_ALONE = {"float8_e4m3fn": 2, "float8_e5m2": 2}  # dequantised to 16 bits to be trained
+_WIDE = {"float32": 4, "float64": 8}  # bytes of an element; float8 is dequantised to 16 bits to be trained
 
 
 @dataclass(frozen=True)
@@ -75,10 +74,10 @@ class Setting:
     def offloaded(self, what: Literal["offload_param", "offload_optimizer"]) -> Device:
         """Where ZeRO puts parameters or optimizer states. Parameters move under stage 3 alone."""
         block = self.zero.get(what)
-        device = block.get("device", "none") if isinstance(block, Mapping) else "none"
-        if device not in ("cpu", "nvme") or (what == "offload_param" and self.stage != 3):
+        device = block.get("device") if isinstance(block, Mapping) else None
+        if what == "offload_param" and self.stage != 3:
             return "gpu"
-        return "cpu" if device == "cpu" else "nvme"
+        return device if device in ("cpu", "nvme") else "gpu"
 
     @cached_property
     def trainable(self) -> Trainable:
@@ -142,8 +141,7 @@ class Setting:
     @property
     def checkpoint_bytes(self) -> int:
         """Bytes of an element of the model's weights as they are loaded (torch_dtype "auto")."""
-        dtype = self.model.dtype or "bfloat16"
-        return _BYTES.get(dtype, _ALONE.get(dtype, 2))
+        return _WIDE.get(self.model.dtype or "bfloat16", 2)
 
     @property
     def weight_bytes(self) -> int:
@@ -155,11 +153,8 @@ class Setting:
         """
         if self.zero and self.mixed:
             return 2
-        if self.stage == 3 and not self.quantized:
-            return 4
-        if self.fsdp and self.mixed and not self.quantized:
-            return 4
-        return self.checkpoint_bytes
+        widened = self.stage == 3 or (self.fsdp and self.mixed)
+        return 4 if widened and not self.quantized else self.checkpoint_bytes
 
     @property
     def trained_bytes(self) -> int:
@@ -170,14 +165,9 @@ class Setting:
         (peft/tuners/tuners_utils.py, cast_adapter_dtype). DeepSpeed then casts the whole module.
         """
         if self.zero:
-            if self.mixed:
-                return 2
-            return 4
-        if self.fsdp and self.mixed:
-            return 4
-        if (self.train.get("pure_bf16") or self.train.get("use_badam")) and not self.adapter:
-            return self.checkpoint_bytes
-        return 4
+            return 2 if self.mixed else 4
+        stays = (self.train.get("pure_bf16") or self.train.get("use_badam")) and not self.adapter
+        return self.checkpoint_bytes if stays and not (self.fsdp and self.mixed) else 4
 
     @property
     def compute_bytes(self) -> int:

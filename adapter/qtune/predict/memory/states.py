@@ -23,7 +23,6 @@ def standing(setting: Setting) -> list[MemoryPart]:
     """What lies in memory from the first step to the last, gradients aside."""
     return [
         *_weights(setting),
-        *_trained(setting),
         *_masters(setting),
         *_optimizer(setting),
         *_buckets(setting),
@@ -49,19 +48,15 @@ def gradients(setting: Setting) -> list[MemoryPart]:
             # torch/nn/parallel/distributed.py: buckets beside the gradients unless gradient_as_bucket_view
             parts.append(_part("gradient buckets", size, "what DDP exchanges"))
         return parts
-    largest = max((tensor.size for tensor in setting.trainable.tensors), default=0)
     again = setting.stage == 3 or setting.accumulates
-    both = 4 * setting.trainable.parameters + (size if again else 0)
-    parts = [
-        _part("gradients", both // setting.nnodes, "float32, and in the model's dtype as they come", "host")
-    ]
+    both = (4 * setting.trainable.parameters + (size if again else 0)) // setting.nnodes
+    parts = [_part("gradients", both, "float32, and in the model's dtype as they come", "host")]
     if setting.stage == 3:
         return parts
-    on_their_way = (
-        largest * setting.trained_bytes
-    )  # temp_grad_buffer_for_gpu_offload, and ..._for_cpu_offload
-    staged = _part("gradients to come", on_their_way * setting.nproc_per_node, "the largest one", "host")
-    return [*parts, staged, _part("gradients on their way", on_their_way, "the largest one")]
+    # temp_grad_buffer_for_gpu_offload, and ..._for_cpu_offload
+    largest = max((tensor.size for tensor in setting.trainable.tensors), default=0) * setting.trained_bytes
+    staged = _part("gradients to come", largest * setting.nproc_per_node, "the largest one", "host")
+    return [*parts, staged, _part("gradients on their way", largest, "the largest one")]
 
 
 def step(setting: Setting) -> list[MemoryPart]:
@@ -84,30 +79,20 @@ def step(setting: Setting) -> list[MemoryPart]:
 
 
 def _weights(setting: Setting) -> Iterable[MemoryPart]:
-    own = frozen_bytes(setting)
-    if own:
-        yield from _placed(setting, "weights", own, _described(setting))
-    reference = reference_bytes(setting)
-    if reference:
-        yield from _placed(setting, "reference model", reference, "a second set of weights, frozen")
-    reward = reward_model_bytes(setting)
-    if reward:
-        yield from _placed(setting, "reward model", reward, "a whole model of its own")
-
-
-def _trained(setting: Setting) -> Iterable[MemoryPart]:
-    found = setting.trainable
-    note = f"{found.parameters:,} parameters of {setting.trained_bytes} bytes"
-    yield from _placed(setting, "trained weights", found.parameters * setting.trained_bytes, note)
+    trained, second = setting.trainable.parameters, "a second set of weights, frozen"
+    described = f"{trained:,} parameters of {setting.trained_bytes} bytes"
+    yield from _placed(setting, "weights", frozen_bytes(setting), _described(setting))
+    yield from _placed(setting, "reference model", reference_bytes(setting), second)
+    yield from _placed(setting, "reward model", reward_model_bytes(setting), "a whole model of its own")
+    yield from _placed(setting, "trained weights", trained * setting.trained_bytes, described)
 
 
 def _placed(setting: Setting, name: str, size: int, note: str) -> Iterable[MemoryPart]:
     """Weights where ZeRO-3 or FSDP puts them, else whole in each process."""
+    device = setting.offloaded("offload_param")
     if not setting.shares_weights:
         yield _part(name, size, note)
-        return
-    device = setting.offloaded("offload_param")
-    if device == "gpu":
+    elif device == "gpu":
         yield _part(name, size // setting.processes, f"{note}, 1/{setting.processes} of it")
     elif device == "cpu":
         yield _part(name, size // setting.nnodes, f"{note}, in pinned memory", "host")
@@ -192,18 +177,16 @@ def _live(setting: Setting) -> Iterable[MemoryPart]:
         return
     wanted = zero.get("stage3_prefetch_bucket_size", _PREFETCH_BUCKET)
     ahead = int(0.9 * model.hidden_size**2) if wanted == "auto" else int(wanted)
-    reuse = min(
-        int(zero.get("stage3_max_reuse_distance", _LIVE)), int(zero.get("stage3_max_live_parameters", _LIVE))
-    )
+    bounds = ("stage3_max_reuse_distance", "stage3_max_live_parameters")
+    reuse = min(int(zero.get(bound, _LIVE)) for bound in bounds)
     kept = max(0, reuse - 2 * head) / 3
     size = min(2 * head + (layer + ahead + kept) * width, total)
     yield _part("gathered weights", int(size), "output layer, the layer at work and those soon used again")
     if setting.offloaded("offload_param") == "nvme":
         block = zero["offload_param"]
         buffers = int(block.get("buffer_count", _NVME_BUFFERS)) * int(block.get("buffer_size", _NVME_BUFFER))
-        yield _part(
-            "buffers of weights", 2 * buffers * setting.nproc_per_node, "to and from the disk", "host"
-        )
+        size = 2 * buffers * setting.nproc_per_node
+        yield _part("buffers of weights", size, "to and from the disk", "host")
 
 
 def _described(setting: Setting) -> str:

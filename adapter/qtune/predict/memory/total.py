@@ -19,13 +19,13 @@ from qtune.predict.memory.constants import (
     UNCERTAIN,
 )
 from qtune.predict.memory.cpu import kept_by_allocator, small_share
-from qtune.predict.memory.estimate import Estimate, MemoryPart, Range, Verdict
+from qtune.predict.memory.estimate import VERDICTS, Estimate, MemoryPart, Range, Verdict
 from qtune.predict.memory.setting import Setting
 from qtune.predict.models.shapes import Model
 from qtune.values import Config
 
-_OUTSIDE = ("CUDA context", "NCCL buffers", "allocator's slack")
 _SELF = "Python and its libraries"
+_PINNED = frozenset({"master copies", "buffer of weights", "gradients", "optimizer states"})
 
 
 def estimate(config: Config, model: Model, hardware: Hardware, free_host: int | None = None) -> Estimate:
@@ -38,13 +38,17 @@ def estimate(config: Config, model: Model, hardware: Hardware, free_host: int | 
 
 
 def estimate_setting(setting: Setting, hardware: Hardware, free_host: int | None = None) -> Estimate:
-    """The same of a setting that was read from a config already."""
+    """The memory of a training with this setting; free_host: as in `estimate`."""
     moments = _moments(setting)
     moment = max(moments, key=lambda name: _taken(setting, moments[name]))
     parts = moments[moment]
     if setting.on_cpu:
         # one memory for all: what would lie on a GPU lies there once for each process
-        parts = [_on_host(part, setting.nproc_per_node) for part in parts]
+        here = setting.nproc_per_node
+        parts = [
+            part if part.where == "host" else replace(part, bytes=part.bytes * here, where="host")
+            for part in parts
+        ]
     else:
         host = {part.name: part for found in moments.values() for part in found if part.where == "host"}
         parts = [*(part for part in parts if part.where == "gpu"), *host.values()]
@@ -77,15 +81,11 @@ def _moments(setting: Setting) -> dict[str, list[MemoryPart]]:
     always = setting.accumulates or setting.stage == 3 or setting.offloaded("offload_optimizer") != "gpu"
     before = whole if always else _scaled(whole, small_share(setting) if setting.on_cpu else 0.0)
     held = whole if always or setting.zero else _scaled(whole, _of_output(setting))
+    kept, at_the_last = (activations(setting, going_back=going_back) for going_back in (False, True))
     return {
-        "computing the loss": [
-            *standing,
-            *before,
-            *activations(setting, going_back=False),
-            *logits(setting),
-        ],
-        "going back through the last layer": [*standing, *held, *activations(setting, going_back=True)],
-        "going back through the first layer": [*standing, *whole, *_first_layer(setting)],
+        "computing the loss": [*standing, *before, *kept, *logits(setting)],
+        "going back through the last layer": [*standing, *held, *at_the_last],
+        "going back through the first layer": [*standing, *whole, *_first_layer(setting, at_the_last)],
         "going back to the embeddings": [*standing, *whole, *_of_embeddings(setting)],
         "the optimizer's step": [*standing, *whole, *states.step(setting)],
     }
@@ -97,18 +97,11 @@ def _taken(setting: Setting, parts: Sequence[MemoryPart]) -> int:
     return own * setting.nproc_per_node + _total(parts, "host") if setting.on_cpu else own
 
 
-def _on_host(part: MemoryPart, processes: int) -> MemoryPart:
-    return part if part.where == "host" else replace(part, bytes=part.bytes * processes, where="host")
-
-
-def _first_layer(setting: Setting) -> list[MemoryPart]:
-    """One layer alone: what the others kept is gone by then."""
-    others = {"activations", "layer at work"}
-    parts = [part for part in activations(setting, going_back=True) if part.name not in others]
-    return [
-        *parts,
-        MemoryPart("layer at work", at_work_bytes(setting), "gpu", "its activations and their gradients"),
-    ]
+def _first_layer(setting: Setting, at_the_last: Sequence[MemoryPart]) -> list[MemoryPart]:
+    """One layer alone: what the others kept is gone by then. at_the_last: what was there at the last one."""
+    note, others = "its activations and their gradients", {"activations", "layer at work"}
+    beside = [part for part in at_the_last if part.name not in others]
+    return [*beside, MemoryPart("layer at work", at_work_bytes(setting), "gpu", note)]
 
 
 def _of_embeddings(setting: Setting) -> list[MemoryPart]:
@@ -159,36 +152,24 @@ def _outside(setting: Setting, allocated: int) -> list[MemoryPart]:
 
 def _gpu_range(allocated: int, expected: int) -> Range:
     """From what is allocated beside the context, to a tenth more for fragmentation and what is left out."""
-    return Range(
-        low=expected - int(SLACK * allocated),
-        expected=expected,
-        high=expected + int(UNCERTAIN * allocated),
-    )
+    return Range(expected - int(SLACK * allocated), expected, expected + int(UNCERTAIN * allocated))
 
 
 def _host_range(parts: Sequence[MemoryPart]) -> Range:
-    own = sum(part.bytes for part in parts if part.where == "host" and part.name == _SELF)
-    expected = _total(parts, "host")
-    pinned = sum(part.bytes for part in parts if part.where == "host" and part.name in _PINNED)
-    spread = HOST_UNCERTAIN * (expected - own)
-    return Range(
-        low=int(expected - spread),
-        expected=expected,
-        high=int(expected + spread + (PINNED - 1) * pinned),
-    )
-
-
-_PINNED = frozenset({"master copies", "buffer of weights", "gradients", "optimizer states"})
+    host = [part for part in parts if part.where == "host"]
+    expected = _total(host, "host")
+    pinned = sum(part.bytes for part in host if part.name in _PINNED)
+    spread = HOST_UNCERTAIN * sum(part.bytes for part in host if part.name != _SELF)
+    return Range(int(expected - spread), expected, int(expected + spread + (PINNED - 1) * pinned))
 
 
 def _verdict(gpu: Range, host: Range, hardware: Hardware, free_host: int | None) -> Verdict:
-    order: tuple[Verdict, ...] = ("fits", "tight", "does not fit")
     verdicts: list[Verdict] = ["fits"]
     if not hardware.is_cpu:
         verdicts.append(gpu.verdict(hardware.gpu_memory))
     if free_host is not None:
         verdicts.append(host.verdict(free_host))
-    return max(verdicts, key=order.index)
+    return max(verdicts, key=VERDICTS.index)
 
 
 def _total(parts: Sequence[MemoryPart], where: str) -> int:

@@ -81,11 +81,7 @@ def reference_bytes(setting: Setting) -> int:
         bits = train.get("quantization_bit")
     else:
         return 0
-    model = setting.model
-    width = 2 if setting.mixed and setting.zero else setting.checkpoint_bytes
-    packed = quantizable(model) if bits is not None else 0
-    each = bytes_per_quantized("bnb", int(bits), True) if bits is not None else 0.0
-    return int(packed * each + (model.parameters - packed) * width)
+    return _second_model(setting, bits, 2 if setting.mixed and setting.zero else setting.checkpoint_bytes)
 
 
 def reward_model_bytes(setting: Setting) -> int:
@@ -96,9 +92,14 @@ def reward_model_bytes(setting: Setting) -> int:
     if setting.loss != "ppo" or argument(setting.train, "reward_model_type") != "full":
         return 0
     bits = setting.train.get("reward_model_quantization_bit")
+    return _second_model(setting, bits, setting.checkpoint_bytes)
+
+
+def _second_model(setting: Setting, bits: int | None, width: int) -> int:
+    """Bytes of a model as large as the one that is trained; width: of an element that is not quantised."""
     packed = quantizable(setting.model) if bits is not None else 0
     each = bytes_per_quantized("bnb", int(bits), True) if bits is not None else 0.0
-    return int(packed * each + (setting.model.parameters - packed) * setting.checkpoint_bytes)
+    return int(packed * each + (setting.model.parameters - packed) * width)
 
 
 def largest_dequantized(setting: Setting) -> int:

@@ -1,4 +1,4 @@
-"""The built-in table: what config.json says of common models, for use with no network and no files.
+"""The built-in table of common models' config.json, for use with no network and no files.
 
 models.json holds, for each shape, the hub ids that have it (instruct and chat variants left out where only
 the ending differs) and the fields that bear on shapes. A checkpoint that is stored in another precision than

@@ -1,10 +1,9 @@
-"""The modules of a decoder: blocks from which the families of models are put together."""
+"""The building blocks of the families of models: linear layers, norms, attention, MLPs, whole decoders."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 
 from qtune.predict.models.fields import Fields
 from qtune.predict.models.shapes import Module, ModuleKind
@@ -19,6 +18,16 @@ def linear(name: str, inputs: int, outputs: int, bias: bool = False) -> Module:
 def single(name: str, kind: ModuleKind, *shape: int) -> Module:
     """A module whose one parameter is its weight."""
     return Module(name, kind, (("weight", shape),))
+
+
+def rms_norm(name: str, width: int) -> Module:
+    """A norm with a scale alone."""
+    return single(name, "norm", width)
+
+
+def layer_norm(name: str, width: int) -> Module:
+    """A torch.nn.LayerNorm: scale and bias."""
+    return Module(name, "norm", (("weight", (width,)), ("bias", (width,))))
 
 
 @dataclass(frozen=True)
@@ -63,13 +72,9 @@ def usual_sizes(config: Fields) -> Sizes:
 
 @dataclass(frozen=True)
 class Family:
-    """How the modules of one model_type follow from its config.json.
-
-    defaults: what the library puts in where the file leaves it out, as far as it bears on shapes.
-    """
+    """How the modules of one model_type follow from its config.json."""
 
     modules: Callable[[Fields, Sizes], tuple[Module, ...]]
-    defaults: Mapping[str, Any] = field(default_factory=dict)
     sizes: Callable[[Fields], Sizes] = usual_sizes
 
 
@@ -99,6 +104,16 @@ def gated_mlp(hidden: int, intermediate: int, *, bias: bool = False) -> Block:
         yield linear(f"{name}gate_proj", hidden, intermediate, bias)
         yield linear(f"{name}up_proj", hidden, intermediate, bias)
         yield linear(f"{name}down_proj", intermediate, hidden, bias)
+
+    return block
+
+
+def plain_mlp(hidden: int, intermediate: int) -> Block:
+    """Two layers with biases, as vision towers have them."""
+
+    def block(name: str, layer: int) -> Iterator[Module]:
+        yield linear(f"{name}fc1", hidden, intermediate, True)
+        yield linear(f"{name}fc2", intermediate, hidden, True)
 
     return block
 

@@ -1,4 +1,4 @@
-"""Typed reading of a model's config.json: every number checked, every complaint with its file."""
+"""Typed reading of a model's config.json: every number is checked, and every error names the file."""
 
 from __future__ import annotations
 
@@ -60,11 +60,9 @@ class Fields:
         """A yes or no, no where nothing says it."""
         return bool(self.get(name))
 
-    def block(self, name: str, defaults: Mapping[str, Any]) -> Fields:
-        """A mapping inside the file, empty where it is left out."""
-        value = self.get(name)
-        if value is None:
-            value = {}
-        if not isinstance(value, Mapping):
+    def block(self, name: str) -> Fields:
+        """A mapping inside the file, empty where it is left out, over the defaults of that name."""
+        value = self.values.get(name)
+        if not isinstance(value, Mapping | None):
             raise QtuneError(f"`{name}` is not a mapping", where=self.where, fix="repair the file")
-        return Fields(value, self.where, defaults)
+        return Fields(value or {}, self.where, self.defaults.get(name, {}))

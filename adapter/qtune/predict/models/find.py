@@ -12,13 +12,13 @@ from qtune.machine.hub import cached_file
 from qtune.predict.models import catalogue
 from qtune.predict.models.checkpoint_names import modules_of
 from qtune.predict.models.decoder import Sizes
-from qtune.predict.models.families import FAMILIES
+from qtune.predict.models.families import FAMILIES, defaults
 from qtune.predict.models.fields import Fields
 from qtune.predict.models.headers import read_directory, read_json
-from qtune.predict.models.shapes import Linear, Model, Module, Tensor
+from qtune.predict.models.shapes import Model, Module
 from qtune.schema import argument
 
-__all__ = ["Linear", "Model", "Module", "Tensor", "from_config", "load", "load_named"]
+__all__ = ["Model", "from_config", "load", "load_named"]
 
 _WHERE = "model_name_or_path"
 
@@ -67,10 +67,9 @@ def from_config(name: str, content: Mapping[str, Any], *, source: str) -> Model:
             fix="download the whole model in safetensors format",
         )
     family = FAMILIES[model_type]
-    config = Fields(content, source, family.defaults)
+    config = Fields(content, source, defaults().get(model_type, {}))
     sizes = family.sizes(config)
-    modules = family.modules(config, sizes)
-    return _model(name, source, model_type, content, modules, sizes)
+    return _model(name, source, model_type, content, family.modules(config, sizes), sizes)
 
 
 def _from_directory(name: str, directory: Path) -> Model:

@@ -46,11 +46,8 @@ def read_directory(directory: Path) -> list[Stored] | None:
     index = directory / "model.safetensors.index.json"
     if not index.is_file():
         return None
-    found: dict[str, Stored] = {}
-    for part in _parts(index):
-        for tensor in read_header(directory / part):
-            found[tensor.name] = tensor
-    return list(found.values())
+    tensors = (tensor for part in _parts(index) for tensor in read_header(directory / part))
+    return list({tensor.name: tensor for tensor in tensors}.values())
 
 
 def read_header(file: Path) -> list[Stored]:

@@ -6,9 +6,19 @@ internlm/internlm2-chat-7b, modeling_internlm3.py of internlm/internlm3-8b-instr
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 
-from qtune.predict.models.decoder import Family, Sizes, attention, decoder, gated_mlp, linear, single
+from qtune.predict.models.decoder import (
+    Family,
+    Sizes,
+    attention,
+    decoder,
+    gated_mlp,
+    layer_norm,
+    linear,
+    rms_norm,
+    single,
+)
 from qtune.predict.models.fields import Fields
 from qtune.predict.models.shapes import Module
 
@@ -29,28 +39,21 @@ def _chatglm_sizes(config: Fields) -> Sizes:
 
 
 def _chatglm(config: Fields, of: Sizes) -> tuple[Module, ...]:
-    bias = config.flag("add_bias_linear")
-
-    def norm(name: str) -> Module:
-        if config.flag("rmsnorm"):
-            return single(name, "norm", of.hidden)
-        return Module(name, "norm", (("weight", (of.hidden,)), ("bias", (of.hidden,))))
-
-    def layer(name: str) -> Iterator[Module]:
-        width = of.query + 2 * of.key_value
-        qkv_bias = bias or config.flag("add_qkv_bias")
-        yield norm(f"{name}input_layernorm")
-        yield linear(f"{name}self_attention.query_key_value", of.hidden, width, qkv_bias)
-        yield linear(f"{name}self_attention.dense", of.query, of.hidden, bias)
-        yield norm(f"{name}post_attention_layernorm")
-        yield linear(f"{name}mlp.dense_h_to_4h", of.hidden, 2 * of.intermediate, bias)
-        yield linear(f"{name}mlp.dense_4h_to_h", of.intermediate, of.hidden, bias)
-
+    bias, norm = config.flag("add_bias_linear"), rms_norm if config.flag("rmsnorm") else layer_norm
+    qkv_bias, width = bias or config.flag("add_qkv_bias"), of.query + 2 * of.key_value
     modules = [single("transformer.embedding.word_embeddings", "embedding", of.vocabulary, of.hidden)]
     for number in range(of.layers):
-        modules += layer(f"transformer.encoder.layers.{number}.")
+        name = f"transformer.encoder.layers.{number}."
+        modules += (
+            norm(f"{name}input_layernorm", of.hidden),
+            linear(f"{name}self_attention.query_key_value", of.hidden, width, qkv_bias),
+            linear(f"{name}self_attention.dense", of.query, of.hidden, bias),
+            norm(f"{name}post_attention_layernorm", of.hidden),
+            linear(f"{name}mlp.dense_h_to_4h", of.hidden, 2 * of.intermediate, bias),
+            linear(f"{name}mlp.dense_4h_to_h", of.intermediate, of.hidden, bias),
+        )
     if config.flag("post_layer_norm"):
-        modules.append(norm("transformer.encoder.final_layernorm"))
+        modules.append(norm("transformer.encoder.final_layernorm", of.hidden))
     modules.append(linear("transformer.output_layer", of.hidden, of.vocabulary))
     return tuple(modules)
 
@@ -80,22 +83,8 @@ def _internlm3(config: Fields, of: Sizes) -> tuple[Module, ...]:
 
 
 OWN_CODE: Mapping[str, Family] = {
-    "chatglm": Family(
-        _chatglm,
-        {
-            "num_layers": 28,
-            "padded_vocab_size": 65024,
-            "hidden_size": 4096,
-            "ffn_hidden_size": 13696,
-            "kv_channels": 128,
-            "num_attention_heads": 32,
-            "multi_query_group_num": 1,
-            "rmsnorm": True,
-            "post_layer_norm": True,
-        },
-        _chatglm_sizes,
-    ),
-    "internlm2": Family(_internlm2, {"bias": True}),
+    "chatglm": Family(_chatglm, _chatglm_sizes),
+    "internlm2": Family(_internlm2),
     "internlm3": Family(_internlm3),
 }
 """By model_type."""

@@ -165,9 +165,7 @@ def is_vision(name: str) -> bool:
     )
 
 
-def _linears(
-    module: Module,
-) -> Iterator[tuple[str, int, int, bool, int, LinearKind, bool]]:
+def _linears(module: Module) -> Iterator[tuple[str, int, int, bool, int, LinearKind, bool]]:
     """(name, inputs, outputs, bias, slices, kind, tied) of a linear module or of stacked experts."""
     if module.kind == "experts":
         for part, (experts, outputs, inputs) in ((p, s) for p, s in module.weights if len(s) == 3):

@@ -1,7 +1,6 @@
 """The families of text models whose code is in transformers.
 
-Source: transformers 5.5, models/<model_type>/modeling_<model_type>.py for the modules and their names,
-configuration_<model_type>.py for the defaults of what a config.json leaves out.
+Source: transformers 5.5, models/<model_type>/modeling_<model_type>.py for the modules and their names.
 tests/e2e/test_model_counts.py compares every tensor with the library's own model.
 """
 
@@ -31,10 +30,15 @@ _FOUR_NORMS = (
 )
 
 
-def _llama(config: Fields, of: Sizes) -> tuple[Module, ...]:
+def _attention(config: Fields, of: Sizes, *, norms: bool = False) -> Block:
+    """With biases on all of q, k, v and o where `attention_bias` says so."""
     bias = config.flag("attention_bias")
+    return attention(of, qkv_bias=bias, o_bias=bias, norms=norms)
+
+
+def _llama(config: Fields, of: Sizes) -> tuple[Module, ...]:
     mlp = gated_mlp(of.hidden, of.intermediate, bias=config.flag("mlp_bias"))
-    return decoder(of, attention(of, qkv_bias=bias, o_bias=bias), mlp)
+    return decoder(of, _attention(config, of), mlp)
 
 
 def _mistral(config: Fields, of: Sizes) -> tuple[Module, ...]:
@@ -50,9 +54,7 @@ def _qwen2(config: Fields, of: Sizes) -> tuple[Module, ...]:
 
 
 def _qwen3(config: Fields, of: Sizes) -> tuple[Module, ...]:
-    bias = config.flag("attention_bias")
-    attend = attention(of, qkv_bias=bias, o_bias=bias, norms=True)
-    return decoder(of, attend, gated_mlp(of.hidden, of.intermediate))
+    return decoder(of, _attention(config, of, norms=True), gated_mlp(of.hidden, of.intermediate))
 
 
 def _qwen2_moe(config: Fields, of: Sizes) -> tuple[Module, ...]:
@@ -68,9 +70,8 @@ def _qwen2_moe(config: Fields, of: Sizes) -> tuple[Module, ...]:
 
 
 def _qwen3_moe(config: Fields, of: Sizes) -> tuple[Module, ...]:
-    bias = config.flag("attention_bias")
-    attend = attention(of, qkv_bias=bias, o_bias=bias, norms=True)
-    return decoder(of, attend, _where_sparse(config, of, _routed(config, of)))
+    sparse = _where_sparse(config, of, _routed(config, of))
+    return decoder(of, _attention(config, of, norms=True), sparse)
 
 
 def _routed(config: Fields, of: Sizes) -> Block:
@@ -80,7 +81,7 @@ def _routed(config: Fields, of: Sizes) -> Block:
 
 
 def _where_sparse(config: Fields, of: Sizes, sparse: Block) -> Block:
-    """Qwen's rule for which layers have experts."""
+    """`sparse` in the layers to which Qwen gives experts, an ordinary MLP in the others."""
     dense = gated_mlp(of.hidden, of.intermediate)
     step, only_dense = config.count("decoder_sparse_step"), config.get("mlp_only_layers") or ()
     any_experts = bool(config.maybe("num_experts"))
@@ -93,19 +94,17 @@ def _where_sparse(config: Fields, of: Sizes, sparse: Block) -> Block:
 
 
 def _gemma(config: Fields, of: Sizes) -> tuple[Module, ...]:
-    return _llama(Fields({**config.values, "mlp_bias": False}, config.where, config.defaults), of)
+    return decoder(of, _attention(config, of), gated_mlp(of.hidden, of.intermediate))
 
 
 def _gemma2(config: Fields, of: Sizes) -> tuple[Module, ...]:
-    bias = config.flag("attention_bias")
-    attend = attention(of, qkv_bias=bias, o_bias=bias)
-    return decoder(of, attend, gated_mlp(of.hidden, of.intermediate), norms=_FOUR_NORMS)
+    feed = gated_mlp(of.hidden, of.intermediate)
+    return decoder(of, _attention(config, of), feed, norms=_FOUR_NORMS)
 
 
 def gemma3_text(config: Fields, of: Sizes, prefix: str = "model.") -> tuple[Module, ...]:
-    """Gemma 3 without its eyes; prefix: of the language model's names."""
-    bias = config.flag("attention_bias")
-    attend = attention(of, qkv_bias=bias, o_bias=bias, norms=True)
+    """Gemma 3's language model; prefix: of its modules' names."""
+    attend = _attention(config, of, norms=True)
     return decoder(of, attend, gated_mlp(of.hidden, of.intermediate), norms=_FOUR_NORMS, prefix=prefix)
 
 
@@ -133,44 +132,19 @@ def _glm4(config: Fields, of: Sizes) -> tuple[Module, ...]:
     return decoder(of, attend, fused_mlp(of.hidden, of.intermediate), norms=norms)
 
 
-_GEMMA = {"head_dim": 256, "tie_word_embeddings": True}
-_GLM = {"num_key_value_heads": 2, "head_dim": 128, "attention_bias": True}
-
 TEXT: Mapping[str, Family] = {
     "llama": Family(_llama),
-    "mistral": Family(_mistral, {"num_key_value_heads": 8}),
-    "mixtral": Family(_mixtral, {"num_key_value_heads": 8, "num_local_experts": 8, "num_experts_per_tok": 2}),
-    "qwen2": Family(_qwen2, {"num_key_value_heads": 32}),
-    "qwen2_moe": Family(
-        _qwen2_moe,
-        {
-            "num_key_value_heads": 16,
-            "qkv_bias": True,
-            "decoder_sparse_step": 1,
-            "moe_intermediate_size": 1408,
-            "shared_expert_intermediate_size": 5632,
-            "num_experts": 60,
-            "num_experts_per_tok": 4,
-        },
-    ),
-    "qwen3": Family(_qwen3, {"num_key_value_heads": 32, "head_dim": 128}),
-    "qwen3_moe": Family(
-        _qwen3_moe,
-        {
-            "num_key_value_heads": 4,
-            "decoder_sparse_step": 1,
-            "moe_intermediate_size": 768,
-            "num_experts": 128,
-            "num_experts_per_tok": 8,
-        },
-    ),
-    "gemma": Family(_gemma, {**_GEMMA, "num_key_value_heads": 16}),
-    "gemma2": Family(_gemma2, {**_GEMMA, "num_key_value_heads": 4}),
-    "gemma3_text": Family(
-        gemma3_text, {**_GEMMA, "vocab_size": 262208, "num_attention_heads": 8, "num_key_value_heads": 4}
-    ),
+    "mistral": Family(_mistral),
+    "mixtral": Family(_mixtral),
+    "qwen2": Family(_qwen2),
+    "qwen2_moe": Family(_qwen2_moe),
+    "qwen3": Family(_qwen3),
+    "qwen3_moe": Family(_qwen3_moe),
+    "gemma": Family(_gemma),
+    "gemma2": Family(_gemma2),
+    "gemma3_text": Family(gemma3_text),
     "phi3": Family(_phi3),
-    "glm": Family(_glm, _GLM),
-    "glm4": Family(_glm4, _GLM),
+    "glm": Family(_glm),
+    "glm4": Family(_glm4),
 }
 """By model_type."""

@@ -5,19 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from qtune.predict.models.shapes import Module, Shape
-from qtune.predict.parameters.choice import Arguments
+from qtune.predict.parameters.choice import Train
+from qtune.schema import argument
 
 
-def adapter_tensors(module: Module, arguments: Arguments) -> Iterator[tuple[str, Shape]]:
+def adapter_tensors(module: Module, train: Train) -> Iterator[tuple[str, Shape]]:
     """Name and shape of each tensor that the module's adapter has.
 
     rsLoRA and PiSSA change how they start and scale, not their shapes.
     """
     first, second = module.weights[0][1]
-    if arguments.text("finetuning_type", "lora") == "oft":
-        yield f"{module.name}.oft_R.weight", _oft(second, arguments)
+    if argument(train, "finetuning_type") == "oft":
+        yield f"{module.name}.oft_R.weight", _oft(second, train)
         return
-    rank = arguments.number("lora_rank", 8)
+    rank = int(argument(train, "lora_rank"))
     if module.kind == "embedding":  # peft/tuners/lora/layer.py, Embedding: (rows, width)
         yield f"{module.name}.lora_embedding_A", (rank, first)
         yield f"{module.name}.lora_embedding_B", (second, rank)
@@ -26,17 +27,17 @@ def adapter_tensors(module: Module, arguments: Arguments) -> Iterator[tuple[str,
         yield f"{module.name}.lora_A.weight", (rank, second)
         yield f"{module.name}.lora_B.weight", (first, rank)
         width = first
-    if arguments.flag("use_dora"):  # peft/tuners/lora/dora.py: one magnitude for each output
+    if argument(train, "use_dora"):  # peft/tuners/lora/dora.py: one magnitude for each output
         yield f"{module.name}.lora_magnitude_vector.weight", (width,)
 
 
-def _oft(inputs: int, arguments: Arguments) -> Shape:
+def _oft(inputs: int, train: Train) -> Shape:
     """Blocks of a rotation of the inputs, each half a square without its diagonal.
 
     Source: peft/tuners/oft/layer.py, OFTLayer.update_layer: either the blocks' number or their size is
     given, 0 stands for the other.
     """
-    blocks, size = arguments.number("oft_rank", 0), arguments.number("oft_block_size", 32)
+    blocks, size = int(argument(train, "oft_rank")), int(argument(train, "oft_block_size"))
     if blocks:
         blocks = _divisor(inputs, blocks)
         size = inputs // blocks

@@ -1,62 +1,38 @@
-"""The modules that a training's arguments choose: names against names, as the library compares them."""
+"""The modules that a training's arguments choose by name, compared as LLaMA-Factory and PEFT compare them."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from qtune.config.names import did_you_mean
 from qtune.errors import QtuneError
 from qtune.predict.models.shapes import Model, Module, Tensor
+from qtune.schema import argument
 from qtune.schema.library import composites
 
+Train = Mapping[str, Any]
+"""LLaMA-Factory arguments; what is left out has the library's own default."""
 _ADAPTABLE = ("linear", "embedding")
 # Output layers that `lora_target: all` leaves out (misc.py, find_all_linear_modules).
 _HEADS = {"chatglm": ("lm_head", "output_layer"), "internlm2": ("lm_head", "output")}
+_ENDS = ("lm_head", "output_layer", "output")
 
 
-@dataclass(frozen=True)
-class Arguments:
-    """LLaMA-Factory arguments, read as its dataclasses do (hparams/finetuning_args.py)."""
-
-    train: Mapping[str, Any]
-
-    def text(self, name: str, default: str) -> str:
-        """A word."""
-        return str(self.train.get(name) or default)
-
-    def flag(self, name: str, default: bool = False) -> bool:
-        """A yes or no."""
-        value = self.train.get(name)
-        return default if value is None else bool(value)
-
-    def number(self, name: str, default: int) -> int:
-        """A whole number."""
-        value = self.train.get(name)
-        return default if value is None else int(value)
-
-    def names(self, name: str, default: str = "") -> tuple[str, ...]:
-        """A list, or words between commas."""
-        value = self.train.get(name) or default
-        words = value.split(",") if isinstance(value, str) else value
-        return tuple(str(word).strip() for word in words if str(word).strip())
-
-
-def lora_modules(model: Model, arguments: Arguments) -> list[Module]:
+def lora_modules(model: Model, train: Train) -> list[Module]:
     """The modules that get an adapter. OFT, too, reads `lora_target` (adapter.py, _setup_lora_tuning)."""
-    targets = given = arguments.names("lora_target", "all")
+    targets = given = _names(train, "lora_target")
     if targets == ("all",):
-        targets = _linear_names(model, arguments)
+        targets = _linear_names(model, train)
     names = [module.name for module in model.modules]
-    if arguments.flag("use_llama_pro"):
-        layers = [f".{number}." for number in _spread_layers(model, arguments)]
+    if argument(train, "use_llama_pro"):
+        layers = [f".{number}." for number in _spread_layers(model, train)]
         targets = tuple(name for name in names if _holds(name, targets) and _holds(name, layers))
     if composite := composites().get(model.model_type):
-        avoided = (*_forbidden(model, arguments), *composite.conflicts)
+        avoided = (*_forbidden(model, train), *composite.conflicts)
         targets = tuple(name for name in names if _holds(name, targets) and not _holds(name, avoided))
-    copied = [_inside(name) for name in _copied_names(model, arguments)]
+    copied = [_inside(name) for name in _copied_names(model, train)]
     exact, endings = frozenset(targets), tuple(f".{target}" for target in targets)
     chosen = [
         module
@@ -77,9 +53,9 @@ def lora_modules(model: Model, arguments: Arguments) -> list[Module]:
     return chosen
 
 
-def copied_modules(model: Model, arguments: Arguments) -> list[Module]:
+def copied_modules(model: Model, train: Train) -> list[Module]:
     """The modules that `additional_target` trains whole, in a copy (peft/utils/other.py, _set_trainable)."""
-    wanted = _copied_names(model, arguments)
+    wanted = _copied_names(model, train)
     return [
         module
         for module in model.modules
@@ -87,75 +63,78 @@ def copied_modules(model: Model, arguments: Arguments) -> list[Module]:
     ]
 
 
-def trained_weights(model: Model, arguments: Arguments) -> Iterable[Tensor]:
+def trained_weights(model: Model, train: Train) -> Iterable[Tensor]:
     """The model's own parameters that full or freeze tuning changes."""
-    forbidden = _forbidden(model, arguments)
+    forbidden = _forbidden(model, train)
     tensors = [tensor for tensor in model.tensors if not _holds(tensor.name, forbidden)]
-    if arguments.text("finetuning_type", "lora") == "full":
+    if argument(train, "finetuning_type") == "full":
         return tensors
-    layers = _freeze_layers(model, arguments)
+    layers = _freeze_layers(model, train)
     inner, outer = _freezable(model)
     wanted: list[str] = []
-    modules = arguments.names("freeze_trainable_modules", "all")
-    for name in modules:
+    for name in _names(train, "freeze_trainable_modules"):
         if name != "all" and name not in inner:
             raise _absent("freeze_trainable_modules", (name,), inner)
         wanted += (f".{number}.{'' if name == 'all' else name}" for number in layers)
-    for name in arguments.names("freeze_extra_modules"):
+    for name in _names(train, "freeze_extra_modules"):
         if name not in outer:
             raise _absent("freeze_extra_modules", (name,), outer)
         wanted.append(name)
     composite = composites().get(model.model_type)
-    if composite and not arguments.flag("freeze_multi_modal_projector", True):
+    if composite and not argument(train, "freeze_multi_modal_projector"):
         wanted += composite.projector
     return [tensor for tensor in tensors if _holds(tensor.name, wanted)]
 
 
-def _linear_names(model: Model, arguments: Arguments) -> tuple[str, ...]:
+def _names(train: Train, name: str) -> tuple[str, ...]:
+    """The argument's list, or its words between commas."""
+    value = train.get(name) or argument({}, name) or ()
+    words = value.split(",") if isinstance(value, str) else value
+    return tuple(str(word).strip() for word in words if str(word).strip())
+
+
+def _linear_names(model: Model, train: Train) -> tuple[str, ...]:
     """What `all` stands for (misc.py, find_all_linear_modules)."""
     avoided = _HEADS.get(model.model_type, ("lm_head",))
     if composite := composites().get(model.model_type):
         avoided = (*avoided, *composite.projector)
-        if arguments.flag("freeze_vision_tower", True):
+        if argument(train, "freeze_vision_tower"):
             avoided = (*avoided, *composite.vision)
     linears = (module for module in model.modules if module.kind == "linear")
     return tuple(dict.fromkeys(module.last_name for module in linears if not _holds(module.name, avoided)))
 
 
-def _forbidden(model: Model, arguments: Arguments) -> tuple[str, ...]:
+def _forbidden(model: Model, train: Train) -> tuple[str, ...]:
     """Parts of the names of what stays frozen (visual.py, get_forbidden_modules)."""
     composite = composites().get(model.model_type)
     if composite is None:
         return ()
     return (
-        *(composite.vision if arguments.flag("freeze_vision_tower", True) else ()),
-        *(composite.projector if arguments.flag("freeze_multi_modal_projector", True) else ()),
-        *(composite.language if arguments.flag("freeze_language_model") else ()),
+        *(composite.vision if argument(train, "freeze_vision_tower") else ()),
+        *(composite.projector if argument(train, "freeze_multi_modal_projector") else ()),
+        *(composite.language if argument(train, "freeze_language_model") else ()),
     )
 
 
-def _copied_names(model: Model, arguments: Arguments) -> tuple[str, ...]:
-    named = arguments.names("additional_target")
-    if named or not arguments.flag("resize_vocab"):
+def _copied_names(model: Model, train: Train) -> tuple[str, ...]:
+    named = _names(train, "additional_target")
+    if named or not argument(train, "resize_vocab"):
         return named
     # adapter.py: a resized vocabulary trains both its ends
     ends = (module for module in model.modules if module.kind == "embedding" or module.last_name in _ENDS)
     return tuple(dict.fromkeys(module.last_name for module in ends if "position" not in module.name))
 
 
-_ENDS = ("lm_head", "output_layer", "output")
-
-
-def _freeze_layers(model: Model, arguments: Arguments) -> Sequence[int]:
-    if arguments.flag("use_llama_pro"):
-        return _spread_layers(model, arguments)
-    count, layers = arguments.number("freeze_trainable_layers", 2), model.num_hidden_layers
+def _freeze_layers(model: Model, train: Train) -> Sequence[int]:
+    if argument(train, "use_llama_pro"):
+        return _spread_layers(model, train)
+    count, layers = int(argument(train, "freeze_trainable_layers")), model.num_hidden_layers
     return range(max(0, layers - count), layers) if count > 0 else range(min(-count, layers))
 
 
-def _spread_layers(model: Model, arguments: Arguments) -> Sequence[int]:
+def _spread_layers(model: Model, train: Train) -> Sequence[int]:
     """The layers that LLaMA Pro put between the model's own: every so many."""
-    count, layers = arguments.number("freeze_trainable_layers", 2), model.num_hidden_layers
+    count, layers = int(argument(train, "freeze_trainable_layers")), model.num_hidden_layers
     if count <= 0 or layers % count:
         raise QtuneError(
             f"with `use_llama_pro` the model's {layers} layers have to divide by it, and {count} does not",

@@ -7,14 +7,14 @@ what it adds. An adapter that is continued (`adapter_name_or_path`) is counted a
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Literal
+from typing import Literal
 
 from qtune.predict.models.shapes import Model, Shape
 from qtune.predict.parameters.adapters import adapter_tensors
-from qtune.predict.parameters.choice import Arguments, copied_modules, lora_modules, trained_weights
+from qtune.predict.parameters.choice import Train, copied_modules, lora_modules, trained_weights
+from qtune.schema import argument
 
 Kind = Literal["weight", "adapter", "copy", "value head"]
 
@@ -58,34 +58,33 @@ class Trainable:
         return sum(tensor.size for tensor in self.tensors if tensor.kind == kind)
 
 
-def trainable(model: Model, train: Mapping[str, Any]) -> Trainable:
+def trainable(model: Model, train: Train) -> Trainable:
     """The tensors that a training with these LLaMA-Factory arguments changes.
 
     Raises QtuneError where the arguments name modules that the model does not have.
     """
-    arguments = Arguments(train)
     tensors: list[TrainedTensor] = []
-    method = arguments.text("finetuning_type", "lora")
+    method = argument(train, "finetuning_type")
     if method in ("lora", "oft"):
         # PEFT freezes what has not the method's prefix in its name (tuners_utils.py,
         # _mark_only_adapters_as_trainable), which Gemma 3's `mm_soft_emb_norm` has by chance
         named_so = (tensor for tensor in model.tensors if f"{method}_" in tensor.name)
         tensors += (TrainedTensor(tensor.name, tensor.shape, "weight") for tensor in named_so)
-        for module in lora_modules(model, arguments):
-            added = adapter_tensors(module, arguments)
+        for module in lora_modules(model, train):
+            added = adapter_tensors(module, train)
             tensors += (TrainedTensor(name, shape, "adapter") for name, shape in added)
-        for module in copied_modules(model, arguments):
+        for module in copied_modules(model, train):
             tensors += (TrainedTensor(tensor.name, tensor.shape, "copy") for tensor in module.tensors)
     else:
-        weights = trained_weights(model, arguments)
+        weights = trained_weights(model, train)
         tensors += (TrainedTensor(tensor.name, tensor.shape, "weight") for tensor in weights)
-    if arguments.text("stage", "sft") in ("rm", "ppo"):  # trl, AutoModelForCausalLMWithValueHead
+    if argument(train, "stage") in ("rm", "ppo"):  # trl, AutoModelForCausalLMWithValueHead
         tensors.append(TrainedTensor("v_head.summary.weight", (1, model.hidden_size), "value head"))
         tensors.append(TrainedTensor("v_head.summary.bias", (1,), "value head"))
     return Trainable(tuple(tensors))
 
 
-def upcasts(train: Mapping[str, Any], zero_stage: int) -> bool:
+def upcasts(train: Train, zero_stage: int) -> bool:
     """Whether trainable parameters are cast to fp32 when the model is made (adapter.py, init_adapter).
 
     Under ZeRO-3 without quantisation they are left to DeepSpeed, whose fp32 copy is its own. PEFT makes
