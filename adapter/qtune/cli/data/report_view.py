@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from qtune.data.sources import DataSource
-
 if TYPE_CHECKING:
     from qtune.data.scanning.scan import Group, Report
+    from qtune.data.sources import DataSource
 
 _MOST_QUIET = 6
 _MOST_ORIGINALS = 2

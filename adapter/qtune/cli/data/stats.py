@@ -10,26 +10,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from qtune.cli.app import (
-    HardwareOption,
-    JsonOption,
-    ModelOption,
-    SetOption,
-    hardware_from,
-    here,
-    override_layers,
-)
+from qtune.cli import options
+from qtune.cli.app import here
 from qtune.cli.commands import command
-from qtune.cli.data.group import ForPresetOption, NameArgument
 from qtune.cli.output import note, print_json, print_table, report
 from qtune.files import write_atomic
-from qtune.predict.steps import Steps, steps_by_packing
-from qtune.prepare import pipeline, renderings
 from qtune.values import Config
 
 if TYPE_CHECKING:
     from qtune.data.lengths.statistics import Statistics
     from qtune.data.registrations import Registration
+    from qtune.predict.steps import Steps
 
 # The rows of one dataset are measured alone, whatever a training does with others.
 _ALONE = (
@@ -47,15 +38,15 @@ _PROGRESS_FROM_BYTES = 20_000_000
 
 @command("data stats", "qtune data stats answers", "qtune data stats answers --html lengths.html")
 def stats_command(
-    name: NameArgument,
-    preset: ForPresetOption = None,
-    model: ModelOption = None,
-    assignments: SetOption = None,
-    hardware: HardwareOption = None,
+    name: options.DatasetName,
+    preset: options.ForPreset = None,
+    model: options.Model = None,
+    assignments: options.Assignments = None,
+    hardware: options.Hardware = None,
     html: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write the picture to FILE too, as one web page.")
     ] = None,
-    as_json: JsonOption = False,
+    as_json: options.Json = False,
 ) -> None:
     """Count the tokens of every row as LLaMA-Factory would, and say what follows for cutoff_len and packing.
 
@@ -65,14 +56,16 @@ def stats_command(
     from qtune.data.lengths.statistics import measure
     from qtune.data.registrations import registered
     from qtune.data.token_cache import token_arguments
+    from qtune.predict.steps import steps_by_packing
+    from qtune.prepare import pipeline, renderings
 
     project = here()
     registration = registered(project, name)
     prepared = pipeline.examine(
         renderings.wanted(project, preset),
         project,
-        hardware_from(hardware),
-        override_layers(model, name, [*(assignments or []), *_ALONE]),
+        options.hardware_from(hardware),
+        options.override_layers(model, name, [*(assignments or []), *_ALONE]),
     )
     keys = {*token_arguments(), *_SCHEDULE} - {"dataset"}  # what is wrong with the data is said below
     errors = [finding for finding in prepared.errors if finding.key in keys]

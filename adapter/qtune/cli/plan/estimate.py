@@ -6,19 +6,9 @@ from typing import Annotated
 
 import typer
 
-from qtune.cli.app import (
-    DatasetOption,
-    HardwareOption,
-    JsonOption,
-    LauncherOption,
-    ModelOption,
-    SetOption,
-    hardware_from,
-    here,
-    override_layers,
-)
+from qtune.cli import options
+from qtune.cli.app import here
 from qtune.cli.commands import command
-from qtune.cli.complete import preset_names
 from qtune.cli.output import note, print_json
 from qtune.config.presets import DEFAULT
 from qtune.errors import QtuneError
@@ -28,21 +18,19 @@ from qtune.errors import QtuneError
 def estimate_command(
     preset: Annotated[
         str | None,
-        typer.Argument(
-            metavar="[PRESET]",
-            help=f"A preset's name, `{DEFAULT}` when none is given; `qtune presets` lists them.",
-            autocompletion=preset_names,
+        options.preset_argument(
+            f"A preset's name, `{DEFAULT}` when none is given; `qtune presets` lists them."
         ),
     ] = None,
     every: Annotated[
         bool, typer.Option("--all", help="Every preset that suits the model, a line each.")
     ] = False,
-    model: ModelOption = None,
-    dataset: DatasetOption = None,
-    assignments: SetOption = None,
-    launcher: LauncherOption = None,
-    hardware: HardwareOption = None,
-    as_json: JsonOption = False,
+    model: options.Model = None,
+    dataset: options.Dataset = None,
+    assignments: options.Assignments = None,
+    launcher: options.Launcher = None,
+    hardware: options.Hardware = None,
+    as_json: options.Json = False,
 ) -> None:
     """Say what memory a training needs, part by part, whether it fits, and what it writes to disk.
 
@@ -59,8 +47,8 @@ def estimate_command(
 
     if every and preset is not None:
         raise QtuneError(f"--all takes no preset, and here is `{preset}`", fix="leave one of them out")
-    project, machine = here(), hardware_from(hardware)
-    layers = override_layers(model, dataset, assignments, launcher)
+    project, machine = here(), options.hardware_from(hardware)
+    layers = options.override_layers(model, dataset, assignments, launcher)
     # of a machine that --hardware names nobody knows what is free
     free = read_host().memory_available if hardware is None else None
     if not every:

@@ -6,10 +6,8 @@ from typing import Annotated, Any
 
 import typer
 
-from qtune.cli.app import (
-    JsonOption,
-    here,
-)
+from qtune.cli import options
+from qtune.cli.app import here
 from qtune.cli.commands import group
 from qtune.cli.output import markdown_table, note, print_json, print_table
 from qtune.config.presets import Preset, fitting
@@ -31,7 +29,7 @@ _CATALOGUE = (
 @group("presets", "qtune presets", "qtune presets --fits 24GB", invoke_without_command=True)
 def presets_command(
     context: typer.Context,
-    as_json: JsonOption = False,
+    as_json: options.Json = False,
     as_markdown: Annotated[
         bool, typer.Option("--markdown", help="Print a Markdown table, as README has it.")
     ] = False,

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
 import typer
 
 from qtune.cli.output import complain, note, pass_on
@@ -15,22 +13,7 @@ from qtune.runs.ending import Ended
 from qtune.runs.record import Run
 from qtune.training import joining
 from qtune.training.joining import NodePart
-from qtune.values import Config, Layer, Origin, Value
-
-NodeRankOption = Annotated[
-    int | None,
-    typer.Option(
-        "--node-rank", metavar="RANK", help="Which of several nodes this one is, from 0 (launch.node_rank)."
-    ),
-]
-
-
-def node_layers(node_rank: int | None) -> list[Layer]:
-    """It says where the training starts, and nothing of what is rendered."""
-    if node_rank is None:
-        return []
-    origin = Origin("--node-rank")
-    return [Layer(origin.layer, {("launch", "node_rank"): Value(node_rank, origin)})]
+from qtune.values import Config
 
 
 def tell_who_is_awaited(run: Run, config: Config) -> None:

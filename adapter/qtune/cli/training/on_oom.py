@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING
 
 import typer
 
+from qtune.cli.options import OomChoice
 from qtune.cli.output import complain, note
 from qtune.cli.training.outcome import reason
 from qtune.processes import signals
@@ -15,18 +16,8 @@ from qtune.runs.ending import Ended
 if TYPE_CHECKING:
     from qtune.training.stepping import Step
 
-OnOom = Literal["step-down", "stop"]
-OnOomOption = Annotated[
-    OnOom | None,
-    typer.Option(
-        "--on-oom",
-        help="Out of memory: go on with half the batch and twice the accumulation, then with the preset's "
-        "step_down, or stop. Default: ask at a terminal, else stop.",
-    ),
-]
 
-
-def steps_down(on_oom: OnOom | None, ended: Ended, step: Step) -> bool:
+def steps_down(on_oom: OomChoice | None, ended: Ended, step: Step) -> bool:
     """Whether to go on with `step`; asked for where nothing was said, and somebody is there."""
     if on_oom == "stop":
         return False

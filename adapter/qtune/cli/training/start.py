@@ -5,23 +5,21 @@ from __future__ import annotations
 import signal
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
-from typing import Annotated, Any
+from typing import Any
 
 import typer
 
 from qtune.cli.data.report_view import reading, show_reports
+from qtune.cli.options import How
 from qtune.cli.output import note, pass_on, plain_finding, print_json, report
 from qtune.cli.plan import doctor
 from qtune.cli.presets.render import stop_on_errors
 from qtune.cli.training import nodes
-from qtune.cli.training.on_oom import OnOom, steps_down
+from qtune.cli.training.on_oom import steps_down
 from qtune.cli.training.outcome import tell
 from qtune.cli.training.slurm import submit
-from qtune.data import digests
 from qtune.doctor import readiness
-from qtune.errors import QtuneError
 from qtune.launch.operations import missing_operations
 from qtune.machine.stack import Stack, installed_stack
 from qtune.prepare import pipeline
@@ -32,53 +30,8 @@ from qtune.runs.record import Run
 from qtune.training import attempts, submitting
 from qtune.training.attempts import Observer
 
-ForceOption = Annotated[
-    bool, typer.Option("--force", help="Train although this machine or the data would fail it.")
-]
-DetachOption = Annotated[
-    bool, typer.Option("--detach", help="Train in the background; `qtune watch` follows it.")
-]
-RunNameOption = Annotated[
-    str | None, typer.Option("-n", "--name", help="Name of the run; in use, it gets the next free suffix.")
-]
-
-
-def _forgetting(context: typer.Context, wanted: bool) -> bool:
-    """A dry run leaves nothing in the user's cache either."""
-    if wanted:
-        context.with_resource(digests.forgotten())
-    return wanted
-
-
-DryRunOption = Annotated[
-    bool,
-    typer.Option(
-        "--dry-run",
-        callback=_forgetting,
-        help="Print what would be written and started, by node; do nothing else.",
-    ),
-]
 _MOST_GROUPS = 4
 _FORCED = "going on all the same (--force)"
-
-
-@dataclass(frozen=True)
-class How:
-    """How to train, whatever it is: the options that all three take."""
-
-    force: bool = False
-    detach: bool = False
-    on_oom: OnOom | None = None
-    dry_run: bool = False
-    as_json: bool = False
-
-    def in_job(self, run: str, words: Sequence[str] = ()) -> tuple[str, ...]:
-        """What a Slurm job calls qtune with: to carry out the run, or with `words`."""
-        return (*(words or ("carry-out", run)), *(("--on-oom", self.on_oom) if self.on_oom else ()))
-
-    def __post_init__(self) -> None:
-        if self.as_json and not self.dry_run:
-            raise QtuneError("goes with --dry-run", where="--json", fix="add --dry-run")
 
 
 def require_launcher(how: How, name: str | None = None) -> None:

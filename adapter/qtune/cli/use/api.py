@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from qtune.cli import options
 from qtune.cli.app import here
 from qtune.cli.commands import command
 from qtune.cli.output import note, pass_on
-from qtune.cli.use.options import BackendOption, BaseOption, CheckpointOption, RunArgument, SettingOption
 from qtune.errors import QtuneError
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ _INTERRUPTED = 130
 
 @command("api", "qtune api lora", "qtune api lora --port 9000")
 def api_command(
-    run: RunArgument = None,
+    run: options.TrainedRun = None,
     host: Annotated[
         str,
         typer.Option("--host", envvar="API_HOST", help="Where to listen; 0.0.0.0 for other machines too."),
@@ -38,10 +38,10 @@ def api_command(
             "--model-name", envvar="API_MODEL_NAME", help="What it calls itself; else the run's name."
         ),
     ] = None,
-    base: BaseOption = False,
-    checkpoint: CheckpointOption = None,
-    assignments: SettingOption = None,
-    backend: BackendOption = None,
+    base: options.Base = False,
+    checkpoint: options.Checkpoint = None,
+    assignments: options.Settings = None,
+    backend: options.Backend = None,
 ) -> None:
     """Serve a trained model by LLaMA-Factory's own OpenAI-compatible server, until Ctrl-C.
 

@@ -2,32 +2,32 @@
 
 from __future__ import annotations
 
-import signal
-
 import typer
 
+from qtune.cli import options
 from qtune.cli.app import here
 from qtune.cli.commands import command
 from qtune.cli.output import note
-from qtune.cli.use.options import BackendOption, BaseOption, CheckpointOption, RunArgument, SettingOption
 from qtune.errors import ChildFailed
-from qtune.processes import process
 
 _INTERRUPTED = 130
 
 
 @command("chat", "qtune chat", "qtune chat lora --checkpoint 100")
 def chat_command(
-    run: RunArgument = None,
-    base: BaseOption = False,
-    checkpoint: CheckpointOption = None,
-    assignments: SettingOption = None,
-    backend: BackendOption = None,
+    run: options.TrainedRun = None,
+    base: options.Base = False,
+    checkpoint: options.Checkpoint = None,
+    assignments: options.Settings = None,
+    backend: options.Backend = None,
 ) -> None:
     """Talk to a trained model at this terminal: LLaMA-Factory's own `llamafactory-cli chat`.
 
     There `clear` forgets the conversation, and `exit` or Ctrl-D ends it.
     """
+    import signal
+
+    from qtune.processes import process
     from qtune.processes.child import environment, script
     from qtune.use.infer import infer_config, infer_file
     from qtune.use.models import find

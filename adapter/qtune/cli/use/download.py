@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from qtune.cli.app import JsonOption, here
+from qtune.cli import options
+from qtune.cli.app import here
 from qtune.cli.commands import command
 from qtune.cli.complete import dataset_names
 from qtune.cli.output import note, print_json
@@ -56,7 +57,7 @@ def download_command(
     everything: Annotated[
         bool, typer.Option("--all", help="Every file, also those that no training reads (GGUF, ONNX, …).")
     ] = False,
-    as_json: JsonOption = False,
+    as_json: options.Json = False,
 ) -> None:
     """Fetch a model or a data set into the hub's own cache, so that trainings need no network.
 

@@ -9,18 +9,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from qtune.cli.app import DatasetOption, JsonOption, here
+from qtune.cli import options
+from qtune.cli.app import here
 from qtune.cli.commands import command
 from qtune.cli.data.report_view import reading, show_reports
 from qtune.cli.output import note, pass_on, print_json, print_table, report
-from qtune.cli.use.options import CheckpointOption, RunArgument, SettingOption
 from qtune.config.project import Project
-from qtune.data.registrations import names_in
 from qtune.errors import QtuneError
-from qtune.launch.plan import CLI
-from qtune.machine.hardware import detect_hardware
-from qtune.machine.stack import installed_stack
-from qtune.processes import process
 
 if TYPE_CHECKING:
     from qtune.use.evaluation.harness import Figure
@@ -32,9 +27,9 @@ _MEASURES = {"loss": "the loss", "answers": "the answers"}
 
 @command("eval", "qtune eval lora", "qtune eval lora -d questions")
 def eval_command(
-    run: RunArgument = None,
-    dataset: DatasetOption = None,
-    checkpoint: CheckpointOption = None,
+    run: options.TrainedRun = None,
+    dataset: options.Dataset = None,
+    checkpoint: options.Checkpoint = None,
     base: Annotated[
         bool | None,
         typer.Option("--base/--no-base", help="The untouched model alone, or without it; else both."),
@@ -46,7 +41,7 @@ def eval_command(
         int | None,
         typer.Option("--max-samples", metavar="N", min=1, help="The first N rows of a dataset."),
     ] = None,
-    assignments: SettingOption = None,
+    assignments: options.Settings = None,
     harness: Annotated[
         str | None,
         typer.Option(
@@ -57,7 +52,7 @@ def eval_command(
         Path | None,
         typer.Option("--include-path", metavar="DIR", help="With --harness: a directory of more tasks."),
     ] = None,
-    as_json: JsonOption = False,
+    as_json: options.Json = False,
 ) -> None:
     """Measure what was trained beside its base: loss, perplexity, and answers against their references.
 
@@ -67,6 +62,10 @@ def eval_command(
 
     Exit code 1 where LLaMA-Factory failed, 2 where it could only fail, 130 where Ctrl-C ended it.
     """
+    from qtune.launch.plan import CLI
+    from qtune.machine.hardware import detect_hardware
+    from qtune.machine.stack import installed_stack
+    from qtune.processes import process
     from qtune.use.evaluation.measure import measure
     from qtune.use.evaluation.plan import plan
     from qtune.use.evaluation.table import table
@@ -111,6 +110,8 @@ def _benchmarks(
     without: Mapping[str, object],
     as_json: bool,
 ) -> None:
+    from qtune.data.registrations import names_in
+    from qtune.machine.hardware import detect_hardware
     from qtune.use.evaluation.harness import Benchmarks, figures, require_harness, run_benchmarks
     from qtune.use.evaluation.plan import subjects_of
 

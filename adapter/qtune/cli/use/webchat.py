@@ -6,17 +6,17 @@ from typing import Annotated
 
 import typer
 
+from qtune.cli import options
 from qtune.cli.app import here
 from qtune.cli.commands import command
 from qtune.cli.output import note, pass_on
-from qtune.cli.use.options import BackendOption, BaseOption, CheckpointOption, RunArgument, SettingOption
 
 _INTERRUPTED = 130
 
 
 @command("webchat", "qtune webchat", "qtune webchat lora")
 def webchat_command(
-    run: RunArgument = None,
+    run: options.TrainedRun = None,
     host: Annotated[
         str,
         typer.Option(
@@ -24,10 +24,10 @@ def webchat_command(
         ),
     ] = "127.0.0.1",
     port: Annotated[int, typer.Option("--port", envvar="GRADIO_SERVER_PORT", min=1, max=65535)] = 7860,
-    base: BaseOption = False,
-    checkpoint: CheckpointOption = None,
-    assignments: SettingOption = None,
-    backend: BackendOption = None,
+    base: options.Base = False,
+    checkpoint: options.Checkpoint = None,
+    assignments: options.Settings = None,
+    backend: options.Backend = None,
 ) -> None:
     """Talk to a trained model in a browser, on LLaMA-Factory's own page, until Ctrl-C.
 
