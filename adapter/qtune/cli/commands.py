@@ -55,12 +55,12 @@ def load(words: str) -> Any:
     return typer.main.get_command(_loaded[words])
 
 
-def command(words: str, *examples: str, hidden: bool = False) -> Callable[[_Function], _Function]:
+def command(words: str, *examples: str) -> Callable[[_Function], _Function]:
     """Make a function the command of these words; its help ends with the examples."""
 
     def register(function: _Function) -> _Function:
         made = plain_typer(add_completion=False)
-        made.command(words.split()[-1], epilog=examples_text(*examples), hidden=hidden)(function)
+        made.command(words.split()[-1], epilog=examples_text(*examples))(function)
         _loaded[words] = made
         return function
 

@@ -7,7 +7,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -24,10 +24,9 @@ from qtune.data.registrations import (
     Registration,
     complete_entry,
     count_training_rows,
-    names_in,
     read_registrations,
 )
-from qtune.data.sources import DataSource, sources_of
+from qtune.data.sources import DataSource, sources_of, uses_of
 from qtune.files import write_atomic
 from qtune.launch.plan import plan_launch
 from qtune.machine.hardware import Hardware
@@ -46,7 +45,6 @@ from qtune.values import (
 )
 
 if TYPE_CHECKING:
-    from qtune.data.scanning.scan import Report
     from qtune.render.manifest import Manifest
 
 RENDERED = "rendered"
@@ -201,7 +199,7 @@ def with_files(prepared: Prepared, output_dir: str, about: str) -> Prepared:
     directory = project.root / prepared.rendered
     files = render(
         config,
-        {name: complete_entry(registrations[name], directory) for name in _dataset_names(config)},
+        {name: complete_entry(registrations[name], directory) for name, _ in uses_of(config)},
         prepared.hardware,
         replace(prepared, config=_for_all_nodes(config)).plan,
         templates=templates,
@@ -213,17 +211,6 @@ def with_files(prepared: Prepared, output_dir: str, about: str) -> Prepared:
     # what the files were made from: the values' layers, and the templates
     config = replace(config, layers=(*config.layers, *templates.used))
     return replace(prepared, config=config, files=tuple(files))
-
-
-def check_rows(prepared: Prepared, progress: Callable[[int], None] = lambda size: None) -> list[Report]:
-    """What is wrong with the rows of each dataset that it reads; those that passed before are not read again.
-
-    progress: called with the bytes of each part that was read. Raises QtuneError where a file's library is
-    not installed.
-    """
-    from qtune.data.scanning import check_cache  # the readers with it, which other commands start without
-
-    return check_cache.check(prepared.sources, prepared.project.root, progress)
 
 
 def write(prepared: Prepared) -> Path:
@@ -260,8 +247,3 @@ def _for_all_nodes(config: Config) -> Config:
 def rendered_name(name: str) -> str:
     """The rendered directory of a config, from the project's root."""
     return f"{RENDERED}/{name}"
-
-
-def _dataset_names(config: Config) -> list[str]:
-    names = [name for key in ("dataset", "eval_dataset") for name in names_in(config.get("train", key))]
-    return list(dict.fromkeys(names))

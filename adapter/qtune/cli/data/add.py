@@ -56,13 +56,13 @@ def add_command(
     ] = False,
     hub: Annotated[
         Literal["huggingface", "modelscope"] | None,
-        typer.Option("--hub", help="Where a hub's id is from; else what USE_MODELSCOPE_HUB says."),
+        typer.Option(help="Where a hub's id is from; else what USE_MODELSCOPE_HUB says."),
     ] = None,
-    subset: Annotated[str | None, typer.Option("--subset", help="Of a hub's data set.")] = None,
-    split: Annotated[str | None, typer.Option("--split", help="Of a hub's data set; else train.")] = None,
-    folder: Annotated[str | None, typer.Option("--folder", help="Of a hub's data set.")] = None,
+    subset: Annotated[str | None, typer.Option(help="Of a hub's data set.")] = None,
+    split: Annotated[str | None, typer.Option(help="Of a hub's data set; else train.")] = None,
+    folder: Annotated[str | None, typer.Option(help="Of a hub's data set.")] = None,
     num_samples: Annotated[
-        int | None, typer.Option("--num-samples", min=1, help="Train on so many rows, drawn at random.")
+        int | None, typer.Option(min=1, help="Train on so many rows, drawn at random.")
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show it, write nothing.")] = False,
     as_json: options.Json = False,

@@ -12,6 +12,7 @@ import typer
 from qtune.cli import options
 from qtune.cli.app import here
 from qtune.cli.commands import command
+from qtune.cli.data.group import ALONE
 from qtune.cli.data.token_view import legend, marked
 from qtune.cli.output import note, print_json, report
 from qtune.errors import ChildFailed
@@ -21,17 +22,6 @@ if TYPE_CHECKING:
     from qtune.data.flaws import Flaw
     from qtune.use.preview import Sample, TokenSequence
 
-# The rows of one dataset stand alone here, whatever a training does with others.
-_ALONE = (
-    "eval_dataset=null",
-    "interleave_probs=null",
-    "max_samples=null",
-    "mix_strategy=null",
-    "streaming=null",
-    "tokenized_path=null",
-    "val_size=null",
-)
-
 
 @command("data preview", "qtune data preview answers", "qtune data preview answers --preset dpo")
 def preview_command(
@@ -40,9 +30,7 @@ def preview_command(
     preset: options.ForPreset = None,
     model: options.Model = None,
     assignments: options.Assignments = None,
-    seed: Annotated[
-        int | None, typer.Option("--seed", min=0, help="Random rows, instead of the first ones.")
-    ] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="Random rows, instead of the first ones.")] = None,
     as_json: options.Json = False,
 ) -> None:
     """Show rows as text with the model's chat template: what is trained on, and what is masked.
@@ -57,12 +45,10 @@ def preview_command(
 
     project = here()
     registration = registered(project, name)
-    prepared = pipeline.examine(
-        renderings.wanted(project, preset),
-        project,
-        detect_hardware(),
-        options.override_layers(model, name, [*(assignments or []), *_ALONE]),
-    )
+    settings = [*(assignments or []), *ALONE, "max_samples=null", "val_size=null"]
+    layers = options.override_layers(model, name, settings)
+    wanted = renderings.wanted(project, preset)
+    prepared = pipeline.examine(wanted, project, detect_hardware(), layers)
     about_tokens = {*token_arguments(), "dataset"}
     errors = [finding for finding in prepared.errors if _concerns(finding, about_tokens)]
     if errors:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from qtune.data.scanning.scan import Group, Report
     from qtune.data.sources import DataSource
 
+_MOST_BEFORE_START = 4
 _MOST_QUIET = 6
 _MOST_ORIGINALS = 2
 _BAR_FROM_BYTES = 20_000_000
@@ -34,6 +36,19 @@ def reading(sources: Sequence[DataSource]) -> Iterator[Callable[[int], None]]:
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task("", total=total)
         yield lambda size: bar.advance(task, size)
+
+
+def check_rows(sources: Sequence[DataSource], root: Path) -> list[Report]:
+    """Read the rows that no earlier check passed, and show on stderr what is wrong with them.
+
+    root: the project's. Raises QtuneError where a file's library is not installed.
+    """
+    from qtune.data.scanning import check_cache
+
+    with reading(sources) as progress:
+        reports = check_cache.check(sources, root, progress)
+    show_reports([item for item in reports if item.groups], _MOST_BEFORE_START, err=True)
+    return reports
 
 
 def show_reports(reports: Sequence[Report], most_groups: int | None, *, err: bool = False) -> None:

@@ -21,9 +21,7 @@ def split_command(
     share: Annotated[
         float, typer.Option("--eval", metavar="SHARE", help="The share of the rows for evaluation: 0.05.")
     ],
-    seed: Annotated[
-        int, typer.Option("--seed", min=0, max=2**32 - 1, help="Another seed puts other rows there.")
-    ] = 42,
+    seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Another seed puts other rows there.")] = 42,
     called: Annotated[
         str | None, typer.Option("-n", "--name", help="Call the new ones after this instead of NAME.")
     ] = None,

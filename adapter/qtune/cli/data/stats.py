@@ -13,6 +13,7 @@ import typer
 from qtune.cli import options
 from qtune.cli.app import here
 from qtune.cli.commands import command
+from qtune.cli.data.group import ALONE
 from qtune.cli.output import note, print_json, print_table, report
 from qtune.files import write_atomic
 from qtune.values import Config
@@ -22,14 +23,6 @@ if TYPE_CHECKING:
     from qtune.data.registrations import Registration
     from qtune.predict.steps import Steps
 
-# The rows of one dataset are measured alone, whatever a training does with others.
-_ALONE = (
-    "eval_dataset=null",
-    "interleave_probs=null",
-    "mix_strategy=null",
-    "streaming=null",
-    "tokenized_path=null",
-)
 _SCHEDULE = ("per_device_train_batch_size", "gradient_accumulation_steps", "num_train_epochs", "max_steps")
 _BINS = 16
 _BAR_WIDTH = 48
@@ -65,7 +58,7 @@ def stats_command(
         renderings.wanted(project, preset),
         project,
         options.hardware_from(hardware),
-        options.override_layers(model, name, [*(assignments or []), *_ALONE]),
+        options.override_layers(model, name, [*(assignments or []), *ALONE]),
     )
     keys = {*token_arguments(), *_SCHEDULE} - {"dataset"}  # what is wrong with the data is said below
     errors = [finding for finding in prepared.errors if finding.key in keys]
@@ -185,18 +178,13 @@ def _packing(found: Statistics) -> str:
 
 
 def _planned(planned: Steps, config: Config, packing: bool) -> str:
-    train = config.block("train")
-    processes = config.processes
-    unit = "packed sequences" if packing else "rows"
-    length = (
-        f"max_steps {planned.total:,}"
-        if train.get("max_steps", -1) > 0
-        else f"{train.get('num_train_epochs', 3.0):g} epochs"
-    )
+    epochs = f"{config.argument('num_train_epochs'):g} epochs"
+    length = f"max_steps {planned.total:,}" if config.argument("max_steps") > 0 else epochs
+    processes = f"{config.processes} {'process' if config.processes == 1 else 'processes'}"
     batch = (
-        f"{planned.effective_batch} {unit} a step ({train.get('per_device_train_batch_size', 8)} × "
-        f"{train.get('gradient_accumulation_steps', 1)} accumulated × "
-        f"{processes} {'process' if processes == 1 else 'processes'})"
+        f"{planned.effective_batch} {'packed sequences' if packing else 'rows'} a step "
+        f"({config.argument('per_device_train_batch_size')} × "
+        f"{config.argument('gradient_accumulation_steps')} accumulated × {processes})"
     )
     return f"{planned.total:,} in {length}, {batch}, with preset {config.name}"
 

@@ -24,8 +24,7 @@ _COLOURS = {"ok": "green", "warning": "yellow", "failure": "red"}
 @command("doctor", "qtune doctor", "qtune doctor stage3")
 def doctor_command(
     preset: Annotated[
-        str | None,
-        options.preset_argument("What to be ready for; else what was rendered last."),
+        str | None, options.preset_argument("What to be ready for; else what was rendered last.")
     ] = None,
     model: options.Model = None,
     assignments: options.Assignments = None,

@@ -77,10 +77,5 @@ def estimate_command(
 def _options(model: str | None, hardware: str | None) -> str:
     import shlex
 
-    given = [
-        word
-        for option, value in (("-m", model), ("--hardware", hardware))
-        if value
-        for word in (option, value)
-    ]
-    return "".join(f" {shlex.quote(word)}" for word in given)
+    given = {"-m": model, "--hardware": hardware}
+    return "".join(f" {option} {shlex.quote(value)}" for option, value in given.items() if value)

@@ -15,8 +15,7 @@ from qtune.cli.output import plain_finding, print_json, report
 @command("check", "qtune check", "qtune check stage3 --hardware 8x80GB")
 def check_command(
     presets: Annotated[
-        list[str] | None,
-        options.preset_argument("Presets; all of them when none is named.", "[PRESET]…"),
+        list[str] | None, options.preset_argument("Presets; all of them when none is named.", "[PRESET]…")
     ] = None,
     model: options.Model = None,
     dataset: options.Dataset = None,

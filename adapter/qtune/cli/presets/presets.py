@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Annotated, Any
 
 import typer
@@ -14,16 +15,17 @@ from qtune.config.presets import Preset, fitting
 from qtune.config.resolve import merge
 from qtune.values import Config
 
-_CATALOGUE = (
-    "preset",
-    "group",
-    "method",
-    "batch per device",
-    "cutoff_len",
-    "fits (0.5B, or the model named)",
-    "speed",
-    "when",
-)
+_CATALOGUE: dict[str, Callable[[Preset, Config], str]] = {
+    "preset": lambda preset, config: preset.name,
+    "group": lambda preset, config: preset.group,
+    "method": lambda preset, config: preset.about,
+    "batch per device": lambda preset, config: str(config.get("train", "per_device_train_batch_size")),
+    "cutoff_len": lambda preset, config: str(config.get("train", "cutoff_len")),
+    "fits (0.5B, or the model named)": lambda preset, config: preset.fits,
+    "speed": lambda preset, config: preset.speed,
+    "when": lambda preset, config: preset.when,
+}
+"""The table's columns, and what stands in each of a preset."""
 
 
 @group("presets", "qtune presets", "qtune presets --fits 24GB", invoke_without_command=True)
@@ -34,8 +36,7 @@ def presets_command(
         bool, typer.Option("--markdown", help="Print a Markdown table, as README has it.")
     ] = False,
     fits: Annotated[
-        str | None,
-        typer.Option("--fits", metavar="MEMORY", help="Only those that fit in so much GPU memory: 24GB."),
+        str | None, typer.Option(metavar="MEMORY", help="Only those that fit in so much GPU memory: 24GB.")
     ] = None,
 ) -> None:
     """List the presets by group, in each those that need the most memory first.
@@ -60,7 +61,7 @@ def presets_command(
         print_json([_describe(preset, config) for preset, config in rows])
     elif as_markdown:
         cells = [[f"`{row[0]}`", *row[1:]] for row in (_cells(preset, config) for preset, config in rows)]
-        typer.echo(markdown_table(_CATALOGUE, cells))
+        typer.echo(markdown_table(list(_CATALOGUE), cells))
     else:
         columns, cells = list(_CATALOGUE), [_cells(preset, config) for preset, config in rows]
         if project.entries:
@@ -92,14 +93,4 @@ def _describe(preset: Preset, config: Config) -> dict[str, Any]:
 
 
 def _cells(preset: Preset, config: Config) -> list[str]:
-    batch, cutoff_len = (config.get("train", key) for key in ("per_device_train_batch_size", "cutoff_len"))
-    return [
-        preset.name,
-        preset.group,
-        preset.about,
-        str(batch),
-        str(cutoff_len),
-        preset.fits,
-        preset.speed,
-        preset.when,
-    ]
+    return [cell(preset, config) for cell in _CATALOGUE.values()]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Annotated
 
 import typer
@@ -11,13 +12,11 @@ from qtune.cli.app import here
 from qtune.cli.commands import command
 
 
-@command("carry-out", hidden=True)
+@command("carry-out")
 def carry_out_command(
     name: Annotated[str, typer.Argument(metavar="RUN")], on_oom: options.OnOom = None
 ) -> None:
     """Train a run that was claimed before, from its record alone: what a scheduler's job calls."""
-    from functools import partial
-
     from qtune.cli.presets.render import stop_on_errors
     from qtune.cli.training import start
     from qtune.machine.stack import installed_stack

@@ -15,10 +15,7 @@ from qtune.values import Layer
 
 @command("resume", "qtune resume", "qtune resume lora -s num_train_epochs=6 --force")
 def resume_command(
-    run: Annotated[
-        str | None,
-        options.run_argument("A run's name; else the newest unfinished one."),
-    ] = None,
+    run: Annotated[str | None, options.run_argument("A run's name; else the newest unfinished one.")] = None,
     assignments: options.Assignments = None,
     on_oom: options.OnOom = None,
     detach: options.Detach = False,

@@ -10,27 +10,26 @@ from typing import Any
 
 import typer
 
-from qtune.cli.data.report_view import reading, show_reports
-from qtune.cli.options import How
-from qtune.cli.output import note, pass_on, plain_finding, print_json, report
+from qtune.cli.data.report_view import check_rows
+from qtune.cli.options import How, OomChoice
+from qtune.cli.output import complain, note, pass_on, plain_finding, print_json, report
 from qtune.cli.plan import doctor
 from qtune.cli.presets.render import stop_on_errors
 from qtune.cli.training import nodes
-from qtune.cli.training.on_oom import steps_down
-from qtune.cli.training.outcome import tell
+from qtune.cli.training.outcome import reason, tell
 from qtune.cli.training.slurm import submit
 from qtune.doctor import readiness
 from qtune.launch.operations import missing_operations
 from qtune.machine.stack import Stack, installed_stack
-from qtune.prepare import pipeline
 from qtune.prepare.pipeline import Prepared
-from qtune.processes import background
+from qtune.processes import background, signals
 from qtune.runs.checkpoints import Checkpoint
+from qtune.runs.ending import Ended
 from qtune.runs.record import Run
 from qtune.training import attempts, submitting
 from qtune.training.attempts import Observer
+from qtune.training.stepping import Step
 
-_MOST_GROUPS = 4
 _FORCED = "going on all the same (--force)"
 
 
@@ -68,9 +67,7 @@ def look(prepared: Prepared, how: How, *, held: int = 0) -> dict[str, int]:
     doctor.show(lines, numbered=False, err=True)
     if any(line.level == "failure" for line in lines):
         stop("`qtune doctor` looks closer", how)
-    with reading(prepared.sources) as progress:
-        reports = pipeline.check_rows(prepared, progress)
-    show_reports([item for item in reports if item.groups], _MOST_GROUPS, err=True)
+    reports = check_rows(prepared.sources, prepared.project.root)
     if any(item.errors for item in reports):
         stop("`qtune data check NAME --fix OUT` writes the good rows", how)
     return {item.name: item.rows for item in reports}
@@ -137,6 +134,24 @@ def carry_out(
         begin, pass_on if well is None else lambda output: None, _stopping, partial(steps_down, how.on_oom)
     )
     tell(attempts.carry_out(run, prepared, observer, checkpoint=checkpoint, changes=changes))
+
+
+def steps_down(on_oom: OomChoice | None, ended: Ended, step: Step) -> bool:
+    """Whether to go on with `step`; asked for where nothing was said, and somebody is there."""
+    if on_oom == "stop":
+        return False
+    if on_oom is None and not (sys.stdin.isatty() and sys.stderr.isatty()):
+        note(f"--on-oom step-down would go on with {step.text}")
+        return False
+    complain(f"out of memory: {reason(ended.reason, ended.failure)}")
+    if on_oom is None:
+        try:
+            with signals.asking():
+                return typer.confirm(f"go on with {step.text}?", default=True, err=True)
+        except (typer.Abort, KeyboardInterrupt):
+            return False
+    note(f"going on with {step.text}")
+    return True
 
 
 def announce(run: Run, prepared: Prepared) -> None:

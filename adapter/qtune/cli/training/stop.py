@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from typing import Annotated
 
 import typer
@@ -21,9 +23,6 @@ def stop_command(
     ] = False,
 ) -> None:
     """Stop a training cleanly, at its next step and with a checkpoint, as Ctrl-C at its terminal does."""
-    import os
-    import signal
-
     from qtune.cli.training.follow import ENDED, follow, found
     from qtune.cli.training.outcome import tell, tell_how_to_go_on
     from qtune.launch import slurm

@@ -108,6 +108,7 @@ def _require_fitting(
         "--overwrite": resume and overwrite,
         "--hardware": hardware is not None,  # what was recorded was decided for the hardware then
     }
-    for option in (option for option, wrong in given.items() if wrong):
-        other = "--resume" if resume else "--replay"
-        raise QtuneError(f"does not go with {other}", where=option, fix="leave one of them out")
+    other = "--resume" if resume else "--replay"
+    for option, wrong in given.items():
+        if wrong:
+            raise QtuneError(f"does not go with {other}", where=option, fix="leave one of them out")

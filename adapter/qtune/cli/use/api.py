@@ -17,26 +17,20 @@ from qtune.errors import QtuneError
 if TYPE_CHECKING:
     from qtune.use.api import Address
 
-_INTERRUPTED = 130
-
 
 @command("api", "qtune api lora", "qtune api lora --port 9000")
 def api_command(
     run: options.TrainedRun = None,
     host: Annotated[
-        str,
-        typer.Option("--host", envvar="API_HOST", help="Where to listen; 0.0.0.0 for other machines too."),
+        str, typer.Option(envvar="API_HOST", help="Where to listen; 0.0.0.0 for other machines too.")
     ] = "127.0.0.1",
-    port: Annotated[int, typer.Option("--port", envvar="API_PORT", min=1, max=65535)] = 8000,
+    port: Annotated[int, typer.Option(envvar="API_PORT", min=1, max=65535)] = 8000,
     ask_for_key: Annotated[
         bool,
         typer.Option("--key", help="Ask for the key that requests must bring (a line of stdin in a script)."),
     ] = False,
     model_name: Annotated[
-        str | None,
-        typer.Option(
-            "--model-name", envvar="API_MODEL_NAME", help="What it calls itself; else the run's name."
-        ),
+        str | None, typer.Option(envvar="API_MODEL_NAME", help="What it calls itself; else the run's name.")
     ] = None,
     base: options.Base = False,
     checkpoint: options.Checkpoint = None,
@@ -68,7 +62,7 @@ def api_command(
     note(f"loading {trained.title}")
     answered = serve(config, project, trained.title, name, address, show=pass_on, ready=ready)
     note("ended")
-    raise typer.Exit(0 if answered else _INTERRUPTED)
+    raise typer.Exit(0 if answered else 130)
 
 
 def _key(asked: bool) -> str | None:

@@ -21,14 +21,9 @@ if TYPE_CHECKING:
 
 @command("ask", 'qtune ask lora "Who are you?"', 'qtune ask lora "Who are you?" --compare')
 def ask_command(
-    run: Annotated[
-        str,
-        options.run_argument("A run's name, or its directory.", "RUN"),
-    ],
+    run: Annotated[str, options.run_argument("A run's name, or its directory.", "RUN")],
     prompt: Annotated[str, typer.Argument(metavar="PROMPT", help="The question; - reads it from stdin.")],
-    system: Annotated[
-        str | None, typer.Option("--system", help="The system prompt, for this question.")
-    ] = None,
+    system: Annotated[str | None, typer.Option(help="The system prompt, for this question.")] = None,
     compare: Annotated[
         bool,
         typer.Option("--compare", help="Ask the untouched model too, and show both answers side by side."),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+
 import typer
 
 from qtune.cli import options
@@ -9,8 +11,6 @@ from qtune.cli.app import here
 from qtune.cli.commands import command
 from qtune.cli.output import note
 from qtune.errors import ChildFailed
-
-_INTERRUPTED = 130
 
 
 @command("chat", "qtune chat", "qtune chat lora --checkpoint 100")
@@ -25,8 +25,6 @@ def chat_command(
 
     There `clear` forgets the conversation, and `exit` or Ctrl-D ends it.
     """
-    import signal
-
     from qtune.processes import process
     from qtune.processes.child import environment, script
     from qtune.use.infer import infer_config, infer_file
@@ -42,7 +40,7 @@ def chat_command(
     with infer_file(config, project, trained.title) as file:
         note(f"loading {trained.title}")
         outcome = process.attach([*command, file], environment(), project.root)
-    if outcome.interrupted is not None or outcome.exit_code in (_INTERRUPTED, -signal.SIGINT):
-        raise typer.Exit(_INTERRUPTED)
+    if outcome.interrupted is not None or outcome.exit_code in (130, -signal.SIGINT):
+        raise typer.Exit(130)
     if outcome.exit_code != 0:
         raise ChildFailed(f"llamafactory-cli chat failed, as shown above (exit code {outcome.exit_code})")

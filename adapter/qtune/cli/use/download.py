@@ -45,14 +45,13 @@ def download_command(
     ] = None,
     hub: Annotated[
         Literal["huggingface", "modelscope"] | None,
-        typer.Option("--hub", help="Which hub; else what `hub:` of qtune.yaml or USE_MODELSCOPE_HUB says."),
+        typer.Option(help="Which hub; else what `hub:` of qtune.yaml or USE_MODELSCOPE_HUB says."),
     ] = None,
     mirror: Annotated[
-        str | None,
-        typer.Option("--mirror", metavar="URL", help="A mirror of that hub, instead of its own address."),
+        str | None, typer.Option(metavar="URL", help="A mirror of that hub, instead of its own address.")
     ] = None,
     revision: Annotated[
-        str | None, typer.Option("--revision", help="A branch, tag or commit; else main (model_revision).")
+        str | None, typer.Option(help="A branch, tag or commit; else main (model_revision).")
     ] = None,
     everything: Annotated[
         bool, typer.Option("--all", help="Every file, also those that no training reads (GGUF, ONNX, …).")
@@ -108,7 +107,6 @@ def download_command(
 
 
 def _announce(planned: DownloadPlan) -> None:
-
     request = planned.request
     begun = f", {size_text(planned.here)} of it here already" if planned.here else ""
     note(
@@ -125,7 +123,6 @@ def _announce(planned: DownloadPlan) -> None:
 @contextmanager
 def _bar(planned: DownloadPlan) -> Iterator[Callable[[int], None]]:
     """A bar on a terminal, elsewhere a line for every tenth; to be called with the bytes that are here."""
-
     if not sys.stderr.isatty():
         told = planned.here * _STEPS // max(planned.size, 1)
 

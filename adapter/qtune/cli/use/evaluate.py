@@ -12,7 +12,7 @@ import typer
 from qtune.cli import options
 from qtune.cli.app import here
 from qtune.cli.commands import command
-from qtune.cli.data.report_view import reading, show_reports
+from qtune.cli.data.report_view import check_rows
 from qtune.cli.output import note, pass_on, print_json, print_table, report
 from qtune.config.project import Project
 from qtune.errors import QtuneError
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from qtune.use.evaluation.harness import Figure
     from qtune.use.evaluation.plan import Evaluation, Pass
 
-_MOST_GROUPS = 4
 _MEASURES = {"loss": "the loss", "answers": "the answers"}
 
 
@@ -38,19 +37,15 @@ def eval_command(
         bool, typer.Option("--loss-only", help="Loss and perplexity; generate no answers.")
     ] = False,
     max_samples: Annotated[
-        int | None,
-        typer.Option("--max-samples", metavar="N", min=1, help="The first N rows of a dataset."),
+        int | None, typer.Option(metavar="N", min=1, help="The first N rows of a dataset.")
     ] = None,
     assignments: options.Settings = None,
     harness: Annotated[
         str | None,
-        typer.Option(
-            "--harness", metavar="TASKS", help="Instead: tasks of lm-evaluation-harness, with commas between."
-        ),
+        typer.Option(metavar="TASKS", help="Instead: tasks of lm-evaluation-harness, with commas between."),
     ] = None,
     include_path: Annotated[
-        Path | None,
-        typer.Option("--include-path", metavar="DIR", help="With --harness: a directory of more tasks."),
+        Path | None, typer.Option(metavar="DIR", help="With --harness: a directory of more tasks.")
     ] = None,
     as_json: options.Json = False,
 ) -> None:
@@ -154,15 +149,10 @@ def _figure(figure: Figure, whose: str) -> str:
 
 def _look(evaluation: Evaluation) -> None:
     """At the arguments, then at the data's rows; leave with exit code 2 where it can only fail."""
-    from qtune.data.scanning import check_cache
-
     report(evaluation.findings)
     if any(finding.severity == "error" for finding in evaluation.findings):
         raise typer.Exit(2)
-    with reading(evaluation.sources) as progress:
-        reports = check_cache.check(evaluation.sources, evaluation.project.root, progress)
-    show_reports([item for item in reports if item.groups], _MOST_GROUPS, err=True)
-    if any(item.errors for item in reports):
+    if any(item.errors for item in check_rows(evaluation.sources, evaluation.project.root)):
         raise typer.Exit(2)
 
 

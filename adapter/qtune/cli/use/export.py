@@ -23,8 +23,7 @@ if TYPE_CHECKING:
 def export_command(
     run: options.TrainedRun = None,
     output: Annotated[
-        Path | None,
-        typer.Option("-o", "--output", metavar="DIR", help="Where to; else exports/RUN."),
+        Path | None, typer.Option("-o", "--output", metavar="DIR", help="Where to; else exports/RUN.")
     ] = None,
     checkpoint: options.Checkpoint = None,
     assignments: Annotated[

@@ -11,19 +11,15 @@ from qtune.cli.app import here
 from qtune.cli.commands import command
 from qtune.cli.output import note, pass_on
 
-_INTERRUPTED = 130
-
 
 @command("webchat", "qtune webchat", "qtune webchat lora")
 def webchat_command(
     run: options.TrainedRun = None,
     host: Annotated[
         str,
-        typer.Option(
-            "--host", envvar="GRADIO_SERVER_NAME", help="Where to listen; 0.0.0.0 for other machines too."
-        ),
+        typer.Option(envvar="GRADIO_SERVER_NAME", help="Where to listen; 0.0.0.0 for other machines too."),
     ] = "127.0.0.1",
-    port: Annotated[int, typer.Option("--port", envvar="GRADIO_SERVER_PORT", min=1, max=65535)] = 7860,
+    port: Annotated[int, typer.Option(envvar="GRADIO_SERVER_PORT", min=1, max=65535)] = 7860,
     base: options.Base = False,
     checkpoint: options.Checkpoint = None,
     assignments: options.Settings = None,
@@ -56,4 +52,4 @@ def webchat_command(
     note(f"loading {trained.title}")
     answered = serve(config, project, trained.title, host, port, show=pass_on, ready=ready)
     note("ended")
-    raise typer.Exit(0 if answered else _INTERRUPTED)
+    raise typer.Exit(0 if answered else 130)
