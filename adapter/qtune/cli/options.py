@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from qtune.cli.complete import assignments, dataset_names, launchers, preset_names, run_names
+from qtune.cli.complete import Completer, assignments, dataset_names, launchers, preset_names, run_names
 from qtune.errors import QtuneError
 from qtune.values import KeyPath, Layer, Origin, Value
 
@@ -28,6 +28,11 @@ def preset_argument(about: str, metavar: str = "[PRESET]") -> Any:
 def run_argument(about: str, metavar: str = "[RUN]") -> Any:
     """A run's name, completed by the shell."""
     return typer.Argument(metavar=metavar, help=about, autocompletion=run_names)
+
+
+def set_option(about: str, complete: Completer | None = None) -> Any:
+    """-s KEY=VALUE."""
+    return typer.Option("-s", "--set", metavar="KEY=VALUE", help=about, autocompletion=complete)
 
 
 def _forgetting(context: typer.Context, wanted: bool) -> bool:
@@ -56,12 +61,9 @@ Dataset = Annotated[
 ]
 Assignments = Annotated[
     list[str] | None,
-    typer.Option(
-        "-s",
-        "--set",
-        metavar="KEY=VALUE",
-        help="Set one argument; repeatable. VALUE is YAML, null removes; zero.KEY and launch.KEY work too.",
-        autocompletion=assignments,
+    set_option(
+        "Set one argument; repeatable. VALUE is YAML, null removes; zero.KEY and launch.KEY work too.",
+        assignments,
     ),
 ]
 Launcher = Annotated[
@@ -132,12 +134,7 @@ Checkpoint = Annotated[
 ]
 Settings = Annotated[
     list[str] | None,
-    typer.Option(
-        "-s",
-        "--set",
-        metavar="KEY=VALUE",
-        help="How it generates or loads: temperature, top_p, max_new_tokens, infer_dtype, …; repeatable.",
-    ),
+    set_option("How it generates or loads: temperature, top_p, max_new_tokens, infer_dtype, …; repeatable."),
 ]
 Backend = Annotated[
     str | None,
@@ -150,7 +147,7 @@ Backend = Annotated[
 
 @dataclass(frozen=True)
 class How:
-    """How to train, whatever it is: the options that all three take."""
+    """The options that `train`, `resume` and `replay` all take. Raises QtuneError for --json alone."""
 
     force: bool = False
     detach: bool = False
@@ -202,7 +199,7 @@ def override_layers(
 
 
 def node_layers(node_rank: int | None) -> list[Layer]:
-    """It says where the training starts, and nothing of what is rendered."""
+    """--node-rank as a layer: it says where the training starts, and changes nothing that is rendered."""
     if node_rank is None:
         return []
     origin = Origin("--node-rank")

@@ -1,4 +1,4 @@
-"""What differs between two configs, by meaning: an argument that is not set counts as its default.
+"""Compares two configs by meaning: an argument that is not set counts as its default.
 
 A side is a preset, a rendered directory, a run's record, or a LLaMA-Factory YAML of any origin.
 """
@@ -32,7 +32,7 @@ _SECTIONS = ("model", "method", "dataset", "output", "train", "eval", "zero", "l
 
 @dataclass(frozen=True)
 class Side:
-    """One of the two: a config, and the complete dataset_info.json entries of the datasets it uses."""
+    """One side: a config, and the complete dataset_info.json entries of the datasets it uses."""
 
     config: Config
     datasets: Mapping[str, Mapping[str, Any]]

@@ -1,4 +1,4 @@
-"""The story of a training, in one direction.
+"""The steps of a training, in one direction.
 
     layers → config → check → rendered files → launch → run record
 
@@ -149,7 +149,7 @@ def examine(
     name: str | None = None,
     stack: Stack | None = None,
 ) -> Prepared:
-    """The config and everything that is wrong with it, nothing rendered.
+    """Resolve the config and find everything that is wrong with it; nothing is rendered.
 
     stack: what is installed where it will train, None where that is not this machine.
     Raises QtuneError where presets, project or registrations cannot be read at all; what is wrong with the
@@ -174,7 +174,7 @@ def prepare(
     name: str | None = None,
     stack: Stack | None = None,
 ) -> Prepared:
-    """Everything up to the rendered files' text: nothing is written and nothing started.
+    """Go as far as the rendered files' text: nothing is written and nothing started.
 
     Raises QtuneError as `examine` does, and where a template fails.
     """
@@ -187,7 +187,7 @@ def prepare(
 
 
 def with_files(prepared: Prepared, output_dir: str, about: str) -> Prepared:
-    """The same with the text of its files, and the templates that made them among the layers.
+    """Add the text of its files, and to the layers the templates that made them.
 
     Raises QtuneError where a template fails.
     """
@@ -214,7 +214,7 @@ def with_files(prepared: Prepared, output_dir: str, about: str) -> Prepared:
 
 
 def write(prepared: Prepared) -> Path:
-    """Write the rendered directory and make it the current one; the directory.
+    """Write the rendered directory and make it the current one; returns its path.
 
     Each file is written whole or not at all; the manifest comes last, so that it never vouches for files
     that are not there.
@@ -230,7 +230,7 @@ def write(prepared: Prepared) -> Path:
 
 
 def write_files(prepared: Prepared) -> Path:
-    """Write the files alone, where they belong; the directory."""
+    """Write the files alone into their directory; returns its path."""
     directory = prepared.project.root / prepared.rendered
     for file in prepared.files:
         write_atomic(directory / file.name, file.text, executable=file.name.endswith(".sh"))

@@ -1,4 +1,4 @@
-"""The rendered directories as they stand: read back with edits by hand, compared with their layers."""
+"""Reads rendered directories back, edits by hand included, and tells which of their sources changed since."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def read(
 
 
 def stale_layers(prepared: Prepared) -> list[str]:
-    """The files that a rendered directory was made from and that have changed since, or what is pinned."""
+    """The files that a rendered directory was made from and that have changed since, or whose pin has."""
     stale = []
     for layer in prepared.config.layers:
         if layer.file is None or layer.sha256 is None:

@@ -1,4 +1,4 @@
-"""`data`: the group of commands about datasets."""
+"""`data`: the group of the commands about datasets."""
 
 from __future__ import annotations
 

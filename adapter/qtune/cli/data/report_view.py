@@ -1,4 +1,4 @@
-"""Reports about datasets' rows as text, and a bar while they are read."""
+"""Shows what is wrong with datasets' rows, and a progress bar while they are read."""
 
 from __future__ import annotations
 
@@ -22,7 +22,10 @@ _BAR_FROM_BYTES = 20_000_000
 
 @contextmanager
 def reading(sources: Sequence[DataSource]) -> Iterator[Callable[[int], None]]:
-    """A bar on a terminal while large files are read; to be called with the bytes of each part."""
+    """A progress bar on a terminal while large files are read.
+
+    Yields the function to call with the bytes of each part that was read.
+    """
     from qtune.data.file_types import data_files
 
     total = sum(file.stat().st_size for source in sources for file in data_files(source.path))
@@ -52,7 +55,7 @@ def check_rows(sources: Sequence[DataSource], root: Path) -> list[Report]:
 
 
 def show_reports(reports: Sequence[Report], most_groups: int | None, *, err: bool = False) -> None:
-    """Reports as text; most_groups: of all of them together, the worst; None for all."""
+    """Print reports. most_groups: how many groups of findings in all, the worst first; None for all."""
     quiet = [item.name for item in reports if not item.groups]
     if len(quiet) > _MOST_QUIET:
         typer.echo(f"nothing wrong: {', '.join(quiet)}", err=err)

@@ -54,12 +54,9 @@ def stats_command(
 
     project = here()
     registration = registered(project, name)
-    prepared = pipeline.examine(
-        renderings.wanted(project, preset),
-        project,
-        options.hardware_from(hardware),
-        options.override_layers(model, name, [*(assignments or []), *ALONE]),
-    )
+    layers = options.override_layers(model, name, [*(assignments or []), *ALONE])
+    wanted = renderings.wanted(project, preset)
+    prepared = pipeline.examine(wanted, project, options.hardware_from(hardware), layers)
     keys = {*token_arguments(), *_SCHEDULE} - {"dataset"}  # what is wrong with the data is said below
     errors = [finding for finding in prepared.errors if finding.key in keys]
     if errors:
@@ -191,7 +188,10 @@ def _planned(planned: Steps, config: Config, packing: bool) -> str:
 
 @contextmanager
 def _progress(registration: Registration) -> Iterator[Callable[[int, int], None]]:
-    """A bar on a terminal while a large file is read, else nothing."""
+    """A progress bar on a terminal while a large file is read, else nothing.
+
+    Yields the function to call with the bytes and rows of each part that was read.
+    """
     from qtune.data.file_types import COLUMNAR_SUFFIXES, data_files
 
     path = registration.path

@@ -58,7 +58,7 @@ def doctor_command(
 
 
 def show(lines: Sequence[Line], *, numbered: bool = True, err: bool = False) -> None:
-    """The lines one below the other, each with its fix."""
+    """Print the lines, each with its fix."""
     width = max((len(line.subject) for line in lines), default=0)
     for number, line in enumerate(lines, 1):
         start = f"{number:>2}  " if numbered else ""
@@ -79,7 +79,7 @@ def _tell(name: str, failures: int) -> None:
 
 @contextmanager
 def _telling(what: str) -> Iterator[None]:
-    """Says on a terminal what takes seconds, and takes it back."""
+    """Show on a terminal what is going on for some seconds, and remove it afterwards."""
     if not sys.stderr.isatty():
         yield
         return

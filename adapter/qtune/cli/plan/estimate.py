@@ -42,7 +42,7 @@ def estimate_command(
     Exit code 0 also where it does not fit: the answer says so.
     """
     from qtune.advice.forecast import forecast, forecast_all
-    from qtune.cli.plan.estimate_view import describe, show, show_all, tell
+    from qtune.cli.plan.estimate_view import describe, explain_terms, show, show_all
     from qtune.machine.host import read_host
 
     if every and preset is not None:
@@ -66,8 +66,7 @@ def estimate_command(
         show_all(rows)
     for name, why in unsuitable.items():
         typer.echo(f"not for this: {name} ({why})")
-    for line in tell(rows):
-        note(line)
+    explain_terms(rows)
     note(
         f"next: `qtune estimate PRESET{_options(model, hardware)}` for its parts, or "
         f"`qtune recommend{_options(model, hardware)}` for the fastest that fits"

@@ -1,4 +1,4 @@
-"""An estimate as a table of parts, as a line among other presets' estimates, and as JSON."""
+"""Shows an estimate: as a table of parts, as a line among other presets' estimates, or as JSON."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ WORDS = {"fits": "fits", "tight": "may just fit", "does not fit": "does not fit"
 
 
 def show(row: Forecast, options: str) -> None:
-    """One preset's parts, and what follows from them."""
+    """Print one preset's parts, and what follows from them."""
     found, model = row.estimate, row.model
     typer.echo(f"{row.name} with {model.name} on {row.machine.described}")
     share = found.trainable.parameters / max(model.parameters + found.trainable.added, 1)
@@ -44,7 +44,7 @@ def show(row: Forecast, options: str) -> None:
 
 
 def show_all(rows: Sequence[Forecast]) -> None:
-    """The presets in the order of the catalogue, one line each."""
+    """Print the presets in the order of the catalogue, one line each."""
     first = rows[0]
     size = f"{count_text(first.model.parameters)} parameters"
     typer.echo(f"{first.model.name}, {size}, on {first.machine.described}, rows as long as cutoff_len")
@@ -67,16 +67,15 @@ def _line(row: Forecast) -> dict[str, str]:
     }
 
 
-def tell(rows: Sequence[Forecast]) -> list[str]:
-    """What the table's words mean, for those that are in it."""
-    lines = ["batch: per device x accumulation x processes; per GPU: expected, and the range"]
+def explain_terms(rows: Sequence[Forecast]) -> None:
+    """Say what the terms in the table mean."""
+    note("batch: per device x accumulation x processes; per GPU: expected, and the range")
     if any(row.estimate.verdict == "tight" for row in rows):
-        lines.append("may just fit: what is expected fits, the most that it may need does not")
-    return lines
+        note("may just fit: what is expected fits, the most that it may need does not")
 
 
 def describe(row: Forecast) -> dict[str, Any]:
-    """For programs; all in bytes."""
+    """A forecast as JSON for programs; memory and disk in bytes."""
     found = row.estimate
     return {
         "preset": row.name,

@@ -57,13 +57,13 @@ def presets_command(
     rows = [
         (preset, merge(preset.name, [item.layer for item in store.chain(preset.name)])) for preset in presets
     ]
+    columns = list(_CATALOGUE)
+    cells = [[cell(*row) for cell in _CATALOGUE.values()] for row in rows]
     if as_json:
         print_json([_describe(preset, config) for preset, config in rows])
     elif as_markdown:
-        cells = [[f"`{row[0]}`", *row[1:]] for row in (_cells(preset, config) for preset, config in rows)]
-        typer.echo(markdown_table(list(_CATALOGUE), cells))
+        typer.echo(markdown_table(columns, [[f"`{name}`", *others] for name, *others in cells]))
     else:
-        columns, cells = list(_CATALOGUE), [_cells(preset, config) for preset, config in rows]
         if project.entries:
             columns.insert(1, "from")
             for row, (preset, _) in zip(cells, rows, strict=True):
@@ -90,7 +90,3 @@ def _describe(preset: Preset, config: Config) -> dict[str, Any]:
         "commit": preset.source.pin.commit if preset.source.pin else None,
         "file": preset.layer.file,
     }
-
-
-def _cells(preset: Preset, config: Config) -> list[str]:
-    return [cell(preset, config) for cell in _CATALOGUE.values()]

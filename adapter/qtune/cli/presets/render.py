@@ -34,14 +34,9 @@ def render_command(
     from qtune.prepare import pipeline
 
     project = here()
-    prepared = pipeline.prepare(
-        preset,
-        project,
-        options.hardware_from(hardware),
-        options.override_layers(model, dataset, assignments, launcher),
-        name=name,
-        stack=options.stack_from(hardware),
-    )
+    layers = options.override_layers(model, dataset, assignments, launcher)
+    machine, stack = options.hardware_from(hardware), options.stack_from(hardware)
+    prepared = pipeline.prepare(preset, project, machine, layers, name=name, stack=stack)
     stop_on_errors(prepared)
     directory = pipeline.write(prepared).relative_to(project.root)
     for file in prepared.files:

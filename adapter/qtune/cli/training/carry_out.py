@@ -1,4 +1,4 @@
-"""`carry-out`: what the job of a scheduler calls."""
+"""`carry-out`: train a claimed run inside a scheduler's job."""
 
 from __future__ import annotations
 

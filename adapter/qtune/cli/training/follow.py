@@ -1,4 +1,4 @@
-"""A training that runs elsewhere: which one is meant, and waiting for its end."""
+"""Finds a training that runs elsewhere, reads its log, and waits for its end."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def found(project: Project, name: str | None) -> Run:
 
 
 def log_reader(log: Path) -> Callable[[], None]:
-    """Shows a log's last lines when it is first called, and then what was added since."""
+    """A function that prints a log's last lines on its first call, and then what was added since."""
     position = None
 
     def read() -> None:
@@ -52,7 +52,7 @@ def log_reader(log: Path) -> Callable[[], None]:
 
 
 def follow(run: Run, look: Callable[[], None]) -> None:
-    """Wait for the end of a training, or for that of its qtune; `look` all the while."""
+    """Wait until a training, or the qtune that runs it, has ended; call `look` all the while."""
     while True:
         alive = under_way(run.directory, run.record) is not None
         run.record = record.read(run.directory).record

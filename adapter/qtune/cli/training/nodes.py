@@ -1,4 +1,4 @@
-"""What `train` says on one of several nodes."""
+"""Joins a training as one of several nodes, and says which nodes are awaited."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from qtune.values import Config
 
 
 def tell_who_is_awaited(run: Run, config: Config) -> None:
-    """On node 0, what to start on the others."""
+    """Say on node 0 what to start on the others."""
     if not config.nodes_by_hand:
         return
     place = f"{config.get('launch', 'master_addr')}:{config.get('launch', 'master_port')}"
@@ -31,7 +31,7 @@ def tell_who_is_awaited(run: Run, config: Config) -> None:
 def join(
     prepared: Prepared, *, name: str | None, again: bool, detach: bool, checkpoint: Checkpoint | None = None
 ) -> None:
-    """Train this node's part to its end, and say how that was; with `detach` in the background.
+    """Train this node's part to its end, and say how it ended; with `detach` in the background.
 
     Leaves with exit code 1 where it failed, 130 where it was stopped.
     """
@@ -40,11 +40,11 @@ def join(
         note(f"node {part.node_rank} of {part.nnodes}, joining {part.directory}; node 0 keeps the record")
         if not detach:
             return
-        well = background.fork(part.log)
-        if well is None:
+        confirm_start = background.fork(part.log)
+        if confirm_start is None:
             note(f"training in the background; its log is {part.log}")
             raise typer.Exit
-        well()
+        confirm_start()
 
     # in the background the log is the terminal
     show = (lambda output: None) if detach else pass_on

@@ -1,4 +1,4 @@
-"""What `train`, `resume` and `replay` share: look at what would train, then train it and say how that was."""
+"""What `train`, `resume` and `replay` share: they check a training, run it, and say how it ended."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def require_launcher(how: How, name: str | None = None) -> None:
 
 
 def suited(prepare: Callable[[Stack | None], Prepared], how: How) -> Prepared:
-    """The config checked for what is installed here; forced, for any machine where it fails on this one.
+    """What `prepare` makes for the packages installed here; forced past their errors, for any packages.
 
     Leaves with exit code 2 where there is an error.
     """
@@ -58,7 +58,7 @@ def suited(prepare: Callable[[Stack | None], Prepared], how: How) -> Prepared:
 
 
 def look(prepared: Prepared, how: How, *, held: int = 0) -> dict[str, int]:
-    """At the machine, then at the data's rows; how many each dataset has.
+    """Check the machine, then the data's rows; returns how many rows each dataset has.
 
     held: bytes of its checkpoints that are there already. Leaves with exit code 2 where the training can only
     fail.
@@ -82,7 +82,7 @@ def stop(what_helps: str, how: How) -> None:
 
 
 def tell_only(prepared: Prepared, how: How, *, in_job: Sequence[str] = (), **more: Any) -> None:
-    """Print what training it would write and start; more: as `dry_run_view.tell` takes it."""
+    """Print what the training would write and start; more: as `dry_run_view.tell` takes it."""
     from qtune.cli.training import dry_run_view  # and with it what estimates memory
 
     dry_run_view.tell(prepared, partial(how.in_job, words=in_job), as_json=how.as_json, **more)
@@ -91,7 +91,7 @@ def tell_only(prepared: Prepared, how: How, *, in_job: Sequence[str] = (), **mor
 def begin(
     prepared: Prepared, how: How, rows: Mapping[str, int], *, name: str | None, overwrite: bool = False
 ) -> None:
-    """Train it in a new run. rows: how many each dataset has, for the record."""
+    """Train in a new run. rows: how many each dataset has, for the record."""
     command = ("qtune", *sys.argv[1:])
     if submitting.is_submission(prepared):
         submitting.require_accepted(prepared)
@@ -109,14 +109,14 @@ def carry_out(
     changes: Mapping[str, Any] | None = None,
     in_job: Sequence[str] = (),
 ) -> None:
-    """Train it to its end, showing all of it, and tell how that was; detached, leave with exit code 0.
+    """Train to the end, showing all output, and say how it ended; detached, leave with exit code 0.
 
     in_job: what to call qtune with in a Slurm job, where that has to give it nodes; else to carry it out.
     """
     if submitting.is_submission(prepared):
         submit(run, prepared, how.in_job(run.name, in_job))
-    well = background.fork(run.log) if how.detach else None
-    if how.detach and well is None:
+    confirm_start = background.fork(run.log) if how.detach else None
+    if how.detach and confirm_start is None:
         note("training in the background")
         note(f"`qtune watch {run.name}` follows it, `qtune stop {run.name}` stops it")
         typer.echo(str(run.directory))
@@ -126,18 +126,20 @@ def carry_out(
         announcing()
         if not kept:
             note("the file system of the run keeps no locks: nothing keeps another qtune from this run")
-        if well is not None:
-            well()
+        if confirm_start is not None:
+            confirm_start()
 
     # in the background the log is the terminal
-    observer = Observer(
-        begin, pass_on if well is None else lambda output: None, _stopping, partial(steps_down, how.on_oom)
-    )
+    show = pass_on if confirm_start is None else lambda output: None
+    observer = Observer(begin, show, _stopping, partial(steps_down, how.on_oom))
     tell(attempts.carry_out(run, prepared, observer, checkpoint=checkpoint, changes=changes))
 
 
 def steps_down(on_oom: OomChoice | None, ended: Ended, step: Step) -> bool:
-    """Whether to go on with `step`; asked for where nothing was said, and somebody is there."""
+    """Whether to go on with `step` after memory ran out.
+
+    Without --on-oom it asks at a terminal; elsewhere the answer is no.
+    """
     if on_oom == "stop":
         return False
     if on_oom is None and not (sys.stdin.isatty() and sys.stderr.isatty()):

@@ -79,7 +79,7 @@ def _key(asked: bool) -> str | None:
 
 
 def _example(address: Address, name: str) -> str:
-    """What asks it, to be copied; the key stands there as the variable that holds it."""
+    """Requests to copy; they name the variable that holds the key, not the key."""
     header = "" if address.key is None else ' -H "Authorization: Bearer $API_KEY"'
     body = f'{{"model": "{name}", "messages": [{{"role": "user", "content": "Hello"}}]}}'
     key = '"none"' if address.key is None else 'os.environ["API_KEY"]'

@@ -122,7 +122,10 @@ def _announce(planned: DownloadPlan) -> None:
 
 @contextmanager
 def _bar(planned: DownloadPlan) -> Iterator[Callable[[int], None]]:
-    """A bar on a terminal, elsewhere a line for every tenth; to be called with the bytes that are here."""
+    """A progress bar on a terminal, elsewhere a line for every tenth.
+
+    Yields the function to call with the bytes that have been fetched so far.
+    """
     if not sys.stderr.isatty():
         told = planned.here * _STEPS // max(planned.size, 1)
 

@@ -148,7 +148,7 @@ def _figure(figure: Figure, whose: str) -> str:
 
 
 def _look(evaluation: Evaluation) -> None:
-    """At the arguments, then at the data's rows; leave with exit code 2 where it can only fail."""
+    """Check the arguments, then the data's rows; leave with exit code 2 where it can only fail."""
     report(evaluation.findings)
     if any(finding.severity == "error" for finding in evaluation.findings):
         raise typer.Exit(2)

@@ -28,12 +28,8 @@ def export_command(
     checkpoint: options.Checkpoint = None,
     assignments: Annotated[
         list[str] | None,
-        typer.Option(
-            "-s",
-            "--set",
-            metavar="KEY=VALUE",
-            help="export_size (GB of a file), export_device, infer_dtype, export_quantization_bit, …; "
-            "repeatable.",
+        options.set_option(
+            "export_size (GB of a file), export_device, infer_dtype, export_quantization_bit, …; repeatable."
         ),
     ] = None,
     check: Annotated[
