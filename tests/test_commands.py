@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import shlex
+from pathlib import Path
 
 import pytest
 import typer
+from trees import loaded
 
 from qtune.cli.app import app
 from qtune.cli.commands import COMMANDS, load
@@ -47,3 +49,15 @@ def test_a_hidden_command_is_in_no_list_and_every_other_is(words: str) -> None:
     *above, name = words.split()
     group = load(above[0]) if above else typer.main.get_command(app)
     assert group.commands[name].hidden is (words not in SHOWN)
+
+
+# Rooms that hold names, choices and constants of which help texts speak.
+LIGHT = {"cli", "errors", "files", "resources", "schema", "units", "values", "config", "machine"}
+
+
+def test_a_help_loads_nothing_of_what_it_describes(tmp_path: Path) -> None:
+    """One process prints all helps; in the end it has loaded whatever any of them needs."""
+    *_, modules = loaded(*([*words.split(), "--help"] for words in COMMANDS), directory=tmp_path)
+    rooms = {module.split(".")[1] for module in modules if module.startswith("qtune.")}
+    assert rooms <= LIGHT
+    assert not {"qtune.machine.stack", "rich", "jinja2"} & modules

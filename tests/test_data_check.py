@@ -230,7 +230,8 @@ def test_a_training_is_not_told_which_rows_another_cutoff_len_would_cut(project:
     root = with_bad(project, [row(1, output="and so on " * 200)], **{"presets/short.yaml": short})
     assert "cuts off" in qtune("data", "check", "-p", "short", directory=root).out
     project_here = find_project(root)
-    (report,) = pipeline.check_rows(pipeline.prepare("short", project_here, Hardware()))
+    prepared = pipeline.prepare("short", project_here, Hardware())
+    (report,) = check_cache.check(prepared.sources, project_here.root)
     assert report.groups == ()
 
 

@@ -112,8 +112,8 @@ def stand_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     program = path / "llamafactory-cli"
     program.chmod(0o755)
     monkeypatch.setattr(process, "find_program", lambda name, fix="": program)
-    monkeypatch.setattr("qtune.cli.use.evaluate.detect_hardware", Hardware)
-    monkeypatch.setattr("qtune.cli.use.evaluate.installed_stack", lambda: stack())
+    monkeypatch.setattr("qtune.machine.hardware.detect_hardware", Hardware)
+    monkeypatch.setattr("qtune.machine.stack.installed_stack", lambda: stack())
 
 
 def stack(*lacking: str) -> Stack:
@@ -305,7 +305,7 @@ def test_preferences_measure_the_run_against_its_base(here: Path, qtune: Command
 def test_without_its_extra_the_loss_is_measured_all_the_same(
     here: Path, qtune: Command, stand_in: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("qtune.cli.use.evaluate.installed_stack", lambda: stack("jieba", "nltk"))
+    monkeypatch.setattr("qtune.machine.stack.installed_stack", lambda: stack("jieba", "nltk"))
     done = qtune("eval", directory=here)
     assert done.code == 2 and "pip install 'qtune[eval]'; or --loss-only" in done.err
     assert "jieba nltk" in done.err

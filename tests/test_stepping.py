@@ -159,7 +159,7 @@ def test_the_log_tells_what_the_trainer_was_at(lines: list[str], at: Phase) -> N
 ASKED = """
 import sys
 from types import SimpleNamespace
-from qtune.cli.training.on_oom import steps_down
+from qtune.cli.training.start import steps_down
 from qtune.processes import signals
 from qtune.runs.ending import Ended
 given = sys.argv[1] if len(sys.argv) > 1 else None

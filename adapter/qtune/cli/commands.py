@@ -1,4 +1,4 @@
-"""The commands by the words that call them; each is loaded when it runs, and none for a list of them.
+"""The table of commands by the words that call them. A command's module is loaded when the command runs.
 
 A new command is a line in commands.json, and a function below `@command` of the same words in the module
 that the line names.
@@ -55,12 +55,12 @@ def load(words: str) -> Any:
     return typer.main.get_command(_loaded[words])
 
 
-def command(words: str, *examples: str, hidden: bool = False) -> Callable[[_Function], _Function]:
+def command(words: str, *examples: str) -> Callable[[_Function], _Function]:
     """Make a function the command of these words; its help ends with the examples."""
 
     def register(function: _Function) -> _Function:
         made = plain_typer(add_completion=False)
-        made.command(words.split()[-1], epilog=examples_text(*examples), hidden=hidden)(function)
+        made.command(words.split()[-1], epilog=examples_text(*examples))(function)
         _loaded[words] = made
         return function
 
@@ -80,6 +80,6 @@ def group(words: str, *examples: str, **settings: Any) -> Callable[[_Function], 
 
 
 def examples_text(*examples: str) -> str | None:
-    """What a help text ends with; None where there are no examples."""
+    """The end of a help text; None where there are no examples."""
     # click keeps the lines of a paragraph that begins so
     return "\n".join(["\b", "Examples:", *(f"  {example}" for example in examples)]) if examples else None

@@ -62,8 +62,8 @@ def assignments(incomplete: str) -> list[str]:
 
 
 def launchers(incomplete: str) -> list[str]:
-    names = launch_keys()["launcher"].choices or ()
-    return [str(name) for name in names if str(name).startswith(incomplete)]
+    names = map(str, launch_keys()["launcher"].choices or ())
+    return [name for name in names if name.startswith(incomplete)]
 
 
 def sides(incomplete: str) -> list[str]:

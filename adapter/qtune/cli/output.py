@@ -1,4 +1,4 @@
-"""How things look on a terminal: results to stdout, everything else to stderr."""
+"""Prints: results to stdout, everything else to stderr."""
 
 from __future__ import annotations
 
@@ -20,26 +20,26 @@ _NARROWEST = 8
 
 
 def complain(message: str) -> None:
-    """An error, to stderr."""
+    """Print an error to stderr."""
     typer.secho("error: ", fg="red", bold=True, err=True, nl=False)
     typer.echo(message, err=True)
 
 
 def note(message: str) -> None:
-    """Something that is no result, to stderr; lost where the terminal is closed."""
+    """Print what is no result to stderr; lost where the terminal is closed."""
     with suppress(OSError):
         typer.echo(message, err=True)
 
 
 def pass_on(output: bytes) -> None:
-    """A child's output, to stderr, where its log and progress belong: stdout carries results."""
+    """Print a child's output to stderr, where its log and progress belong: stdout carries results."""
     with suppress(OSError):
         sys.stderr.buffer.write(output)
         sys.stderr.buffer.flush()
 
 
 def report(findings: Iterable[Finding]) -> None:
-    """Findings, to stderr."""
+    """Print findings to stderr."""
     for finding in findings:
         colour = "red" if finding.severity == "error" else "yellow"
         typer.secho(f"{finding.severity}: ", fg=colour, bold=True, err=True, nl=False)
@@ -47,7 +47,7 @@ def report(findings: Iterable[Finding]) -> None:
 
 
 def plain_finding(finding: Finding) -> dict[str, str | None]:
-    """For programs."""
+    """A finding as JSON for programs."""
     return {
         "severity": finding.severity,
         "key": finding.key,
@@ -62,7 +62,7 @@ def print_json(value: Any) -> None:
 
 
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """A table: on a terminal wrapped to its width, elsewhere a row a line, as programs read it.
+    """Print a table: on a terminal wrapped to its width, elsewhere a row a line, as programs read it.
 
     rich draws nicer ones, and takes longer to load than most commands to run.
     """
@@ -85,7 +85,7 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
 
 
 def markdown_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """The same for a page of Markdown."""
+    """The table as Markdown."""
     lines = [columns, ["---"] * len(columns), *rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 

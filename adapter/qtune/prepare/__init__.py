@@ -1,1 +1,1 @@
-"""From presets, a rendered directory or a record to all that is known of a training before it starts."""
+"""Prepares a training from presets, a rendered directory or a record: everything short of starting it."""

@@ -1,4 +1,4 @@
-"""What differs between two configs, by meaning: an argument that is not set counts as its default.
+"""Compares two configs by meaning: an argument that is not set counts as its default.
 
 A side is a preset, a rendered directory, a run's record, or a LLaMA-Factory YAML of any origin.
 """
@@ -15,7 +15,8 @@ from qtune import resources
 from qtune.config.names import did_you_mean
 from qtune.config.project import Project
 from qtune.config.resolve import merge
-from qtune.data.registrations import CONVERSATIONS, names_in
+from qtune.data.registrations import CONVERSATIONS
+from qtune.data.sources import uses_of
 from qtune.errors import QtuneError
 from qtune.files import Document, leaves, read_yaml
 from qtune.machine.hardware import Hardware
@@ -26,11 +27,12 @@ from qtune.schema import DERIVED, column_keys, known_argument, tag_keys
 from qtune.values import DATASETS, Config, KeyPath, Layer, Origin, Value
 
 DEFAULT = Origin("default")
+_SECTIONS = ("model", "method", "dataset", "output", "train", "eval", "zero", "launch", "datasets")
 
 
 @dataclass(frozen=True)
 class Side:
-    """One of the two: a config, and the complete dataset_info.json entries of the datasets it uses."""
+    """One side: a config, and the complete dataset_info.json entries of the datasets it uses."""
 
     config: Config
     datasets: Mapping[str, Mapping[str, Any]]
@@ -59,17 +61,7 @@ def compare(first: Side, second: Side) -> list[Difference]:
         if (one and one.value) != (other and other.value):
             section = section_of(path[1]) if path[0] == "train" else path[0]
             differences.append(Difference(section, ".".join(path[1:]), one, other))
-    order = {
-        "model": 0,
-        "method": 1,
-        "dataset": 2,
-        "output": 3,
-        "train": 4,
-        "eval": 5,
-        "zero": 6,
-        "launch": 7,
-    }
-    return sorted(differences, key=lambda difference: order.get(difference.section, 8))
+    return sorted(differences, key=lambda difference: _SECTIONS.index(difference.section))
 
 
 def read_side(named: str, project: Project, hardware: Hardware) -> Side:
@@ -103,19 +95,17 @@ def _plain_side(path: Path, project: Project) -> Side:
     Paths in it start from the working directory of the one who ran it: the project's root here.
     """
     document = _read_mapping(path, resources.display(path, project.root))
-    layers = [_layer(document, (), "train")]
+    layers = [_layer(document, "train")]
     deepspeed = document.data.get("deepspeed")
     if isinstance(deepspeed, str) and (project.root / deepspeed).is_file():
         zero = _read_mapping(project.root / deepspeed, deepspeed)
         if isinstance(zero.data.get("zero_optimization"), dict):
-            layers.append(_layer(zero, ("zero_optimization",), "zero"))
+            layers.append(_layer(zero, "zero"))
     config = merge(path.name, layers)
-    names = [name for key in ("dataset", "eval_dataset") for name in names_in(config.get("train", key))]
     registry = project.root / str(document.data.get("dataset_dir", "data")) / DATASETS
     entries = _read_mapping(registry, str(registry)).data if registry.is_file() else {}
-    return Side(
-        config, {name: _moved(entries[name], registry.parent, project) for name in names if name in entries}
-    )
+    used = [name for name, _ in uses_of(config) if name in entries]
+    return Side(config, {name: _moved(entries[name], registry.parent, project) for name in used})
 
 
 def _read_mapping(path: Path, display: str) -> Document:
@@ -125,14 +115,8 @@ def _read_mapping(path: Path, display: str) -> Document:
     return document
 
 
-def _layer(document: Document, inside: KeyPath, block: str) -> Layer:
-    data = document.data
-    for key in inside:
-        data = data[key]
-    values: dict[KeyPath, Value] = {}
-    for path, value in leaves(data):
-        origin = Origin(document.display, document.display, document.lines.get((*inside, *path)))
-        values[(block, *path)] = Value(value, origin)
+def _layer(document: Document, block: str) -> Layer:
+    values = renderings.values_in(document, block)
     return Layer(document.display, values, document.display, document.sha256)
 
 

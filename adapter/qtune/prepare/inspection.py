@@ -1,4 +1,4 @@
-"""A look at all rows of datasets: which are read, for what use, and which with one another."""
+"""Inspects all rows of datasets: which are read, for which stage, and which are searched for shared rows."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ from qtune.values import Config, Finding, KeyPath, Value
 
 @dataclass
 class Inspection:
-    """What to look at.
+    """Which datasets to look at, and what is wrong before any row is read.
 
-    config: what the data is looked at for; configured: the datasets that it reads.
-    together: datasets, by those that are searched for rows that they share; findings: what is wrong before
-    any row is read; elsewhere: the names of datasets whose data is not here.
+    config: the config that the data is checked against; configured: the names of the datasets that it reads.
+    together: groups of datasets, each of which is searched for rows that its members share; findings: what is
+    wrong with names and registrations; elsewhere: the names of datasets whose data is not here.
     """
 
     project: Project
@@ -37,8 +37,10 @@ class Inspection:
     elsewhere: list[str] = field(default_factory=list)
 
     def add(self, sources: Sequence[DataSource]) -> None:
-        """Datasets that belong together; one that is registered wrongly is not read, since each of its rows
-        would seem wrong."""
+        """Add a group of datasets.
+
+        One that is registered wrongly is not read, since each of its rows would seem wrong.
+        """
         here = []
         for source in sources:
             found = _findings(source)
@@ -61,7 +63,7 @@ class Inspection:
         progress: Callable[[int], None] = lambda size: None,
         unsaid: Callable[[str], None] = lambda why: None,
     ) -> list[Report]:
-        """Read all rows of those that belong together; what passes is remembered for the trainings.
+        """Read all rows of one group; a training does not read again what passes.
 
         every: keep each line of a finding, not the first few; duplicates: gets what repeats; progress: called
         with the bytes of each part; unsaid: with what could not be looked at, and why.
@@ -138,7 +140,7 @@ def inspection_of(project: Project, names: Sequence[str], preset: str | None) ->
 
 
 def _findings(source: DataSource) -> list[Finding]:
-    """Those of the registration, but for what it says of the first row: reading all rows tells it better."""
+    """Findings about a registration, but for those about the first row: reading all rows finds more."""
     registration = source.registration
     found = check_registration(registration, source.stage)
     of_file = f"{registration.name}.file_name"

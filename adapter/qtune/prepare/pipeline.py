@@ -1,4 +1,4 @@
-"""The story of a training, in one direction.
+"""The steps of a training, in one direction.
 
     layers → config → check → rendered files → launch → run record
 
@@ -7,7 +7,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -24,10 +24,9 @@ from qtune.data.registrations import (
     Registration,
     complete_entry,
     count_training_rows,
-    names_in,
     read_registrations,
 )
-from qtune.data.sources import DataSource, sources_of
+from qtune.data.sources import DataSource, sources_of, uses_of
 from qtune.files import write_atomic
 from qtune.launch.plan import plan_launch
 from qtune.machine.hardware import Hardware
@@ -46,7 +45,6 @@ from qtune.values import (
 )
 
 if TYPE_CHECKING:
-    from qtune.data.scanning.scan import Report
     from qtune.render.manifest import Manifest
 
 RENDERED = "rendered"
@@ -151,7 +149,7 @@ def examine(
     name: str | None = None,
     stack: Stack | None = None,
 ) -> Prepared:
-    """The config and everything that is wrong with it, nothing rendered.
+    """Resolve the config and find everything that is wrong with it; nothing is rendered.
 
     stack: what is installed where it will train, None where that is not this machine.
     Raises QtuneError where presets, project or registrations cannot be read at all; what is wrong with the
@@ -176,7 +174,7 @@ def prepare(
     name: str | None = None,
     stack: Stack | None = None,
 ) -> Prepared:
-    """Everything up to the rendered files' text: nothing is written and nothing started.
+    """Go as far as the rendered files' text: nothing is written and nothing started.
 
     Raises QtuneError as `examine` does, and where a template fails.
     """
@@ -189,7 +187,7 @@ def prepare(
 
 
 def with_files(prepared: Prepared, output_dir: str, about: str) -> Prepared:
-    """The same with the text of its files, and the templates that made them among the layers.
+    """Add the text of its files, and to the layers the templates that made them.
 
     Raises QtuneError where a template fails.
     """
@@ -201,7 +199,7 @@ def with_files(prepared: Prepared, output_dir: str, about: str) -> Prepared:
     directory = project.root / prepared.rendered
     files = render(
         config,
-        {name: complete_entry(registrations[name], directory) for name in _dataset_names(config)},
+        {name: complete_entry(registrations[name], directory) for name, _ in uses_of(config)},
         prepared.hardware,
         replace(prepared, config=_for_all_nodes(config)).plan,
         templates=templates,
@@ -215,19 +213,8 @@ def with_files(prepared: Prepared, output_dir: str, about: str) -> Prepared:
     return replace(prepared, config=config, files=tuple(files))
 
 
-def check_rows(prepared: Prepared, progress: Callable[[int], None] = lambda size: None) -> list[Report]:
-    """What is wrong with the rows of each dataset that it reads; those that passed before are not read again.
-
-    progress: called with the bytes of each part that was read. Raises QtuneError where a file's library is
-    not installed.
-    """
-    from qtune.data.scanning import check_cache  # the readers with it, which other commands start without
-
-    return check_cache.check(prepared.sources, prepared.project.root, progress)
-
-
 def write(prepared: Prepared) -> Path:
-    """Write the rendered directory and make it the current one; the directory.
+    """Write the rendered directory and make it the current one; returns its path.
 
     Each file is written whole or not at all; the manifest comes last, so that it never vouches for files
     that are not there.
@@ -243,7 +230,7 @@ def write(prepared: Prepared) -> Path:
 
 
 def write_files(prepared: Prepared) -> Path:
-    """Write the files alone, where they belong; the directory."""
+    """Write the files alone into their directory; returns its path."""
     directory = prepared.project.root / prepared.rendered
     for file in prepared.files:
         write_atomic(directory / file.name, file.text, executable=file.name.endswith(".sh"))
@@ -260,8 +247,3 @@ def _for_all_nodes(config: Config) -> Config:
 def rendered_name(name: str) -> str:
     """The rendered directory of a config, from the project's root."""
     return f"{RENDERED}/{name}"
-
-
-def _dataset_names(config: Config) -> list[str]:
-    names = [name for key in ("dataset", "eval_dataset") for name in names_in(config.get("train", key))]
-    return list(dict.fromkeys(names))

@@ -1,4 +1,4 @@
-"""What the record of a run says, checked and rendered again for that run."""
+"""Reads the record of a run back, and checks and renders it again for that run."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def read_record(
 
 
 def within(prepared: Prepared, directory: Path) -> Prepared:
-    """The same, rendered for a run's own directory; without errors only."""
+    """The same with files for a run's own directory; unchanged where it has errors."""
     if prepared.errors:
         return prepared
     run = prepared.project.from_root(directory)

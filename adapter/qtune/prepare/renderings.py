@@ -1,4 +1,4 @@
-"""The rendered directories as they stand: read back with edits by hand, compared with their layers."""
+"""Reads rendered directories back, edits by hand included, and tells which of their sources changed since."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from qtune.config.resolve import merge
 from qtune.config.sources import pin_of_file
 from qtune.data.registrations import read_registrations
 from qtune.errors import QtuneError
-from qtune.files import leaves, read_yaml
+from qtune.files import Document, leaves, read_yaml
 from qtune.machine.stack import Stack
 from qtune.prepare.pipeline import CURRENT, RENDERED, Prepared, rendered_name
 from qtune.render import manifest as manifests
 from qtune.render.manifest import Manifest
 from qtune.schema import DERIVED
-from qtune.values import TRAIN, ZERO, Layer, Origin, RenderedFile, Value
+from qtune.values import TRAIN, ZERO, KeyPath, Layer, Origin, RenderedFile, Value
 
 
 def current(project: Project) -> str | None:
@@ -70,7 +70,7 @@ def read(
 
 
 def stale_layers(prepared: Prepared) -> list[str]:
-    """The files that a rendered directory was made from and that have changed since, or what is pinned."""
+    """The files that a rendered directory was made from and that have changed since, or whose pin has."""
     stale = []
     for layer in prepared.config.layers:
         if layer.file is None or layer.sha256 is None:
@@ -97,14 +97,19 @@ def _edits(directory: Path, relative: str, manifest: Manifest) -> list[Layer]:
         if file not in manifest.files or manifests.digest(path.read_bytes()) == manifest.files[file]:
             continue
         display = f"{relative}/{file}"
-        document = read_yaml(path, display)  # JSON is YAML
-        data = document.data.get("zero_optimization", {}) if file == ZERO else document.data
-        prefix = ("zero_optimization",) if file == ZERO else ()
+        found = values_in(read_yaml(path, display), block)  # JSON is YAML
         values = {path: Value(None, Origin(display)) for path in manifest.config.values if path[0] == block}
-        for keys, value in leaves(data):
-            if keys[0] not in DERIVED:
-                values[(block, *keys)] = Value(
-                    value, Origin(display, display, document.lines.get((*prefix, *keys)))
-                )
+        values |= {path: value for path, value in found.items() if path[1] not in DERIVED}
         layers.append(Layer(display, values, display))
     return layers
+
+
+def values_in(document: Document, block: str) -> dict[KeyPath, Value]:
+    """The values of a train.yaml, or for the block `zero` those of a DeepSpeed JSON, with their lines."""
+    inside = ("zero_optimization",) if block == "zero" else ()
+    data = document.data.get("zero_optimization", {}) if inside else document.data
+    name, lines = document.display, document.lines
+    return {
+        (block, *path): Value(value, Origin(name, name, lines.get((*inside, *path))))
+        for path, value in leaves(data)
+    }

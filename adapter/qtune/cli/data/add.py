@@ -9,15 +9,14 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from qtune.cli.app import JsonOption, here
+from qtune.cli import options
+from qtune.cli.app import here
 from qtune.cli.commands import command
 from qtune.cli.data.token_view import legend, marked
 from qtune.cli.output import note, print_json
 from qtune.config.names import valid_name
 from qtune.config.project import Project
 from qtune.errors import QtuneError
-from qtune.machine.hardware import Hardware
-from qtune.prepare import pipeline, renderings
 from qtune.values import DATASETS
 
 if TYPE_CHECKING:  # read by this command alone, and by no other's start
@@ -57,16 +56,16 @@ def add_command(
     ] = False,
     hub: Annotated[
         Literal["huggingface", "modelscope"] | None,
-        typer.Option("--hub", help="Where a hub's id is from; else what USE_MODELSCOPE_HUB says."),
+        typer.Option(help="Where a hub's id is from; else what USE_MODELSCOPE_HUB says."),
     ] = None,
-    subset: Annotated[str | None, typer.Option("--subset", help="Of a hub's data set.")] = None,
-    split: Annotated[str | None, typer.Option("--split", help="Of a hub's data set; else train.")] = None,
-    folder: Annotated[str | None, typer.Option("--folder", help="Of a hub's data set.")] = None,
+    subset: Annotated[str | None, typer.Option(help="Of a hub's data set.")] = None,
+    split: Annotated[str | None, typer.Option(help="Of a hub's data set; else train.")] = None,
+    folder: Annotated[str | None, typer.Option(help="Of a hub's data set.")] = None,
     num_samples: Annotated[
-        int | None, typer.Option("--num-samples", min=1, help="Train on so many rows, drawn at random.")
+        int | None, typer.Option(min=1, help="Train on so many rows, drawn at random.")
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show it, write nothing.")] = False,
-    as_json: JsonOption = False,
+    as_json: options.Json = False,
 ) -> None:
     """Look at data and register it in data/datasets.yaml: format, columns and roles are recognised.
 
@@ -165,6 +164,8 @@ def _as_the_model_sees_it(
     """Its text with what is trained on, None where roles tell more, or the template is not known."""
     from qtune.data.lengths.chat import as_text, chat_for
     from qtune.data.lengths.tokens import load_tokenizer
+    from qtune.machine.hardware import Hardware
+    from qtune.prepare import pipeline, renderings
 
     if example is None or found.proposal is None or found.proposal.stage != "sft":
         return None

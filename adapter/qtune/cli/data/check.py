@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from qtune.cli.app import JsonOption, here
+from qtune.cli import options
+from qtune.cli.app import here
 from qtune.cli.commands import command
 from qtune.cli.complete import dataset_names
-from qtune.cli.data.group import ForPresetOption
 from qtune.cli.data.report_view import counted, reading, show_reports
 from qtune.cli.output import complain, note, plain_finding, print_json, report
 from qtune.errors import QtuneError
@@ -34,7 +34,7 @@ def check_command(
             autocompletion=dataset_names,
         ),
     ] = None,
-    preset: ForPresetOption = None,
+    preset: options.ForPreset = None,
     every: Annotated[
         bool, typer.Option("--all", help="List every finding and every line, not the first few.")
     ] = False,
@@ -47,7 +47,7 @@ def check_command(
     force: Annotated[
         bool, typer.Option("--force", help="With --fix: write files that are there already anew.")
     ] = False,
-    as_json: JsonOption = False,
+    as_json: options.Json = False,
 ) -> None:
     """Read every row, and say with file and line what LLaMA-Factory would choke on, drop or misread.
 

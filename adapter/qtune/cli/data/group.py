@@ -1,27 +1,17 @@
-"""`data`: what its commands share."""
+"""`data`: the group of the commands about datasets."""
 
 from __future__ import annotations
 
-from typing import Annotated
-
-import typer
-
 from qtune.cli.commands import group
-from qtune.cli.complete import dataset_names, preset_names
 
-NameArgument = Annotated[
-    str,
-    typer.Argument(metavar="NAME", help="A registered dataset's name.", autocompletion=dataset_names),
-]
-ForPresetOption = Annotated[
-    str | None,
-    typer.Option(
-        "-p",
-        "--preset",
-        help="Whose stage, template, model and cutoff_len count; else those of what was rendered last.",
-        autocompletion=preset_names,
-    ),
-]
+# The rows of one dataset are looked at alone, whatever a training does with others.
+ALONE = (
+    "eval_dataset=null",
+    "interleave_probs=null",
+    "mix_strategy=null",
+    "streaming=null",
+    "tokenized_path=null",
+)
 
 
 @group("data", "qtune data add answers.jsonl", "qtune data check answers", no_args_is_help=True)

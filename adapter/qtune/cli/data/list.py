@@ -2,59 +2,43 @@
 
 from __future__ import annotations
 
-from qtune.checks.datasets import check_registration
-from qtune.cli.app import JsonOption, here
+from qtune.cli import options
+from qtune.cli.app import here
 from qtune.cli.commands import command
 from qtune.cli.output import note, print_json, print_table, report
-from qtune.data.peek import count_rows
-from qtune.data.registrations import Registration, read_registrations
 
 _SOURCES = ("file_name", "hf_hub_url", "ms_hub_url", "om_hub_url", "script_url", "cloud_file_name")
 
 
 @command("data list", "qtune data list", "qtune data list --json")
-def list_command(as_json: JsonOption = False) -> None:
+def list_command(as_json: options.Json = False) -> None:
     """List the datasets of data/datasets.yaml: format, source, rows, and whether something is wrong."""
-    project = here()
-    registrations = read_registrations(project)
+    from qtune.checks.datasets import check_registration
+    from qtune.data.peek import count_rows
+    from qtune.data.registrations import read_registrations
+
+    registrations = read_registrations(here())
     findings = {name: check_registration(registration) for name, registration in registrations.items()}
+    rows = [
+        {
+            "name": name,
+            "formatting": item.formatting,
+            "source": next((str(item.entry[key]) for key in _SOURCES if item.entry.get(key)), ""),
+            "rows": count_rows(item.json_path) if item.json_path else None,
+            "findings": [finding.message for finding in findings[name]],
+        }
+        for name, item in registrations.items()
+    ]
     if as_json:
-        print_json(
-            [
-                {
-                    "name": name,
-                    "formatting": registration.formatting,
-                    "source": _source(registration),
-                    "rows": _rows(registration),
-                    "findings": [finding.message for finding in findings[name]],
-                }
-                for name, registration in registrations.items()
-            ]
-        )
+        print_json(rows)
         return
-    if not registrations:
+    if not rows:
         note("no dataset is registered: `qtune data add FILE` adds one")
         return
-    print_table(
-        ("dataset", "formatting", "source", "rows", "state"),
-        [
-            [
-                name,
-                registration.formatting,
-                _source(registration),
-                "" if (rows := _rows(registration)) is None else str(rows),
-                "ok" if not findings[name] else "see below",
-            ]
-            for name, registration in registrations.items()
-        ],
-    )
+    lines = [
+        [*("" if cell is None else str(cell) for cell in cells), "see below" if wrong else "ok"]
+        for *cells, wrong in (row.values() for row in rows)
+    ]
+    print_table(("dataset", "formatting", "source", "rows", "state"), lines)
     for found in findings.values():
         report(found)
-
-
-def _source(registration: Registration) -> str:
-    return next((str(registration.entry[key]) for key in _SOURCES if registration.entry.get(key)), "")
-
-
-def _rows(registration: Registration) -> int | None:
-    return count_rows(registration.json_path) if registration.json_path else None

@@ -9,61 +9,46 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from qtune.cli.app import JsonOption, ModelOption, SetOption, here, override_layers
+from qtune.cli import options
+from qtune.cli.app import here
 from qtune.cli.commands import command
-from qtune.cli.data.group import ForPresetOption, NameArgument
+from qtune.cli.data.group import ALONE
 from qtune.cli.data.token_view import legend, marked
 from qtune.cli.output import note, print_json, report
-from qtune.config.resolve import SET_LAYER
-from qtune.data.flaws import Flaw
-from qtune.data.registrations import LAYER, registered
 from qtune.errors import ChildFailed
-from qtune.machine.hardware import detect_hardware
-from qtune.prepare import pipeline, renderings
 from qtune.values import Finding
 
 if TYPE_CHECKING:
+    from qtune.data.flaws import Flaw
     from qtune.use.preview import Sample, TokenSequence
-
-# The rows of one dataset stand alone here, whatever a training does with others.
-_ALONE = (
-    "eval_dataset=null",
-    "interleave_probs=null",
-    "max_samples=null",
-    "mix_strategy=null",
-    "streaming=null",
-    "tokenized_path=null",
-    "val_size=null",
-)
 
 
 @command("data preview", "qtune data preview answers", "qtune data preview answers --preset dpo")
 def preview_command(
-    name: NameArgument,
+    name: options.DatasetName,
     count: Annotated[int, typer.Option("-k", min=1, help="How many rows.")] = 3,
-    preset: ForPresetOption = None,
-    model: ModelOption = None,
-    assignments: SetOption = None,
-    seed: Annotated[
-        int | None, typer.Option("--seed", min=0, help="Random rows, instead of the first ones.")
-    ] = None,
-    as_json: JsonOption = False,
+    preset: options.ForPreset = None,
+    model: options.Model = None,
+    assignments: options.Assignments = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="Random rows, instead of the first ones.")] = None,
+    as_json: options.Json = False,
 ) -> None:
     """Show rows as text with the model's chat template: what is trained on, and what is masked.
 
     LLaMA-Factory itself makes the tokens, of these rows alone, as a training by the preset would.
     """
+    from qtune.data.registrations import registered
     from qtune.data.token_cache import token_arguments
+    from qtune.machine.hardware import detect_hardware
+    from qtune.prepare import pipeline, renderings
     from qtune.use.preview import preview
 
     project = here()
     registration = registered(project, name)
-    prepared = pipeline.examine(
-        renderings.wanted(project, preset),
-        project,
-        detect_hardware(),
-        override_layers(model, name, [*(assignments or []), *_ALONE]),
-    )
+    settings = [*(assignments or []), *ALONE, "max_samples=null", "val_size=null"]
+    layers = options.override_layers(model, name, settings)
+    wanted = renderings.wanted(project, preset)
+    prepared = pipeline.examine(wanted, project, detect_hardware(), layers)
     about_tokens = {*token_arguments(), "dataset"}
     errors = [finding for finding in prepared.errors if _concerns(finding, about_tokens)]
     if errors:
@@ -92,6 +77,9 @@ def preview_command(
 
 def _concerns(finding: Finding, keys: set[str]) -> bool:
     """Whether a finding is about the data, what makes tokens of it, or an option, not about the training."""
+    from qtune.config.resolve import SET_LAYER
+    from qtune.data.registrations import LAYER
+
     return finding.key in keys or (finding.origin is not None and finding.origin.layer in (LAYER, SET_LAYER))
 
 

@@ -1,19 +1,20 @@
-"""Reports about datasets' rows as text, and a bar while they are read."""
+"""Shows what is wrong with datasets' rows, and a progress bar while they are read."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
 
-from qtune.data.sources import DataSource
-
 if TYPE_CHECKING:
     from qtune.data.scanning.scan import Group, Report
+    from qtune.data.sources import DataSource
 
+_MOST_BEFORE_START = 4
 _MOST_QUIET = 6
 _MOST_ORIGINALS = 2
 _BAR_FROM_BYTES = 20_000_000
@@ -21,7 +22,10 @@ _BAR_FROM_BYTES = 20_000_000
 
 @contextmanager
 def reading(sources: Sequence[DataSource]) -> Iterator[Callable[[int], None]]:
-    """A bar on a terminal while large files are read; to be called with the bytes of each part."""
+    """A progress bar on a terminal while large files are read.
+
+    Yields the function to call with the bytes of each part that was read.
+    """
     from qtune.data.file_types import data_files
 
     total = sum(file.stat().st_size for source in sources for file in data_files(source.path))
@@ -37,8 +41,21 @@ def reading(sources: Sequence[DataSource]) -> Iterator[Callable[[int], None]]:
         yield lambda size: bar.advance(task, size)
 
 
+def check_rows(sources: Sequence[DataSource], root: Path) -> list[Report]:
+    """Read the rows that no earlier check passed, and show on stderr what is wrong with them.
+
+    root: the project's. Raises QtuneError where a file's library is not installed.
+    """
+    from qtune.data.scanning import check_cache
+
+    with reading(sources) as progress:
+        reports = check_cache.check(sources, root, progress)
+    show_reports([item for item in reports if item.groups], _MOST_BEFORE_START, err=True)
+    return reports
+
+
 def show_reports(reports: Sequence[Report], most_groups: int | None, *, err: bool = False) -> None:
-    """Reports as text; most_groups: of all of them together, the worst; None for all."""
+    """Print reports. most_groups: how many groups of findings in all, the worst first; None for all."""
     quiet = [item.name for item in reports if not item.groups]
     if len(quiet) > _MOST_QUIET:
         typer.echo(f"nothing wrong: {', '.join(quiet)}", err=err)

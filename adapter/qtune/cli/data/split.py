@@ -7,31 +7,28 @@ from typing import Annotated
 
 import typer
 
-from qtune.cli.app import JsonOption, here
+from qtune.cli import options
+from qtune.cli.app import here
 from qtune.cli.commands import command
-from qtune.cli.data.group import NameArgument
 from qtune.cli.output import note, print_json
 from qtune.config.names import valid_name
-from qtune.data.registrations import registered
 from qtune.errors import QtuneError
 
 
 @command("data split", "qtune data split answers --eval 0.05", "qtune data split answers --eval 0.1 --seed 7")
 def split_command(
-    name: NameArgument,
+    name: options.DatasetName,
     share: Annotated[
         float, typer.Option("--eval", metavar="SHARE", help="The share of the rows for evaluation: 0.05.")
     ],
-    seed: Annotated[
-        int, typer.Option("--seed", min=0, max=2**32 - 1, help="Another seed puts other rows there.")
-    ] = 42,
+    seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Another seed puts other rows there.")] = 42,
     called: Annotated[
         str | None, typer.Option("-n", "--name", help="Call the new ones after this instead of NAME.")
     ] = None,
     force: Annotated[
         bool, typer.Option("--force", help="Write files and registrations that are there already anew.")
     ] = False,
-    as_json: JsonOption = False,
+    as_json: options.Json = False,
 ) -> None:
     """Split a dataset into two: NAME_train and NAME_eval, new files beside its own, registered like it.
 
@@ -42,6 +39,7 @@ def split_command(
         fix = "write e.g. --eval 0.05 for about 5 rows of 100"
         raise QtuneError(f"is {share:g}: a share lies between 0 and 1", where="--eval", fix=fix)
     from qtune.data.adding.register import add_entries, refuse_taken
+    from qtune.data.registrations import registered
     from qtune.data.split import EVAL, TRAIN, split
 
     if called is not None:

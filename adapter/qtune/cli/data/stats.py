@@ -10,35 +10,19 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from qtune.cli.app import (
-    HardwareOption,
-    JsonOption,
-    ModelOption,
-    SetOption,
-    hardware_from,
-    here,
-    override_layers,
-)
+from qtune.cli import options
+from qtune.cli.app import here
 from qtune.cli.commands import command
-from qtune.cli.data.group import ForPresetOption, NameArgument
+from qtune.cli.data.group import ALONE
 from qtune.cli.output import note, print_json, print_table, report
 from qtune.files import write_atomic
-from qtune.predict.steps import Steps, steps_by_packing
-from qtune.prepare import pipeline, renderings
 from qtune.values import Config
 
 if TYPE_CHECKING:
     from qtune.data.lengths.statistics import Statistics
     from qtune.data.registrations import Registration
+    from qtune.predict.steps import Steps
 
-# The rows of one dataset are measured alone, whatever a training does with others.
-_ALONE = (
-    "eval_dataset=null",
-    "interleave_probs=null",
-    "mix_strategy=null",
-    "streaming=null",
-    "tokenized_path=null",
-)
 _SCHEDULE = ("per_device_train_batch_size", "gradient_accumulation_steps", "num_train_epochs", "max_steps")
 _BINS = 16
 _BAR_WIDTH = 48
@@ -47,15 +31,15 @@ _PROGRESS_FROM_BYTES = 20_000_000
 
 @command("data stats", "qtune data stats answers", "qtune data stats answers --html lengths.html")
 def stats_command(
-    name: NameArgument,
-    preset: ForPresetOption = None,
-    model: ModelOption = None,
-    assignments: SetOption = None,
-    hardware: HardwareOption = None,
+    name: options.DatasetName,
+    preset: options.ForPreset = None,
+    model: options.Model = None,
+    assignments: options.Assignments = None,
+    hardware: options.Hardware = None,
     html: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write the picture to FILE too, as one web page.")
     ] = None,
-    as_json: JsonOption = False,
+    as_json: options.Json = False,
 ) -> None:
     """Count the tokens of every row as LLaMA-Factory would, and say what follows for cutoff_len and packing.
 
@@ -65,15 +49,14 @@ def stats_command(
     from qtune.data.lengths.statistics import measure
     from qtune.data.registrations import registered
     from qtune.data.token_cache import token_arguments
+    from qtune.predict.steps import steps_by_packing
+    from qtune.prepare import pipeline, renderings
 
     project = here()
     registration = registered(project, name)
-    prepared = pipeline.examine(
-        renderings.wanted(project, preset),
-        project,
-        hardware_from(hardware),
-        override_layers(model, name, [*(assignments or []), *_ALONE]),
-    )
+    layers = options.override_layers(model, name, [*(assignments or []), *ALONE])
+    wanted = renderings.wanted(project, preset)
+    prepared = pipeline.examine(wanted, project, options.hardware_from(hardware), layers)
     keys = {*token_arguments(), *_SCHEDULE} - {"dataset"}  # what is wrong with the data is said below
     errors = [finding for finding in prepared.errors if finding.key in keys]
     if errors:
@@ -192,25 +175,23 @@ def _packing(found: Statistics) -> str:
 
 
 def _planned(planned: Steps, config: Config, packing: bool) -> str:
-    train = config.block("train")
-    processes = config.processes
-    unit = "packed sequences" if packing else "rows"
-    length = (
-        f"max_steps {planned.total:,}"
-        if train.get("max_steps", -1) > 0
-        else f"{train.get('num_train_epochs', 3.0):g} epochs"
-    )
+    epochs = f"{config.argument('num_train_epochs'):g} epochs"
+    length = f"max_steps {planned.total:,}" if config.argument("max_steps") > 0 else epochs
+    processes = f"{config.processes} {'process' if config.processes == 1 else 'processes'}"
     batch = (
-        f"{planned.effective_batch} {unit} a step ({train.get('per_device_train_batch_size', 8)} × "
-        f"{train.get('gradient_accumulation_steps', 1)} accumulated × "
-        f"{processes} {'process' if processes == 1 else 'processes'})"
+        f"{planned.effective_batch} {'packed sequences' if packing else 'rows'} a step "
+        f"({config.argument('per_device_train_batch_size')} × "
+        f"{config.argument('gradient_accumulation_steps')} accumulated × {processes})"
     )
     return f"{planned.total:,} in {length}, {batch}, with preset {config.name}"
 
 
 @contextmanager
 def _progress(registration: Registration) -> Iterator[Callable[[int, int], None]]:
-    """A bar on a terminal while a large file is read, else nothing."""
+    """A progress bar on a terminal while a large file is read, else nothing.
+
+    Yields the function to call with the bytes and rows of each part that was read.
+    """
     from qtune.data.file_types import COLUMNAR_SUFFIXES, data_files
 
     path = registration.path

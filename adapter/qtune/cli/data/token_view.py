@@ -1,4 +1,4 @@
-"""Text as the model sees it, with what it is trained on marked apart."""
+"""Marks in a text as the model sees it what the model is trained on."""
 
 from __future__ import annotations
 

@@ -10,14 +10,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from qtune.cli.app import JsonOption, LauncherOption, ModelOption, SetOption, here, override_layers
+from qtune.cli import options
+from qtune.cli.app import here
 from qtune.cli.commands import command
-from qtune.cli.complete import preset_names
 from qtune.cli.output import note, print_json
-from qtune.doctor import readiness
-from qtune.machine.hardware import detect_hardware
-from qtune.machine.stack import installed_stack
-from qtune.prepare import pipeline, renderings
 
 if TYPE_CHECKING:
     from qtune.doctor.line import Line
@@ -28,25 +24,25 @@ _COLOURS = {"ok": "green", "warning": "yellow", "failure": "red"}
 @command("doctor", "qtune doctor", "qtune doctor stage3")
 def doctor_command(
     preset: Annotated[
-        str | None,
-        typer.Argument(
-            metavar="[PRESET]",
-            help="What to be ready for; else what was rendered last.",
-            autocompletion=preset_names,
-        ),
+        str | None, options.preset_argument("What to be ready for; else what was rendered last.")
     ] = None,
-    model: ModelOption = None,
-    assignments: SetOption = None,
-    launcher: LauncherOption = None,
-    as_json: JsonOption = False,
+    model: options.Model = None,
+    assignments: options.Assignments = None,
+    launcher: options.Launcher = None,
+    as_json: options.Json = False,
 ) -> None:
     """Look at this machine: packages, GPUs, compilers, memory, disk, hub; what would fail, and its fix.
 
     A failure ends a training by the preset; a warning may, or ends other presets. Exit code 1 on a failure.
     """
+    from qtune.doctor import readiness
+    from qtune.machine.hardware import detect_hardware
+    from qtune.machine.stack import installed_stack
+    from qtune.prepare import pipeline, renderings
+
     project = here()
     name = renderings.wanted(project, preset)
-    layers = override_layers(model, None, assignments, launcher)
+    layers = options.override_layers(model, None, assignments, launcher)
     prepared = pipeline.examine(name, project, detect_hardware(), layers, stack=installed_stack())
     with _telling("importing the training's libraries, as a training would"):
         lines = readiness.doctor(prepared)
@@ -62,7 +58,7 @@ def doctor_command(
 
 
 def show(lines: Sequence[Line], *, numbered: bool = True, err: bool = False) -> None:
-    """The lines one below the other, each with its fix."""
+    """Print the lines, each with its fix."""
     width = max((len(line.subject) for line in lines), default=0)
     for number, line in enumerate(lines, 1):
         start = f"{number:>2}  " if numbered else ""
@@ -83,7 +79,7 @@ def _tell(name: str, failures: int) -> None:
 
 @contextmanager
 def _telling(what: str) -> Iterator[None]:
-    """Says on a terminal what takes seconds, and takes it back."""
+    """Show on a terminal what is going on for some seconds, and remove it afterwards."""
     if not sys.stderr.isatty():
         yield
         return

@@ -6,19 +6,9 @@ from typing import Annotated
 
 import typer
 
-from qtune.cli.app import (
-    DatasetOption,
-    HardwareOption,
-    JsonOption,
-    LauncherOption,
-    ModelOption,
-    SetOption,
-    hardware_from,
-    here,
-    override_layers,
-)
+from qtune.cli import options
+from qtune.cli.app import here
 from qtune.cli.commands import command
-from qtune.cli.complete import preset_names
 from qtune.cli.output import note, print_json
 from qtune.config.presets import DEFAULT
 from qtune.errors import QtuneError
@@ -28,21 +18,19 @@ from qtune.errors import QtuneError
 def estimate_command(
     preset: Annotated[
         str | None,
-        typer.Argument(
-            metavar="[PRESET]",
-            help=f"A preset's name, `{DEFAULT}` when none is given; `qtune presets` lists them.",
-            autocompletion=preset_names,
+        options.preset_argument(
+            f"A preset's name, `{DEFAULT}` when none is given; `qtune presets` lists them."
         ),
     ] = None,
     every: Annotated[
         bool, typer.Option("--all", help="Every preset that suits the model, a line each.")
     ] = False,
-    model: ModelOption = None,
-    dataset: DatasetOption = None,
-    assignments: SetOption = None,
-    launcher: LauncherOption = None,
-    hardware: HardwareOption = None,
-    as_json: JsonOption = False,
+    model: options.Model = None,
+    dataset: options.Dataset = None,
+    assignments: options.Assignments = None,
+    launcher: options.Launcher = None,
+    hardware: options.Hardware = None,
+    as_json: options.Json = False,
 ) -> None:
     """Say what memory a training needs, part by part, whether it fits, and what it writes to disk.
 
@@ -54,13 +42,13 @@ def estimate_command(
     Exit code 0 also where it does not fit: the answer says so.
     """
     from qtune.advice.forecast import forecast, forecast_all
-    from qtune.cli.plan.estimate_view import describe, show, show_all, tell
+    from qtune.cli.plan.estimate_view import describe, explain_terms, show, show_all
     from qtune.machine.host import read_host
 
     if every and preset is not None:
         raise QtuneError(f"--all takes no preset, and here is `{preset}`", fix="leave one of them out")
-    project, machine = here(), hardware_from(hardware)
-    layers = override_layers(model, dataset, assignments, launcher)
+    project, machine = here(), options.hardware_from(hardware)
+    layers = options.override_layers(model, dataset, assignments, launcher)
     # of a machine that --hardware names nobody knows what is free
     free = read_host().memory_available if hardware is None else None
     if not every:
@@ -78,8 +66,7 @@ def estimate_command(
         show_all(rows)
     for name, why in unsuitable.items():
         typer.echo(f"not for this: {name} ({why})")
-    for line in tell(rows):
-        note(line)
+    explain_terms(rows)
     note(
         f"next: `qtune estimate PRESET{_options(model, hardware)}` for its parts, or "
         f"`qtune recommend{_options(model, hardware)}` for the fastest that fits"
@@ -89,10 +76,5 @@ def estimate_command(
 def _options(model: str | None, hardware: str | None) -> str:
     import shlex
 
-    given = [
-        word
-        for option, value in (("-m", model), ("--hardware", hardware))
-        if value
-        for word in (option, value)
-    ]
-    return "".join(f" {shlex.quote(word)}" for word in given)
+    given = {"-m": model, "--hardware": hardware}
+    return "".join(f" {option} {shlex.quote(value)}" for option, value in given.items() if value)

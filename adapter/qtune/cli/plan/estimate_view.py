@@ -1,8 +1,9 @@
-"""An estimate as a table of parts, as a line among other presets' estimates, and as JSON."""
+"""Shows an estimate: as a table of parts, as a line among other presets' estimates, or as JSON."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any
 
 import typer
@@ -16,7 +17,7 @@ WORDS = {"fits": "fits", "tight": "may just fit", "does not fit": "does not fit"
 
 
 def show(row: Forecast, options: str) -> None:
-    """One preset's parts, and what follows from them."""
+    """Print one preset's parts, and what follows from them."""
     found, model = row.estimate, row.model
     typer.echo(f"{row.name} with {model.name} on {row.machine.described}")
     share = found.trainable.parameters / max(model.parameters + found.trainable.added, 1)
@@ -36,55 +37,45 @@ def show(row: Forecast, options: str) -> None:
     typer.echo(_steps(row))
     typer.echo(f"assumed: {'; '.join(found.assumptions)}")
     if found.verdict == "fits":
-        note(f"next: `qtune train {row.name}{_without_hardware(options)}`, or `qtune recommend{options}`")
+        here = options.partition(" --hardware")[0]  # on which a training takes place, whatever is named
+        note(f"next: `qtune train {row.name}{here}`, or `qtune recommend{options}`")
     else:
         note(f"next: `qtune recommend{options}` names the fastest preset that fits")
 
 
 def show_all(rows: Sequence[Forecast]) -> None:
-    """The presets in the order of the catalogue, one line each."""
+    """Print the presets in the order of the catalogue, one line each."""
     first = rows[0]
     size = f"{count_text(first.model.parameters)} parameters"
     typer.echo(f"{first.model.name}, {size}, on {first.machine.described}, rows as long as cutoff_len")
-    cpu = first.machine.is_cpu
-    columns = [
-        "preset",
-        "verdict",
-        *(["per GPU"] if not cpu else []),
-        "host",
-        "checkpoint",
-        "batch",
-        "cutoff_len",
-        "trained",
-    ]
-    print_table(columns, [_line(row, cpu) for row in rows])
+    lines = [_line(row) for row in rows]
+    print_table(list(lines[0]), [list(line.values()) for line in lines])
 
 
-def _line(row: Forecast, cpu: bool) -> list[str]:
+def _line(row: Forecast) -> dict[str, str]:
+    """Cells by column; that of GPU memory only where there are GPUs."""
     found = row.estimate
-    batch, accumulation, processes = row.batch
-    return [
-        row.name,
-        WORDS[found.verdict],
-        *([span(found.gpu)] if not cpu else []),
-        size_text(found.host.expected),
-        size_text(found.checkpoint),
-        f"{batch} x {accumulation} x {processes} = {row.effective_batch}",
-        str(row.config.get("train", "cutoff_len", default=2048)),
-        count_text(found.trainable.parameters),
-    ]
+    return {
+        "preset": row.name,
+        "verdict": WORDS[found.verdict],
+        **({} if row.machine.is_cpu else {"per GPU": span(found.gpu)}),
+        "host": size_text(found.host.expected),
+        "checkpoint": size_text(found.checkpoint),
+        "batch": f"{' x '.join(map(str, row.batch))} = {row.effective_batch}",
+        "cutoff_len": str(row.config.argument("cutoff_len")),
+        "trained": count_text(found.trainable.parameters),
+    }
 
 
-def tell(rows: Sequence[Forecast]) -> list[str]:
-    """What the table's words mean, for those that are in it."""
-    lines = ["batch: per device x accumulation x processes; per GPU: expected, and the range"]
+def explain_terms(rows: Sequence[Forecast]) -> None:
+    """Say what the terms in the table mean."""
+    note("batch: per device x accumulation x processes; per GPU: expected, and the range")
     if any(row.estimate.verdict == "tight" for row in rows):
-        lines.append("may just fit: what is expected fits, the most that it may need does not")
-    return lines
+        note("may just fit: what is expected fits, the most that it may need does not")
 
 
 def describe(row: Forecast) -> dict[str, Any]:
-    """For programs; all in bytes."""
+    """A forecast as JSON for programs; memory and disk in bytes."""
     found = row.estimate
     return {
         "preset": row.name,
@@ -95,8 +86,8 @@ def describe(row: Forecast) -> dict[str, Any]:
         "hardware": str(row.machine),
         "verdict": found.verdict,
         "peak": found.moment,
-        "gpu": _plain(found.gpu),
-        "host": _plain(found.host),
+        "gpu": asdict(found.gpu),
+        "host": asdict(found.host),
         "parts": [
             {"name": part.name, "where": part.where, "bytes": part.bytes, "note": part.note}
             for part in found.parts
@@ -140,11 +131,3 @@ def _steps(row: Forecast) -> str:
 
 def span(found: Range) -> str:
     return f"{size_text(found.expected)} ({size_text(found.low)} to {size_text(found.high)})"
-
-
-def _plain(found: Range) -> dict[str, int]:
-    return {"low": found.low, "expected": found.expected, "high": found.high}
-
-
-def _without_hardware(options: str) -> str:
-    return options.partition(" --hardware")[0]

@@ -6,20 +6,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from qtune.cli.app import (
-    DatasetOption,
-    HardwareOption,
-    JsonOption,
-    LauncherOption,
-    ModelOption,
-    SetOption,
-    hardware_from,
-    here,
-    override_layers,
-    stack_from,
-)
+from qtune.cli import options
+from qtune.cli.app import here
 from qtune.cli.commands import command
-from qtune.cli.complete import preset_names
 from qtune.cli.output import note, print_json, report
 from qtune.config.own import own_preset_path, write_own_preset
 from qtune.config.resolve import overrides
@@ -35,22 +24,20 @@ if TYPE_CHECKING:  # read by this command alone, and by no other's start
 def recommend_command(
     presets: Annotated[
         list[str] | None,
-        typer.Argument(
-            metavar="[PRESET]…",
-            help="Weigh these against each other; else your own and the everyday ones.",
-            autocompletion=preset_names,
+        options.preset_argument(
+            "Weigh these against each other; else your own and the everyday ones.", "[PRESET]…"
         ),
     ] = None,
-    model: ModelOption = None,
-    dataset: DatasetOption = None,
-    assignments: SetOption = None,
-    launcher: LauncherOption = None,
-    hardware: HardwareOption = None,
+    model: options.Model = None,
+    dataset: options.Dataset = None,
+    assignments: options.Assignments = None,
+    launcher: options.Launcher = None,
+    hardware: options.Hardware = None,
     write: Annotated[
         str | None,
         typer.Option(metavar="NAME", help="Save the first one, at its batch, as a preset of your own."),
     ] = None,
-    as_json: JsonOption = False,
+    as_json: options.Json = False,
 ) -> None:
     """Rank the presets for this model, data and machine: the fastest that fits first, and why.
 
@@ -70,9 +57,12 @@ def recommend_command(
     project = here()
     if write is not None:
         own_preset_path(project, write)  # refuses before anything is predicted
-    machine, layers = hardware_from(hardware), override_layers(model, dataset, assignments, launcher)
+    machine, layers = (
+        options.hardware_from(hardware),
+        options.override_layers(model, dataset, assignments, launcher),
+    )
     known = model_of(project, layers)
-    field = gather(project, known, machine, layers, stack_from(hardware), presets or ())
+    field = gather(project, known, machine, layers, options.stack_from(hardware), presets or ())
     if not field.candidates and field.shared:
         report(field.shared)
         raise typer.Exit(2)

@@ -1,4 +1,4 @@
-"""A recommendation as a table, as JSON, and as the command to run."""
+"""Shows a recommendation: as a table, as JSON, and as the command to run."""
 
 from __future__ import annotations
 
@@ -21,7 +21,10 @@ from qtune.units import count_text, size_text
 
 @dataclass(frozen=True)
 class Recommendation:
-    """choices: best first; remedies: for the nearest where none fits for certain."""
+    """What `recommend` found.
+
+    choices: best first; remedies: what would help the nearest one where none fits for certain.
+    """
 
     model: Model
     hardware: Hardware
@@ -41,7 +44,7 @@ def command_for(
     options: tuple[str | None, str | None, str | None],
     settings: Sequence[str],
 ) -> str:
-    """What trains it; for other hardware, what renders it.
+    """The command that trains a choice; for other hardware, the one that renders it.
 
     saved_as: the preset that holds it by now; options: --model, --dataset, --hardware as they were given;
     settings: --set.
@@ -59,7 +62,7 @@ def command_for(
 
 
 def show(found: Recommendation, command: str) -> None:
-    """The table and what to do, on the terminal."""
+    """Print the table, and what to do."""
     model, machine, room = found.model, found.hardware, found.room
     free = "" if room.host is None else f", {size_text(room.host)} of host memory free"
     size = f"{count_text(model.parameters)} parameters"
@@ -115,7 +118,7 @@ def _show_remedies(found: Recommendation) -> None:
 
 
 def plain(found: Recommendation, command: str) -> dict[str, Any]:
-    """For programs; memory in bytes, `speed` relative to the fastest that fits."""
+    """A recommendation as JSON for programs; memory in bytes, `speed` relative to the fastest that fits."""
     return {
         "model": found.model.name,
         "parameters": found.model.parameters,

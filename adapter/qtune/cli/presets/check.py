@@ -6,48 +6,36 @@ from typing import Annotated
 
 import typer
 
-from qtune.advice.suitability import examine_presets
-from qtune.cli.app import (
-    DatasetOption,
-    HardwareOption,
-    JsonOption,
-    LauncherOption,
-    ModelOption,
-    SetOption,
-    hardware_from,
-    here,
-    override_layers,
-    stack_from,
-)
+from qtune.cli import options
+from qtune.cli.app import here
 from qtune.cli.commands import command
-from qtune.cli.complete import preset_names
 from qtune.cli.output import plain_finding, print_json, report
 
 
 @command("check", "qtune check", "qtune check stage3 --hardware 8x80GB")
 def check_command(
     presets: Annotated[
-        list[str] | None,
-        typer.Argument(
-            metavar="[PRESET]…",
-            help="Presets; all of them when none is named.",
-            autocompletion=preset_names,
-        ),
+        list[str] | None, options.preset_argument("Presets; all of them when none is named.", "[PRESET]…")
     ] = None,
-    model: ModelOption = None,
-    dataset: DatasetOption = None,
-    assignments: SetOption = None,
-    launcher: LauncherOption = None,
-    hardware: HardwareOption = None,
-    as_json: JsonOption = False,
+    model: options.Model = None,
+    dataset: options.Dataset = None,
+    assignments: options.Assignments = None,
+    launcher: options.Launcher = None,
+    hardware: options.Hardware = None,
+    as_json: options.Json = False,
 ) -> None:
     """Say everything that is wrong with presets, project and datasets at once, and how to mend it.
 
     Exit code 2 where anything is wrong. Nothing is written. Where no preset is named, those that come with
     qtune and do not suit this project's data or machine are listed as such, and are nothing wrong.
     """
-    project, machine = here(), hardware_from(hardware)
-    layers, stack = override_layers(model, dataset, assignments, launcher), stack_from(hardware)
+    from qtune.advice.suitability import examine_presets
+
+    project, machine = here(), options.hardware_from(hardware)
+    layers, stack = (
+        options.override_layers(model, dataset, assignments, launcher),
+        options.stack_from(hardware),
+    )
     found = examine_presets(project, machine, layers, stack, presets or ())
     if as_json:
         print_json(

@@ -6,7 +6,8 @@ from typing import Annotated
 
 import typer
 
-from qtune.cli.app import PresetArgument, here
+from qtune.cli import options
+from qtune.cli.app import here
 from qtune.cli.commands import command
 from qtune.cli.output import note
 from qtune.config.own import copy_preset
@@ -14,7 +15,7 @@ from qtune.config.own import copy_preset
 
 @command("copy", "qtune copy stage2_offload ours", "qtune copy team/style house_style")
 def copy_command(
-    preset: PresetArgument,
+    preset: options.Preset,
     name: Annotated[str, typer.Argument(metavar="NAME", help="The new preset's name.")],
 ) -> None:
     """Start a preset of your own over another one: a file that extends it, with its values to change.

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from itertools import groupby
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from qtune.cli.app import HardwareOption, JsonOption, hardware_from, here
+from qtune.cli import options
+from qtune.cli.app import here
 from qtune.cli.commands import command
 from qtune.cli.complete import sides
 from qtune.cli.output import note, print_json
 from qtune.files import dump_yaml
-from qtune.prepare.compare import Difference
 from qtune.values import Value
+
+if TYPE_CHECKING:
+    from qtune.prepare.compare import Difference
 
 _SIDE = "A preset, a rendered directory, a run, or a LLaMA-Factory YAML file."
 
@@ -23,8 +26,8 @@ def diff_command(
     first: Annotated[str, typer.Argument(metavar="A", help=_SIDE, autocompletion=sides)],
     second: Annotated[str, typer.Argument(metavar="B", help=_SIDE, autocompletion=sides)],
     exit_code: Annotated[bool, typer.Option("--exit-code", help="Exit with 1 where they differ.")] = False,
-    hardware: HardwareOption = None,
-    as_json: JsonOption = False,
+    hardware: options.Hardware = None,
+    as_json: options.Json = False,
 ) -> None:
     """Show what differs between two configs by meaning, ZeRO and datasets included.
 
@@ -32,7 +35,7 @@ def diff_command(
     """
     from qtune.prepare.compare import compare, read_side
 
-    project, machine = here(), hardware_from(hardware)
+    project, machine = here(), options.hardware_from(hardware)
     differences = compare(read_side(first, project, machine), read_side(second, project, machine))
     if as_json:
         print_json(

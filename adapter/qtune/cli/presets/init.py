@@ -17,23 +17,7 @@ from qtune.files import write_atomic
 
 _DEMOS = ("demo", "demo_eval", "demo_dpo", "demo_kto", "demo_text")
 _DATA = ("datasets.yaml", *(f"{name}.jsonl" for name in _DEMOS))
-_PROJECT = """\
-# A qtune project: which model, which data, and what is different here from the presets.
-# Under `train:` stand LLaMA-Factory's own arguments; `qtune show lora` lists what the presets set.
-train:
-  model_name_or_path: Qwen/Qwen2.5-0.5B-Instruct   # a hub's id, or a directory
-  dataset: demo                                    # your own: `qtune data add FILE`
-  eval_dataset: demo_eval                          # or take the line out, or set val_size: 0.1 instead
-
-# presets: [presets]    # directories of your own presets, searched before the built-in ones
-# runs: runs            # where trainings write
-# hub: {name: modelscope}   # or mirror: URL, offline: true; for every program that qtune starts
-"""
-_GITIGNORE = """\
-/rendered/
-/runs/
-/exports/
-"""
+_GITIGNORE = "/rendered/\n/runs/\n/exports/\n"
 
 
 @command("init", "qtune init my-project", "qtune init")
@@ -50,8 +34,9 @@ def init_command(
         raise QtuneError("is a project already", where=str(directory / FILE), fix="name another directory")
     texts = {f"data/{name}": (resources.root() / "data" / name).read_text(encoding="utf-8") for name in _DATA}
     texts["data/datasets.yaml"] = f"{schema_comment('datasets', 1)}\n{texts['data/datasets.yaml']}"
+    project = Path(__file__).with_name("new_project.yaml").read_text(encoding="utf-8")
     # qtune.yaml last: it makes the directory a project
-    texts |= {".gitignore": _GITIGNORE, FILE: f"{schema_comment('project', 0)}\n{_PROJECT}"}
+    texts |= {".gitignore": _GITIGNORE, FILE: f"{schema_comment('project', 0)}\n{project}"}
     for name, text in texts.items():
         if not (directory / name).exists():
             write_atomic(directory / name, text)

@@ -2,42 +2,41 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Annotated, Any
 
 import typer
 
-from qtune.cli.app import (
-    JsonOption,
-    here,
-)
+from qtune.cli import options
+from qtune.cli.app import here
 from qtune.cli.commands import group
 from qtune.cli.output import markdown_table, note, print_json, print_table
 from qtune.config.presets import Preset, fitting
 from qtune.config.resolve import merge
 from qtune.values import Config
 
-_CATALOGUE = (
-    "preset",
-    "group",
-    "method",
-    "batch per device",
-    "cutoff_len",
-    "fits (0.5B, or the model named)",
-    "speed",
-    "when",
-)
+_CATALOGUE: dict[str, Callable[[Preset, Config], str]] = {
+    "preset": lambda preset, config: preset.name,
+    "group": lambda preset, config: preset.group,
+    "method": lambda preset, config: preset.about,
+    "batch per device": lambda preset, config: str(config.get("train", "per_device_train_batch_size")),
+    "cutoff_len": lambda preset, config: str(config.get("train", "cutoff_len")),
+    "fits (0.5B, or the model named)": lambda preset, config: preset.fits,
+    "speed": lambda preset, config: preset.speed,
+    "when": lambda preset, config: preset.when,
+}
+"""The table's columns, and what stands in each of a preset."""
 
 
 @group("presets", "qtune presets", "qtune presets --fits 24GB", invoke_without_command=True)
 def presets_command(
     context: typer.Context,
-    as_json: JsonOption = False,
+    as_json: options.Json = False,
     as_markdown: Annotated[
         bool, typer.Option("--markdown", help="Print a Markdown table, as README has it.")
     ] = False,
     fits: Annotated[
-        str | None,
-        typer.Option("--fits", metavar="MEMORY", help="Only those that fit in so much GPU memory: 24GB."),
+        str | None, typer.Option(metavar="MEMORY", help="Only those that fit in so much GPU memory: 24GB.")
     ] = None,
 ) -> None:
     """List the presets by group, in each those that need the most memory first.
@@ -58,13 +57,13 @@ def presets_command(
     rows = [
         (preset, merge(preset.name, [item.layer for item in store.chain(preset.name)])) for preset in presets
     ]
+    columns = list(_CATALOGUE)
+    cells = [[cell(*row) for cell in _CATALOGUE.values()] for row in rows]
     if as_json:
         print_json([_describe(preset, config) for preset, config in rows])
     elif as_markdown:
-        cells = [[f"`{row[0]}`", *row[1:]] for row in (_cells(preset, config) for preset, config in rows)]
-        typer.echo(markdown_table(_CATALOGUE, cells))
+        typer.echo(markdown_table(columns, [[f"`{name}`", *others] for name, *others in cells]))
     else:
-        columns, cells = list(_CATALOGUE), [_cells(preset, config) for preset, config in rows]
         if project.entries:
             columns.insert(1, "from")
             for row, (preset, _) in zip(cells, rows, strict=True):
@@ -91,17 +90,3 @@ def _describe(preset: Preset, config: Config) -> dict[str, Any]:
         "commit": preset.source.pin.commit if preset.source.pin else None,
         "file": preset.layer.file,
     }
-
-
-def _cells(preset: Preset, config: Config) -> list[str]:
-    batch, cutoff_len = (config.get("train", key) for key in ("per_device_train_batch_size", "cutoff_len"))
-    return [
-        preset.name,
-        preset.group,
-        preset.about,
-        str(batch),
-        str(cutoff_len),
-        preset.fits,
-        preset.speed,
-        preset.when,
-    ]

@@ -6,31 +6,19 @@ from typing import Annotated, Any
 
 import typer
 
-from qtune.cli.app import (
-    DatasetOption,
-    HardwareOption,
-    JsonOption,
-    LauncherOption,
-    ModelOption,
-    PresetArgument,
-    SetOption,
-    hardware_from,
-    here,
-    override_layers,
-)
+from qtune.cli import options
+from qtune.cli.app import here
 from qtune.cli.commands import command
 from qtune.cli.complete import argument_names
 from qtune.cli.output import print_json
-from qtune.config.explain import explain
 from qtune.config.presets import BLOCKS
 from qtune.files import dump_yaml
-from qtune.prepare import pipeline
 from qtune.values import Config, KeyPath, Value
 
 
 @command("show", "qtune show lora --origin", "qtune show lora learning_rate")
 def show_command(
-    preset: PresetArgument,
+    preset: options.Preset,
     key: Annotated[
         str | None,
         typer.Argument(
@@ -42,19 +30,25 @@ def show_command(
     origin: Annotated[
         bool, typer.Option("--origin", help="Say of each value which layer, file and line set it.")
     ] = False,
-    model: ModelOption = None,
-    dataset: DatasetOption = None,
-    assignments: SetOption = None,
-    launcher: LauncherOption = None,
-    hardware: HardwareOption = None,
-    as_json: JsonOption = False,
+    model: options.Model = None,
+    dataset: options.Dataset = None,
+    assignments: options.Assignments = None,
+    launcher: options.Launcher = None,
+    hardware: options.Hardware = None,
+    as_json: options.Json = False,
 ) -> None:
     """Show a preset's merged config: what it inherits, what the project says, and what `auto` came to.
 
     With KEY: that one's value, every layer that set it, and the library's help, default and choices.
     """
+    from qtune.config.explain import explain
+    from qtune.prepare import pipeline
+
     config = pipeline.resolve(
-        preset, here(), hardware_from(hardware), override_layers(model, dataset, assignments, launcher)
+        preset,
+        here(),
+        options.hardware_from(hardware),
+        options.override_layers(model, dataset, assignments, launcher),
     )
     if key is not None:
         explained = explain(config, key)

@@ -1,4 +1,4 @@
-"""A dry run as text and as JSON."""
+"""Shows a dry run as text or as JSON."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def tell(
     hardware: str | None = None,
     **more: Any,
 ) -> None:
-    """Print what training it would write and start; in_job and more: as `dry_run` takes them."""
+    """Print what a training would write and start; in_job and more: as `dry_run` takes them."""
     # of a machine that --hardware names nobody knows what is free
     free = read_host().memory_available if hardware is None else None
     found = dry_run(prepared, readiness.estimated(prepared, free), os.environ, in_job, **more)
@@ -40,7 +40,7 @@ def tell(
 
 
 def plain(found: DryRun) -> dict[str, Any]:
-    """For programs; memory and disk in bytes."""
+    """A dry run as JSON for programs; memory and disk in bytes."""
     names = ("verdict", "gpu", "host", "checkpoint", "disk")
     estimate = None if found.estimate is None else asdict(found.estimate)
     return {

@@ -1,8 +1,6 @@
-"""What `train` says on one of several nodes."""
+"""Joins a training as one of several nodes, and says which nodes are awaited."""
 
 from __future__ import annotations
-
-from typing import Annotated
 
 import typer
 
@@ -15,26 +13,11 @@ from qtune.runs.ending import Ended
 from qtune.runs.record import Run
 from qtune.training import joining
 from qtune.training.joining import NodePart
-from qtune.values import Config, Layer, Origin, Value
-
-NodeRankOption = Annotated[
-    int | None,
-    typer.Option(
-        "--node-rank", metavar="RANK", help="Which of several nodes this one is, from 0 (launch.node_rank)."
-    ),
-]
-
-
-def node_layers(node_rank: int | None) -> list[Layer]:
-    """It says where the training starts, and nothing of what is rendered."""
-    if node_rank is None:
-        return []
-    origin = Origin("--node-rank")
-    return [Layer(origin.layer, {("launch", "node_rank"): Value(node_rank, origin)})]
+from qtune.values import Config
 
 
 def tell_who_is_awaited(run: Run, config: Config) -> None:
-    """On node 0, what to start on the others."""
+    """Say on node 0 what to start on the others."""
     if not config.nodes_by_hand:
         return
     place = f"{config.get('launch', 'master_addr')}:{config.get('launch', 'master_port')}"
@@ -48,7 +31,7 @@ def tell_who_is_awaited(run: Run, config: Config) -> None:
 def join(
     prepared: Prepared, *, name: str | None, again: bool, detach: bool, checkpoint: Checkpoint | None = None
 ) -> None:
-    """Train this node's part to its end, and say how that was; with `detach` in the background.
+    """Train this node's part to its end, and say how it ended; with `detach` in the background.
 
     Leaves with exit code 1 where it failed, 130 where it was stopped.
     """
@@ -57,11 +40,11 @@ def join(
         note(f"node {part.node_rank} of {part.nnodes}, joining {part.directory}; node 0 keeps the record")
         if not detach:
             return
-        well = background.fork(part.log)
-        if well is None:
+        confirm_start = background.fork(part.log)
+        if confirm_start is None:
             note(f"training in the background; its log is {part.log}")
             raise typer.Exit
-        well()
+        confirm_start()
 
     # in the background the log is the terminal
     show = (lambda output: None) if detach else pass_on

@@ -1,4 +1,4 @@
-"""How a training ended, told where it ran and where somebody followed it."""
+"""Says how a training ended, to whoever ran it or followed it."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def reason(words: str | None, failure: Mapping[str, str] | None) -> str:
 
 
 def tell_how_to_go_on(run: Run) -> None:
-    """From which checkpoint, and which newer ones are not complete."""
+    """Say from which checkpoint a run goes on, and which newer ones are not complete."""
     try:
         checkpoint, broken = resuming.goes_on_from(run)
     except QtuneError as error:

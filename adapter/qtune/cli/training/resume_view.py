@@ -1,4 +1,4 @@
-"""What a resumed run says before it goes on."""
+"""Says what a resumed run finds before it goes on."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from qtune.training.resuming import Resumption
 
 
 def show_what_differs(found: Resumption) -> bool:
-    """Say what is no longer as the run recorded it; whether any of it makes another training."""
+    """Say what is no longer as the run recorded it; returns whether that makes it another training."""
     for line in found.elsewhere:
         note(f"note: {line}")
     _show("it would go on with other values", found.differences)
@@ -24,7 +24,7 @@ def show_what_differs(found: Resumption) -> bool:
 
 
 def set_aside_broken(found: Resumption) -> None:
-    """Move the newer checkpoints that are not whole out of the library's sight, saying so of each."""
+    """Move incomplete newer checkpoints to where the library does not look, and say so of each."""
     for checkpoint in found.broken:
         why, moved = checkpoint.flaw, set_aside(checkpoint)
         note(f"{checkpoint.path.name} is not complete ({why}): set aside as {shown(moved)}")

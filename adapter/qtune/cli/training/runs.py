@@ -8,23 +8,23 @@ from typing import Any
 
 import typer
 
-from qtune.cli.app import JsonOption, here
+from qtune.cli import options
+from qtune.cli.app import here
 from qtune.cli.commands import command
 from qtune.cli.output import note, print_json, print_table
-from qtune.runs.find import begun, directories, plain_record, under_way
-from qtune.runs.progress import losses, reached
 
 _COLUMNS = ("run", "status", "steps", "loss", "preset", "began")
 
 
 @command("runs", "qtune runs", "qtune runs --json")
-def runs_command(as_json: JsonOption = False) -> None:
+def runs_command(as_json: options.Json = False) -> None:
     """List the runs, the one that began last below: how far each came, and what became of it.
 
     A run whose qtune was killed is `killed`: its record still says that it is running.
     """
-    project = here()
-    rows = sorted((_row(directory) for directory in directories(project)), key=lambda row: row["began"])
+    from qtune.runs.find import directories
+
+    rows = sorted((_row(directory) for directory in directories(here())), key=lambda row: row["began"])
     if as_json:
         print_json(rows)
     elif rows:
@@ -36,6 +36,9 @@ def runs_command(as_json: JsonOption = False) -> None:
 
 def _row(directory: Path) -> dict[str, Any]:
     """One run: `steps` as [made, of how many], `loss` the last that was logged, `began` in UTC."""
+    from qtune.runs.find import begun, plain_record, under_way
+    from qtune.runs.progress import losses, reached
+
     record = plain_record(directory)
     status = record.get("status", "unreadable")
     if status == "running" and under_way(directory, record) is None:

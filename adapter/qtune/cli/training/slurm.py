@@ -1,4 +1,4 @@
-"""A run that Slurm has to give a job: submitting it, and following and stopping it until it has one."""
+"""Submits a run as a Slurm job, and says how the job stands until it begins."""
 
 from __future__ import annotations
 

@@ -1,84 +1,36 @@
-"""What `train`, `resume` and `replay` share: look at what would train, then train it and say how that was."""
+"""What `train`, `resume` and `replay` share: they check a training, run it, and say how it ended."""
 
 from __future__ import annotations
 
 import signal
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
-from typing import Annotated, Any
+from typing import Any
 
 import typer
 
-from qtune.cli.data.report_view import reading, show_reports
-from qtune.cli.output import note, pass_on, plain_finding, print_json, report
+from qtune.cli.data.report_view import check_rows
+from qtune.cli.options import How, OomChoice
+from qtune.cli.output import complain, note, pass_on, plain_finding, print_json, report
 from qtune.cli.plan import doctor
 from qtune.cli.presets.render import stop_on_errors
 from qtune.cli.training import nodes
-from qtune.cli.training.on_oom import OnOom, steps_down
-from qtune.cli.training.outcome import tell
+from qtune.cli.training.outcome import reason, tell
 from qtune.cli.training.slurm import submit
-from qtune.data import digests
 from qtune.doctor import readiness
-from qtune.errors import QtuneError
 from qtune.launch.operations import missing_operations
 from qtune.machine.stack import Stack, installed_stack
-from qtune.prepare import pipeline
 from qtune.prepare.pipeline import Prepared
-from qtune.processes import background
+from qtune.processes import background, signals
 from qtune.runs.checkpoints import Checkpoint
+from qtune.runs.ending import Ended
 from qtune.runs.record import Run
 from qtune.training import attempts, submitting
 from qtune.training.attempts import Observer
+from qtune.training.stepping import Step
 
-ForceOption = Annotated[
-    bool, typer.Option("--force", help="Train although this machine or the data would fail it.")
-]
-DetachOption = Annotated[
-    bool, typer.Option("--detach", help="Train in the background; `qtune watch` follows it.")
-]
-RunNameOption = Annotated[
-    str | None, typer.Option("-n", "--name", help="Name of the run; in use, it gets the next free suffix.")
-]
-
-
-def _forgetting(context: typer.Context, wanted: bool) -> bool:
-    """A dry run leaves nothing in the user's cache either."""
-    if wanted:
-        context.with_resource(digests.forgotten())
-    return wanted
-
-
-DryRunOption = Annotated[
-    bool,
-    typer.Option(
-        "--dry-run",
-        callback=_forgetting,
-        help="Print what would be written and started, by node; do nothing else.",
-    ),
-]
-_MOST_GROUPS = 4
 _FORCED = "going on all the same (--force)"
-
-
-@dataclass(frozen=True)
-class How:
-    """How to train, whatever it is: the options that all three take."""
-
-    force: bool = False
-    detach: bool = False
-    on_oom: OnOom | None = None
-    dry_run: bool = False
-    as_json: bool = False
-
-    def in_job(self, run: str, words: Sequence[str] = ()) -> tuple[str, ...]:
-        """What a Slurm job calls qtune with: to carry out the run, or with `words`."""
-        return (*(words or ("carry-out", run)), *(("--on-oom", self.on_oom) if self.on_oom else ()))
-
-    def __post_init__(self) -> None:
-        if self.as_json and not self.dry_run:
-            raise QtuneError("goes with --dry-run", where="--json", fix="add --dry-run")
 
 
 def require_launcher(how: How, name: str | None = None) -> None:
@@ -88,7 +40,7 @@ def require_launcher(how: How, name: str | None = None) -> None:
 
 
 def suited(prepare: Callable[[Stack | None], Prepared], how: How) -> Prepared:
-    """The config checked for what is installed here; forced, for any machine where it fails on this one.
+    """What `prepare` makes for the packages installed here; forced past their errors, for any packages.
 
     Leaves with exit code 2 where there is an error.
     """
@@ -106,7 +58,7 @@ def suited(prepare: Callable[[Stack | None], Prepared], how: How) -> Prepared:
 
 
 def look(prepared: Prepared, how: How, *, held: int = 0) -> dict[str, int]:
-    """At the machine, then at the data's rows; how many each dataset has.
+    """Check the machine, then the data's rows; returns how many rows each dataset has.
 
     held: bytes of its checkpoints that are there already. Leaves with exit code 2 where the training can only
     fail.
@@ -115,9 +67,7 @@ def look(prepared: Prepared, how: How, *, held: int = 0) -> dict[str, int]:
     doctor.show(lines, numbered=False, err=True)
     if any(line.level == "failure" for line in lines):
         stop("`qtune doctor` looks closer", how)
-    with reading(prepared.sources) as progress:
-        reports = pipeline.check_rows(prepared, progress)
-    show_reports([item for item in reports if item.groups], _MOST_GROUPS, err=True)
+    reports = check_rows(prepared.sources, prepared.project.root)
     if any(item.errors for item in reports):
         stop("`qtune data check NAME --fix OUT` writes the good rows", how)
     return {item.name: item.rows for item in reports}
@@ -132,7 +82,7 @@ def stop(what_helps: str, how: How) -> None:
 
 
 def tell_only(prepared: Prepared, how: How, *, in_job: Sequence[str] = (), **more: Any) -> None:
-    """Print what training it would write and start; more: as `dry_run_view.tell` takes it."""
+    """Print what the training would write and start; more: as `dry_run_view.tell` takes it."""
     from qtune.cli.training import dry_run_view  # and with it what estimates memory
 
     dry_run_view.tell(prepared, partial(how.in_job, words=in_job), as_json=how.as_json, **more)
@@ -141,7 +91,7 @@ def tell_only(prepared: Prepared, how: How, *, in_job: Sequence[str] = (), **mor
 def begin(
     prepared: Prepared, how: How, rows: Mapping[str, int], *, name: str | None, overwrite: bool = False
 ) -> None:
-    """Train it in a new run. rows: how many each dataset has, for the record."""
+    """Train in a new run. rows: how many each dataset has, for the record."""
     command = ("qtune", *sys.argv[1:])
     if submitting.is_submission(prepared):
         submitting.require_accepted(prepared)
@@ -159,14 +109,14 @@ def carry_out(
     changes: Mapping[str, Any] | None = None,
     in_job: Sequence[str] = (),
 ) -> None:
-    """Train it to its end, showing all of it, and tell how that was; detached, leave with exit code 0.
+    """Train to the end, showing all output, and say how it ended; detached, leave with exit code 0.
 
     in_job: what to call qtune with in a Slurm job, where that has to give it nodes; else to carry it out.
     """
     if submitting.is_submission(prepared):
         submit(run, prepared, how.in_job(run.name, in_job))
-    well = background.fork(run.log) if how.detach else None
-    if how.detach and well is None:
+    confirm_start = background.fork(run.log) if how.detach else None
+    if how.detach and confirm_start is None:
         note("training in the background")
         note(f"`qtune watch {run.name}` follows it, `qtune stop {run.name}` stops it")
         typer.echo(str(run.directory))
@@ -176,14 +126,34 @@ def carry_out(
         announcing()
         if not kept:
             note("the file system of the run keeps no locks: nothing keeps another qtune from this run")
-        if well is not None:
-            well()
+        if confirm_start is not None:
+            confirm_start()
 
     # in the background the log is the terminal
-    observer = Observer(
-        begin, pass_on if well is None else lambda output: None, _stopping, partial(steps_down, how.on_oom)
-    )
+    show = pass_on if confirm_start is None else lambda output: None
+    observer = Observer(begin, show, _stopping, partial(steps_down, how.on_oom))
     tell(attempts.carry_out(run, prepared, observer, checkpoint=checkpoint, changes=changes))
+
+
+def steps_down(on_oom: OomChoice | None, ended: Ended, step: Step) -> bool:
+    """Whether to go on with `step` after memory ran out.
+
+    Without --on-oom it asks at a terminal; elsewhere the answer is no.
+    """
+    if on_oom == "stop":
+        return False
+    if on_oom is None and not (sys.stdin.isatty() and sys.stderr.isatty()):
+        note(f"--on-oom step-down would go on with {step.text}")
+        return False
+    complain(f"out of memory: {reason(ended.reason, ended.failure)}")
+    if on_oom is None:
+        try:
+            with signals.asking():
+                return typer.confirm(f"go on with {step.text}?", default=True, err=True)
+        except (typer.Abort, KeyboardInterrupt):
+            return False
+    note(f"going on with {step.text}")
+    return True
 
 
 def announce(run: Run, prepared: Prepared) -> None:

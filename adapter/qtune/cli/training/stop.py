@@ -8,26 +8,28 @@ from typing import Annotated
 
 import typer
 
+from qtune.cli import options
 from qtune.cli.app import here
 from qtune.cli.commands import command
 from qtune.cli.output import note
-from qtune.cli.training.outcome import tell, tell_how_to_go_on
-from qtune.cli.training.watch import ENDED, RunArgument, follow, found
 from qtune.errors import QtuneError
-from qtune.launch import slurm
-from qtune.processes import signals
-from qtune.runs.find import SUBMITTED, shown, under_way
-from qtune.training import submitting
 
 
 @command("stop", "qtune stop", "qtune stop lora-2 --now")
 def stop_command(
-    name: RunArgument = None,
+    name: options.NewestRun = None,
     now: Annotated[
         bool, typer.Option("--now", help="End it at once, without a checkpoint of where it is.")
     ] = False,
 ) -> None:
     """Stop a training cleanly, at its next step and with a checkpoint, as Ctrl-C at its terminal does."""
+    from qtune.cli.training.follow import ENDED, follow, found
+    from qtune.cli.training.outcome import tell, tell_how_to_go_on
+    from qtune.launch import slurm
+    from qtune.processes import signals
+    from qtune.runs.find import SUBMITTED, shown, under_way
+    from qtune.training import submitting
+
     run = found(here(), name)
     if run.record["status"] == SUBMITTED and submitting.take_back(run):
         note(f"{run.name}: {run.record['reason']}")

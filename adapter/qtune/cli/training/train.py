@@ -6,57 +6,36 @@ from typing import Annotated
 
 import typer
 
-from qtune.cli.app import (
-    DatasetOption,
-    HardwareOption,
-    JsonOption,
-    LauncherOption,
-    ModelOption,
-    SetOption,
-    hardware_from,
-    here,
-    override_layers,
-)
+from qtune.cli import options
+from qtune.cli.app import here
 from qtune.cli.commands import command
-from qtune.cli.complete import preset_names
 from qtune.cli.output import note
-from qtune.cli.training import nodes, start
-from qtune.cli.training import replay as replaying
-from qtune.cli.training import resume as resuming
-from qtune.cli.training.on_oom import OnOomOption
-from qtune.cli.training.start import DetachOption, DryRunOption, ForceOption, How, RunNameOption
-from qtune.config.presets import DEFAULT
 from qtune.errors import QtuneError
-from qtune.prepare import pipeline, renderings
 
 
 @command("train", "qtune train", "qtune train lora -d answers --detach")
 def train_command(
     preset: Annotated[
         str | None,
-        typer.Argument(
-            metavar="[PRESET]",
-            help="Render this preset first; else train the current rendered directory.",
-            autocompletion=preset_names,
-        ),
+        options.preset_argument("Render this preset first; else train the current rendered directory."),
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", hidden=True)] = False,
     replay: Annotated[bool, typer.Option("--replay", hidden=True)] = False,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Take the place of the run of that name; it is removed.")
     ] = False,
-    on_oom: OnOomOption = None,
-    detach: DetachOption = False,
-    name: RunNameOption = None,
-    model: ModelOption = None,
-    dataset: DatasetOption = None,
-    assignments: SetOption = None,
-    launcher: LauncherOption = None,
-    node_rank: nodes.NodeRankOption = None,
-    hardware: HardwareOption = None,
-    force: ForceOption = False,
-    dry_run: DryRunOption = False,
-    as_json: JsonOption = False,
+    on_oom: options.OnOom = None,
+    detach: options.Detach = False,
+    name: options.RunName = None,
+    model: options.Model = None,
+    dataset: options.Dataset = None,
+    assignments: options.Assignments = None,
+    launcher: options.Launcher = None,
+    node_rank: options.NodeRank = None,
+    hardware: options.Hardware = None,
+    force: options.Force = False,
+    dry_run: options.DryRun = False,
+    as_json: options.Json = False,
 ) -> None:
     """Train: run llamafactory-cli on the rendered files, keep its log, and record the run.
 
@@ -70,9 +49,15 @@ def train_command(
 
     Exit code 1 where the training failed, 2 where it could only fail, 130 where Ctrl-C ended it.
     """
-    how = How(force, detach, on_oom, dry_run, as_json)
+    from qtune.cli.training import nodes, start
+    from qtune.cli.training import replay as replaying
+    from qtune.cli.training import resume as resuming
+    from qtune.config.presets import DEFAULT
+    from qtune.prepare import pipeline, renderings
+
+    how = options.How(force, detach, on_oom, dry_run, as_json)
     start.require_launcher(how, name)
-    layers = override_layers(model, dataset, assignments, launcher)
+    layers = options.override_layers(model, dataset, assignments, launcher)
     if resume or replay:
         _require_fitting(resume=resume, replay=replay, name=name, overwrite=overwrite, hardware=hardware)
         if resume:
@@ -82,7 +67,7 @@ def train_command(
         else:
             replaying.replay(preset, layers, name, how)
         return
-    project, node = here(), nodes.node_layers(node_rank)
+    project, node = here(), options.node_layers(node_rank)
     rendered = renderings.current(project) if preset is None else None
     if rendered is not None:
         if layers or hardware:
@@ -96,9 +81,9 @@ def train_command(
     else:
         if preset is None:
             note(f"nothing is rendered yet, and no preset named: taking `{DEFAULT}`")
-        machine, options = hardware_from(hardware), [*layers, *node]
+        machine, given = options.hardware_from(hardware), [*layers, *node]
         prepared = start.suited(
-            lambda stack: pipeline.prepare(preset or DEFAULT, project, machine, options, stack=stack), how
+            lambda stack: pipeline.prepare(preset or DEFAULT, project, machine, given, stack=stack), how
         )
     if dry_run:
         renders = rendered is None
@@ -123,6 +108,7 @@ def _require_fitting(
         "--overwrite": resume and overwrite,
         "--hardware": hardware is not None,  # what was recorded was decided for the hardware then
     }
-    for option in (option for option, wrong in given.items() if wrong):
-        other = "--resume" if resume else "--replay"
-        raise QtuneError(f"does not go with {other}", where=option, fix="leave one of them out")
+    other = "--resume" if resume else "--replay"
+    for option, wrong in given.items():
+        if wrong:
+            raise QtuneError(f"does not go with {other}", where=option, fix="leave one of them out")

@@ -8,40 +8,34 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from qtune.cli import options
 from qtune.cli.app import here
 from qtune.cli.commands import command
 from qtune.cli.output import note, pass_on
-from qtune.cli.use.options import BackendOption, BaseOption, CheckpointOption, RunArgument, SettingOption
 from qtune.errors import QtuneError
 
 if TYPE_CHECKING:
     from qtune.use.api import Address
 
-_INTERRUPTED = 130
-
 
 @command("api", "qtune api lora", "qtune api lora --port 9000")
 def api_command(
-    run: RunArgument = None,
+    run: options.TrainedRun = None,
     host: Annotated[
-        str,
-        typer.Option("--host", envvar="API_HOST", help="Where to listen; 0.0.0.0 for other machines too."),
+        str, typer.Option(envvar="API_HOST", help="Where to listen; 0.0.0.0 for other machines too.")
     ] = "127.0.0.1",
-    port: Annotated[int, typer.Option("--port", envvar="API_PORT", min=1, max=65535)] = 8000,
+    port: Annotated[int, typer.Option(envvar="API_PORT", min=1, max=65535)] = 8000,
     ask_for_key: Annotated[
         bool,
         typer.Option("--key", help="Ask for the key that requests must bring (a line of stdin in a script)."),
     ] = False,
     model_name: Annotated[
-        str | None,
-        typer.Option(
-            "--model-name", envvar="API_MODEL_NAME", help="What it calls itself; else the run's name."
-        ),
+        str | None, typer.Option(envvar="API_MODEL_NAME", help="What it calls itself; else the run's name.")
     ] = None,
-    base: BaseOption = False,
-    checkpoint: CheckpointOption = None,
-    assignments: SettingOption = None,
-    backend: BackendOption = None,
+    base: options.Base = False,
+    checkpoint: options.Checkpoint = None,
+    assignments: options.Settings = None,
+    backend: options.Backend = None,
 ) -> None:
     """Serve a trained model by LLaMA-Factory's own OpenAI-compatible server, until Ctrl-C.
 
@@ -68,7 +62,7 @@ def api_command(
     note(f"loading {trained.title}")
     answered = serve(config, project, trained.title, name, address, show=pass_on, ready=ready)
     note("ended")
-    raise typer.Exit(0 if answered else _INTERRUPTED)
+    raise typer.Exit(0 if answered else 130)
 
 
 def _key(asked: bool) -> str | None:
@@ -85,7 +79,7 @@ def _key(asked: bool) -> str | None:
 
 
 def _example(address: Address, name: str) -> str:
-    """What asks it, to be copied; the key stands there as the variable that holds it."""
+    """Requests to copy; they name the variable that holds the key, not the key."""
     header = "" if address.key is None else ' -H "Authorization: Bearer $API_KEY"'
     body = f'{{"model": "{name}", "messages": [{{"role": "user", "content": "Hello"}}]}}'
     key = '"none"' if address.key is None else 'os.environ["API_KEY"]'

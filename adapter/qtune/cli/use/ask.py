@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from qtune.cli.app import JsonOption, here
+from qtune.cli import options
+from qtune.cli.app import here
 from qtune.cli.commands import command
-from qtune.cli.complete import run_names
 from qtune.cli.output import note, print_json
-from qtune.cli.use.options import BackendOption, BaseOption, CheckpointOption, SettingOption
 from qtune.errors import QtuneError
 
 if TYPE_CHECKING:
@@ -22,23 +21,18 @@ if TYPE_CHECKING:
 
 @command("ask", 'qtune ask lora "Who are you?"', 'qtune ask lora "Who are you?" --compare')
 def ask_command(
-    run: Annotated[
-        str,
-        typer.Argument(metavar="RUN", help="A run's name, or its directory.", autocompletion=run_names),
-    ],
+    run: Annotated[str, options.run_argument("A run's name, or its directory.", "RUN")],
     prompt: Annotated[str, typer.Argument(metavar="PROMPT", help="The question; - reads it from stdin.")],
-    system: Annotated[
-        str | None, typer.Option("--system", help="The system prompt, for this question.")
-    ] = None,
+    system: Annotated[str | None, typer.Option(help="The system prompt, for this question.")] = None,
     compare: Annotated[
         bool,
         typer.Option("--compare", help="Ask the untouched model too, and show both answers side by side."),
     ] = False,
-    base: BaseOption = False,
-    checkpoint: CheckpointOption = None,
-    assignments: SettingOption = None,
-    backend: BackendOption = None,
-    as_json: JsonOption = False,
+    base: options.Base = False,
+    checkpoint: options.Checkpoint = None,
+    assignments: options.Settings = None,
+    backend: options.Backend = None,
+    as_json: options.Json = False,
 ) -> None:
     """Ask a trained model one question, for scripts: the answer alone goes to stdout.
 

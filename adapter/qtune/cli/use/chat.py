@@ -6,28 +6,26 @@ import signal
 
 import typer
 
+from qtune.cli import options
 from qtune.cli.app import here
 from qtune.cli.commands import command
 from qtune.cli.output import note
-from qtune.cli.use.options import BackendOption, BaseOption, CheckpointOption, RunArgument, SettingOption
 from qtune.errors import ChildFailed
-from qtune.processes import process
-
-_INTERRUPTED = 130
 
 
 @command("chat", "qtune chat", "qtune chat lora --checkpoint 100")
 def chat_command(
-    run: RunArgument = None,
-    base: BaseOption = False,
-    checkpoint: CheckpointOption = None,
-    assignments: SettingOption = None,
-    backend: BackendOption = None,
+    run: options.TrainedRun = None,
+    base: options.Base = False,
+    checkpoint: options.Checkpoint = None,
+    assignments: options.Settings = None,
+    backend: options.Backend = None,
 ) -> None:
     """Talk to a trained model at this terminal: LLaMA-Factory's own `llamafactory-cli chat`.
 
     There `clear` forgets the conversation, and `exit` or Ctrl-D ends it.
     """
+    from qtune.processes import process
     from qtune.processes.child import environment, script
     from qtune.use.infer import infer_config, infer_file
     from qtune.use.models import find
@@ -42,7 +40,7 @@ def chat_command(
     with infer_file(config, project, trained.title) as file:
         note(f"loading {trained.title}")
         outcome = process.attach([*command, file], environment(), project.root)
-    if outcome.interrupted is not None or outcome.exit_code in (_INTERRUPTED, -signal.SIGINT):
-        raise typer.Exit(_INTERRUPTED)
+    if outcome.interrupted is not None or outcome.exit_code in (130, -signal.SIGINT):
+        raise typer.Exit(130)
     if outcome.exit_code != 0:
         raise ChildFailed(f"llamafactory-cli chat failed, as shown above (exit code {outcome.exit_code})")

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from qtune.cli.app import JsonOption, here
+from qtune.cli import options
+from qtune.cli.app import here
 from qtune.cli.commands import command
 from qtune.cli.complete import dataset_names
 from qtune.cli.output import note, print_json
@@ -44,19 +45,18 @@ def download_command(
     ] = None,
     hub: Annotated[
         Literal["huggingface", "modelscope"] | None,
-        typer.Option("--hub", help="Which hub; else what `hub:` of qtune.yaml or USE_MODELSCOPE_HUB says."),
+        typer.Option(help="Which hub; else what `hub:` of qtune.yaml or USE_MODELSCOPE_HUB says."),
     ] = None,
     mirror: Annotated[
-        str | None,
-        typer.Option("--mirror", metavar="URL", help="A mirror of that hub, instead of its own address."),
+        str | None, typer.Option(metavar="URL", help="A mirror of that hub, instead of its own address.")
     ] = None,
     revision: Annotated[
-        str | None, typer.Option("--revision", help="A branch, tag or commit; else main (model_revision).")
+        str | None, typer.Option(help="A branch, tag or commit; else main (model_revision).")
     ] = None,
     everything: Annotated[
         bool, typer.Option("--all", help="Every file, also those that no training reads (GGUF, ONNX, …).")
     ] = False,
-    as_json: JsonOption = False,
+    as_json: options.Json = False,
 ) -> None:
     """Fetch a model or a data set into the hub's own cache, so that trainings need no network.
 
@@ -107,7 +107,6 @@ def download_command(
 
 
 def _announce(planned: DownloadPlan) -> None:
-
     request = planned.request
     begun = f", {size_text(planned.here)} of it here already" if planned.here else ""
     note(
@@ -123,8 +122,10 @@ def _announce(planned: DownloadPlan) -> None:
 
 @contextmanager
 def _bar(planned: DownloadPlan) -> Iterator[Callable[[int], None]]:
-    """A bar on a terminal, elsewhere a line for every tenth; to be called with the bytes that are here."""
+    """A progress bar on a terminal, elsewhere a line for every tenth.
 
+    Yields the function to call with the bytes that have been fetched so far.
+    """
     if not sys.stderr.isatty():
         told = planned.here * _STEPS // max(planned.size, 1)
 

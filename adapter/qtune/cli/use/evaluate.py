@@ -9,32 +9,26 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from qtune.cli.app import DatasetOption, JsonOption, here
+from qtune.cli import options
+from qtune.cli.app import here
 from qtune.cli.commands import command
-from qtune.cli.data.report_view import reading, show_reports
+from qtune.cli.data.report_view import check_rows
 from qtune.cli.output import note, pass_on, print_json, print_table, report
-from qtune.cli.use.options import CheckpointOption, RunArgument, SettingOption
 from qtune.config.project import Project
-from qtune.data.registrations import names_in
 from qtune.errors import QtuneError
-from qtune.launch.plan import CLI
-from qtune.machine.hardware import detect_hardware
-from qtune.machine.stack import installed_stack
-from qtune.processes import process
 
 if TYPE_CHECKING:
     from qtune.use.evaluation.harness import Figure
     from qtune.use.evaluation.plan import Evaluation, Pass
 
-_MOST_GROUPS = 4
 _MEASURES = {"loss": "the loss", "answers": "the answers"}
 
 
 @command("eval", "qtune eval lora", "qtune eval lora -d questions")
 def eval_command(
-    run: RunArgument = None,
-    dataset: DatasetOption = None,
-    checkpoint: CheckpointOption = None,
+    run: options.TrainedRun = None,
+    dataset: options.Dataset = None,
+    checkpoint: options.Checkpoint = None,
     base: Annotated[
         bool | None,
         typer.Option("--base/--no-base", help="The untouched model alone, or without it; else both."),
@@ -43,21 +37,17 @@ def eval_command(
         bool, typer.Option("--loss-only", help="Loss and perplexity; generate no answers.")
     ] = False,
     max_samples: Annotated[
-        int | None,
-        typer.Option("--max-samples", metavar="N", min=1, help="The first N rows of a dataset."),
+        int | None, typer.Option(metavar="N", min=1, help="The first N rows of a dataset.")
     ] = None,
-    assignments: SettingOption = None,
+    assignments: options.Settings = None,
     harness: Annotated[
         str | None,
-        typer.Option(
-            "--harness", metavar="TASKS", help="Instead: tasks of lm-evaluation-harness, with commas between."
-        ),
+        typer.Option(metavar="TASKS", help="Instead: tasks of lm-evaluation-harness, with commas between."),
     ] = None,
     include_path: Annotated[
-        Path | None,
-        typer.Option("--include-path", metavar="DIR", help="With --harness: a directory of more tasks."),
+        Path | None, typer.Option(metavar="DIR", help="With --harness: a directory of more tasks.")
     ] = None,
-    as_json: JsonOption = False,
+    as_json: options.Json = False,
 ) -> None:
     """Measure what was trained beside its base: loss, perplexity, and answers against their references.
 
@@ -67,6 +57,10 @@ def eval_command(
 
     Exit code 1 where LLaMA-Factory failed, 2 where it could only fail, 130 where Ctrl-C ended it.
     """
+    from qtune.launch.plan import CLI
+    from qtune.machine.hardware import detect_hardware
+    from qtune.machine.stack import installed_stack
+    from qtune.processes import process
     from qtune.use.evaluation.measure import measure
     from qtune.use.evaluation.plan import plan
     from qtune.use.evaluation.table import table
@@ -111,6 +105,8 @@ def _benchmarks(
     without: Mapping[str, object],
     as_json: bool,
 ) -> None:
+    from qtune.data.registrations import names_in
+    from qtune.machine.hardware import detect_hardware
     from qtune.use.evaluation.harness import Benchmarks, figures, require_harness, run_benchmarks
     from qtune.use.evaluation.plan import subjects_of
 
@@ -152,16 +148,11 @@ def _figure(figure: Figure, whose: str) -> str:
 
 
 def _look(evaluation: Evaluation) -> None:
-    """At the arguments, then at the data's rows; leave with exit code 2 where it can only fail."""
-    from qtune.data.scanning import check_cache
-
+    """Check the arguments, then the data's rows; leave with exit code 2 where it can only fail."""
     report(evaluation.findings)
     if any(finding.severity == "error" for finding in evaluation.findings):
         raise typer.Exit(2)
-    with reading(evaluation.sources) as progress:
-        reports = check_cache.check(evaluation.sources, evaluation.project.root, progress)
-    show_reports([item for item in reports if item.groups], _MOST_GROUPS, err=True)
-    if any(item.errors for item in reports):
+    if any(item.errors for item in check_rows(evaluation.sources, evaluation.project.root)):
         raise typer.Exit(2)
 
 

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from qtune.cli.app import JsonOption, here
+from qtune.cli import options
+from qtune.cli.app import here
 from qtune.cli.commands import command
 from qtune.cli.output import note, pass_on, print_json
-from qtune.cli.use.options import CheckpointOption, RunArgument
 
 if TYPE_CHECKING:
     from qtune.use.exporting.perform import Exported
@@ -21,27 +21,22 @@ if TYPE_CHECKING:
 
 @command("export", "qtune export lora", "qtune export lora -o my-model")
 def export_command(
-    run: RunArgument = None,
+    run: options.TrainedRun = None,
     output: Annotated[
-        Path | None,
-        typer.Option("-o", "--output", metavar="DIR", help="Where to; else exports/RUN."),
+        Path | None, typer.Option("-o", "--output", metavar="DIR", help="Where to; else exports/RUN.")
     ] = None,
-    checkpoint: CheckpointOption = None,
+    checkpoint: options.Checkpoint = None,
     assignments: Annotated[
         list[str] | None,
-        typer.Option(
-            "-s",
-            "--set",
-            metavar="KEY=VALUE",
-            help="export_size (GB of a file), export_device, infer_dtype, export_quantization_bit, …; "
-            "repeatable.",
+        options.set_option(
+            "export_size (GB of a file), export_device, infer_dtype, export_quantization_bit, …; repeatable."
         ),
     ] = None,
     check: Annotated[
         bool, typer.Option("--check/--no-check", help="Compare the export with what was trained.")
     ] = True,
     force: Annotated[bool, typer.Option("--force", help="Replace an export that is there.")] = False,
-    as_json: JsonOption = False,
+    as_json: options.Json = False,
 ) -> None:
     """Write a trained model as a directory of its own, with an adapter merged into its unquantised base.
 

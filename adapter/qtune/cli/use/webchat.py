@@ -6,28 +6,24 @@ from typing import Annotated
 
 import typer
 
+from qtune.cli import options
 from qtune.cli.app import here
 from qtune.cli.commands import command
 from qtune.cli.output import note, pass_on
-from qtune.cli.use.options import BackendOption, BaseOption, CheckpointOption, RunArgument, SettingOption
-
-_INTERRUPTED = 130
 
 
 @command("webchat", "qtune webchat", "qtune webchat lora")
 def webchat_command(
-    run: RunArgument = None,
+    run: options.TrainedRun = None,
     host: Annotated[
         str,
-        typer.Option(
-            "--host", envvar="GRADIO_SERVER_NAME", help="Where to listen; 0.0.0.0 for other machines too."
-        ),
+        typer.Option(envvar="GRADIO_SERVER_NAME", help="Where to listen; 0.0.0.0 for other machines too."),
     ] = "127.0.0.1",
-    port: Annotated[int, typer.Option("--port", envvar="GRADIO_SERVER_PORT", min=1, max=65535)] = 7860,
-    base: BaseOption = False,
-    checkpoint: CheckpointOption = None,
-    assignments: SettingOption = None,
-    backend: BackendOption = None,
+    port: Annotated[int, typer.Option(envvar="GRADIO_SERVER_PORT", min=1, max=65535)] = 7860,
+    base: options.Base = False,
+    checkpoint: options.Checkpoint = None,
+    assignments: options.Settings = None,
+    backend: options.Backend = None,
 ) -> None:
     """Talk to a trained model in a browser, on LLaMA-Factory's own page, until Ctrl-C.
 
@@ -56,4 +52,4 @@ def webchat_command(
     note(f"loading {trained.title}")
     answered = serve(config, project, trained.title, host, port, show=pass_on, ready=ready)
     note("ended")
-    raise typer.Exit(0 if answered else _INTERRUPTED)
+    raise typer.Exit(0 if answered else 130)
