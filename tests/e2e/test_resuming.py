@@ -67,7 +67,9 @@ def test_a_killed_lora_with_dropout_goes_on_from_its_newest_whole_checkpoint(pro
 
 
 def test_full_goes_on_after_a_kill_and_after_a_stop(project: Project) -> None:
-    settings = (*STEPS, "-s", "num_train_epochs=15")  # time to stop in
+    # 360 steps: a clean stop begins 3 s after it is asked for (transformers/trainer_jit_checkpoint.py,
+    # kill_wait), in which a quick machine takes more than 100 of them
+    settings = (*STEPS, "-s", "num_train_epochs=45")
     project.qtune("train", "full", *settings, "-n", "whole")
     kill_at(project, 5, "train", "full", *settings, "-n", "killed")
     killed = project.run("killed")

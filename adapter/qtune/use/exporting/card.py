@@ -18,29 +18,13 @@ from qtune.render.templates import Templates
 from qtune.schema import arguments
 from qtune.use.exporting.comparison import Comparison
 from qtune.use.exporting.plan import ExportPlan
+from qtune.use.infer import GROUPS
 from qtune.use.models import Trained
 
 FILE = "README.md"
 _TEMPLATE = "model_card.md.j2"
 _CARD_BYTES = 1 << 20
 _LICENSE = ("license", "license_name", "license_link")
-# Texts that say how it was trained; any other may be a path, a name or a secret.
-_TEXTS = (
-    "stage",
-    "finetuning_type",
-    "template",
-    "lora_target",
-    "additional_target",
-    "lr_scheduler_type",
-    "optim",
-    "mix_strategy",
-)
-# Numbers and switches that change nothing of what is learned, or stand elsewhere in the card.
-_NOT_LEARNED = (
-    *("do_", "eval_", "per_device_eval_", "load_best_", "logging_", "save_", "plot_", "report_", "print_"),
-    *("dataloader_", "preprocessing_", "ddp_", "overwrite_", "include_", "push_", "hub_", "use_cpu"),
-    *("export_", "infer_", "vllm_", "sglang_", "low_cpu_", "trust_remote_code"),
-)
 _SHOWN_METRICS = ("train_loss", "eval_loss", "epoch")
 
 
@@ -104,14 +88,12 @@ def _method(trained: Trained) -> str:
 
 def _hyperparameters(trained: Trained) -> dict[str, Any]:
     """The values that shaped what was learned; no text but those that cannot be a path or a secret."""
-    known = arguments()
-    shown = {}
-    for name, value in trained.config.block("train").items():
-        if name not in known or name.startswith(_NOT_LEARNED):
-            continue
-        if isinstance(value, bool | int | float) or name in _TEXTS:
-            shown[name] = value
-    return shown
+    return {
+        name: value
+        for name, value in trained.config.block("train").items()
+        if name in arguments() and not name.startswith(GROUPS["not_learned_prefixes"])
+        if isinstance(value, bool | int | float) or name in GROUPS["shown_texts"]
+    }
 
 
 def _registrations(project: Project) -> Mapping[str, Registration]:
