@@ -16,7 +16,7 @@ from qtune.config.project import find_project
 from qtune.doctor.needs import needs_of
 from qtune.doctor.nodes import launcher_line
 from qtune.errors import QtuneError
-from qtune.launch.plan import into, plan_launch
+from qtune.launch.plan import plan_launch, with_argument
 from qtune.launch.rendezvous import why_not
 from qtune.machine.hardware import parse_hardware
 from qtune.machine.network import look_at
@@ -91,7 +91,7 @@ def test_accelerate_gets_the_rank_on_its_command_line() -> None:
 
 @pytest.mark.parametrize("path", ["my runs/a", "runs/#1: \"x\" 'y'", "runs/é\t/\\n", "runs/1e5", "~/a{b}"])
 def test_a_path_on_the_command_line_is_one_word_to_yaml_and_to_the_launcher(path: str) -> None:
-    *_, word = into(plan_of("lora", "cpu"), path).argv
+    *_, word = with_argument(plan_of("lora", "cpu"), "output_dir", path).argv
     assert word.split() == [word]
     assert yaml.safe_load(word.removeprefix("output_dir=")) == path
 

@@ -40,10 +40,8 @@ def gather(root: Path, sources: Sequence[DataSource], rows: Mapping[str, int]) -
 
 
 def _versions(root: Path) -> dict[str, str]:
-    found = {package: version(package) for package in _STACK}
-    return {"python": platform.python_version()} | {
-        name: number for name, number in found.items() if number is not None
-    }
+    found = {package: number for package in _STACK if (number := version(package)) is not None}
+    return {"python": platform.python_version(), **found}
 
 
 def _git(root: Path) -> dict[str, Any] | None:
@@ -52,19 +50,16 @@ def _git(root: Path) -> dict[str, Any] | None:
     if git is None:
         return None
     environment = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
-    ask: list[str | Path] = [
-        git,
-        "-c",
-        "core.fsmonitor=false",
-        "-C",
-        root,
-    ]  # a repository's own settings could start programs
-    commit = process.ask([*ask, "rev-parse", "HEAD"], environment, seconds=_GIT_SECONDS)
+
+    def ask(*words: str) -> process.Output:
+        # a repository's own settings could start programs
+        argv = [git, "-c", "core.fsmonitor=false", "-C", str(root), *words]
+        return process.ask(argv, environment, seconds=_GIT_SECONDS)
+
+    commit = ask("rev-parse", "HEAD")
     if commit.exit_code != 0:
         return None
-    changed = process.ask(
-        [*ask, "status", "--porcelain", "--untracked-files=no"], environment, seconds=_GIT_SECONDS
-    )
+    changed = ask("status", "--porcelain", "--untracked-files=no")
     dirty = bool(changed.out.strip()) if changed.exit_code == 0 else None
     return {"commit": commit.out.decode().strip(), "dirty": dirty}
 
@@ -85,6 +80,7 @@ HERE: Mapping[str, Callable[[Path], Any]] = {"versions": _versions, "git": _git,
 
 
 def data(root: Path, sources: Sequence[DataSource], rows: Mapping[str, int]) -> list[dict[str, Any]]:
+    """Of each dataset its name, its number of rows where `rows` has it, and its files' SHA-256 by path."""
     return [
         {
             "name": source.registration.name,

@@ -14,7 +14,7 @@ from qtune.config.names import valid_name
 from qtune.data import token_cache
 from qtune.errors import QtuneError
 from qtune.launch import slurm
-from qtune.launch.plan import CLI, continuing, from_the_beginning, into, with_tokens
+from qtune.launch.plan import CLI, continuing, from_the_beginning, with_argument
 from qtune.prepare.pipeline import Prepared, write_files
 from qtune.prepare.records import within
 from qtune.processes import process, signals
@@ -108,7 +108,7 @@ def carry_out(
     _tokens(prepared)
     with lock.held(run.directory) as kept, signals.collected():  # until the record tells of the end
         run.record = record.read(run.directory).record  # as who held it before left it
-        with _closing(run):
+        try:
             observer.begin(run, kept)
             if prepared.directory is not None:
                 write_files(prepared)
@@ -116,6 +116,9 @@ def carry_out(
             if ended.maybe_memory:
                 ended = _stepped_down(ended, run, prepared, observer)
             run.end(ended.status, ended.exit_code, ended.reason, ended.failure)
+        except BaseException as error:  # what goes wrong in qtune itself is the run's end too
+            run.end("failed", 1, str(error) or type(error).__name__)
+            raise
     return run
 
 
@@ -127,10 +130,10 @@ def launch_of(
     checkpoint: from which it goes on; again: whether it starts anew where another attempt has trained.
     """
     project, output_dir = prepared.project, prepared.project.from_root(directory)
-    plan, tokens = into(prepared.plan, output_dir), _tokens(prepared)
+    plan, tokens = with_argument(prepared.plan, "output_dir", output_dir), _tokens(prepared)
     if tokens is not None:
         complete = token_cache.is_complete(project.root / tokens)
-        plan = with_tokens(plan, tokens if complete else f"{output_dir}/{_MADE}")
+        plan = with_argument(plan, "tokenized_path", tokens if complete else f"{output_dir}/{_MADE}")
     if checkpoint is not None:
         return continuing(plan, project.from_root(checkpoint.path))
     return from_the_beginning(plan) if again else plan
@@ -195,7 +198,10 @@ def _stepped_down(ended: Ended, run: Run, prepared: Prepared, observer: Observer
     from qtune.training import stepping  # and with it what estimates memory and speed
 
     while ended.maybe_memory:
-        ended = _explained(ended, prepared)
+        failure = dict(ended.failure or {})
+        estimate = stepping.explained(prepared, failure["id"].startswith("cuda-"))
+        failure["cause"] = "; ".join(filter(None, [failure["cause"], estimate]))
+        ended = ended._replace(failure=failure)
         step = stepping.after(run, prepared, ended.phase)
         if step is None or not observer.steps_down(ended, step):
             break
@@ -204,15 +210,6 @@ def _stepped_down(ended: Ended, run: Run, prepared: Prepared, observer: Observer
         write_files(prepared)
         ended = attempt(run, prepared, observer, checkpoint=checkpoint, changes=step.changes)
     return ended
-
-
-def _explained(ended: Ended, prepared: Prepared) -> Ended:
-    """With the estimate's biggest parts in the cause."""
-    from qtune.training import stepping
-
-    failure = dict(ended.failure or {})
-    estimate = stepping.explained(prepared, failure["id"].startswith("cuda-"))
-    return ended._replace(failure={**failure, "cause": "; ".join(filter(None, [failure["cause"], estimate]))})
 
 
 def require_replaceable(directory: Path) -> None:
@@ -239,16 +236,6 @@ def _replaced(directory: Path) -> Iterator[None]:
             aside.rename(directory)
         raise
     shutil.rmtree(aside, ignore_errors=True)
-
-
-@contextmanager
-def _closing(run: Run) -> Iterator[None]:
-    """What goes wrong in qtune itself is the run's end too."""
-    try:
-        yield
-    except BaseException as error:
-        run.end("failed", 1, str(error) or type(error).__name__)
-        raise
 
 
 def _tokens(prepared: Prepared) -> str | None:

@@ -76,10 +76,8 @@ def infer_config(trained: Trained, assignments: Sequence[str] = (), backend: str
     cannot run it.
     """
     values = loading(trained)
-    for name in _names_of("generating"):
-        found = trained.config.find("train", name)
-        if found is not None:
-            values[name] = found
+    generating = ((name, trained.config.find("train", name)) for name in names_of("generating"))
+    values |= {name: found for name, found in generating if found is not None}
     layers = [Layer("run", {("train", name): value for name, value in values.items()})]
     if backend is not None:
         value = Value(backend, Origin("--infer-backend"))
@@ -97,7 +95,7 @@ def infer_config(trained: Trained, assignments: Sequence[str] = (), backend: str
 def infer_settings() -> tuple[str, ...]:
     """The arguments that `--set` may give where a trained model is used."""
     return (
-        *_names_of("generating"),
+        *names_of("generating"),
         *GROUPS["chat"],
         *_names_with("engine_prefixes"),
         *_names_with("media_prefixes"),
@@ -114,16 +112,14 @@ def settings(assignments: Sequence[str], allowed: Sequence[str]) -> Layer:
     known = arguments()
     names = {alias: name for alias, name in aliases().items() if name in allowed and alias not in known}
     layer = overrides(assignments, names)
-    findings = check_schema(Config("", layer.values))
-    for finding in findings:
+    for finding in check_schema(Config("", layer.values)):
         raise QtuneError(finding.message, where=f"{SET_LAYER} {finding.key}", fix=finding.fix)
     for path in layer.values:
-        name = path[-1] if path[0] != "train" else path[1]
-        if path[0] != "train" or name not in allowed:
+        if path[0] != "train" or path[1] not in allowed:
             raise QtuneError(
                 "has no effect on what is trained already",
                 where=f"{SET_LAYER} {'.'.join(path[path[0] == 'train' :])}",
-                fix=did_you_mean(name, allowed) or "leave it out",
+                fix=did_you_mean(path[1] if path[0] == "train" else path[-1], allowed) or "leave it out",
             )
     return layer
 
@@ -191,9 +187,10 @@ def _engine_layer(engine: str, config: Config, trained: Trained) -> Layer:
     return Layer("engine", {("train", "vllm_max_lora_rank"): Value(fitting, Origin("qtune"))})
 
 
-def _names_of(group: str) -> list[str]:
+def names_of(group: str) -> list[str]:
+    """LLaMA-Factory's arguments of one of its own groups, such as `generating`."""
     return [name for name, argument in arguments().items() if argument.group == group]
 
 
 def _names_with(prefixes: str) -> list[str]:
-    return [name for name in _names_of("model") if name.startswith(GROUPS[prefixes])]
+    return [name for name in names_of("model") if name.startswith(GROUPS[prefixes])]

@@ -152,20 +152,14 @@ def _require_finished(directory: Path, record: Mapping[str, Any]) -> None:
         return
     steps = checkpoints(directory)
     newest = f"`--checkpoint {steps[-1]}` takes what it was at that step" if steps else ""
-    if status == "running":
-        what, fix = _running(directory, record)
-    else:
-        reason = record.get("reason")
+    fix, reason = f"go on with it: `qtune resume {directory.name}`", record.get("reason")
+    if status != "running":
         what = f"is {status}" + (f": {reason}" if reason else "")
-        fix = f"go on with it: `qtune resume {directory.name}`"
+    elif (found := under_way(directory, record)) is not None:
+        what, fix = f"is still training ({found})", "wait for its end, or name another run"
+    else:
+        what = f"says that it is running, but its process {record.get('pid')} is gone: it was killed"
     raise QtuneError(what, where=shown(directory), fix=f"{fix}; {newest}" if newest else fix)
-
-
-def _running(directory: Path, record: Mapping[str, Any]) -> tuple[str, str]:
-    if (found := under_way(directory, record)) is not None:
-        return f"is still training ({found})", "wait for its end, or name another run"
-    gone = f"says that it is running, but its process {record.get('pid')} is gone: it was killed"
-    return gone, f"go on with it: `qtune resume {directory.name}`"
 
 
 def _weights(directory: Path, checkpoint: int | None, config: Config) -> Path:
@@ -176,12 +170,9 @@ def _weights(directory: Path, checkpoint: int | None, config: Config) -> Path:
         there = checkpoints(directory)
         if checkpoint not in there:
             fix = f"its checkpoints: {', '.join(map(str, there))}" if there else "leave --checkpoint out"
-            incomplete = (found / INCOMPLETE).exists()
-            what = (
-                f"checkpoint {checkpoint} is half-written"
-                if incomplete
-                else f"has no checkpoint {checkpoint}"
-            )
+            what = f"has no checkpoint {checkpoint}"
+            if (found / INCOMPLETE).exists():
+                what = f"checkpoint {checkpoint} is half-written"
             raise QtuneError(what, where=shown(directory), fix=fix)
     if not _adapts(config):
         _require_model(found)

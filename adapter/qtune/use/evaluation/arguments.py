@@ -12,7 +12,7 @@ from qtune.config.resolve import merge
 from qtune.machine.hardware import Hardware
 from qtune.schema import arguments
 from qtune.use.evaluation.data import PREFERENCES, Data
-from qtune.use.infer import GROUPS, infer_settings, loading, settings
+from qtune.use.infer import GROUPS, infer_settings, loading, names_of, settings
 from qtune.use.models import Trained
 from qtune.values import Config, Layer, Origin, Value
 
@@ -40,7 +40,10 @@ def config_for(
     """
     run = _of_the_run(subject, kind, data)
     fixed = _fixed(kind, data)
-    last = {path: value for path, value in given.values.items() if kind == "answers" or _for_loss(path[1])}
+    of_answers = (*names_of("generating"), "per_device_eval_batch_size")
+    last = {
+        path: value for path, value in given.values.items() if kind == "answers" or path[1] not in of_answers
+    }
     layers = [
         Layer("defaults", _paths(_own(_ANSWERING) if kind == "answers" else {})),
         Layer("run", _paths(run)),
@@ -59,13 +62,10 @@ def _of_the_run(subject: Trained, kind: Kind, data: Data) -> dict[str, Value]:
     }
     kept = [name for name in GROUPS["of_the_data"] if data.stage == "sft" or name not in GROUPS["only_sft"]]
     if kind == "answers":
-        kept += ["per_device_eval_batch_size", *_generating()]
+        kept += ["per_device_eval_batch_size", *names_of("generating")]
     if data.stage in PREFERENCES:
         kept += [name for name in arguments() if name.startswith(GROUPS["of_preferences_prefixes"])]
-    for name in kept:
-        found = config.find("train", name)
-        if found is not None:
-            values[name] = found
+    values |= {name: found for name in kept if (found := config.find("train", name)) is not None}
     for name in GROUPS["decided_anew"]:
         found = config.find("train", name)
         decided = found is None or found.origin.layer.startswith(f"{AUTO} ")
@@ -89,14 +89,6 @@ def _fixed(kind: Kind, data: Data) -> dict[str, Value]:
     else:
         plain |= {"do_predict": True, "predict_with_generate": True}
     return _own(plain)
-
-
-def _for_loss(name: str) -> bool:
-    return name not in (*_generating(), "per_device_eval_batch_size")
-
-
-def _generating() -> list[str]:
-    return [name for name, argument in arguments().items() if argument.group == "generating"]
 
 
 def _own(plain: Mapping[str, object]) -> dict[str, Value]:

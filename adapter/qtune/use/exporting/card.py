@@ -11,13 +11,14 @@ import yaml
 from qtune.config.model import local_model
 from qtune.config.project import Project
 from qtune.data.lengths.tokens import model_file
-from qtune.data.registrations import Registration, count_training_rows, names_in, read_registrations
+from qtune.data.registrations import Registration, count_training_rows, names_in
 from qtune.errors import QtuneError
 from qtune.predict.steps import predict_steps
 from qtune.render.templates import Templates
 from qtune.schema import arguments
 from qtune.use.exporting.comparison import Comparison
 from qtune.use.exporting.plan import ExportPlan
+from qtune.use.exporting.samples import registrations_if_any
 from qtune.use.infer import GROUPS
 from qtune.use.models import Trained
 
@@ -40,7 +41,7 @@ def card(plan: ExportPlan, comparison: Comparison | None, project: Project) -> s
     if trained.stage != "rm":
         front["pipeline_tag"] = "text-generation"
     front["tags"] = ["llama-factory", "qtune", trained.finetuning_type, trained.stage]
-    registrations = _registrations(project)
+    registrations = registrations_if_any(project)
     names = names_in(trained.config.get("train", "dataset"))
     if names:
         front["datasets"] = [_dataset(name, registrations) for name in names]
@@ -80,8 +81,7 @@ def _method(trained: Trained) -> str:
     names = {"use_dora": "DoRA", "use_rslora": "rsLoRA", "pissa_init": "PiSSA"}
     kinds = [name for key, name in names.items() if train.get(key)]
     bits = train.get("quantization_bit")
-    plain = "OFT" if trained.finetuning_type == "oft" else "LoRA"
-    words = " with ".join(kinds) or plain
+    words = " with ".join(kinds) or ("OFT" if trained.finetuning_type == "oft" else "LoRA")
     over = f" over the base in {bits} bits" if bits else ""
     return f"{words}{over} ({trained.stage}), merged into the unquantised base"
 
@@ -94,13 +94,6 @@ def _hyperparameters(trained: Trained) -> dict[str, Any]:
         if name in arguments() and not name.startswith(GROUPS["not_learned_prefixes"])
         if isinstance(value, bool | int | float) or name in GROUPS["shown_texts"]
     }
-
-
-def _registrations(project: Project) -> Mapping[str, Registration]:
-    try:
-        return read_registrations(project)
-    except QtuneError:
-        return {}
 
 
 def _dataset(name: str, registrations: Mapping[str, Registration]) -> str:
