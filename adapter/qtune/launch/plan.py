@@ -1,4 +1,4 @@
-"""What a config needs to be started with: argument list, environment, directory. Plans, runs nothing."""
+"""A config's launch plan: the argument list and the environment that start its training. Nothing is run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How an attempt ended, judged by its child and by what that wrote."""
+"""How an attempt ended, judged by its child's exit code, its log and its losses."""
 
 from __future__ import annotations
 

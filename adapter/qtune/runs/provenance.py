@@ -1,4 +1,4 @@
-"""What a training stood on, for its record: package versions, the project's commit, the machine, the data."""
+"""What a training was made with, for its record: package versions, the project's commit, machine and data."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def _git(root: Path) -> dict[str, Any] | None:
 
 
 def _machine(root: Path) -> dict[str, Any]:
-    """This one, whatever --hardware says."""
+    """This machine, whatever --hardware says."""
     hardware = detect_hardware()
     return {
         "hardware": str(hardware),
@@ -76,7 +76,7 @@ def _machine(root: Path) -> dict[str, Any]:
 
 
 HERE: Mapping[str, Callable[[Path], Any]] = {"versions": _versions, "git": _git, "machine": _machine}
-"""Those of today for a project's root, by their names in the record."""
+"""What tells each fact as it is now, given the project's root, by the fact's name in the record."""
 
 
 def data(root: Path, sources: Sequence[DataSource], rows: Mapping[str, int]) -> list[dict[str, Any]]:

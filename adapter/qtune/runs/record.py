@@ -27,9 +27,9 @@ from qtune.values import LaunchPlan
 
 RECORD, LOG = "qtune.json", "train.log"
 NODE_LOGS = "train-node*.log"
-"""Of the nodes other than 0, whose is `train.log`."""
+"""The logs of the nodes other than 0, whose own is `train.log`."""
 VERSION = 2
-"""Of what a record holds beside its manifest, which has a schema version of its own. 1 had no attempts."""
+"""The version of what a record holds beside its manifest, which has its own. 1 had no attempts."""
 
 
 @dataclass

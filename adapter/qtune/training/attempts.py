@@ -1,4 +1,4 @@
-"""Training what was prepared: claim a run, record it, run the child, and record how it ended."""
+"""A run and its attempts: claim it, record it, run the child, and record how it ended."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from qtune.runs import lock, provenance, record
 from qtune.runs.checkpoints import Checkpoint, at_home, in_order
 from qtune.runs.ending import Ended, Watch, judged
 from qtune.runs.find import plain_record, require_ended, shown
-from qtune.runs.joint_stop import Together
+from qtune.runs.joint_stop import JointStop
 from qtune.runs.record import Run
 from qtune.values import LaunchPlan
 
@@ -74,10 +74,10 @@ def claim(
     if overwrite:
         require_replaceable(runs / name)
     _tokens(prepared)  # what it refuses is refused before anything is written
-    steps, found = prepared.steps, provenance.gather(project.root, prepared.sources, rows or {})
-    claim = record.claim_for_nodes if prepared.config.nodes_by_hand else record.claim
+    steps, facts = prepared.steps, provenance.gather(project.root, prepared.sources, rows or {})
+    directory_for = record.claim_for_nodes if prepared.config.nodes_by_hand else record.claim
     with _replaced(runs / name) if overwrite else nullcontext():
-        directory = claim(runs, name)
+        directory = directory_for(runs, name)
         if prepared.directory is not None:  # made from another run's record
             prepared = within(prepared, directory)
         run = record.start(
@@ -85,7 +85,7 @@ def claim(
             prepared.manifest,
             command=command,
             predicted_steps=steps.total if steps else None,
-            facts=found,
+            facts=facts,
         )
     return run, prepared
 
@@ -169,16 +169,16 @@ def attempt(
         changes=changes,
     )
     watch = Watch(run.log)
-    together = Together(run.directory) if prepared.config.nodes_by_hand else None
+    joint_stop = JointStop(run.directory) if prepared.config.nodes_by_hand else None
 
     def trouble() -> str | None:
-        if together is not None:
-            together.listen()
+        if joint_stop is not None:
+            joint_stop.listen()
         return watch.trouble()
 
     def stopping(number: int) -> None:
-        if together is not None:
-            together.say()
+        if joint_stop is not None:
+            joint_stop.say()
         observer.stopping(number)
 
     def show(output: bytes) -> None:

@@ -1,4 +1,4 @@
-"""Going on with a run: which one, whether what it stood on is still so, and from which checkpoint."""
+"""Going on with a run: which one, what has changed since it was recorded, and from which checkpoint."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Out of memory: the next smaller way to train the same, with the same effective batch.
+"""What follows when memory ran out: the next smaller way to train the same, with the same effective batch.
 
 First half the batch, with accumulation doubled, down to one; then along the preset's `step_down`.
 """

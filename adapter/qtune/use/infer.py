@@ -1,4 +1,4 @@
-"""The arguments with which LLaMA-Factory loads what was trained and lets it speak, and their YAML."""
+"""The arguments with which LLaMA-Factory loads a trained model and generates with it, and their YAML."""
 
 from __future__ import annotations
 

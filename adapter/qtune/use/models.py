@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -175,7 +175,10 @@ def _weights(directory: Path, checkpoint: int | None, config: Config) -> Path:
                 what = f"checkpoint {checkpoint} is half-written"
             raise QtuneError(what, where=shown(directory), fix=fix)
     if not _adapts(config):
-        _require_model(found)
+        if not any((found / name).is_file() for name in _WEIGHTS):
+            _require(found, _WEIGHTS[0])
+        _require(found, "config.json", "tokenizer_config.json")
+        _sound(found, lambda: (read_json(found / "config.json"), read_directory(found)))
         return found
     if checkpoint is None and (found / _PISSA_CONVERTED).is_dir():
         found = found / _PISSA_CONVERTED
@@ -191,13 +194,6 @@ def _weights(directory: Path, checkpoint: int | None, config: Config) -> Path:
     return found
 
 
-def _require_model(directory: Path) -> None:
-    if not any((directory / name).is_file() for name in _WEIGHTS):
-        _require(directory, _WEIGHTS[0])
-    _require(directory, "config.json", "tokenizer_config.json")
-    _sound(directory, lambda: (read_json(directory / "config.json"), read_directory(directory)))
-
-
 def _require(directory: Path, *names: str) -> None:
     missing = [name for name in names if not (directory / name).is_file()]
     if missing:
@@ -205,7 +201,7 @@ def _require(directory: Path, *names: str) -> None:
         raise QtuneError(what, where=shown(directory), fix=_TRAIN_AGAIN)
 
 
-def _sound(directory: Path, read: Any) -> None:
+def _sound(directory: Path, read: Callable[[], object]) -> None:
     """Read headers; what is broken is a training's file here, not a download's."""
     try:
         read()

@@ -12,13 +12,12 @@ from typing import Any
 from qtune.config.model import local_model
 from qtune.config.project import Project
 from qtune.errors import ChildFailed, QtuneError
-from qtune.files import write_together
 from qtune.machine.hardware import Hardware
 from qtune.processes import process
 from qtune.use.evaluation.data import file_name
 from qtune.use.evaluation.measure import run_child
 from qtune.use.evaluation.plan import Whose
-from qtune.use.evaluation.results import EVALUATIONS, LOG, METRICS
+from qtune.use.evaluation.results import EVALUATIONS, LOG, METRICS, put
 from qtune.use.infer import GROUPS, loading
 from qtune.use.models import Trained
 from qtune.values import LaunchPlan
@@ -130,12 +129,9 @@ def run_benchmarks(
         "tasks": list(benchmarks.tasks),
         **{whose: content["results"] for whose, content in found.items()},
     }
-    texts = {METRICS: plain, **{f"{whose}.json": content for whose, content in found.items()}}
-    paths = [directory / file for file in texts]
-    with write_together(*paths) as streams:
-        for stream, content in zip(streams, texts.values(), strict=True):
-            stream.write((json.dumps(content, indent=1, ensure_ascii=False) + "\n").encode())
-    return plain, paths
+    contents = {METRICS: plain, **{f"{whose}.json": content for whose, content in found.items()}}
+    texts = {file: json.dumps(item, indent=1, ensure_ascii=False) + "\n" for file, item in contents.items()}
+    return plain, put(texts, directory)
 
 
 def figures(plain: Mapping[str, Any]) -> list[Figure]:

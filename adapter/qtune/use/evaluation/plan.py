@@ -1,4 +1,4 @@
-"""An evaluation as it will run: whose loss and whose answers, and what is wrong with that."""
+"""The plan of an evaluation: which models are measured on which rows, and what is wrong with that."""
 
 from __future__ import annotations
 

@@ -40,7 +40,7 @@ _ONLY_THE_MODELFILE = "ValueError: Dict is not supported."
 
 @dataclass(frozen=True)
 class Exported:
-    """size: bytes of the whole directory; comparison: None where nothing was compared."""
+    """What was exported. size: bytes of the whole directory; comparison: None where nothing was compared."""
 
     directory: Path
     size: int
@@ -102,7 +102,7 @@ def export(
 
 @dataclass(frozen=True)
 class _Export:
-    """directory: on the target's volume, and gone in the end."""
+    """The steps of one export. directory: for work, on the target's volume, and gone in the end."""
 
     plan: ExportPlan
     project: Project

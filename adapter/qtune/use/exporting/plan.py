@@ -40,7 +40,7 @@ class ExportPlan:
 
 
 def plan(trained: Trained, assignments: Sequence[str], root: Path) -> ExportPlan:
-    """root: the project's; assignments: `--set KEY=VALUE`.
+    """How `trained` is to be exported. root: the project's; assignments: `--set KEY=VALUE`.
 
     Raises QtuneError for what LLaMA-Factory would refuse, and for a quantised base, into which nothing can
     be merged.

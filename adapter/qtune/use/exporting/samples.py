@@ -12,7 +12,7 @@ from qtune.data.reading.json_lines import pick
 from qtune.data.registrations import Registration, names_in, read_registrations
 from qtune.errors import QtuneError
 from qtune.use.models import Trained
-from qtune.use.preview import lay_out
+from qtune.use.preview import ON_A_CPU, lay_out
 
 PROMPTS = [
     "Hello!",
@@ -52,9 +52,7 @@ def rows_request(trained: Trained, model: Path, project: Project, directory: Pat
         "dataset_dir": str(directory),
         "media_dir": trained.config.get("train", "media_dir", default=str(directory)),
         "output_dir": str(directory / "output"),
-        "do_train": True,
-        "use_cpu": True,
-        "report_to": "none",
+        **ON_A_CPU,
     }
 
 
