@@ -8,8 +8,7 @@ from pathlib import Path
 import pytest
 
 from qtune import failures
-from qtune.failures import LossWatch
-from qtune.failures.losses import NAN, ZERO
+from qtune.failures.losses import NAN, ZERO, LossWatch
 
 CASES = sorted(Path(__file__).with_name("failure_cases").glob("*.txt"))
 SOUND = b"{'loss': '2.1', 'grad_norm': '1.5', 'learning_rate': '0.0001', 'epoch': '0.5'}\n"

@@ -22,7 +22,7 @@ from trees import files_below
 from qtune import failures
 from qtune.config.project import find_project
 from qtune.launch.operations import missing_operations
-from qtune.launch.plan import into, plan_launch
+from qtune.launch.plan import plan_launch, with_argument
 from qtune.machine.hardware import Hardware, parse_hardware
 from qtune.prepare import pipeline
 from qtune.processes import process
@@ -67,7 +67,7 @@ def test_torchrun_and_processes_follow_the_config(
 
 
 def test_a_run_writes_to_its_own_directory() -> None:
-    assert into(plan_for("lora", "cpu"), "runs/x").argv[-1] == "output_dir=runs/x"
+    assert with_argument(plan_for("lora", "cpu"), "output_dir", "runs/x").argv[-1] == "output_dir=runs/x"
 
 
 @pytest.mark.parametrize(

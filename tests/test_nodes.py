@@ -16,14 +16,14 @@ from qtune.config.project import find_project
 from qtune.doctor.needs import needs_of
 from qtune.doctor.nodes import launcher_line
 from qtune.errors import QtuneError
-from qtune.launch.plan import into, plan_launch
+from qtune.launch.plan import plan_launch, with_argument
 from qtune.launch.rendezvous import why_not
 from qtune.machine.hardware import parse_hardware
 from qtune.machine.network import look_at
 from qtune.prepare import pipeline
 from qtune.processes.signals import collected
 from qtune.runs import record
-from qtune.runs.joint_stop import Together
+from qtune.runs.joint_stop import JointStop
 from qtune.training import joining, stepping
 from qtune.values import Config, LaunchPlan, Layer, Origin, Value
 
@@ -91,7 +91,7 @@ def test_accelerate_gets_the_rank_on_its_command_line() -> None:
 
 @pytest.mark.parametrize("path", ["my runs/a", "runs/#1: \"x\" 'y'", "runs/é\t/\\n", "runs/1e5", "~/a{b}"])
 def test_a_path_on_the_command_line_is_one_word_to_yaml_and_to_the_launcher(path: str) -> None:
-    *_, word = into(plan_of("lora", "cpu"), path).argv
+    *_, word = with_argument(plan_of("lora", "cpu"), "output_dir", path).argv
     assert word.split() == [word]
     assert yaml.safe_load(word.removeprefix("output_dir=")) == path
 
@@ -148,7 +148,7 @@ def test_node_0_takes_the_name_that_all_nodes_know_or_none(tmp_path: Path) -> No
 
 def test_a_node_that_is_stopped_is_heard_by_the_others_and_by_none_of_a_later_attempt(tmp_path: Path) -> None:
     with collected() as received:
-        first, second = Together(tmp_path), Together(tmp_path)
+        first, second = JointStop(tmp_path), JointStop(tmp_path)
         first.listen()
         second.listen()
         assert received == []
@@ -159,11 +159,11 @@ def test_a_node_that_is_stopped_is_heard_by_the_others_and_by_none_of_a_later_at
         for _ in range(2):
             second.listen()
         assert received == [signal.SIGTERM]
-        Together(tmp_path).listen()  # what was said before is not for it
+        JointStop(tmp_path).listen()  # what was said before is not for it
         assert received == [signal.SIGTERM]
         second.say()  # it stops because of the first
-        later = Together(tmp_path)
-        Together(tmp_path).say()
+        later = JointStop(tmp_path)
+        JointStop(tmp_path).say()
         later.listen()
         assert received == [signal.SIGTERM] * 2
 

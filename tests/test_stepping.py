@@ -16,7 +16,7 @@ import psutil
 import pytest
 
 from qtune.config.project import find_project
-from qtune.failures import Phase, phase
+from qtune.failures.words import Phase, phase
 from qtune.machine.hardware import parse_hardware
 from qtune.prepare import pipeline
 from qtune.prepare.pipeline import Prepared

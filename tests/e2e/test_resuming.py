@@ -67,7 +67,9 @@ def test_a_killed_lora_with_dropout_goes_on_from_its_newest_whole_checkpoint(pro
 
 
 def test_full_goes_on_after_a_kill_and_after_a_stop(project: Project) -> None:
-    settings = (*STEPS, "-s", "num_train_epochs=15")  # time to stop in
+    # 360 steps: a clean stop begins 3 s after it is asked for (transformers/trainer_jit_checkpoint.py,
+    # kill_wait), in which a quick machine takes more than 100 of them
+    settings = (*STEPS, "-s", "num_train_epochs=45")
     project.qtune("train", "full", *settings, "-n", "whole")
     kill_at(project, 5, "train", "full", *settings, "-n", "killed")
     killed = project.run("killed")
@@ -107,16 +109,30 @@ def test_zero_2_goes_on_with_the_parts_of_every_process(project: Project) -> Non
 
 
 def assert_ended_alike(run: RunDirectory, other: RunDirectory) -> None:
-    """The same steps, and every loss the same to the last digit."""
+    """The same steps, and every loss the same to the last digit.
+
+    A stop that is noticed at a step's end saves before that step is logged, so the trainer's own history, and
+    with it the mean, can lack that one (transformers/trainer_jit_checkpoint.py, on_step_end).
+    """
     assert run.record["status"] == "finished"
     assert run.state["global_step"] == other.state["global_step"]
-    assert history(run) == history(other)
-    assert run.record["metrics"]["train_loss"] == pytest.approx(other.record["metrics"]["train_loss"])
+    stopped = {attempt["global_step"] for attempt in run.record["attempts"] if attempt["status"] == "stopped"}
+    lacking = {step for step, *_ in history(other)} - {step for step, *_ in history(run)}
+    assert lacking <= stopped
+    assert all(losses(run)[step] == losses(other)[step] for step in lacking)
+    assert history(run) == [entry for entry in history(other) if entry[0] not in lacking]
+    mean = pytest.approx(other.record["metrics"]["train_loss"], rel=1e-3 if lacking else None)
+    assert run.record["metrics"]["train_loss"] == mean
 
 
 def history(run: RunDirectory) -> list[tuple[int, float, float]]:
     entries = (entry for entry in run.state["log_history"] if "loss" in entry)
     return [(entry["step"], entry["loss"], entry["grad_norm"]) for entry in entries]
+
+
+def losses(run: RunDirectory) -> dict[int, float]:
+    """By step, as LLaMA-Factory logged them; of a step that was trained twice the last."""
+    return {line["current_steps"]: line["loss"] for line in run.progress if "loss" in line}
 
 
 def saved(run: RunDirectory) -> list[int]:

@@ -7,27 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from qtune.failures.losses import ZERO, LossWatch
 from qtune.failures.table import Failure, row, rows
-from qtune.failures.words import Phase, error_line, lines_of, own_words, phase, shortened, tail, whose
+from qtune.failures.words import error_line, own_words, shortened, tail, whose
 
-__all__ = [
-    "FULL",
-    "ZERO",
-    "Failure",
-    "LossWatch",
-    "Phase",
-    "Reason",
-    "known",
-    "last",
-    "lines_of",
-    "phase",
-    "reason_in",
-    "reason_of",
-    "rows",
-    "tail",
-    "told",
-]
+__all__ = ["FULL", "Reason", "known", "last", "reason_in", "reason_of", "rows", "tail", "told"]
 
 FULL = "disk-full"
 """The id of the failure that a disk is full."""

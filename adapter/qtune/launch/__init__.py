@@ -1,1 +1,1 @@
-"""Starting a training: the plan, the process, and what its words mean."""
+"""What starts the processes of a training, as values: on one machine, on several, in a Slurm job."""

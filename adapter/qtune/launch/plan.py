@@ -1,4 +1,4 @@
-"""What a config needs to be started with: argument list, environment, directory. Plans, runs nothing."""
+"""A config's launch plan: the argument list and the environment that start its training. Nothing is run."""
 
 from __future__ import annotations
 
@@ -38,19 +38,10 @@ def plan_launch(config: Config, hardware: Hardware, train_yaml: str) -> LaunchPl
     return replace(plan, environment=environment)
 
 
-def into(plan: LaunchPlan, output_dir: str) -> LaunchPlan:
-    """The same plan, writing to `output_dir` (relative to the project's root)."""
-    return with_argument(plan, "output_dir", output_dir)
-
-
-def with_tokens(plan: LaunchPlan, tokenized_path: str) -> LaunchPlan:
-    """The same plan, reading its tokens from there, or writing them (relative to the project's root)."""
-    return with_argument(plan, "tokenized_path", tokenized_path)
-
-
 def with_argument(plan: LaunchPlan, name: str, path: str) -> LaunchPlan:
     """The same plan, with a path in place of what train.yaml says, without a space on the command line.
 
+    path: relative to the project's root.
     The value is read as YAML (llamafactory/hparams/parser.py, read_args; omegaconf, from_cli), which can
     write any character in others.
     """

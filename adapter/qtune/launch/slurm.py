@@ -19,7 +19,7 @@ _UNKNOWN = "Invalid job id"
 
 
 def job_id() -> str | None:
-    """Of the Slurm job that this process runs in, None outside of one."""
+    """The id of the Slurm job that this process runs in, None outside of one."""
     return os.environ.get("SLURM_JOB_ID")
 
 
@@ -39,7 +39,7 @@ def on_nodes(plan: LaunchPlan, nnodes: int) -> LaunchPlan:
 
 
 def _address(name: str) -> str:
-    """Of a node, by which Slurm itself reaches it: its name need not be one that others can look up."""
+    """The address by which Slurm itself reaches a node, whose name others may be unable to look up."""
     told = _ask("scontrol", "--oneliner", "show", "node", name)
     return next((word[9:] for word in told.split() if word.startswith("NodeAddr=")), name)
 

@@ -1,1 +1,1 @@
-"""Web pages."""
+"""Web pages that stand alone: one stylesheet, every value escaped."""

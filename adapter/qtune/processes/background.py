@@ -1,4 +1,4 @@
-"""Going on without the terminal that it was started from."""
+"""A fork into the background, where a training goes on without the terminal that it was started from."""
 
 from __future__ import annotations
 

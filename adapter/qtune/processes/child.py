@@ -13,6 +13,7 @@ from typing import Any
 import qtune
 from qtune import failures
 from qtune.errors import ChildFailed
+from qtune.failures.words import lines_of
 from qtune.processes import process
 from qtune.processes.process import Outcome
 from qtune.values import LaunchPlan
@@ -70,7 +71,7 @@ def ask(
 
     outcome = converse(argv, request, listen, show=keep, directory=directory, variables=variables)
     if not answers or outcome.interrupted is not None:
-        raise _failure(outcome, lambda code: failures.told(what, failures.lines_of(bytes(said)), code))
+        raise _failure(outcome, lambda code: failures.told(what, lines_of(bytes(said)), code))
     return answers[0]
 
 

@@ -18,16 +18,18 @@ import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from qtune.processes.marks import MARK, end, marked
 
 if TYPE_CHECKING:
     import psutil
+
+T = TypeVar("T")
 
 STOP, END = b"stop", b"end"
 SIGNALLED = 128
@@ -106,8 +108,10 @@ class _Node:
         """The topmost processes with a rank; the launcher where it is the one process that trains."""
         import psutil
 
-        ranked = {process.pid: process for process in marked(self.mark) if _has_rank(process)}
-        topmost = [process for process in ranked.values() if _parent(process) not in ranked]
+        ranked = {process.pid: process for process in marked(self.mark) if _told(process, _has_rank, False)}
+        topmost = [
+            found for found in ranked.values() if _told(found, psutil.Process.ppid, None) not in ranked
+        ]
         if not topmost and self.child.poll() is None:
             with suppress(psutil.Error):
                 return [psutil.Process(self.child.pid)]
@@ -116,8 +120,9 @@ class _Node:
     def _are_stuck(self, workers: list[psutil.Process]) -> bool:
         if any(worker.pid == self.child.pid for worker in workers):
             return False  # it is alone
-        running = [worker for worker in workers if _runs(worker)]
-        done, computed = (len(running), sum(map(_written, running))), sum(map(_computed, running))
+        running = [worker for worker in workers if _told(worker, _runs, False)]
+        done = len(running), sum(_told(worker, _written, 0) for worker in running)
+        computed = sum(_told(worker, _computed, 0.0) for worker in running)
         if done != self._done:
             self._done, self._computed, self._moved_at = done, computed, time.monotonic()
         silent = time.monotonic() - self._moved_at
@@ -125,52 +130,33 @@ class _Node:
         return silent > (_IDLE_SECONDS if idle else _SILENT_SECONDS)
 
 
-def _runs(process: psutil.Process) -> bool:
+def _told(process: psutil.Process, ask: Callable[[psutil.Process], T], otherwise: T) -> T:
+    """What a process is asked, `otherwise` of one that is gone or may not be asked."""
     import psutil
 
     try:
-        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+        return ask(process)
     except psutil.Error:
-        return False
+        return otherwise
 
 
 def _has_rank(process: psutil.Process) -> bool:
-    import psutil
-
-    try:
-        return "LOCAL_RANK" in process.environ()
-    except psutil.Error:
-        return False
+    return "LOCAL_RANK" in process.environ()
 
 
-def _parent(process: psutil.Process) -> int | None:
-    import psutil
-
-    try:
-        return process.ppid()
-    except psutil.Error:
-        return None
+def _runs(process: psutil.Process) -> bool:
+    return process.is_running() and process.status() != "zombie"
 
 
 def _written(process: psutil.Process) -> int:
     """Bytes that it gave to write calls so far; not those it sent to other workers."""
-    import psutil
-
-    try:
-        return int(process.io_counters().write_chars)
-    except (psutil.Error, AttributeError):  # not every system counts
-        return 0
+    # not every system counts
+    return int(process.io_counters().write_chars) if hasattr(process, "io_counters") else 0
 
 
 def _computed(process: psutil.Process) -> float:
     """Seconds that it computed so far; without bound for who waits for a disk."""
-    import psutil
-
-    try:
-        waits = process.status() == psutil.STATUS_DISK_SLEEP
-        return math.inf if waits else sum(process.cpu_times()[:2])
-    except psutil.Error:
-        return 0.0
+    return math.inf if process.status() == "disk-sleep" else sum(process.cpu_times()[:2])
 
 
 def _catches_sigterm(process: psutil.Process) -> bool:

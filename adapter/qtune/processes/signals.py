@@ -1,4 +1,4 @@
-"""What asks this process to stop: collected while it trains, instead of ending it."""
+"""The signals that ask this process to stop, collected while it trains instead of ending it."""
 
 from __future__ import annotations
 

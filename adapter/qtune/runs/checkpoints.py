@@ -17,6 +17,7 @@ from pathlib import Path
 from qtune.errors import QtuneError
 from qtune.files import write_atomic
 from qtune.predict.models.headers import read_directory, read_header, read_json
+from qtune.runs.record import free
 from qtune.values import Config
 
 INCOMPLETE = "checkpoint-is-incomplete.txt"
@@ -79,10 +80,7 @@ def set_aside(checkpoint: Checkpoint) -> Path:
     """Move a broken checkpoint to where the library does not see it; where it is then."""
     aside = checkpoint.path.parent / ASIDE
     aside.mkdir(exist_ok=True)
-    number = 1
-    while (target := aside / (checkpoint.path.name + (f"-{number}" if number > 1 else ""))).exists():
-        number += 1
-    return checkpoint.path.rename(target)
+    return checkpoint.path.rename(free(aside, checkpoint.path.name))
 
 
 def in_order(directory: Path) -> None:
@@ -155,18 +153,16 @@ def _states(path: Path, step: int, config: Config) -> None:
 def _random_states(path: Path, step: int, config: Config) -> None:
     """One for each process: without it the library goes on with others (transformers/trainer.py,
     _load_rng_state)."""
-    if config.processes == 1:
-        _archive(path / "rng_state.pth")
-    for rank in range(config.processes if config.processes > 1 else 0):
-        _archive(path / f"rng_state_{rank}.pth")
+    parts = [""] if config.processes == 1 else [f"_{rank}" for rank in range(config.processes)]
+    for part in parts:
+        _archive(path / f"rng_state{part}.pth")
 
 
 def _trainer_state(path: Path, step: int, config: Config) -> None:
     """The last file that the first process writes."""
     state = read_json(path / "trainer_state.json")
     if state.get("global_step") != step:
-        what = f"is of step {state.get('global_step')}"
-        raise QtuneError(what, where="trainer_state.json")
+        raise QtuneError(f"is of step {state.get('global_step')}", where="trainer_state.json")
 
 
 def _zero_states(path: Path, config: Config) -> None:
@@ -187,9 +183,9 @@ def _zero_states(path: Path, config: Config) -> None:
 
 def _fsdp_states(path: Path, config: Config) -> None:
     """Source: accelerate/utils/fsdp_utils.py, save_fsdp_model and save_fsdp_optimizer, sharded or whole."""
-    for name, whole in (("pytorch_model_fsdp", "pytorch_model_fsdp"), ("optimizer", "optimizer")):
-        if (path / f"{whole}.bin").is_file():
-            _archive(path / f"{whole}.bin")
+    for name in ("pytorch_model_fsdp", "optimizer"):
+        if (path / f"{name}.bin").is_file():
+            _archive(path / f"{name}.bin")
             continue
         directory = path / f"{name}_0"
         if not directory.is_dir():

@@ -1,4 +1,4 @@
-"""How an attempt ended, judged by its child and by what that wrote."""
+"""How an attempt ended, judged by its child's exit code, its log and its losses."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from qtune import failures
-from qtune.failures import LossWatch, Phase, Reason
+from qtune.failures import Reason
+from qtune.failures.losses import ZERO, LossWatch
+from qtune.failures.words import Phase, phase
 from qtune.launch.rendezvous import why_not
 from qtune.machine.host import oom_kills, read_volume
 from qtune.processes.process import Outcome
@@ -84,9 +86,9 @@ def judged(directory: Path, log: Path, config: Config, outcome: Outcome, watch: 
         free = read_volume(directory).free
         if why.failure is None and free is not None and free < _LITTLE:
             why = failures.known(failures.FULL)  # of which the log could not tell
-        return Ended.failed(code, why, failures.phase(lines))
+        return Ended.failed(code, why, phase(lines))
     elif (logged := progress.losses(directory)) and not any(logged):
-        return Ended.failed(code, failures.known(failures.ZERO))
+        return Ended.failed(code, failures.known(ZERO))
     else:
         return Ended("finished", code, None)
     at = f"at step {reached[0]} of {reached[1]}" if reached else "before its first step"

@@ -83,15 +83,9 @@ def require_ended(directory: Path, record: Mapping[str, Any]) -> None:
 
 def is_alive(pid: Any) -> bool:
     """Whether a process of this machine has this number."""
-    if not isinstance(pid, int) or pid <= 0:
-        return False
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True  # somebody else's
-    return True
+    import psutil
+
+    return isinstance(pid, int) and pid > 0 and psutil.pid_exists(pid)
 
 
 def shown(path: Path) -> str:

@@ -11,11 +11,11 @@ from pathlib import Path
 STOP = "qtune.stop"
 
 
-class Together:
-    """One node's ear and mouth: a file in the run's directory, where all nodes see that.
+class JointStop:
+    """One node's way to tell the others to stop, and to be told: a file in the run's directory.
 
-    The file stays and is written in place, since NFS looks anew at what is opened, but not at what was not
-    there. What stands in it from before is nobody's word.
+    All nodes see the file. It stays and is written in place, since NFS looks anew at what is opened, but not
+    at what was not there. What stands in it from before is ignored.
     """
 
     def __init__(self, directory: Path) -> None:

@@ -17,7 +17,7 @@ from typing import NamedTuple
 from qtune.errors import QtuneError
 
 LOCK = "run.lock"
-# Who only looks whether it is held holds it himself for a moment.
+# A process that only looks whether it is held takes the lock itself for a moment.
 _LOOK_SECONDS = 0.5
 _NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP}
 

@@ -1,4 +1,4 @@
-"""What a training stood on, for its record: package versions, the project's commit, the machine, the data."""
+"""What a training was made with, for its record: package versions, the project's commit, machine and data."""
 
 from __future__ import annotations
 
@@ -40,10 +40,8 @@ def gather(root: Path, sources: Sequence[DataSource], rows: Mapping[str, int]) -
 
 
 def _versions(root: Path) -> dict[str, str]:
-    found = {package: version(package) for package in _STACK}
-    return {"python": platform.python_version()} | {
-        name: number for name, number in found.items() if number is not None
-    }
+    found = {package: number for package in _STACK if (number := version(package)) is not None}
+    return {"python": platform.python_version(), **found}
 
 
 def _git(root: Path) -> dict[str, Any] | None:
@@ -52,25 +50,22 @@ def _git(root: Path) -> dict[str, Any] | None:
     if git is None:
         return None
     environment = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
-    ask: list[str | Path] = [
-        git,
-        "-c",
-        "core.fsmonitor=false",
-        "-C",
-        root,
-    ]  # a repository's own settings could start programs
-    commit = process.ask([*ask, "rev-parse", "HEAD"], environment, seconds=_GIT_SECONDS)
+
+    def ask(*words: str) -> process.Output:
+        # a repository's own settings could start programs
+        argv = [git, "-c", "core.fsmonitor=false", "-C", str(root), *words]
+        return process.ask(argv, environment, seconds=_GIT_SECONDS)
+
+    commit = ask("rev-parse", "HEAD")
     if commit.exit_code != 0:
         return None
-    changed = process.ask(
-        [*ask, "status", "--porcelain", "--untracked-files=no"], environment, seconds=_GIT_SECONDS
-    )
+    changed = ask("status", "--porcelain", "--untracked-files=no")
     dirty = bool(changed.out.strip()) if changed.exit_code == 0 else None
     return {"commit": commit.out.decode().strip(), "dirty": dirty}
 
 
 def _machine(root: Path) -> dict[str, Any]:
-    """This one, whatever --hardware says."""
+    """This machine, whatever --hardware says."""
     hardware = detect_hardware()
     return {
         "hardware": str(hardware),
@@ -81,10 +76,11 @@ def _machine(root: Path) -> dict[str, Any]:
 
 
 HERE: Mapping[str, Callable[[Path], Any]] = {"versions": _versions, "git": _git, "machine": _machine}
-"""Those of today for a project's root, by their names in the record."""
+"""What tells each fact as it is now, given the project's root, by the fact's name in the record."""
 
 
 def data(root: Path, sources: Sequence[DataSource], rows: Mapping[str, int]) -> list[dict[str, Any]]:
+    """Of each dataset its name, its number of rows where `rows` has it, and its files' SHA-256 by path."""
     return [
         {
             "name": source.registration.name,

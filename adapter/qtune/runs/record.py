@@ -27,9 +27,9 @@ from qtune.values import LaunchPlan
 
 RECORD, LOG = "qtune.json", "train.log"
 NODE_LOGS = "train-node*.log"
-"""Of the nodes other than 0, whose is `train.log`."""
+"""The logs of the nodes other than 0, whose own is `train.log`."""
 VERSION = 2
-"""Of what a record holds beside its manifest, which has a schema version of its own. 1 had no attempts."""
+"""The version of what a record holds beside its manifest, which has its own. 1 had no attempts."""
 
 
 @dataclass
@@ -125,47 +125,38 @@ class Run:
 
         failure: of a known one `id`, `cause` and `fix`.
         """
-        self._close(status, exit_code, reason, failure)
+        how = self._close(status, exit_code, reason, failure)
         reserve.give_up(self.directory)
-        self.update(
-            status=status,
-            ended=_now(),
-            exit_code=exit_code,
-            reason=secrets.redacted(reason, secrets.known(os.environ)),
-            failure=secrets.redacted(failure, secrets.known(os.environ)),
-            pid=None,
-            metrics=self._metrics(),
-            **self._steps(exit_code),
-        )
+        self.update(**how, pid=None, metrics=self._metrics(), **self._steps(exit_code))
 
     def _close(
         self, status: str, exit_code: int, reason: str | None, failure: Mapping[str, str] | None
-    ) -> None:
+    ) -> dict[str, Any]:
+        """Close the attempt that is under way, if one is; how it ended, without secrets."""
         known = secrets.known(os.environ)
         secrets.clean(self.log, known)
+        how = {
+            "ended": _now(),
+            "status": status,
+            "exit_code": exit_code,
+            "reason": secrets.redacted(reason, known),
+            "failure": secrets.redacted(failure, known),
+        }
         if self.attempts and self.attempts[-1]["status"] == "running":
-            self.attempts[-1].update(
-                ended=_now(),
-                status=status,
-                exit_code=exit_code,
-                reason=secrets.redacted(reason, known),
-                failure=secrets.redacted(failure, known),
-                **self._steps(exit_code),
-            )
+            self.attempts[-1].update(**how, **self._steps(exit_code))
+        return how
 
     def _steps(self, exit_code: int) -> dict[str, int | None]:
         step, steps = reached(self.directory, ended=exit_code == 0) or (None, None)
         return {"global_step": step, "max_steps": steps}
-
-    def _state(self) -> Mapping[str, Any]:
-        return read_object(self.directory / "trainer_state.json")
 
     def _metrics(self) -> dict[str, Any]:
         """The library's results; the mean loss of all steps where its own covers those since a resume."""
         metrics = read_object(self.directory / "all_results.json")
         if "train_loss" in metrics and self.attempts and self.attempts[-1]["from_step"]:
             # transformers/trainer.py: _total_loss_scalar starts at 0 and is divided by all steps
-            metrics["train_loss"] = mean_loss(self._state()) or metrics["train_loss"]
+            state = read_object(self.directory / "trainer_state.json")
+            metrics["train_loss"] = mean_loss(state) or metrics["train_loss"]
         return metrics
 
 

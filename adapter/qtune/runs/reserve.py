@@ -23,6 +23,7 @@ def keep(directory: Path) -> None:
 
 
 def give_up(directory: Path) -> None:
+    """Free the room, for the record."""
     with suppress(OSError):
         (directory / FILE).unlink(missing_ok=True)
 

@@ -1,4 +1,4 @@
-"""What nobody may read later: tokens, keys and passwords, in a record or a log."""
+"""Secrets, which nobody may read later: tokens, keys and passwords are taken out of records and logs."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Training what was prepared: runs and attempts, going on with it, stepping down, joining, submitting."""
+"""How a prepared config is trained: runs and attempts, resuming, stepping down, joining nodes, submitting."""

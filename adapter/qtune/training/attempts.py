@@ -1,4 +1,4 @@
-"""Training what was prepared: claim a run, record it, run the child, and record how it ended."""
+"""A run and its attempts: claim it, record it, run the child, and record how it ended."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from qtune.config.names import valid_name
 from qtune.data import token_cache
 from qtune.errors import QtuneError
 from qtune.launch import slurm
-from qtune.launch.plan import CLI, continuing, from_the_beginning, into, with_tokens
+from qtune.launch.plan import CLI, continuing, from_the_beginning, with_argument
 from qtune.prepare.pipeline import Prepared, write_files
 from qtune.prepare.records import within
 from qtune.processes import process, signals
@@ -22,7 +22,7 @@ from qtune.runs import lock, provenance, record
 from qtune.runs.checkpoints import Checkpoint, at_home, in_order
 from qtune.runs.ending import Ended, Watch, judged
 from qtune.runs.find import plain_record, require_ended, shown
-from qtune.runs.joint_stop import Together
+from qtune.runs.joint_stop import JointStop
 from qtune.runs.record import Run
 from qtune.values import LaunchPlan
 
@@ -74,10 +74,10 @@ def claim(
     if overwrite:
         require_replaceable(runs / name)
     _tokens(prepared)  # what it refuses is refused before anything is written
-    steps, found = prepared.steps, provenance.gather(project.root, prepared.sources, rows or {})
-    claim = record.claim_for_nodes if prepared.config.nodes_by_hand else record.claim
+    steps, facts = prepared.steps, provenance.gather(project.root, prepared.sources, rows or {})
+    directory_for = record.claim_for_nodes if prepared.config.nodes_by_hand else record.claim
     with _replaced(runs / name) if overwrite else nullcontext():
-        directory = claim(runs, name)
+        directory = directory_for(runs, name)
         if prepared.directory is not None:  # made from another run's record
             prepared = within(prepared, directory)
         run = record.start(
@@ -85,7 +85,7 @@ def claim(
             prepared.manifest,
             command=command,
             predicted_steps=steps.total if steps else None,
-            facts=found,
+            facts=facts,
         )
     return run, prepared
 
@@ -108,7 +108,7 @@ def carry_out(
     _tokens(prepared)
     with lock.held(run.directory) as kept, signals.collected():  # until the record tells of the end
         run.record = record.read(run.directory).record  # as who held it before left it
-        with _closing(run):
+        try:
             observer.begin(run, kept)
             if prepared.directory is not None:
                 write_files(prepared)
@@ -116,6 +116,9 @@ def carry_out(
             if ended.maybe_memory:
                 ended = _stepped_down(ended, run, prepared, observer)
             run.end(ended.status, ended.exit_code, ended.reason, ended.failure)
+        except BaseException as error:  # what goes wrong in qtune itself is the run's end too
+            run.end("failed", 1, str(error) or type(error).__name__)
+            raise
     return run
 
 
@@ -127,10 +130,10 @@ def launch_of(
     checkpoint: from which it goes on; again: whether it starts anew where another attempt has trained.
     """
     project, output_dir = prepared.project, prepared.project.from_root(directory)
-    plan, tokens = into(prepared.plan, output_dir), _tokens(prepared)
+    plan, tokens = with_argument(prepared.plan, "output_dir", output_dir), _tokens(prepared)
     if tokens is not None:
         complete = token_cache.is_complete(project.root / tokens)
-        plan = with_tokens(plan, tokens if complete else f"{output_dir}/{_MADE}")
+        plan = with_argument(plan, "tokenized_path", tokens if complete else f"{output_dir}/{_MADE}")
     if checkpoint is not None:
         return continuing(plan, project.from_root(checkpoint.path))
     return from_the_beginning(plan) if again else plan
@@ -166,16 +169,16 @@ def attempt(
         changes=changes,
     )
     watch = Watch(run.log)
-    together = Together(run.directory) if prepared.config.nodes_by_hand else None
+    joint_stop = JointStop(run.directory) if prepared.config.nodes_by_hand else None
 
     def trouble() -> str | None:
-        if together is not None:
-            together.listen()
+        if joint_stop is not None:
+            joint_stop.listen()
         return watch.trouble()
 
     def stopping(number: int) -> None:
-        if together is not None:
-            together.say()
+        if joint_stop is not None:
+            joint_stop.say()
         observer.stopping(number)
 
     def show(output: bytes) -> None:
@@ -195,7 +198,10 @@ def _stepped_down(ended: Ended, run: Run, prepared: Prepared, observer: Observer
     from qtune.training import stepping  # and with it what estimates memory and speed
 
     while ended.maybe_memory:
-        ended = _explained(ended, prepared)
+        failure = dict(ended.failure or {})
+        estimate = stepping.explained(prepared, failure["id"].startswith("cuda-"))
+        failure["cause"] = "; ".join(filter(None, [failure["cause"], estimate]))
+        ended = ended._replace(failure=failure)
         step = stepping.after(run, prepared, ended.phase)
         if step is None or not observer.steps_down(ended, step):
             break
@@ -204,15 +210,6 @@ def _stepped_down(ended: Ended, run: Run, prepared: Prepared, observer: Observer
         write_files(prepared)
         ended = attempt(run, prepared, observer, checkpoint=checkpoint, changes=step.changes)
     return ended
-
-
-def _explained(ended: Ended, prepared: Prepared) -> Ended:
-    """With the estimate's biggest parts in the cause."""
-    from qtune.training import stepping
-
-    failure = dict(ended.failure or {})
-    estimate = stepping.explained(prepared, failure["id"].startswith("cuda-"))
-    return ended._replace(failure={**failure, "cause": "; ".join(filter(None, [failure["cause"], estimate]))})
 
 
 def require_replaceable(directory: Path) -> None:
@@ -239,16 +236,6 @@ def _replaced(directory: Path) -> Iterator[None]:
             aside.rename(directory)
         raise
     shutil.rmtree(aside, ignore_errors=True)
-
-
-@contextmanager
-def _closing(run: Run) -> Iterator[None]:
-    """What goes wrong in qtune itself is the run's end too."""
-    try:
-        yield
-    except BaseException as error:
-        run.end("failed", 1, str(error) or type(error).__name__)
-        raise
 
 
 def _tokens(prepared: Prepared) -> str | None:

@@ -15,7 +15,7 @@ from qtune.processes import process
 from qtune.runs.checkpoints import Checkpoint
 from qtune.runs.ending import Ended
 from qtune.runs.find import plain_record
-from qtune.runs.joint_stop import Together
+from qtune.runs.joint_stop import JointStop
 from qtune.runs.record import NODE_LOGS
 from qtune.training.attempts import launch_of, require_launcher
 
@@ -62,15 +62,15 @@ def join(
     part = NodePart(directory, config.get("launch", "node_rank"), config.nnodes)
     begin(part)
     plan = launch_of(prepared, directory, checkpoint)
-    together = Together(directory)
+    joint_stop = JointStop(directory)
     start = part.log.stat().st_size if part.log.is_file() else 0
     outcome = process.run(
         plan,
         project.root,
         part.log,
         show,
-        watch=together.listen,
-        stopping=lambda number: together.say(),
+        watch=joint_stop.listen,
+        stopping=lambda number: joint_stop.say(),
     )
     code = outcome.exit_code
     if outcome.interrupted is not None:

@@ -1,8 +1,8 @@
-"""Going on with a run: which one, whether what it stood on is still so, and from which checkpoint."""
+"""Going on with a run: which one, what has changed since it was recorded, and from which checkpoint."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -29,12 +29,7 @@ from qtune.runs.record import Run
 from qtune.values import Config, Layer, Origin, Value
 
 _LENGTHS = ("train.num_train_epochs", "train.max_steps")
-_KINDS = (
-    ("train", "stage"),
-    ("train", "finetuning_type"),
-    ("zero", "stage"),
-    ("train", "model_name_or_path"),
-)
+_KINDS = ("train", "stage"), ("train", "finetuning_type"), ("zero", "stage"), ("train", "model_name_or_path")
 
 
 @dataclass(frozen=True)
@@ -64,7 +59,7 @@ def find(project: Project, name: str | None) -> Run:
 
     Raises QtuneError where there is none, or its training is under way.
     """
-    if name is None or not _is_run(project, name):
+    if name is None or not ("/" in name or (project.runs_directory / name / record.RECORD).is_file()):
         unfinished = [
             (begun(found), directory)
             for directory in directories(project)
@@ -159,19 +154,14 @@ def elsewhere(run: Run, prepared: Prepared, names: Sequence[str] = ("versions", 
 
 def changed_data(run: Run, prepared: Prepared) -> list[str]:
     """The files of the datasets whose content is not the recorded one, or that are gone or new."""
-    then = {file: digest for item in run.record.get("data", []) for file, digest in item["files"].items()}
-    if not then:
-        return []
-    now = {
-        file: digest
-        for item in provenance.data(prepared.project.root, prepared.sources, {})
-        for file, digest in item["files"].items()
-    }
+    then = _digests(run.record.get("data", []))
+    now = _digests(provenance.data(prepared.project.root, prepared.sources, {})) if then else {}
     return sorted(file for file in {*then, *now} if then.get(file) != now.get(file))
 
 
-def _is_run(project: Project, name: str) -> bool:
-    return "/" in name or (project.runs_directory / name / record.RECORD).is_file()
+def _digests(data: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+    """The SHA-256 of each file of these datasets, as `provenance.data` has them."""
+    return {file: digest for item in data for file, digest in item["files"].items()}
 
 
 def _side(prepared: Prepared) -> Side:

@@ -1,4 +1,4 @@
-"""Out of memory: the next smaller way to train the same, with the same effective batch.
+"""What follows when memory ran out: the next smaller way to train the same, with the same effective batch.
 
 First half the batch, with accumulation doubled, down to one; then along the preset's `step_down`.
 """
@@ -12,7 +12,7 @@ from typing import Any
 from qtune.advice.recommend import ACCUMULATION, BATCH, batches, with_batch
 from qtune.doctor import readiness
 from qtune.errors import QtuneError
-from qtune.failures import Phase
+from qtune.failures.words import Phase
 from qtune.predict.memory.estimate import Place
 from qtune.prepare import pipeline, records, renderings
 from qtune.prepare.pipeline import Prepared
@@ -60,7 +60,9 @@ def after(run: Run, prepared: Prepared, phase: Phase) -> Step | None:
     """
     if prepared.config.nodes_by_hand:
         return None
-    smaller = _smaller_batch(prepared.config, phase)
+    smaller = None
+    if phase != "before":
+        smaller = (_evaluation_halved if phase == "evaluating" else _halved)(prepared.config)
     if smaller is not None:
         config, text = smaller
         changes = {**run.changes, **_differences(prepared.config, config)}
@@ -96,12 +98,6 @@ def take(step: Step, run: Run) -> Checkpoint | None:
     for checkpoint in broken:
         set_aside(checkpoint)
     return found
-
-
-def _smaller_batch(config: Config, phase: Phase) -> tuple[Config, str] | None:
-    if phase == "before":
-        return None
-    return _evaluation_halved(config) if phase == "evaluating" else _halved(config)
 
 
 def _halved(config: Config) -> tuple[Config, str] | None:

@@ -14,11 +14,11 @@ from qtune.runs.record import Run
 from qtune.values import JOB
 
 OUTPUT = "slurm-%j.out"
-"""In the run's directory: what the job prints, so why it could not begin."""
+"""The file in the run's directory that the job prints to, which tells why it could not begin."""
 
 
 class Standing(Enum):
-    """Of a run that was submitted."""
+    """Where a submitted run stands: its job waits, it has begun, or its job is gone without that."""
 
     WAITS = "waits"
     BEGAN = "began"

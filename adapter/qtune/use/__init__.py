@@ -1,1 +1,1 @@
-"""What was trained: which run a name means, whether it is whole, and the arguments that load it."""
+"""What was trained: found by a run's name, loaded, asked, served, evaluated and exported."""

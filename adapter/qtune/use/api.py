@@ -11,8 +11,6 @@ from qtune.processes.child import environment
 from qtune.use.serving import answers, is_local, reachable, require_free_port, run
 from qtune.values import Config
 
-_MODELS = "/v1/models"
-
 
 @dataclass(frozen=True)
 class Address:
@@ -69,7 +67,7 @@ def serve(
         project,
         title,
         variables,
-        lambda: answers(address.host, address.port, _MODELS, headers),
+        lambda: answers(address.host, address.port, "/v1/models", headers),
         ready,
         show,
         given=f"{address.key or ''}\n".encode(),

@@ -1,8 +1,8 @@
-"""The arguments with which LLaMA-Factory loads what was trained and lets it speak, and their YAML."""
+"""The arguments with which LLaMA-Factory loads a trained model and generates with it, and their YAML."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -13,6 +13,7 @@ from qtune.config.names import did_you_mean
 from qtune.config.project import Project
 from qtune.config.resolve import SET_LAYER, merge, overrides
 from qtune.errors import QtuneError
+from qtune.files import table_beside
 from qtune.machine.stack import version
 from qtune.render.files import arguments_of, render_arguments
 from qtune.render.templates import Templates
@@ -23,29 +24,11 @@ from qtune.values import Config, Layer, Origin, Value
 TEMPLATE = "infer.yaml.j2"
 FILE = "infer.yaml"
 
-_CHAT = ("template", "tool_format", "default_system", "enable_thinking", "preserve_thinking")
-_TOKENIZER = ("use_fast_tokenizer", "split_special_tokens")
-_QUANTISED = (
-    "quantization_bit",
-    "quantization_method",
-    "quantization_type",
-    "double_quantization",
-    "quantization_device_map",
-)
-_MEDIA_PREFIXES = ("image_", "video_", "audio_", "crop_to_patches", "use_audio_in_video")
-_ENGINE_PREFIXES = ("infer_", "vllm_", "sglang_", "offload_folder", "use_kv_cache")
-_LOADER = ("trust_remote_code", "flash_attn", "low_cpu_mem_usage", "print_param_status")
-# Where the base model comes from; what a full training wrote is a directory of its own.
-_SOURCE = ("model_revision", "cache_dir")
-# What a training does to its base before it starts: an adapter fits only that, and a full one has saved it.
-_TO_THE_BASE = (
-    "resize_vocab",
-    "add_tokens",
-    "add_special_tokens",
-    "new_special_tokens_config",
-    "init_special_tokens",
-    "rope_scaling",
-)
+GROUPS: Mapping[str, tuple[str, ...]] = {
+    group: tuple(names) for group, names in table_beside(__file__, "arguments.yaml").items()
+}
+"""LLaMA-Factory's arguments by what they are for: arguments.yaml."""
+
 _ENGINES = {"vllm": "pip install 'vllm<=0.11.0'", "sglang": "pip install 'sglang[all]'"}
 # What vLLM takes for vllm_max_lora_rank (vllm/config, LoRAConfig).
 _VLLM_RANKS = (8, 16, 32, 64, 128, 256, 320, 512)
@@ -61,13 +44,14 @@ def loading(trained: Trained, *, quantised: bool = True) -> dict[str, Value]:
     config = trained.config
     whole = trained.weights is not None and not trained.is_adapter
     run = Origin(f"run {trained.name}")
-    kept = [*_LOADER, *_TOKENIZER, *_names_with(_MEDIA_PREFIXES), *_names_with(_ENGINE_PREFIXES), *_CHAT]
+    kept = [*GROUPS["loader"], *GROUPS["tokenizer"], *_names_with("media_prefixes")]
+    kept += [*_names_with("engine_prefixes"), *GROUPS["chat"]]
     if not whole:
-        kept += _SOURCE
+        kept += GROUPS["source"]
     if not whole and quantised:
-        kept += _QUANTISED
+        kept += GROUPS["quantised"]
     if trained.is_adapter:
-        kept += _TO_THE_BASE
+        kept += GROUPS["to_the_base"]
     model = config.find("train", "model_name_or_path")
     values = {"model_name_or_path": Value(trained.weights, run) if whole or model is None else model}
     if trained.is_adapter:
@@ -92,10 +76,8 @@ def infer_config(trained: Trained, assignments: Sequence[str] = (), backend: str
     cannot run it.
     """
     values = loading(trained)
-    for name in _names_of("generating"):
-        found = trained.config.find("train", name)
-        if found is not None:
-            values[name] = found
+    generating = ((name, trained.config.find("train", name)) for name in names_of("generating"))
+    values |= {name: found for name, found in generating if found is not None}
     layers = [Layer("run", {("train", name): value for name, value in values.items()})]
     if backend is not None:
         value = Value(backend, Origin("--infer-backend"))
@@ -113,14 +95,11 @@ def infer_config(trained: Trained, assignments: Sequence[str] = (), backend: str
 def infer_settings() -> tuple[str, ...]:
     """The arguments that `--set` may give where a trained model is used."""
     return (
-        *_names_of("generating"),
-        *_CHAT,
-        *_names_with(_ENGINE_PREFIXES),
-        *_names_with(_MEDIA_PREFIXES),
-        *_QUANTISED,
-        *_LOADER,
-        *_TOKENIZER,
-        *_SOURCE,
+        *names_of("generating"),
+        *GROUPS["chat"],
+        *_names_with("engine_prefixes"),
+        *_names_with("media_prefixes"),
+        *(name for group in ("quantised", "loader", "tokenizer", "source") for name in GROUPS[group]),
         "rope_scaling",
     )
 
@@ -133,16 +112,14 @@ def settings(assignments: Sequence[str], allowed: Sequence[str]) -> Layer:
     known = arguments()
     names = {alias: name for alias, name in aliases().items() if name in allowed and alias not in known}
     layer = overrides(assignments, names)
-    findings = check_schema(Config("", layer.values))
-    for finding in findings:
+    for finding in check_schema(Config("", layer.values)):
         raise QtuneError(finding.message, where=f"{SET_LAYER} {finding.key}", fix=finding.fix)
     for path in layer.values:
-        name = path[-1] if path[0] != "train" else path[1]
-        if path[0] != "train" or name not in allowed:
+        if path[0] != "train" or path[1] not in allowed:
             raise QtuneError(
                 "has no effect on what is trained already",
                 where=f"{SET_LAYER} {'.'.join(path[path[0] == 'train' :])}",
-                fix=did_you_mean(name, allowed) or "leave it out",
+                fix=did_you_mean(path[1] if path[0] == "train" else path[-1], allowed) or "leave it out",
             )
     return layer
 
@@ -210,9 +187,10 @@ def _engine_layer(engine: str, config: Config, trained: Trained) -> Layer:
     return Layer("engine", {("train", "vllm_max_lora_rank"): Value(fitting, Origin("qtune"))})
 
 
-def _names_of(group: str) -> list[str]:
+def names_of(group: str) -> list[str]:
+    """LLaMA-Factory's arguments of one of its own groups, such as `generating`."""
     return [name for name, argument in arguments().items() if argument.group == group]
 
 
-def _names_with(prefixes: tuple[str, ...]) -> list[str]:
-    return [name for name in _names_of("model") if name.startswith(prefixes)]
+def _names_with(prefixes: str) -> list[str]:
+    return [name for name in names_of("model") if name.startswith(GROUPS[prefixes])]

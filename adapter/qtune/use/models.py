@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -152,20 +152,14 @@ def _require_finished(directory: Path, record: Mapping[str, Any]) -> None:
         return
     steps = checkpoints(directory)
     newest = f"`--checkpoint {steps[-1]}` takes what it was at that step" if steps else ""
-    if status == "running":
-        what, fix = _running(directory, record)
-    else:
-        reason = record.get("reason")
+    fix, reason = f"go on with it: `qtune resume {directory.name}`", record.get("reason")
+    if status != "running":
         what = f"is {status}" + (f": {reason}" if reason else "")
-        fix = f"go on with it: `qtune resume {directory.name}`"
+    elif (found := under_way(directory, record)) is not None:
+        what, fix = f"is still training ({found})", "wait for its end, or name another run"
+    else:
+        what = f"says that it is running, but its process {record.get('pid')} is gone: it was killed"
     raise QtuneError(what, where=shown(directory), fix=f"{fix}; {newest}" if newest else fix)
-
-
-def _running(directory: Path, record: Mapping[str, Any]) -> tuple[str, str]:
-    if (found := under_way(directory, record)) is not None:
-        return f"is still training ({found})", "wait for its end, or name another run"
-    gone = f"says that it is running, but its process {record.get('pid')} is gone: it was killed"
-    return gone, f"go on with it: `qtune resume {directory.name}`"
 
 
 def _weights(directory: Path, checkpoint: int | None, config: Config) -> Path:
@@ -176,15 +170,15 @@ def _weights(directory: Path, checkpoint: int | None, config: Config) -> Path:
         there = checkpoints(directory)
         if checkpoint not in there:
             fix = f"its checkpoints: {', '.join(map(str, there))}" if there else "leave --checkpoint out"
-            incomplete = (found / INCOMPLETE).exists()
-            what = (
-                f"checkpoint {checkpoint} is half-written"
-                if incomplete
-                else f"has no checkpoint {checkpoint}"
-            )
+            what = f"has no checkpoint {checkpoint}"
+            if (found / INCOMPLETE).exists():
+                what = f"checkpoint {checkpoint} is half-written"
             raise QtuneError(what, where=shown(directory), fix=fix)
     if not _adapts(config):
-        _require_model(found)
+        if not any((found / name).is_file() for name in _WEIGHTS):
+            _require(found, _WEIGHTS[0])
+        _require(found, "config.json", "tokenizer_config.json")
+        _sound(found, lambda: (read_json(found / "config.json"), read_directory(found)))
         return found
     if checkpoint is None and (found / _PISSA_CONVERTED).is_dir():
         found = found / _PISSA_CONVERTED
@@ -200,13 +194,6 @@ def _weights(directory: Path, checkpoint: int | None, config: Config) -> Path:
     return found
 
 
-def _require_model(directory: Path) -> None:
-    if not any((directory / name).is_file() for name in _WEIGHTS):
-        _require(directory, _WEIGHTS[0])
-    _require(directory, "config.json", "tokenizer_config.json")
-    _sound(directory, lambda: (read_json(directory / "config.json"), read_directory(directory)))
-
-
 def _require(directory: Path, *names: str) -> None:
     missing = [name for name in names if not (directory / name).is_file()]
     if missing:
@@ -214,7 +201,7 @@ def _require(directory: Path, *names: str) -> None:
         raise QtuneError(what, where=shown(directory), fix=_TRAIN_AGAIN)
 
 
-def _sound(directory: Path, read: Any) -> None:
+def _sound(directory: Path, read: Callable[[], object]) -> None:
     """Read headers; what is broken is a training's file here, not a download's."""
     try:
         read()

@@ -29,7 +29,7 @@ _OF_A_TRAINING = {
     "preprocessing_num_workers": None,
     "val_size": 0.0,
 }
-_ON_A_CPU = {"do_train": True, "use_cpu": True, "report_to": "none"}
+ON_A_CPU = {"do_train": True, "use_cpu": True, "report_to": "none"}
 
 
 @dataclass(frozen=True)
@@ -96,7 +96,7 @@ def preview(
         request = {
             **arguments,
             **_OF_A_TRAINING,
-            **_ON_A_CPU,
+            **ON_A_CPU,
             "dataset": registration.name,
             "max_samples": count,
             "dataset_dir": str(directory),

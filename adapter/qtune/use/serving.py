@@ -81,10 +81,8 @@ def require_free_port(host: str, port: int) -> None:
         fix = "take one from 1024 on"
         raise QtuneError("may not be listened on by you", where=f"--port {port}", fix=fix) from None
     except OSError as error:
-        what = f"cannot be listened on: {error.strerror}"
         holder = _holder(port)
-        if holder is not None:
-            what = f"is in use, by {holder}"
+        what = f"is in use, by {holder}" if holder else f"cannot be listened on: {error.strerror}"
         raise QtuneError(what, where=f"{host}:{port}", fix="end that, or take another --port") from None
 
 

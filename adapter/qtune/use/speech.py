@@ -1,4 +1,4 @@
-"""What each child that uses a trained model may be asked."""
+"""What a trained model cannot be asked: answers of one that judges, streaming of a beam search."""
 
 from __future__ import annotations
 

@@ -12,41 +12,23 @@ from qtune.config.resolve import merge
 from qtune.machine.hardware import Hardware
 from qtune.schema import arguments
 from qtune.use.evaluation.data import PREFERENCES, Data
-from qtune.use.infer import infer_settings, loading, settings
+from qtune.use.infer import GROUPS, infer_settings, loading, names_of, settings
 from qtune.use.models import Trained
 from qtune.values import Config, Layer, Origin, Value
 
 Kind = Literal["loss", "answers"]
 
 _QTUNE = Origin("qtune")
-_ENGINE_PREFIXES = ("infer_backend", "vllm_", "sglang_")
-# What makes the tokens, and the loss of them, beside what loads the model.
-_OF_THE_DATA = (
-    "cutoff_len",
-    "media_dir",
-    "preprocessing_batch_size",
-    "train_on_prompt",
-    "mask_history",
-    "seed",
-)
-_ONLY_SFT = ("train_on_prompt", "mask_history")
-_DECIDED_ANEW = ("bf16", "fp16", "use_cpu", "preprocessing_num_workers", "dataloader_num_workers")
-_OF_PREFERENCES = ("pref_", "kto_", "dpo_", "ld_alpha", "simpo_gamma", "ref_model")
-_MORE_SETTINGS = (
-    *_OF_THE_DATA,
-    *_DECIDED_ANEW,
-    "per_device_eval_batch_size",
-    "eval_accumulation_steps",
-    "compute_accuracy",
-)
+_ONLY_GENERATING = GROUPS["only_generating_prefixes"]
 # Answers that are the same in each evaluation, and as long as the library's own page asks for.
 _ANSWERING = {"do_sample": False, "max_new_tokens": 512}
 
 
 def given(assignments: Sequence[str]) -> Layer:
     """`--set KEY=VALUE` of an evaluation; raises QtuneError for what has no effect here."""
-    allowed = [name for name in infer_settings() if not name.startswith(_ENGINE_PREFIXES)]
-    return settings(assignments, (*allowed, *_MORE_SETTINGS))
+    allowed = [name for name in infer_settings() if not name.startswith(_ONLY_GENERATING)]
+    more = (name for group in ("of_the_data", "decided_anew", "measuring") for name in GROUPS[group])
+    return settings(assignments, (*allowed, *more))
 
 
 def config_for(
@@ -58,7 +40,10 @@ def config_for(
     """
     run = _of_the_run(subject, kind, data)
     fixed = _fixed(kind, data)
-    last = {path: value for path, value in given.values.items() if kind == "answers" or _for_loss(path[1])}
+    of_answers = (*names_of("generating"), "per_device_eval_batch_size")
+    last = {
+        path: value for path, value in given.values.items() if kind == "answers" or path[1] not in of_answers
+    }
     layers = [
         Layer("defaults", _paths(_own(_ANSWERING) if kind == "answers" else {})),
         Layer("run", _paths(run)),
@@ -73,18 +58,15 @@ def config_for(
 def _of_the_run(subject: Trained, kind: Kind, data: Data) -> dict[str, Value]:
     config = subject.config
     values = {
-        name: value for name, value in loading(subject).items() if not name.startswith(_ENGINE_PREFIXES)
+        name: value for name, value in loading(subject).items() if not name.startswith(_ONLY_GENERATING)
     }
-    kept = [name for name in _OF_THE_DATA if data.stage == "sft" or name not in _ONLY_SFT]
+    kept = [name for name in GROUPS["of_the_data"] if data.stage == "sft" or name not in GROUPS["only_sft"]]
     if kind == "answers":
-        kept += ["per_device_eval_batch_size", *_generating()]
+        kept += ["per_device_eval_batch_size", *names_of("generating")]
     if data.stage in PREFERENCES:
-        kept += [name for name in arguments() if name.startswith(_OF_PREFERENCES)]
-    for name in kept:
-        found = config.find("train", name)
-        if found is not None:
-            values[name] = found
-    for name in _DECIDED_ANEW:
+        kept += [name for name in arguments() if name.startswith(GROUPS["of_preferences_prefixes"])]
+    values |= {name: found for name in kept if (found := config.find("train", name)) is not None}
+    for name in GROUPS["decided_anew"]:
         found = config.find("train", name)
         decided = found is None or found.origin.layer.startswith(f"{AUTO} ")
         values[name] = Value(AUTO, _QTUNE) if found is None or decided else found
@@ -107,14 +89,6 @@ def _fixed(kind: Kind, data: Data) -> dict[str, Value]:
     else:
         plain |= {"do_predict": True, "predict_with_generate": True}
     return _own(plain)
-
-
-def _for_loss(name: str) -> bool:
-    return name not in (*_generating(), "per_device_eval_batch_size")
-
-
-def _generating() -> list[str]:
-    return [name for name, argument in arguments().items() if argument.group == "generating"]
 
 
 def _own(plain: Mapping[str, object]) -> dict[str, Value]:

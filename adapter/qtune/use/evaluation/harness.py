@@ -12,27 +12,18 @@ from typing import Any
 from qtune.config.model import local_model
 from qtune.config.project import Project
 from qtune.errors import ChildFailed, QtuneError
-from qtune.files import write_together
 from qtune.machine.hardware import Hardware
 from qtune.processes import process
 from qtune.use.evaluation.data import file_name
 from qtune.use.evaluation.measure import run_child
 from qtune.use.evaluation.plan import Whose
-from qtune.use.evaluation.results import EVALUATIONS, LOG, METRICS
-from qtune.use.infer import loading
+from qtune.use.evaluation.results import EVALUATIONS, LOG, METRICS, put
+from qtune.use.infer import GROUPS, loading
 from qtune.use.models import Trained
 from qtune.values import LaunchPlan
 
 PROGRAM = "lm_eval"
 _INSTALL = "install lm-evaluation-harness beside LLaMA-Factory: pip install lm-eval"
-# What makes another base of the base, and what the harness has no word for.
-_CHANGES_THE_BASE = (
-    "resize_vocab",
-    "add_tokens",
-    "add_special_tokens",
-    "init_special_tokens",
-    "rope_scaling",
-)
 _STDERR = "_stderr"
 
 
@@ -69,7 +60,7 @@ def command(
     Raises QtuneError for what the harness cannot load: a reward model, several adapters, a changed base.
     """
     values = {name: value.value for name, value in loading(subject, quantised=False).items()}
-    changed = [name for name in _CHANGES_THE_BASE if subject.is_adapter and values.get(name)]
+    changed = [name for name in GROUPS["not_of_the_harness"] if subject.is_adapter and values.get(name)]
     adapters = str(values.get("adapter_name_or_path", "")).split(",")
     if subject.stage == "rm" or changed or len(adapters) > 1:
         why = f"`{changed[0]}` changed its base" if changed else "it lies over another adapter"
@@ -138,12 +129,9 @@ def run_benchmarks(
         "tasks": list(benchmarks.tasks),
         **{whose: content["results"] for whose, content in found.items()},
     }
-    texts = {METRICS: plain, **{f"{whose}.json": content for whose, content in found.items()}}
-    paths = [directory / file for file in texts]
-    with write_together(*paths) as streams:
-        for stream, content in zip(streams, texts.values(), strict=True):
-            stream.write((json.dumps(content, indent=1, ensure_ascii=False) + "\n").encode())
-    return plain, paths
+    contents = {METRICS: plain, **{f"{whose}.json": content for whose, content in found.items()}}
+    texts = {file: json.dumps(item, indent=1, ensure_ascii=False) + "\n" for file, item in contents.items()}
+    return plain, put(texts, directory)
 
 
 def figures(plain: Mapping[str, Any]) -> list[Figure]:

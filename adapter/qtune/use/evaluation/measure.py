@@ -6,7 +6,6 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
 from qtune import failures
 from qtune.data.registrations import complete_entry, names_in
@@ -47,7 +46,10 @@ def measure(
 
 
 def run_child(plan: LaunchPlan, root: Path, log: Path, show: Callable[[bytes], None]) -> None:
-    """Raises ChildFailed with its reason where it fails, KeyboardInterrupt where it was interrupted."""
+    """Run one child of an evaluation to its end.
+
+    Raises ChildFailed with its reason where it fails, KeyboardInterrupt where it was interrupted.
+    """
 
     def told(code: int) -> str:
         return f"the evaluation failed: {failures.reason_of(log, code)}\n  log: {log}"
@@ -87,12 +89,10 @@ def _result(evaluation: Evaluation, work: Path) -> Result:
             metrics["perplexity"] = perplexity(metrics.get("loss"))
         if "answers" in passes:
             metrics |= metrics_in(_output(work, passes["answers"]) / "predict_results.json", "predict_")
-        arguments: dict[str, dict[str, Any]] = {
-            kind: item.config.block("train") for kind, item in passes.items()
-        }
+        arguments = {str(kind): item.config.block("train") for kind, item in passes.items()}
         scores.append(Scores(whose, title, metrics, arguments))
-    predictions: dict[str, Path] = {
-        item.whose: _output(work, item) / "generated_predictions.jsonl"
+    predictions = {
+        str(item.whose): _output(work, item) / "generated_predictions.jsonl"
         for item in evaluation.passes
         if item.kind == "answers"
     }

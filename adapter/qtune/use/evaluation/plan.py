@@ -1,4 +1,4 @@
-"""An evaluation as it will run: whose loss and whose answers, and what is wrong with that."""
+"""The plan of an evaluation: which models are measured on which rows, and what is wrong with that."""
 
 from __future__ import annotations
 
@@ -121,9 +121,6 @@ def subjects_of(
 ) -> dict[Whose, Trained]:
     """The models to measure of the run `name`: its base, what came of it, or both in this order."""
     trained = find(project, name, checkpoint=checkpoint, base=base is True)
-    if base is True:
-        return {"base": trained}
-    both: dict[Whose, Trained] = {"tuned": trained}
     if base is None:
-        both = {"base": find(project, str(trained.directory), base=True), **both}
-    return both
+        return {"base": find(project, str(trained.directory), base=True), "tuned": trained}
+    return {"base" if base else "tuned": trained}

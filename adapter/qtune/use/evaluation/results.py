@@ -69,10 +69,16 @@ def write(result: Result, directory: Path) -> list[Path]:
     if result.answers:
         lines = (json.dumps(row, ensure_ascii=False) + "\n" for row in result.answers)
         texts |= {ROWS: "".join(lines), PAGE: page(result)}
+    paths = put(texts, directory)
+    for name in {ROWS, PAGE} - texts.keys():
+        (directory / name).unlink(missing_ok=True)
+    return paths
+
+
+def put(texts: Mapping[str, str], directory: Path) -> list[Path]:
+    """Write files by their names into `directory`, all of them or none; their paths."""
     paths = [directory / name for name in texts]
     with write_together(*paths) as streams:
         for stream, text in zip(streams, texts.values(), strict=True):
             stream.write(text.encode("utf-8", errors="replace"))  # a broken answer may hold half a pair
-    for name in {ROWS, PAGE} - texts.keys():
-        (directory / name).unlink(missing_ok=True)
     return paths

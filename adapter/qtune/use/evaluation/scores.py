@@ -1,4 +1,4 @@
-"""What was measured of each model, and what came of it all."""
+"""The scores of each model, and the result of an evaluation, which holds them."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Scores:
 
 @dataclass(frozen=True)
 class Result:
-    """An evaluation's end.
+    """The result of an evaluation.
 
     rows, tokens: that the loss is over, tokens None where rows are judged; answers: for each row its prompt,
     reference, and the answers by model; none where none were asked for.

@@ -5,8 +5,6 @@ from __future__ import annotations
 from qtune.use.evaluation.scores import Result
 
 _TITLES = {"bleu-4": "BLEU-4", "rouge-1": "ROUGE-1", "rouge-2": "ROUGE-2", "rouge-l": "ROUGE-L"}
-# The library gives them as percentages.
-_DIGITS = {name: 2 for name in _TITLES}
 _MOST_COLUMNS = 10
 
 
@@ -17,7 +15,8 @@ def table(result: Result) -> tuple[list[str], list[list[str]]]:
     lines = [
         [
             item.whose,
-            *(_number(item.metrics.get(name), _DIGITS.get(name, 4)) for name in metrics),
+            # the library gives the first as percentages
+            *(_number(item.metrics.get(name), 2 if name in _TITLES else 4) for name in metrics),
             _count(result.rows),
             _count(result.tokens),
         ]

@@ -11,36 +11,21 @@ import yaml
 from qtune.config.model import local_model
 from qtune.config.project import Project
 from qtune.data.lengths.tokens import model_file
-from qtune.data.registrations import Registration, count_training_rows, names_in, read_registrations
+from qtune.data.registrations import Registration, count_training_rows, names_in
 from qtune.errors import QtuneError
 from qtune.predict.steps import predict_steps
 from qtune.render.templates import Templates
 from qtune.schema import arguments
 from qtune.use.exporting.comparison import Comparison
 from qtune.use.exporting.plan import ExportPlan
+from qtune.use.exporting.samples import registrations_if_any
+from qtune.use.infer import GROUPS
 from qtune.use.models import Trained
 
 FILE = "README.md"
 _TEMPLATE = "model_card.md.j2"
 _CARD_BYTES = 1 << 20
 _LICENSE = ("license", "license_name", "license_link")
-# Texts that say how it was trained; any other may be a path, a name or a secret.
-_TEXTS = (
-    "stage",
-    "finetuning_type",
-    "template",
-    "lora_target",
-    "additional_target",
-    "lr_scheduler_type",
-    "optim",
-    "mix_strategy",
-)
-# Numbers and switches that change nothing of what is learned, or stand elsewhere in the card.
-_NOT_LEARNED = (
-    *("do_", "eval_", "per_device_eval_", "load_best_", "logging_", "save_", "plot_", "report_", "print_"),
-    *("dataloader_", "preprocessing_", "ddp_", "overwrite_", "include_", "push_", "hub_", "use_cpu"),
-    *("export_", "infer_", "vllm_", "sglang_", "low_cpu_", "trust_remote_code"),
-)
 _SHOWN_METRICS = ("train_loss", "eval_loss", "epoch")
 
 
@@ -56,7 +41,7 @@ def card(plan: ExportPlan, comparison: Comparison | None, project: Project) -> s
     if trained.stage != "rm":
         front["pipeline_tag"] = "text-generation"
     front["tags"] = ["llama-factory", "qtune", trained.finetuning_type, trained.stage]
-    registrations = _registrations(project)
+    registrations = registrations_if_any(project)
     names = names_in(trained.config.get("train", "dataset"))
     if names:
         front["datasets"] = [_dataset(name, registrations) for name in names]
@@ -96,29 +81,19 @@ def _method(trained: Trained) -> str:
     names = {"use_dora": "DoRA", "use_rslora": "rsLoRA", "pissa_init": "PiSSA"}
     kinds = [name for key, name in names.items() if train.get(key)]
     bits = train.get("quantization_bit")
-    plain = "OFT" if trained.finetuning_type == "oft" else "LoRA"
-    words = " with ".join(kinds) or plain
+    words = " with ".join(kinds) or ("OFT" if trained.finetuning_type == "oft" else "LoRA")
     over = f" over the base in {bits} bits" if bits else ""
     return f"{words}{over} ({trained.stage}), merged into the unquantised base"
 
 
 def _hyperparameters(trained: Trained) -> dict[str, Any]:
     """The values that shaped what was learned; no text but those that cannot be a path or a secret."""
-    known = arguments()
-    shown = {}
-    for name, value in trained.config.block("train").items():
-        if name not in known or name.startswith(_NOT_LEARNED):
-            continue
-        if isinstance(value, bool | int | float) or name in _TEXTS:
-            shown[name] = value
-    return shown
-
-
-def _registrations(project: Project) -> Mapping[str, Registration]:
-    try:
-        return read_registrations(project)
-    except QtuneError:
-        return {}
+    return {
+        name: value
+        for name, value in trained.config.block("train").items()
+        if name in arguments() and not name.startswith(GROUPS["not_learned_prefixes"])
+        if isinstance(value, bool | int | float) or name in GROUPS["shown_texts"]
+    }
 
 
 def _dataset(name: str, registrations: Mapping[str, Registration]) -> str:

@@ -14,12 +14,15 @@ from typing import Any
 from qtune import failures
 from qtune.config.project import Project
 from qtune.errors import ChildFailed, QtuneError
+from qtune.failures.words import tail
 from qtune.files import write_atomic
 from qtune.launch.plan import CLI
 from qtune.machine.host import read_volume
 from qtune.processes import child, process
 from qtune.render.files import arguments_of, render_arguments
 from qtune.render.templates import Templates
+from qtune.runs.find import shown
+from qtune.runs.record import free
 from qtune.units import size_text
 from qtune.use.exporting import card
 from qtune.use.exporting.comparison import Comparison
@@ -37,7 +40,7 @@ _ONLY_THE_MODELFILE = "ValueError: Dict is not supported."
 
 @dataclass(frozen=True)
 class Exported:
-    """size: bytes of the whole directory; comparison: None where nothing was compared."""
+    """What was exported. size: bytes of the whole directory; comparison: None where nothing was compared."""
 
     directory: Path
     size: int
@@ -49,17 +52,17 @@ def require_target(target: Path, plan: ExportPlan, *, force: bool) -> None:
     if os.path.lexists(target) and not (target.is_dir() and not any(target.iterdir())):
         if not force:
             fix = "give another with -o, or replace it with --force"
-            raise QtuneError("exists already", where=_shown(target), fix=fix)
+            raise QtuneError("exists already", where=shown(target), fix=fix)
         if not card.is_export(target):
             fix = "remove it yourself, or give another with -o"
-            raise QtuneError("is no export of qtune's, so it is not replaced", where=_shown(target), fix=fix)
+            raise QtuneError("is no export of qtune's, so it is not replaced", where=shown(target), fix=fix)
     volume = read_volume(target)
     if not volume.writable:
-        raise QtuneError("cannot be written to", where=_shown(volume.path), fix="give another with -o")
+        raise QtuneError("cannot be written to", where=shown(volume.path), fix="give another with -o")
     needed = None if plan.size is None else plan.size * (2 if plan.quantise else 1)
     if needed is not None and volume.free is not None and volume.free < needed:
         what = f"needs about {size_text(needed)}, and {size_text(volume.free)} are free on its volume"
-        raise QtuneError(what, where=_shown(target), fix="make room, or give another volume with -o")
+        raise QtuneError(what, where=shown(target), fix="make room, or give another volume with -o")
 
 
 def export(
@@ -84,11 +87,11 @@ def export(
         made = work.model()
         comparison = work.compare(made) if check else None
         if comparison is not None and not comparison.agrees:
-            aside = _free(target.with_name(f"{target.name}-mismatch"))
+            aside = free(target.parent, f"{target.name}-mismatch")
             made.replace(aside)
             raise ChildFailed(
                 f"the exported model does not answer as what was trained: {comparison.summary}\n"
-                f"  kept for a look: {_shown(aside)}"
+                f"  kept for a look: {shown(aside)}"
             )
         made = work.finished(made, comparison)
         _open_to_readers(made)
@@ -99,7 +102,7 @@ def export(
 
 @dataclass(frozen=True)
 class _Export:
-    """directory: on the target's volume, and gone in the end."""
+    """The steps of one export. directory: for work, on the target's volume, and gone in the end."""
 
     plan: ExportPlan
     project: Project
@@ -152,7 +155,7 @@ class _Export:
         file = self.directory / "export.yaml"
         write_atomic(file, text)
         try:
-            self._start(CLI, "export", str(file))
+            self._start(file)
         except ChildFailed as error:
             if _ONLY_THE_MODELFILE not in str(error) or not (made / "tokenizer_config.json").is_file():
                 raise
@@ -163,18 +166,17 @@ class _Export:
         root, script = self.project.root, child.script(name)
         return child.ask(script, request, _FAILED, show=self.show, directory=root, variables=variables)
 
-    def _start(self, *argv: str) -> None:
-        plan = LaunchPlan(argv, {"LLAMAFACTORY_VERBOSITY": os.environ.get("LLAMAFACTORY_VERBOSITY", "WARN")})
+    def _start(self, file: Path) -> None:
+        verbosity = {"LLAMAFACTORY_VERBOSITY": os.environ.get("LLAMAFACTORY_VERBOSITY", "WARN")}
+        plan = LaunchPlan((CLI, "export", str(file)), verbosity)
         # away from the target's volume: when that is full the reason still has to be told
         with tempfile.TemporaryDirectory(prefix="qtune-") as name:
             log = Path(name) / "export.log"
-            child.run(
-                plan,
-                self.project.root,
-                log,
-                self.show,
-                lambda code: failures.told(_FAILED, failures.tail(log), code),
-            )
+
+            def told(code: int) -> str:
+                return failures.told(_FAILED, tail(log), code)
+
+            child.run(plan, self.project.root, log, self.show, told)
 
 
 def _open_to_readers(directory: Path) -> None:
@@ -211,14 +213,3 @@ def _beside(target: Path) -> Iterator[Path]:
             for parent in made:
                 parent.rmdir()
         raise
-
-
-def _free(path: Path) -> Path:
-    number = 1
-    while (found := path if number == 1 else path.with_name(f"{path.name}-{number}")).exists():
-        number += 1
-    return found
-
-
-def _shown(path: Path) -> str:
-    return os.path.relpath(path)

@@ -2,51 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from qtune.config.resolve import merge
 from qtune.errors import QtuneError
+from qtune.files import table_beside
 from qtune.machine.stack import version
 from qtune.predict.models.find import Model, load
-from qtune.use.infer import loading, settings
+from qtune.use.infer import GROUPS, loading, settings
 from qtune.use.models import Trained
 from qtune.values import Config, KeyPath, Layer, Origin, Value
 
-_QUANTISATION = (
-    "export_quantization_bit",
-    "export_quantization_dataset",
-    "export_quantization_nsamples",
-    "export_quantization_maxlen",
-)
-_ALLOWED = (
-    "export_size",
-    "export_device",
-    *_QUANTISATION,
-    "infer_dtype",
-    "template",
-    "tool_format",
-    "default_system",
-    "enable_thinking",
-    "preserve_thinking",
-    "trust_remote_code",
-    "use_fast_tokenizer",
-    "low_cpu_mem_usage",
-    "offload_folder",
-    "model_revision",
-    "cache_dir",
-)
-_INSTEAD = {
-    "export_dir": "give the directory with -o",
-    "export_hub_model_id": "upload the directory once it is checked: `hf upload NAME DIR`",
-    "export_legacy_format": "leave it out: this transformers writes safetensors alone",
-    "quantization_bit": "leave it out: nothing merges into quantised weights. GPTQ comes after the merge: "
-    "`-s export_quantization_bit=4 -s export_quantization_dataset=FILE`",
-    "quantization_method": "leave it out: LLaMA-Factory exports GPTQ (`export_quantization_bit`), and no AWQ",
-}
-# Of what a training's config says, what bears on generating alone.
-_OF_ENGINES = ("infer_backend", "vllm_", "sglang_")
+_QUANTISATION = GROUPS["quantising"]
+_INSTEAD: Mapping[str, str] = table_beside(__file__, "instead.yaml")
 _BYTES = {"float32": 4, "float16": 2, "bfloat16": 2}
 _TOKENIZER_BYTES = 75  # for each word: see predict/disk.py
 _GPTQ = ("optimum", "gptqmodel")  # llamafactory/model/model_utils/quantization.py
@@ -70,7 +40,7 @@ class ExportPlan:
 
 
 def plan(trained: Trained, assignments: Sequence[str], root: Path) -> ExportPlan:
-    """root: the project's; assignments: `--set KEY=VALUE`.
+    """How `trained` is to be exported. root: the project's; assignments: `--set KEY=VALUE`.
 
     Raises QtuneError for what LLaMA-Factory would refuse, and for a quantised base, into which nothing can
     be merged.
@@ -78,13 +48,13 @@ def plan(trained: Trained, assignments: Sequence[str], root: Path) -> ExportPlan
     for name in (assignment.partition("=")[0].removeprefix("train.") for assignment in assignments):
         if name in _INSTEAD:
             raise QtuneError("is not set here", where=f"--set {name}", fix=_INSTEAD[name])
-    given = settings(assignments, _ALLOWED)
+    given = settings(assignments, (*GROUPS["exporting"], *_QUANTISATION, *GROUPS["exporting_too"]))
     model = _base_model(trained, root)
     _require_plain_base(trained, model)
     values = {
         name: value
         for name, value in loading(trained, quantised=False).items()
-        if not name.startswith(_OF_ENGINES)
+        if not name.startswith(GROUPS["only_generating_prefixes"])
     }
     stored = model.dtype if model is not None else None
     if stored in _BYTES:
@@ -116,17 +86,10 @@ def with_paths(config: Config, source: str | None, target: Path) -> Config:
 
 def of_exported(config: Config, directory: Path) -> Config:
     """The arguments that load the exported model as it lies in `directory`."""
-    kept = ("template", "tool_format", "default_system", "enable_thinking", "preserve_thinking")
-    loader = ("trust_remote_code", "infer_dtype", "use_fast_tokenizer", "low_cpu_mem_usage")
-    export = ("export_device", "export_size", "export_legacy_format")
-    names = [name for name in (*kept, *loader, *export) if _has(config, name)]
-    values: dict[KeyPath, Value] = {("train", name): config.values["train", name] for name in names}
+    paths: list[KeyPath] = [("train", name) for name in GROUPS["of_exported"]]
+    values = {path: config.values[path] for path in paths if path in config.values}
     values["train", "finetuning_type"] = Value("full", Origin("qtune"))  # there is no adapter
     return with_paths(Config(config.name, values), str(directory), directory)
-
-
-def _has(config: Config, name: str) -> bool:
-    return ("train", name) in config.values
 
 
 def _base_model(trained: Trained, root: Path) -> Model | None:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from qtune.config.project import Project
 from qtune.data.flaws import Flaw
 from qtune.data.reading.json_lines import pick
-from qtune.data.registrations import names_in, read_registrations
+from qtune.data.registrations import Registration, names_in, read_registrations
 from qtune.errors import QtuneError
 from qtune.use.models import Trained
-from qtune.use.preview import lay_out
+from qtune.use.preview import ON_A_CPU, lay_out
 
 PROMPTS = [
     "Hello!",
@@ -27,10 +28,7 @@ def rows_request(trained: Trained, model: Path, project: Project, directory: Pat
 
     None where that data does not lie here, or no longer.
     """
-    try:
-        registrations = read_registrations(project)
-    except QtuneError:
-        return None
+    registrations = registrations_if_any(project)
     names = names_in(trained.config.get("train", "dataset"))
     found = next((registrations[name] for name in names if name in registrations), None)
     if found is None or found.path is None or not found.path.exists():
@@ -54,10 +52,16 @@ def rows_request(trained: Trained, model: Path, project: Project, directory: Pat
         "dataset_dir": str(directory),
         "media_dir": trained.config.get("train", "media_dir", default=str(directory)),
         "output_dir": str(directory / "output"),
-        "do_train": True,
-        "use_cpu": True,
-        "report_to": "none",
+        **ON_A_CPU,
     }
+
+
+def registrations_if_any(project: Project) -> Mapping[str, Registration]:
+    """The project's registered datasets, none where they cannot be read."""
+    try:
+        return read_registrations(project)
+    except QtuneError:
+        return {}
 
 
 def _pass_over(file: Path, line: int, flaw: Flaw) -> None:
