@@ -1,4 +1,4 @@
-"""Looking at rows and saying how LLaMA-Factory has to be told to read them."""
+"""Proposals of how LLaMA-Factory is to read rows, made by looking at them."""
 
 from __future__ import annotations
 
