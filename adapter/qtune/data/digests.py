@@ -1,6 +1,6 @@
-"""What is in a file, as a hash that is remembered.
+"""SHA-256 digests of files, remembered as long as a file does not change.
 
-It lies in the user's cache: small JSON files that may vanish, be damaged, or not be writable at any time,
+They lie in the user's cache: small JSON files that may vanish, be damaged, or not be writable at any time,
 which costs nothing but another read.
 """
 

@@ -18,6 +18,7 @@ from qtune.data.digests import sha256
 from qtune.data.file_types import data_files
 from qtune.data.registrations import Registration, complete_entry, names_in, read_registrations
 from qtune.data.sources import is_local
+from qtune.files import table_beside
 from qtune.schema import SUPPORTED, arguments
 from qtune.values import Config, Layer, Origin, Value
 
@@ -27,41 +28,6 @@ DIRECTORY = ".tokenized"
 _LAYER = "auto from the data"
 _DATASETS = ("dataset", "eval_dataset")
 
-# Of the arguments about data those that change no token: where files lie, and what the trainer does later.
-_WITHOUT_EFFECT = {
-    "buffer_size",
-    "data_shared_file_system",
-    "dataset_dir",
-    "eval_num_beams",
-    "ignore_pad_token_for_loss",
-    "media_dir",
-    "overwrite_cache",
-    "streaming",
-    "tokenized_path",
-}
-# What the tokenizer and the processor read (llamafactory/model/loader.py, load_tokenizer, patch_tokenizer,
-# patch_processor), and what get_dataset takes from the others (llamafactory/data/loader.py).
-_OF_THE_MODEL = (
-    "model_name_or_path",
-    "model_revision",
-    "trust_remote_code",
-    "use_fast_tokenizer",
-    "split_special_tokens",
-    "add_tokens",
-    "add_special_tokens",
-    "new_special_tokens_config",
-    "image_max_pixels",
-    "image_min_pixels",
-    "image_do_pan_and_scan",
-    "crop_to_patches",
-    "video_max_pixels",
-    "video_min_pixels",
-    "video_fps",
-    "video_maxlen",
-    "use_audio_in_video",
-    "audio_sampling_rate",
-)
-_OF_THE_TRAINING = ("stage", "seed", "predict_with_generate")
 # Of a model's files those that hold no weights may concern its tokenizer.
 _WEIGHTS = (".safetensors", ".bin", ".pt", ".pth", ".gguf", ".h5", ".msgpack", ".onnx")
 
@@ -69,8 +35,10 @@ _WEIGHTS = (".safetensors", ".bin", ".pt", ".pth", ".gguf", ".h5", ".msgpack", "
 @cache
 def token_arguments() -> tuple[str, ...]:
     """The arguments on which the tokens of a dataset depend."""
+    table = table_beside(__file__, "token_arguments.yaml")
     of_data = [name for name, known in arguments().items() if known.group == "data"]
-    return (*(name for name in of_data if name not in _WITHOUT_EFFECT), *_OF_THE_MODEL, *_OF_THE_TRAINING)
+    effective = [name for name in of_data if name not in table["without_effect"]]
+    return (*effective, *table["of_the_model"], *table["of_the_training"])
 
 
 def tokens_layer(config: Config, project: Project) -> Layer | None:

@@ -1,1 +1,1 @@
-"""Registering data that nobody described."""
+"""Registering data, whose formatting, columns and tags are worked out from its rows."""

@@ -1,13 +1,13 @@
-"""Looking at rows and saying how LLaMA-Factory has to be told to read them."""
+"""Proposals of how LLaMA-Factory is to read rows, made by looking at them."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from qtune.data.adding.roles import message_keys, speakers
+from qtune.data.adding.roles import message_keys, speakers, usual_names
 from qtune.errors import QtuneError
 from qtune.schema import column_keys, tag_keys
 
@@ -32,27 +32,9 @@ _LISTS: tuple[Kind, ...] = ("texts", "pairs", "objects", "list")
 _UNREADABLE_ANSWERS: tuple[Kind, ...] = ("flag", "number", "object", "other", *_LISTS)
 _MEDIA_KINDS: tuple[Kind, ...] = ("text", "object", "other", *_LISTS, "nothing")
 
-# What columns are called in data that is about, the likeliest first.
-_MESSAGES = ("messages", "conversations", "conversation", "dialog", "dialogue", "dialogs", "chat", "turns")
-_PROMPT = ("instruction", "prompt", "question", "problem", "query", "user", "human", "q", "指令", "问题")
-_QUERY = ("input", "context", "输入")
-_RESPONSE = (
-    *("output", "response", "completion", "solution", "answer", "target", "reply", "assistant", "a"),
-    *("输出", "回答", "答案"),
-)
-_TEXT = ("text", "content", "raw_content", "document", "文本")
-_CHOSEN = ("chosen", "chosen_response", "response_chosen", "accepted")
-_REJECTED = ("rejected", "rejected_response", "response_rejected")
-_LABEL = ("kto_tag", "label", "kto_label", "desirable", "is_desirable")
-_HISTORY = ("history",)
-_SYSTEM = ("system", "system_prompt", "system_message", "系统")
-_TOOLS = ("tools", "functions")
-_MEDIA: Mapping[str, tuple[str, ...]] = {
-    "images": ("images", "image", "image_paths", "image_path"),
-    "videos": ("videos", "video", "video_paths", "video_path"),
-    "audios": ("audios", "audio", "audio_paths", "audio_path"),
-}
-_OTHER_LISTS = (*_PROMPT, *_RESPONSE, *_CHOSEN, *_REJECTED, *_TOOLS)
+_MEDIA = ("images", "videos", "audios")
+_OTHER_LISTS = ("prompt", "response", "chosen", "rejected", "tools")
+"""Columns that may hold lists of objects which are no conversation."""
 
 _PAIRS = (
     "LLaMA-Factory takes each as text, beside a question that is text, or as one message, beside a list of "
@@ -119,7 +101,7 @@ def propose(rows: Sequence[Row], where: str) -> Proposal:
     no way to read such rows.
     """
     look = _Look(rows)
-    messages = look.find(_MESSAGES, "objects") or look.only_conversation()
+    messages = look.find("messages", "objects") or look.only_conversation()
     return _conversation(look, messages, where) if messages else _alpaca(look, where)
 
 
@@ -140,14 +122,15 @@ class _Look:
         for key in self.kinds:
             self._keys.setdefault(key.strip().lower().replace("-", "_").replace(" ", "_"), key)
 
-    def find(self, names: Iterable[str], *kinds: Kind) -> str | None:
-        """The key with the first of `names` that holds one of `kinds`."""
-        keys = (self._keys[name] for name in names if name in self._keys)
+    def find(self, column: str, *kinds: Kind) -> str | None:
+        """The key with the first of the column's usual names that holds one of `kinds`."""
+        keys = (self._keys[name] for name in usual_names()["columns"][column] if name in self._keys)
         return next((key for key in keys if self.kinds[key] in kinds), None)
 
     def only_conversation(self) -> str | None:
         """The one key whose name says nothing and whose values are lists of messages."""
-        named = {self._keys.get(name) for name in _OTHER_LISTS}
+        columns = usual_names()["columns"]
+        named = {self._keys.get(name) for column in _OTHER_LISTS for name in columns[column]}
         keys = [key for key, kind in self.kinds.items() if kind == "objects" and key not in named]
         found = [key for key in keys if message_keys(self.values(key)) is not None]
         return found[0] if len(found) == 1 else None
@@ -190,8 +173,8 @@ def _conversation(look: _Look, messages: str, where: str) -> Proposal:
     elif pair:
         beside = f"`{keys[0]}` and `{keys[1]}`, beside a `{messages}` that ends with the question"
         notes.append(f"not read: {_told(look, pair)}; LLaMA-Factory takes one message each, with {beside}")
-    label = None if ranked else look.find(_LABEL, "flag")
-    tools = look.find(_TOOLS, "text", "objects", "object", "nothing")
+    label = None if ranked else look.find("kto_tag", "flag")
+    tools = look.find("tools", "text", "objects", "object", "nothing")
     columns |= _column("kto_tag", label) | _column("tools", tools) | _common(look)
 
     turns = look.values(messages)
@@ -241,47 +224,47 @@ def _alpaca(look: _Look, where: str) -> Proposal:
     notes: tuple[str, ...] = ()
     pair = _pair(look)
     ranked = pair is not None and all(look.kinds[key] == "text" for key in pair)
-    response = None if ranked else look.find(_RESPONSE, "text")
+    response = None if ranked else look.find("response", "text")
     asked = _asked(look, anything=bool(ranked or response))
     if pair and not ranked:
         if not (asked and response):
             fix = "write them so to a new file"
             raise QtuneError(f"{_told(look, pair)}; {_PAIRS}", where=where, fix=fix)
         notes = (f"not read: {_told(look, pair)}; {_PAIRS}",)
-    text = look.find(_TEXT, "text") or _only(look, "text")
+    text = look.find("text", "text") or _only(look, "text")
     columns: dict[str, str]
     stage: Stage
     if pair and ranked and asked:
         stage, columns = "dpo", asked | {"chosen": pair[0], "rejected": pair[1]}
     elif response and asked:
-        label = look.find(_LABEL, "flag")
+        label = look.find("kto_tag", "flag")
         stage, columns = "kto" if label else "sft", asked | {"response": response} | _column("kto_tag", label)
-    elif text and not ranked and not response and not look.find(_RESPONSE, *_UNREADABLE_ANSWERS):
+    elif text and not ranked and not response and not look.find("response", *_UNREADABLE_ANSWERS):
         columns = {"prompt": text}
         return Proposal("alpaca", "pt", columns, unused=look.unused(columns))
     else:
         raise _undecided(look, where)
-    tools = look.find(_TOOLS, "text", "nothing")
+    tools = look.find("tools", "text", "nothing")
     columns |= _column("tools", tools) | _common(look)
     return Proposal("alpaca", stage, columns, unused=look.unused(columns), notes=notes)
 
 
 def _asked(look: _Look, anything: bool) -> dict[str, str]:
     """The columns of the question, empty where there is none; `anything`: any text may be the question."""
-    prompt, query = look.find(_PROMPT, "text"), look.find(_QUERY, "text", "nothing")
+    prompt, query = look.find("prompt", "text"), look.find("query", "text", "nothing")
     if prompt is None and anything:
-        prompt, query = look.find((*_QUERY, *_TEXT), "text"), None
+        prompt, query = look.find("query", "text") or look.find("text", "text"), None
     if prompt is None:
         return {}
-    history = look.find(_HISTORY, "pairs", "nothing")
+    history = look.find("history", "pairs", "nothing")
     return {"prompt": prompt} | _column("query", query) | _column("history", history)
 
 
 def _common(look: _Look) -> dict[str, str]:
     """The columns that mean the same in every formatting."""
-    columns = _column("system", look.find(_SYSTEM, "text", "nothing"))
-    for column, names in _MEDIA.items():
-        columns |= _column(column, look.find(names, *_MEDIA_KINDS))
+    columns = _column("system", look.find("system", "text", "nothing"))
+    for column in _MEDIA:
+        columns |= _column(column, look.find(column, *_MEDIA_KINDS))
     return columns
 
 
@@ -297,7 +280,7 @@ def _only(look: _Look, kind: Kind) -> str | None:
 def _pair(look: _Look) -> tuple[str, str] | None:
     """The chosen and the rejected answers, of whatever kind."""
     kinds: tuple[Kind, ...] = ("text", "texts", "object", "objects")
-    chosen, rejected = look.find(_CHOSEN, *kinds), look.find(_REJECTED, *kinds)
+    chosen, rejected = look.find("chosen", *kinds), look.find("rejected", *kinds)
     return (chosen, rejected) if chosen and rejected else None
 
 
@@ -310,7 +293,7 @@ def _undecided(look: _Look, where: str) -> QtuneError:
     inner = _only(look, "objects")
     if inner and len(look.rows) == 1:
         return _nested(inner, where)
-    wrong = look.find(_RESPONSE, *_UNREADABLE_ANSWERS) or look.find(_PROMPT, *_UNREADABLE_ANSWERS)
+    wrong = look.find("response", *_UNREADABLE_ANSWERS) or look.find("prompt", *_UNREADABLE_ANSWERS)
     if wrong:
         takes = "LLaMA-Factory takes a question and an answer as text, or one list of messages"
         what = f"`{wrong}` is {_WORDS[look.kinds[wrong]]}; {takes}"

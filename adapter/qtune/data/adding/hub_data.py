@@ -1,4 +1,4 @@
-"""Data sets of a hub: which file of theirs to look at, here or there."""
+"""Data sets of a hub, and the one file of each to look at: from the local cache, else downloaded."""
 
 from __future__ import annotations
 

@@ -5,32 +5,17 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from itertools import pairwise
 from typing import Any
 
 from qtune.errors import QtuneError
+from qtune.files import table_beside
 from qtune.schema import tag_keys
 
 Messages = Sequence[Mapping[str, Any]]
 """The messages of one row."""
 
-_ROLE_KEYS = ("from", "role", "speaker", "author", "sender")
-_CONTENT_KEYS = ("value", "content", "text", "message", "utterance")
-
-_NAMES: Mapping[str, tuple[str, ...]] = {
-    "user_tag": ("human", "user", "prompter", "customer", "用户", "客户"),
-    "assistant_tag": ("gpt", "assistant", "bot", "chatgpt", "model", "ai", "agent", "助手", "客服"),
-    "observation_tag": (
-        "observation",
-        "tool",
-        "tool_response",
-        "function_response",
-        "tool_result",
-        "ipython",
-    ),
-    "function_tag": ("function_call", "tool_call", "function-call", "tool-call"),
-    "system_tag": ("system", "developer"),
-}
 _RESULT_OR_CALL = "function"  # a result in OpenAI's older messages, a call elsewhere
 
 
@@ -48,11 +33,22 @@ class Speakers:
     needs_openai: bool
 
 
+@cache
+def usual_names() -> dict[str, Any]:
+    """The content of usual_names.yaml."""
+    names: dict[str, Any] = table_beside(__file__, "usual_names.yaml")
+    return names
+
+
 def message_keys(column: Sequence[Messages]) -> tuple[str, str] | None:
     """(role_tag, content_tag) by the usual names, None where the items are no messages."""
     messages = [message for row in column for message in row]
-    roles = (key for key in _ROLE_KEYS if _mostly_text(messages, key))
-    contents = (key for key in _CONTENT_KEYS if any(message.get(key) is not None for message in messages))
+    roles = (key for key in usual_names()["role_tag"] if _mostly_text(messages, key))
+    contents = (
+        key
+        for key in usual_names()["content_tag"]
+        if any(message.get(key) is not None for message in messages)
+    )
     role, content = next(roles, None), next(contents, None)
     return (role, content) if role and content else None
 
@@ -96,7 +92,7 @@ def _role_tags(rows: Sequence[Sequence[str]]) -> dict[str, str]:
     counts = Counter(role for row in rows for role in row)
     tags: dict[str, str] = {}
     for role, _ in counts.most_common():
-        tag = next((tag for tag, names in _NAMES.items() if role.lower() in names), None)
+        tag = next((tag for tag, names in usual_names()["roles"].items() if role.lower() in names), None)
         if role.lower() == _RESULT_OR_CALL:
             tag = "observation_tag" if _turns(rows, role, tags.get("system_tag")) == {0} else "function_tag"
         if tag:
@@ -121,4 +117,5 @@ def _turns(rows: Sequence[Sequence[str]], role: str, system: str | None) -> set[
 def _filled(tags: Mapping[str, str]) -> dict[str, str]:
     """Tags that no message has keep the library's default; a role under two tags would lose one of them."""
     usual = ("user_tag", "assistant_tag", "system_tag")
-    return {tag: tags.get(tag, str(tag_keys()[tag].default)) for tag in _NAMES if tag in tags or tag in usual}
+    wanted = [tag for tag in usual_names()["roles"] if tag in tags or tag in usual]
+    return {tag: tags.get(tag, str(tag_keys()[tag].default)) for tag in wanted}

@@ -23,6 +23,7 @@ _DELIMITERS = {";": "semicolons", "\t": "tabs", "|": "bars"}
 
 
 def csv_blocks(path: Path) -> Iterator[Block]:
+    """The rows of the file, as many at a time as pandas reads. Raises OSError where it cannot be opened."""
     csv.field_size_limit(sys.maxsize)
     with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as stream:
         records = _Records(stream)

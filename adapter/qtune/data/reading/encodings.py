@@ -1,4 +1,4 @@
-"""What a file's bytes say about how it was written."""
+"""Compression and text encodings of data files, told from their bytes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The first rows of data that somebody wants to register, and why there are none."""
+"""The first rows of data that is to be registered."""
 
 from __future__ import annotations
 

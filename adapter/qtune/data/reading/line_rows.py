@@ -27,6 +27,7 @@ _OBJECT = {dict}
 
 
 def broken(said: str, fix: str = "mend or delete the line") -> Flaw:
+    """For what is not JSON; said: why, as the parser has it."""
     return Flaw.of("json", said=said, fix=fix)
 
 
@@ -41,6 +42,7 @@ def no_object(value: Any) -> Flaw:
 
 
 def line_blocks(path: Path) -> Iterator[Block]:
+    """The rows of the file, about half a megabyte at a time. Raises OSError where it cannot be opened."""
     loads = orjson.loads
     with path.open("rb") as stream:
         number, batch, at = 1, 0, 0

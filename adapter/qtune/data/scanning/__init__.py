@@ -1,1 +1,1 @@
-"""Every row of whole datasets: what is wrong, what repeats, what passed, what is clean."""
+"""Checks of whole datasets: flaws, repeated rows, a cache of what passed, and cleaned copies."""

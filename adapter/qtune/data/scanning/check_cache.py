@@ -1,4 +1,4 @@
-"""What passed the full check of its rows before, so that it is not read again.
+"""A cache of the full checks that datasets passed, so that unchanged data is not read again.
 
 It lies in the user's cache: small JSON files that may vanish, be damaged, or not be writable at any time,
 which costs nothing but another check.

@@ -48,6 +48,7 @@ class Duplicates:
         """Whether there was room for every row."""
 
     def begin_dataset(self) -> None:
+        """The rows that are added from now on are those of the next dataset."""
         self._datasets.append((len(self._order), [len(partition) for partition in self._partitions]))
 
     def add(self, file: str, lines: Sequence[int], hashes: Sequence[int]) -> None:

@@ -1,4 +1,4 @@
-"""Reading every row of datasets once, and what that says about them, grouped and counted."""
+"""A scan of datasets: every row is read once, and what is wrong is grouped and counted."""
 
 from __future__ import annotations
 
