@@ -18,7 +18,8 @@ from trees import TINY_MODEL, Result
 
 from qtune.config.project import Project, find_project
 from qtune.errors import QtuneError
-from qtune.use.infer import infer_config, infer_file, infer_yaml, loading
+from qtune.schema import arguments
+from qtune.use.infer import GROUPS, infer_config, infer_file, infer_yaml, loading
 from qtune.use.models import find
 from qtune.use.serving import is_local, reachable, require_free_port
 
@@ -280,6 +281,13 @@ def test_an_adapter_on_an_adapter_loads_both_and_a_continued_one_alone(runs: Run
 def test_oft_is_loaded_as_lora_which_alone_may_have_an_adapter(runs: Runs) -> None:
     runs.make("x", "finetuning_type=oft", "lora_rank=null", "lora_target=null")
     assert plain(runs)["finetuning_type"] == "lora"
+
+
+def test_the_table_of_arguments_names_those_of_the_library() -> None:
+    for group, names in GROUPS.items():
+        begins = group.endswith("_prefixes")
+        for name in names:
+            assert any(known.startswith(name) if begins else known == name for known in arguments()), name
 
 
 def test_infer_yaml_gives_each_value_with_its_origin(runs: Runs) -> None:

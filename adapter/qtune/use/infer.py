@@ -76,8 +76,8 @@ def infer_config(trained: Trained, assignments: Sequence[str] = (), backend: str
     cannot run it.
     """
     values = loading(trained)
-    generating = ((name, trained.config.find("train", name)) for name in names_of("generating"))
-    values |= {name: found for name, found in generating if found is not None}
+    find, generating = trained.config.find, names_of("generating")
+    values |= {name: found for name in generating if (found := find("train", name)) is not None}
     layers = [Layer("run", {("train", name): value for name, value in values.items()})]
     if backend is not None:
         value = Value(backend, Origin("--infer-backend"))

@@ -56,12 +56,6 @@ class Trained:
         return str(self.config.get("train", "finetuning_type", default="lora"))
 
     @property
-    def template(self) -> str | None:
-        """The chat template by LLaMA-Factory's name, None where it takes the tokenizer's own."""
-        found = self.config.get("train", "template")
-        return found if isinstance(found, str) else None
-
-    @property
     def is_adapter(self) -> bool:
         """Whether what was trained has to be laid over the base model."""
         return self.weights is not None and self.finetuning_type in ADAPTED

@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 from qtune import failures
 from qtune.data.registrations import complete_entry, names_in
@@ -89,10 +90,10 @@ def _result(evaluation: Evaluation, work: Path) -> Result:
             metrics["perplexity"] = perplexity(metrics.get("loss"))
         if "answers" in passes:
             metrics |= metrics_in(_output(work, passes["answers"]) / "predict_results.json", "predict_")
-        arguments = {str(kind): item.config.block("train") for kind, item in passes.items()}
+        arguments: dict[str, Any] = {kind: item.config.block("train") for kind, item in passes.items()}
         scores.append(Scores(whose, title, metrics, arguments))
-    predictions = {
-        str(item.whose): _output(work, item) / "generated_predictions.jsonl"
+    predictions: dict[str, Path] = {
+        item.whose: _output(work, item) / "generated_predictions.jsonl"
         for item in evaluation.passes
         if item.kind == "answers"
     }
