@@ -14,12 +14,16 @@ from uuid import uuid4
 
 import jinja2
 import pytest
+from hypothesis import settings
 from jinja2.bccache import Bucket
 from trees import ROWS, TINY_MODEL, Result, write_tree
 
 from qtune import cli
 from qtune.processes import marks, node
 from qtune.render import templates
+
+settings.register_profile("busy", deadline=None)  # other tests run beside
+settings.load_profile("busy")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 
 import data_shapes as shapes
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from trees import Result, write_tree
 
@@ -403,7 +403,6 @@ MESSAGE = st.fixed_dictionaries(
         st.dictionaries(st.sampled_from(NAMES), st.lists(MESSAGE, max_size=3) | MESSAGE | VALUES), min_size=1
     )
 )
-@settings(deadline=None)
 def test_whatever_the_rows_hold_they_are_recognised_or_refused(rows: list[dict[str, Any]]) -> None:
     try:
         found = propose(rows, "rows.jsonl")

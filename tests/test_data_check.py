@@ -409,8 +409,8 @@ def test_ctrl_c_while_rows_are_written_leaves_nothing(
 
 
 def run_alone(tree: Path, *arguments: str, before: Callable[[], None] | None = None) -> Result:
-    """`qtune` in a process of its own, where `before` runs first."""
-    argv = [sys.executable, "-m", "qtune", *arguments]
+    """`qtune` in a process of its own, where `before` runs first; no bytecode, which it might cut off."""
+    argv = [sys.executable, "-B", "-m", "qtune", *arguments]
     done = subprocess.run(argv, cwd=tree, capture_output=True, text=True, preexec_fn=before)
     return Result(done.returncode, done.stdout, done.stderr)
 

@@ -64,7 +64,7 @@ def test_a_disk_without_room_is_one_clear_line(tree: Path, command: tuple[str, .
         resource.setrlimit(resource.RLIMIT_FSIZE, (20, 20))
 
     before = contents(tree)
-    argv = [sys.executable, "-m", "qtune", *command]
+    argv = [sys.executable, "-B", "-m", "qtune", *command]  # no bytecode, which would be cut off too
     done = subprocess.run(argv, cwd=tree, capture_output=True, text=True, preexec_fn=fill_up)
     assert done.returncode == 2, done.stderr
     [line, fix] = [line for line in done.stderr.splitlines() if not line.startswith("next:")]

@@ -264,7 +264,7 @@ ZEROS = st.fixed_dictionaries(
     }
 )
 QUANTIZED = {"finetuning_type": "lora", "quantization_bit": 4}
-MORE = settings(deadline=None, max_examples=60)
+MORE = settings(max_examples=60)
 
 
 def _never_less(small: Estimate, large: Estimate) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from trees import TINY_MODEL
 
@@ -150,7 +150,6 @@ several = st.lists(candidate_configs, min_size=1, max_size=4).map(
 )
 
 
-@settings(deadline=None)
 @given(several, st.integers(1, 40), st.integers(0, 40), st.integers(1, 40))
 def test_more_memory_never_makes_the_first_choice_slower(
     candidates: list[Candidate], memory: int, more: int, host: int
@@ -164,7 +163,6 @@ def test_more_memory_never_makes_the_first_choice_slower(
         assert larger.speed.per_token <= less.speed.per_token * 1.021
 
 
-@settings(deadline=None)
 @given(several, st.integers(1, 40))
 def test_what_fits_comes_first_and_the_first_fits_where_anything_does(
     candidates: list[Candidate], memory: int
