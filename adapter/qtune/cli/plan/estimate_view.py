@@ -105,6 +105,7 @@ def _parts(row: Forecast, where: str, title: str, total: Range) -> None:
     lines = [
         [part.name, size_text(part.bytes), part.note] for part in row.estimate.parts if part.where == where
     ]
+    typer.echo()
     print_table([title, "", ""], [*lines, ["in all", span(total), "expected, and the range"]])
 
 
