@@ -39,7 +39,7 @@ class Value:
     origin: Origin
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Layer:
     """One source of values.
 
@@ -160,7 +160,7 @@ CLUSTERS = ("ray", "slurm")
 """The launchers that place the nodes themselves."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class RenderedFile:
     """One file of a rendered directory: its name there and its whole text."""
 
@@ -168,7 +168,7 @@ class RenderedFile:
     text: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class LaunchPlan:
     """What starts a training: the argument list and the variables added to the environment.
 

@@ -339,16 +339,13 @@ def snapshot() -> dict[str, Any]:
         "zero": zero_keys(DeepSpeedZeroConfig),
         "dataset": dataset(),
         "templates": names,
+        "loggers": loggers(),
     }
     return {
         f"llamafactory-{llamafactory}.json": schema,
         f"templates-{llamafactory}.json": templates,
         f"chat-{llamafactory}.json": {"templates": plain(chat_templates()), "tool_prompts": tool_prompts()},
-        f"library-{llamafactory}.json": {
-            "packages": packages(),
-            "composites": composites(),
-            "loggers": loggers(),
-        },
+        f"library-{llamafactory}.json": {"packages": packages(), "composites": composites()},
     }
 
 

@@ -14,8 +14,7 @@ from rule_cases import CASES
 from scratch import environment
 
 from qtune.checks.rules import RULES
-from qtune.schema import snapshot
-from qtune.schema.library import loggers
+from qtune.schema import loggers, snapshot
 
 HERE = Path(__file__).parent
 DRAWN, SEED = 2500, 9

@@ -8,7 +8,6 @@ from qtune.config.aliases import aliases
 from qtune.config.auto import AUTO
 from qtune.config.kl import KL_BETA, KL_BETA_HINT
 from qtune.config.names import did_you_mean
-from qtune.config.renames import renamed, renamed_value
 from qtune.files import dump_yaml
 from qtune.schema import (
     SUPPORTED,
@@ -84,12 +83,16 @@ def _check(path: KeyPath, value: Value) -> Finding | None:
         return Finding("error", shown, f"is {value.value}", "use 1 or more", value.origin)
     if not wrong:
         return None
+    from qtune.config.renames import renamed_value  # most configs need none of that table
+
     change = renamed_value(key, value.value) if block == "train" else None
     return Finding("error", shown, wrong, str(change) if change else _how_to_set(argument), value.origin)
 
 
 def _instead(block: str, key: str, known: Mapping[str, Argument]) -> str:
     if block == "train":
+        from qtune.config.renames import renamed
+
         if key in aliases():
             return f"`{key}` is `{aliases()[key]}` in LLaMA-Factory"
         if key in renamed():

@@ -8,7 +8,6 @@ from functools import cached_property
 from pathlib import Path
 
 from qtune.config.entries import DirectorySource, Entry, GitSource, read_entries
-from qtune.config.hub_settings import read_hub
 from qtune.config.lock_file import Pin, read_lock
 from qtune.config.presets import BLOCKS, PresetStore, layer_of, mapping
 from qtune.config.sources import Source, open_source
@@ -94,4 +93,9 @@ def _read(root: Path) -> Project:
     runs = data.get("runs", "runs")
     if not isinstance(runs, str) or not runs.strip():
         raise QtuneError("`runs` takes a directory", where=document.where("runs"), fix="runs: runs")
-    return Project(root, layer_of("project", document), entries, runs, read_hub(document))
+    hub: Mapping[str, str] = {}
+    if "hub" in data:
+        from qtune.config.hub_settings import read_hub  # few projects have one
+
+        hub = read_hub(document)
+    return Project(root, layer_of("project", document), entries, runs, hub)

@@ -121,6 +121,11 @@ def template_names() -> tuple[str, ...]:
     return tuple(snapshot("llamafactory")["templates"])
 
 
+def loggers() -> tuple[str, ...]:
+    """What transformers can report to, sorted (its integrations, INTEGRATION_TO_CALLBACK)."""
+    return tuple(snapshot("llamafactory")["loggers"])
+
+
 def template_for(model_name_or_path: str, model_type: str | None) -> str | None:
     """The chat template of a model: by its identifier, else by its last part, else by its model type.
 

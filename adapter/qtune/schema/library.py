@@ -1,4 +1,4 @@
-"""What the supported LLaMA-Factory is tested with, freezes and reports to.
+"""What the supported LLaMA-Factory is tested with, and what it freezes.
 
 Read from a snapshot of its own, because `render` needs nothing of it.
 """
@@ -51,9 +51,3 @@ def packages() -> Mapping[str, Package]:
 def composites() -> Mapping[str, Composite]:
     """The models that see or hear, by model_type."""
     return {model_type: Composite(**parts) for model_type, parts in snapshot("library")["composites"].items()}
-
-
-def loggers() -> Sequence[str]:
-    """What transformers can report to, sorted (its integrations, INTEGRATION_TO_CALLBACK)."""
-    names: Sequence[str] = snapshot("library")["loggers"]
-    return names

@@ -6,7 +6,7 @@ import json
 
 from qtune.checks.rules.view import Rule, View
 from qtune.config.names import quoted
-from qtune.schema.library import loggers
+from qtune.schema import loggers
 
 _FILLED_IN = "transformers/training_args.py, TrainingArguments.__post_init__"
 _FSDP = "transformers/training_args.py, TrainingArguments._process_fsdp_args"

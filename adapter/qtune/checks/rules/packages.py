@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from qtune.checks.rules.view import Rule, View
-from qtune.schema.library import loggers
+from qtune.schema import loggers
 
 _DEPENDENCIES = "llamafactory/hparams/parser.py, _check_extra_dependencies"
 _TUNER = "llamafactory/train/tuner.py, _training_function"
