@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from qtune.errors import QtuneError
@@ -28,7 +26,9 @@ def doctor(prepared: Prepared) -> list[Line]:
     facts = _facts(prepared)
     hub = facts.hub
     unreachable = None if hub.offline else why_unreachable(hub.endpoint, _HUB_SECONDS)
-    return examine(facts, probe.ask(_python()), unreachable, prepared.findings, prepared.config.name)
+    return examine(
+        facts, probe.ask(process.likely_python()), unreachable, prepared.findings, prepared.config.name
+    )
 
 
 def preflight(prepared: Prepared, held: int = 0) -> list[Line]:
@@ -64,15 +64,9 @@ def _facts(prepared: Prepared, held: int = 0) -> Facts:
 
     project, config = prepared.project, prepared.config
     needs = needs_of(config, prepared.hardware, prepared.registrations, project.root)
-    return gather(needs, prepared.findings, project.root, project.runs, _python(), _demand(prepared, held))
-
-
-def _python() -> Path:
-    """The training's; where there is none, the one that it would be installed for."""
-    try:
-        return process.find_python()
-    except QtuneError:
-        return Path(sys.executable)
+    return gather(
+        needs, prepared.findings, project.root, project.runs, process.likely_python(), _demand(prepared, held)
+    )
 
 
 def _demand(prepared: Prepared, held: int) -> Demand:

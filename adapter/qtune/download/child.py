@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any
 
 from qtune.download.request import Request
@@ -24,19 +22,11 @@ def speak(
     Raises QtuneError where the request cannot be carried out, ChildFailed where something failed on the way,
     KeyboardInterrupt where qtune was told to end.
     """
-    script, asked = child.script("download.py", _python()), {**request.to_plain(), **more}
+    script, asked = child.script("download.py", process.likely_python()), {**request.to_plain(), **more}
     answer: dict[str, Any] = child.ask(script, asked, "the download failed", hear=hear, variables=_QUIET)
     if "error" in answer:
         raise _error(request, answer["error"], answer["detail"])
     return answer
-
-
-def _python() -> Path:
-    """The training's, whose libraries these are; where there is none, our own."""
-    try:
-        return process.find_python()
-    except QtuneError:
-        return Path(sys.executable)
 
 
 def _error(request: Request, kind: str, detail: str) -> Exception:

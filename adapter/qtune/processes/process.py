@@ -75,6 +75,14 @@ def find_python() -> Path:
     return beside if beside.exists() else Path(sys.executable)
 
 
+def likely_python() -> Path:
+    """The same, and where LLaMA-Factory is not installed the one that it would be installed for: this one."""
+    try:
+        return find_python()
+    except QtuneError:
+        return Path(sys.executable)
+
+
 def ask(
     argv: Sequence[str | Path],
     environment: Mapping[str, str],
