@@ -151,7 +151,7 @@ BAD_REQUESTS: list[tuple[dict[str, str], list[str], list[str]]] = [
     ({}, ["train", "lora", "-n", "a b"], ["run name"]),
     ({}, ["render", "../../x"], ["preset name"]),
     ({"rendered": "a file"}, ["render", "lora"], ["rendered"]),
-    ({"rendered/current": "gone\n"}, ["train"], ["no rendered rendered/gone", "qtune render gone"]),
+    ({"rendered/current": "gone\n"}, ["train"], ["no rendered rendered/gone", "qtune render PRESET -n gone"]),
     ({"rendered/current": "x\n", "rendered/x/qtune.json": "{}"}, ["train"], ["rendered/x/qtune.json"]),
     ({"rendered/current": "lora\n"}, ["train", "-s", "lora_rank=1"], ["name the preset too"]),
 ]

@@ -589,8 +589,8 @@ def test_what_deepspeed_was_installed_with_needs_no_toolkit(
 def test_errors_in_the_config_are_a_failure_that_says_where_to_look() -> None:
     shown = Finding("error", "zero.stage", "no compiler", "install", rule="offload-needs-compiler")
     other = Finding("error", "lora_rank", "is text", "write a number")
-    assert config_line("lora", [shown]).level == "ok"
-    line = config_line("lora", [shown, other])
+    assert config_line("lora", [shown], "qtune check lora").level == "ok"
+    line = config_line("lora", [shown, other], "qtune check lora")
     assert (
         line.level == "failure" and "lora_rank: is text" in line.says and "qtune check lora" in str(line.fix)
     )

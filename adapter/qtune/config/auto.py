@@ -11,6 +11,8 @@ from qtune.schema import argument, template_for
 from qtune.values import Config, KeyPath, Layer, Origin, Value
 
 AUTO = "auto"
+DECIDED = "auto from "
+"""How the origin's layer begins of a value that stands where `auto` did."""
 MAX_PREPROCESSING_WORKERS = 16
 MAX_LOADER_WORKERS = 4
 EVALUATION_SHARE = 0.1
@@ -201,6 +203,6 @@ def auto_layer(known: Known) -> Layer:
         found = known.config.find(*path)
         if found is not None and found.value == AUTO:
             name = decided_by if isinstance(decided_by, str) else decided_by(known)
-            origin = Origin(f"auto from {name}", found.origin.file, found.origin.line)
+            origin = Origin(f"{DECIDED}{name}", found.origin.file, found.origin.line)
             values[path] = Value(resolve(known), origin)
     return Layer("auto", values)

@@ -11,7 +11,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from qtune.config.auto import AUTO
+from qtune.config.auto import AUTO, DECIDED
 from qtune.config.model import local_model
 from qtune.config.project import Project
 from qtune.data.digests import sha256
@@ -25,7 +25,7 @@ from qtune.values import Config, Layer, Origin, Value
 KEY = ("train", "tokenized_path")
 DIRECTORY = ".tokenized"
 """Below the project's runs."""
-_LAYER = "auto from the data"
+_LAYER = f"{DECIDED}the data"
 _DATASETS = ("dataset", "eval_dataset")
 
 # Of a model's files those that hold no weights may concern its tokenizer.

@@ -22,11 +22,17 @@ _SHOWN_RULES = (
 
 
 def examine(
-    facts: Facts, probe: Probe, unreachable: str | None, findings: Sequence[Finding], config: str
+    facts: Facts,
+    probe: Probe,
+    unreachable: str | None,
+    findings: Sequence[Finding],
+    config: str,
+    shows: str,
 ) -> list[Line]:
     """Every line of the report.
 
-    unreachable: why the hub does not answer; findings: about the config; config: its name.
+    unreachable: why the hub does not answer; findings: about the config; config: its name; shows: the command
+    that shows each of them.
     """
     needs, gpus, torch = facts.needs, facts.gpus, probe.part("torch")
     memory = accelerators.gpu_memory_line(gpus, facts.demand.gpu) if needs.gpu else None
@@ -52,7 +58,7 @@ def examine(
         *_starting(facts),
         model_access.hub_line(facts.hub, unreachable, needs, facts.cached),
         model_access.model_line(facts.hub, needs, facts.cached),
-        config_line(config, findings),
+        config_line(config, findings, shows),
     ]
 
 
@@ -101,14 +107,13 @@ def _starting(facts: Facts) -> list[Line]:
     return [*lines, nodes.meeting_line(facts.meeting)] if facts.meeting else lines
 
 
-def config_line(config: str, findings: Sequence[Finding]) -> Line:
+def config_line(config: str, findings: Sequence[Finding], shows: str) -> Line:
     errors = [item for item in findings if item.severity == "error" and item.rule not in _SHOWN_RULES]
     if not errors:
         return Line("preset", "ok", f"`qtune check` finds nothing else that {config} would fail on")
     first = f"{errors[0].key}: {errors[0].message}"
     more = f", and {len(errors) - 1} more" if len(errors) > 1 else ""
-    fix = f"`qtune check {config}` shows all, with fixes"
-    return Line("preset", "failure", f"{config}: {first}{more}", fix)
+    return Line("preset", "failure", f"{config}: {first}{more}", f"`{shows}` shows all, with fixes")
 
 
 def _builds() -> dict[str, Part]:

@@ -19,16 +19,18 @@ if TYPE_CHECKING:
 _HUB_SECONDS = 3.0
 
 
-def doctor(prepared: Prepared) -> list[Line]:
-    """Whether this machine can train it: every verdict, some of which take a child process seconds."""
+def doctor(prepared: Prepared, shows: str) -> list[Line]:
+    """Whether this machine can train it: every verdict, some of which take a child process seconds.
+
+    shows: the command that shows every finding about it.
+    """
     from qtune.doctor import examine, probe
 
     facts = _facts(prepared)
     hub = facts.hub
     unreachable = None if hub.offline else why_unreachable(hub.endpoint, _HUB_SECONDS)
-    return examine(
-        facts, probe.ask(process.likely_python()), unreachable, prepared.findings, prepared.config.name
-    )
+    probed = probe.ask(process.likely_python())
+    return examine(facts, probed, unreachable, prepared.findings, prepared.config.name, shows)
 
 
 def preflight(prepared: Prepared, held: int = 0) -> list[Line]:

@@ -16,7 +16,7 @@ from qtune.data.scanning.scan import Extra, Report, scan
 from qtune.data.sources import DataSource, guessed_stage, is_local, source_for, uses_of
 from qtune.errors import QtuneError
 from qtune.machine.hardware import Hardware
-from qtune.prepare import pipeline, renderings
+from qtune.prepare import renderings
 from qtune.values import Config, Finding, KeyPath, Value
 
 
@@ -102,7 +102,7 @@ def inspection_of(project: Project, names: Sequence[str], preset: str | None) ->
     Raises QtuneError for a name that is not registered.
     """
     registrations = read_registrations(project)
-    config = pipeline.resolve(renderings.wanted(project, preset), project, Hardware())
+    config = renderings.examine(project, preset, Hardware()).config
     in_use = uses_of(config)
 
     def used(name: str, evaluation: bool) -> DataSource:

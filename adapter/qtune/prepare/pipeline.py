@@ -128,16 +128,21 @@ def resolve(
     layers = [item.layer for item in project.store.chain(preset)]
     if project.layer is not None:
         layers.append(project.layer)
-    layers += overrides
-    merged = merge(name or preset.replace("/", "-"), layers)
+    return decide(name or preset.replace("/", "-"), [*layers, *overrides], project, hardware)
+
+
+def decide(name: str, layers: Sequence[Layer], project: Project, hardware: Hardware) -> Config:
+    """Merge the layers, lowest precedence first, to the config `name`, and decide each `auto`."""
+    layers = list(layers)
+    merged = merge(name, layers)
     held = kl_layer(merged)
     if held is not None:
         layers.append(held)
-        merged = merge(merged.name, layers)
+        merged = merge(name, layers)
     layers.append(auto_layer(Known(merged, hardware, model_type(merged, project.root))))
-    decided = merge(merged.name, layers)
+    decided = merge(name, layers)
     tokens = token_cache.tokens_layer(decided, project)
-    return decided if tokens is None else merge(merged.name, [*layers, tokens])
+    return decided if tokens is None else merge(name, [*layers, tokens])
 
 
 def examine(

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from qtune import resources
 from qtune.checks import check
+from qtune.config.auto import AUTO, DECIDED
 from qtune.config.names import valid_name
 from qtune.config.presets import DEFAULT
 from qtune.config.project import Project
@@ -16,7 +17,9 @@ from qtune.config.sources import pin_of_file
 from qtune.data.registrations import read_registrations
 from qtune.errors import QtuneError
 from qtune.files import Document, leaves, read_yaml
+from qtune.machine.hardware import Hardware
 from qtune.machine.stack import Stack
+from qtune.prepare import pipeline
 from qtune.prepare.pipeline import CURRENT, RENDERED, Prepared, rendered_name
 from qtune.render import manifest as manifests
 from qtune.render.manifest import Manifest
@@ -30,9 +33,35 @@ def current(project: Project) -> str | None:
     return path.read_text(encoding="utf-8").strip() if path.is_file() else None
 
 
-def wanted(project: Project, preset: str | None) -> str:
-    """The preset that is meant where a command is about one: `preset`, else what was rendered last."""
-    return preset or current(project) or DEFAULT
+def examine(
+    project: Project,
+    preset: str | None,
+    hardware: Hardware,
+    overrides: Sequence[Layer] = (),
+    *,
+    anew: bool = False,
+    stack: Stack | None = None,
+) -> Prepared:
+    """The config of `preset`, else what was rendered last, under `overrides`, with every finding.
+
+    What was rendered is for its own hardware, and under overrides each `auto` in it that nobody edited is
+    decided once more. anew: for `hardware` instead; stack: what is installed where it will train.
+    Raises QtuneError as `pipeline.examine` does, and where what was rendered last is incomplete.
+    """
+    name = current(project) if preset is None else None
+    if name is None:
+        return pipeline.examine(preset or DEFAULT, project, hardware, overrides, stack=stack)
+    found = read(project, name, stack)
+    if not (overrides or anew):
+        return found
+    machine = hardware if anew else found.hardware
+    values = {
+        path: Value(AUTO, value.origin) if value.origin.layer.startswith(DECIDED) else value
+        for path, value in found.config.values.items()
+    }
+    config = pipeline.decide(name, [Layer("rendered", values), *overrides], project, machine)
+    findings = tuple(check(config, found.registrations, project.root, machine, stack))
+    return Prepared(project, config, machine, findings, (), found.registrations)
 
 
 def read(
@@ -46,7 +75,7 @@ def read(
     """
     relative = rendered_name(valid_name(name, "rendered directory"))
     directory = project.root / relative
-    fix = f"render it again: `qtune render {name}`"
+    fix = render_again(project, name)
     if not (directory / manifests.FILE).is_file():
         raise QtuneError(f"there is no rendered {relative}", fix=fix)
     manifest = manifests.from_text(
@@ -67,6 +96,11 @@ def read(
         tuple(RenderedFile(file, (directory / file).read_text(encoding="utf-8")) for file in manifest.files),
         registrations,
     )
+
+
+def render_again(project: Project, name: str) -> str:
+    """What makes the rendered directory `name` anew, which need not have its preset's name."""
+    return f"render it again: `qtune render {name if project.store.knows(name) else f'PRESET -n {name}'}`"
 
 
 def stale_layers(prepared: Prepared) -> list[str]:

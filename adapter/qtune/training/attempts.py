@@ -17,6 +17,7 @@ from qtune.launch import slurm
 from qtune.launch.plan import CLI, continuing, from_the_beginning, with_argument
 from qtune.prepare.pipeline import Prepared, write_files
 from qtune.prepare.records import within
+from qtune.prepare.renderings import render_again
 from qtune.processes import process, signals
 from qtune.runs import lock, provenance, record
 from qtune.runs.checkpoints import Checkpoint, at_home, in_order
@@ -244,6 +245,6 @@ def _tokens(prepared: Prepared) -> str | None:
         return None
     directory = token_cache.tokens_directory(prepared.config, prepared.project)
     if directory is None:
-        fix = f"render it again: `qtune render {prepared.config.name}`"
+        fix = render_again(prepared.project, prepared.config.name)
         raise QtuneError("its data is no longer what tokenized_path: auto can follow", fix=fix)
     return directory

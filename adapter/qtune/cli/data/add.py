@@ -165,12 +165,12 @@ def _as_the_model_sees_it(
     from qtune.data.lengths.chat import as_text, chat_for
     from qtune.data.lengths.tokens import load_tokenizer
     from qtune.machine.hardware import Hardware
-    from qtune.prepare import pipeline, renderings
+    from qtune.prepare import renderings
 
     if example is None or found.proposal is None or found.proposal.stage != "sft":
         return None
     try:
-        train = pipeline.resolve(renderings.wanted(project, None), project, Hardware()).block("train")
+        train = renderings.examine(project, None, Hardware()).config.block("train")
         chat = chat_for(train)
         tokenizer = load_tokenizer(train, chat.template, project.root)
     except QtuneError:

@@ -40,15 +40,14 @@ def preview_command(
     from qtune.data.registrations import registered
     from qtune.data.token_cache import token_arguments
     from qtune.machine.hardware import detect_hardware
-    from qtune.prepare import pipeline, renderings
+    from qtune.prepare import renderings
     from qtune.use.preview import preview
 
     project = here()
     registration = registered(project, name)
     settings = [*(assignments or []), *ALONE, "max_samples=null", "val_size=null"]
     layers = options.override_layers(model, name, settings)
-    wanted = renderings.wanted(project, preset)
-    prepared = pipeline.examine(wanted, project, detect_hardware(), layers)
+    prepared = renderings.examine(project, preset, detect_hardware(), layers)
     about_tokens = {*token_arguments(), "dataset"}
     errors = [finding for finding in prepared.errors if _concerns(finding, about_tokens)]
     if errors:

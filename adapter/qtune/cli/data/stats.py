@@ -50,13 +50,13 @@ def stats_command(
     from qtune.data.registrations import registered
     from qtune.data.token_cache import token_arguments
     from qtune.predict.steps import steps_by_packing
-    from qtune.prepare import pipeline, renderings
+    from qtune.prepare import renderings
 
     project = here()
     registration = registered(project, name)
     layers = options.override_layers(model, name, [*(assignments or []), *ALONE])
-    wanted = renderings.wanted(project, preset)
-    prepared = pipeline.examine(wanted, project, options.hardware_from(hardware), layers)
+    machine, anew = options.hardware_from(hardware), hardware is not None
+    prepared = renderings.examine(project, preset, machine, layers, anew=anew)
     keys = {*token_arguments(), *_SCHEDULE} - {"dataset"}  # what is wrong with the data is said below
     errors = [finding for finding in prepared.errors if finding.key in keys]
     if errors:

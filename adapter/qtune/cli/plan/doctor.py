@@ -38,21 +38,22 @@ def doctor_command(
     from qtune.doctor import readiness
     from qtune.machine.hardware import detect_hardware
     from qtune.machine.stack import installed_stack
-    from qtune.prepare import pipeline, renderings
+    from qtune.prepare import renderings
 
     project = here()
-    name = renderings.wanted(project, preset)
+    rendered = preset is None and renderings.current(project) is not None
     layers = options.override_layers(model, None, assignments, launcher)
-    prepared = pipeline.examine(name, project, detect_hardware(), layers, stack=installed_stack())
+    prepared = renderings.examine(project, preset, detect_hardware(), layers, stack=installed_stack())
+    name = prepared.config.name
     with _telling("importing the training's libraries, as a training would"):
-        lines = readiness.doctor(prepared)
+        lines = readiness.doctor(prepared, "qtune train --dry-run" if rendered else f"qtune check {name}")
     failures = sum(line.level == "failure" for line in lines)
     if as_json:
         numbered = [{"number": number, **asdict(line)} for number, line in enumerate(lines, 1)]
         print_json({"preset": name, "ready": not failures, "lines": numbered})
     else:
         show(lines)
-        _tell(name, failures)
+        _tell(name, failures, rendered=rendered)
     if failures:
         raise typer.Exit(1)
 
@@ -69,12 +70,14 @@ def show(lines: Sequence[Line], *, numbered: bool = True, err: bool = False) -> 
             typer.echo(f"{'':{len(start) + 9}}fix: {line.fix}", err=err)
 
 
-def _tell(name: str, failures: int) -> None:
+def _tell(name: str, failures: int, *, rendered: bool) -> None:
+    named = "" if rendered else f" {name}"
     if failures:
         what = "1 failure ends" if failures == 1 else f"{failures} failures end"
-        note(f"{what} a training by {name}; `qtune doctor {name}` again once mended")
+        note(f"{what} a training by {name}; `qtune doctor{named}` again once mended")
     else:
-        note(f"ready: `qtune train {name}` trains; `qtune estimate {name}` says whether it fits")
+        fits = "" if rendered else f"; `qtune estimate {name}` says whether it fits"
+        note(f"ready: `qtune train{named}` trains{fits}")
 
 
 @contextmanager

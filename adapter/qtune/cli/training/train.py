@@ -71,7 +71,8 @@ def train_command(
     rendered = renderings.current(project) if preset is None else None
     if rendered is not None:
         if layers or hardware:
-            fix = f"name the preset too, e.g. `qtune train {rendered} …`, or give them to `qtune render`"
+            shown = rendered if project.store.knows(rendered) else "PRESET"
+            fix = f"name the preset too, e.g. `qtune train {shown} …`, or give them to `qtune render`"
             raise QtuneError(
                 "options change what is rendered, and nothing is rendered without a preset", fix=fix
             )
