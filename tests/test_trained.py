@@ -131,9 +131,9 @@ def test_a_directory_without_a_record_is_no_run(runs: Runs) -> None:
         ({"status": "running", "pid": os.getpid()}, f"is still training (process {os.getpid()} on "),
         ({"status": "running", "pid": 2**22 + 1}, "its process 4194305 is gone: it was killed"),
         ({"status": "running", "pid": 1, "host": "another"}, "is still training (process 1 on another"),
-        ({"schema_version": 99}, "was written by another qtune (schema 99)"),
+        ({"schema_version": 99}, "was written by a newer qtune"),
     ],
-    ids=["failed", "stopped", "running", "killed", "elsewhere", "of another schema"],
+    ids=["failed", "stopped", "running", "killed", "elsewhere", "of a newer qtune"],
 )
 def test_an_unfinished_run_is_refused_with_its_state(runs: Runs, record: dict[str, Any], says: str) -> None:
     runs.make("x", **{"host": platform.node(), **record})

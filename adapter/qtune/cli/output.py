@@ -13,6 +13,7 @@ from unicodedata import combining, east_asian_width
 
 import typer
 
+from qtune.errors import QtuneError
 from qtune.values import Finding
 
 _GAP = "  "
@@ -29,6 +30,11 @@ def note(message: str) -> None:
     """Print what is no result to stderr; lost where the terminal is closed."""
     with suppress(OSError):
         typer.echo(message, err=True)
+
+
+def left_out(error: QtuneError) -> None:
+    """Say on one line that something is not looked at, as it cannot be read."""
+    note(f"note: {error.where}: {error.what}; left out")
 
 
 def pass_on(output: bytes) -> None:

@@ -18,11 +18,12 @@ from qtune.config.resolve import merge
 from qtune.data.registrations import CONVERSATIONS
 from qtune.data.sources import uses_of
 from qtune.errors import QtuneError
-from qtune.files import Document, leaves, read_yaml
+from qtune.files import Document, leaves, read_object, read_yaml
 from qtune.machine.hardware import Hardware
 from qtune.prepare import pipeline, renderings
 from qtune.render import manifest as manifests
 from qtune.render.files import section_of
+from qtune.runs import record
 from qtune.schema import DERIVED, column_keys, known_argument, tag_keys
 from qtune.values import DATASETS, Config, KeyPath, Layer, Origin, Value
 
@@ -81,7 +82,8 @@ def read_side(named: str, project: Project, hardware: Hardware) -> Side:
     for directory in (path, project.root / project.runs / named):
         if (directory / manifests.FILE).is_file():
             display = f"{named}/{manifests.FILE}"
-            manifest = manifests.from_text((directory / manifests.FILE).read_text(encoding="utf-8"), display)
+            record.refuse_newer(read_object(directory / manifests.FILE), display)
+            manifest = manifests.read(directory / manifests.FILE, display)
             return Side(manifest.config, manifest.datasets)
     raise QtuneError(
         f"`{named}` is no preset, rendered directory, run or YAML file",

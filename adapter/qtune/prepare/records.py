@@ -29,8 +29,7 @@ def read_record(
     Raises QtuneError where the record cannot be read.
     """
     path = directory / manifests.FILE
-    display = os.path.relpath(path)
-    manifest = manifests.from_text(path.read_text(encoding="utf-8"), display)
+    manifest = manifests.read(path, os.path.relpath(path))
     config = merge(manifest.config.name, [Layer("record", manifest.config.values), *changes])
     config = replace(config, layers=manifest.config.layers)
     registrations = {

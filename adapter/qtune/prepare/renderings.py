@@ -78,9 +78,7 @@ def read(
     fix = render_again(project, name)
     if not (directory / manifests.FILE).is_file():
         raise QtuneError(f"there is no rendered {relative}", fix=fix)
-    manifest = manifests.from_text(
-        (directory / manifests.FILE).read_text(encoding="utf-8"), f"{relative}/{manifests.FILE}"
-    )
+    manifest = manifests.read(directory / manifests.FILE, f"{relative}/{manifests.FILE}")
     for file in manifest.files:
         if not (directory / file).is_file():
             raise QtuneError("is missing", where=f"{relative}/{file}", fix=fix)

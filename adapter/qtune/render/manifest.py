@@ -6,15 +6,22 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from pathlib import Path
+from typing import Any, TypeVar
 
 from qtune import __version__
+from qtune.config.names import is_name
 from qtune.errors import QtuneError
+from qtune.files import read_text
 from qtune.machine.hardware import Hardware
-from qtune.values import DATASETS, Config, Layer, Origin, RenderedFile, Value
+from qtune.values import DATASETS, Config, KeyPath, Layer, Origin, RenderedFile, Value
+
+T = TypeVar("T")
 
 FILE = "qtune.json"
 SCHEMA_VERSION = 1
+_AGAIN = "render it again with `qtune render`, or leave out that run"
+NEWER = "was written by a newer qtune"
 
 
 @dataclass(frozen=True)
@@ -67,23 +74,75 @@ def to_text(manifest: Manifest) -> str:
     return json.dumps(to_plain(manifest), indent=1, ensure_ascii=False) + "\n"
 
 
+def is_newer(plain: Any, key: str = "schema_version", ours: int = SCHEMA_VERSION) -> bool:
+    """Whether a newer qtune wrote it: the version that stands at `key` is above `ours`."""
+    version = plain.get(key) if isinstance(plain, dict) else None
+    return isinstance(version, int) and version > ours
+
+
+def read(path: Path, display: str) -> Manifest:
+    """The manifest in a file, as `from_text` has it; raises QtuneError as that does, and for no such file."""
+    try:
+        return from_text(read_text(path), display)
+    except OSError as error:
+        raise QtuneError(f"cannot be read ({error.strerror})", where=display, fix=_AGAIN) from None
+    except UnicodeDecodeError as error:
+        raise QtuneError(f"is not what qtune wrote ({error})", where=display, fix=_AGAIN) from None
+
+
 def from_text(text: str, display: str) -> Manifest:
     """The manifest that `to_text` wrote; raises QtuneError where the text is none of this schema version.
 
     display: the file, as the error shows it. The layers come back without their values.
     """
-    fix = "render it again with `qtune render`, or leave out that run"
     try:
         plain = json.loads(text)
+        if is_newer(plain):
+            raise QtuneError(f"{NEWER} (schema {plain['schema_version']})", where=display, fix="update qtune")
         version = plain["schema_version"]
         if version != SCHEMA_VERSION:
-            raise QtuneError(f"was written by another qtune (schema {version})", where=display, fix=fix)
+            raise QtuneError(f"was written by another qtune (schema {version})", where=display, fix=_AGAIN)
         values = {
-            tuple(item["key"]): Value(item["value"], Origin(item["layer"], item["file"], item["line"]))
+            _path(item["key"]): Value(item["value"], _origin(item["layer"], item["file"], item["line"]))
             for item in plain["config"]
         }
-        layers = tuple(Layer(item["name"], {}, item["file"], item["sha256"]) for item in plain["layers"])
-        config = Config(plain["preset"], values, layers)
-        return Manifest(config, Hardware(**plain["hardware"]), plain["files"], plain["datasets"])
-    except (ValueError, KeyError, TypeError) as error:
-        raise QtuneError(f"is not what qtune wrote ({error})", where=display, fix=fix) from None
+        layers = tuple(
+            Layer(_of(str, item["name"]), {}, _or_none(str, item["file"]), _or_none(str, item["sha256"]))
+            for item in plain["layers"]
+        )
+        if not is_name(name := _of(str, plain["preset"])):
+            raise ValueError(f"{name!r} is no preset's name")
+        config = Config(name, values, layers)
+        datasets = {name: _of(dict, entry) for name, entry in _of(dict, plain["datasets"]).items()}
+        return Manifest(config, _hardware(plain["hardware"]), _of(dict, plain["files"]), datasets)
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise QtuneError(f"is not what qtune wrote ({error})", where=display, fix=_AGAIN) from None
+
+
+def _of(kind: type[T], value: Any) -> T:
+    if type(value) is not kind:
+        raise TypeError(f"{value!r} where {kind.__name__} belongs")
+    return value
+
+
+def _or_none(kind: type[T], value: Any) -> T | None:
+    return None if value is None else _of(kind, value)
+
+
+def _path(key: Any) -> KeyPath:
+    path = tuple(_of(str, part) for part in _of(list, key))
+    if len(path) < 2:
+        raise ValueError(f"{key!r} is no key")
+    return path
+
+
+def _origin(layer: Any, file: Any, line: Any) -> Origin:
+    return Origin(_of(str, layer), _or_none(str, file), _or_none(int, line))
+
+
+def _hardware(plain: Any) -> Hardware:
+    found = Hardware(**plain)
+    for name, value in asdict(Hardware()).items():
+        if not isinstance(getattr(found, name), (int, float) if isinstance(value, float) else type(value)):
+            raise TypeError(f"hardware.{name} is {getattr(found, name)!r}")
+    return found

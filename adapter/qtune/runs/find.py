@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +12,9 @@ from qtune.config.names import did_you_mean
 from qtune.config.project import Project
 from qtune.errors import QtuneError
 from qtune.files import read_object
+from qtune.runs import shape
 from qtune.runs.lock import Holder, holder
-from qtune.runs.record import RECORD
+from qtune.runs.record import RECORD, load, refuse_newer
 
 
 def directory_of(project: Project, name: str) -> Path:
@@ -22,10 +23,10 @@ def directory_of(project: Project, name: str) -> Path:
     Raises QtuneError where there is none.
     """
     directory = project.runs_directory / name
-    if "/" not in name and (directory / RECORD).is_file():
+    if "/" not in name and has_record(directory):
         return directory
     path = Path(name).expanduser().resolve()
-    if "/" in name and (path / RECORD).is_file():
+    if "/" in name and has_record(path):
         return path
     if directory.is_dir() or path.is_dir():
         raise QtuneError(
@@ -39,15 +40,39 @@ def directory_of(project: Project, name: str) -> Path:
 
 
 def directories(project: Project) -> Iterator[Path]:
-    """Every run's directory."""
+    """Every run's directory, also of one whose record cannot be read."""
     runs = project.runs_directory
     if runs.is_dir():
-        yield from (path for path in runs.iterdir() if (path / RECORD).is_file())
+        yield from filter(has_record, runs.iterdir())
+
+
+def has_record(directory: Path) -> bool:
+    """Whether it is a run's directory, be its record readable or not."""
+    try:
+        os.lstat(directory / RECORD)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError:
+        pass  # a directory that may not be looked into
+    return True
+
+
+def records_of(
+    project: Project, left_out: Callable[[QtuneError], None]
+) -> Iterator[tuple[Path, Mapping[str, Any]]]:
+    """Every run's directory with its record; `left_out` is called for each that cannot be read."""
+    for directory in directories(project):
+        try:
+            yield directory, load(directory)
+        except QtuneError as error:
+            left_out(error)
 
 
 def plain_record(directory: Path) -> Mapping[str, Any]:
-    """What a run's record holds, nothing where it cannot be read."""
-    return read_object(directory / RECORD)
+    """What a run's record holds, nothing where it cannot be read; raises QtuneError for a newer qtune's."""
+    record = read_object(directory / RECORD)
+    refuse_newer(record, shown(directory / RECORD))
+    return {} if shape.flaw(record) else record
 
 
 SUBMITTED = "submitted"

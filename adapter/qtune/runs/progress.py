@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import os
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from qtune.files import read_object
+
+_TAIL_BYTES = 4000
 
 
 def losses(directory: Path) -> list[float]:
@@ -29,6 +32,12 @@ def losses(directory: Path) -> list[float]:
     return list(found.values())
 
 
+def last_loss(directory: Path) -> float | None:
+    """The training loss that was logged last, None where none was."""
+    rows = (row.get("loss") for row in _last_rows(directory))
+    return next((loss for loss in rows if isinstance(loss, int | float)), None)
+
+
 def reached(directory: Path, *, ended: bool) -> tuple[int, int] | None:
     """The last step of a training that it wrote of, and how many steps it has; None where it wrote of none.
 
@@ -38,22 +47,40 @@ def reached(directory: Path, *, ended: bool) -> tuple[int, int] | None:
         state = read_object(directory / "trainer_state.json")
         step, steps = state.get("global_step"), state.get("max_steps")
     else:
-        rows = [row for row in _rows(directory) if "current_steps" in row]
-        step, steps = (rows[-1]["current_steps"], rows[-1].get("total_steps")) if rows else (None, None)
+        row = next((row for row in _last_rows(directory) if "current_steps" in row), {})
+        step, steps = row.get("current_steps"), row.get("total_steps")
     return (step, steps) if isinstance(step, int) and isinstance(steps, int) else None
 
 
 def _rows(directory: Path) -> list[Mapping[str, Any]]:
     """The lines of trainer_log.jsonl; a child that was killed may leave half of one."""
+    return [row for line in _lines(directory, 0) if (row := _object(line))]
+
+
+def _last_rows(directory: Path) -> Iterator[Mapping[str, Any]]:
+    """The same from the last one back, first those of the file's end, which mostly tell."""
+    for tail in (_TAIL_BYTES, 0):
+        yield from map(_object, reversed(_lines(directory, tail)))
+
+
+def _lines(directory: Path, tail: int) -> list[str]:
+    """The lines of trainer_log.jsonl, of its last `tail` bytes where that is not 0."""
     path = directory / "trainer_log.jsonl"
-    text = path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
-    return [row for line in text.splitlines() if (row := _object(line))]
+    try:
+        if not path.is_file():
+            return []
+        with path.open("rb") as stream:
+            size = stream.seek(0, os.SEEK_END)
+            stream.seek(max(0, size - tail) if tail else 0)
+            return stream.read().decode("utf-8", errors="replace").splitlines()
+    except OSError:
+        return []
 
 
 def _object(text: str) -> Mapping[str, Any]:
     try:
         content = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     return content if isinstance(content, dict) else {}
 

@@ -17,10 +17,10 @@ from pathlib import Path
 from typing import Any
 
 from qtune.errors import QtuneError
-from qtune.files import read_object, write_atomic
+from qtune.files import read_object, read_text, write_atomic
 from qtune.render import manifest as manifests
 from qtune.render.manifest import Manifest
-from qtune.runs import reserve, secrets
+from qtune.runs import reserve, secrets, shape
 from qtune.runs.joint_stop import STOP
 from qtune.runs.progress import mean_loss, reached
 from qtune.values import LaunchPlan
@@ -30,6 +30,7 @@ NODE_LOGS = "train-node*.log"
 """The logs of the nodes other than 0, whose own is `train.log`."""
 VERSION = 2
 """The version of what a record holds beside its manifest, which has its own. 1 had no attempts."""
+_MEND = "put a copy of it back, or move that run away"
 
 
 @dataclass
@@ -228,20 +229,33 @@ def start(
 
 
 def read(directory: Path) -> Run:
-    """The run in `directory`, its record being one that this qtune or an older one wrote.
+    """The run in `directory`; raises QtuneError as `load` does."""
+    return Run(directory, directory.name, load(directory))
 
-    Raises QtuneError where it is not.
+
+def load(directory: Path) -> dict[str, Any]:
+    """What the record in `directory` holds, being one that this qtune or an older one wrote.
+
+    Raises QtuneError where it is not, or cannot be read.
     """
     path = directory / RECORD
+    where = os.path.relpath(path)
     try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-        newer = record.get("record_version", 1) > VERSION
-    except (OSError, ValueError, AttributeError, TypeError) as error:
-        fix = "name another run"
-        raise QtuneError(f"is not what qtune wrote ({error})", where=str(path), fix=fix) from None
-    if newer:
-        raise QtuneError("was written by a newer qtune", where=str(path), fix="update qtune")
-    return Run(directory, directory.name, record)
+        record: dict[str, Any] = json.loads(read_text(path))
+    except OSError as error:
+        raise QtuneError(f"cannot be read ({error.strerror})", where=where, fix=_MEND) from None
+    except (ValueError, RecursionError) as error:
+        raise QtuneError(f"is not what qtune wrote ({error})", where=where, fix=_MEND) from None
+    refuse_newer(record, where)
+    if (found := shape.flaw(record)) is not None:
+        raise QtuneError(f"is not what qtune wrote ({found})", where=where, fix=_MEND)
+    return record
+
+
+def refuse_newer(record: Any, where: str) -> None:
+    """Raises QtuneError for a record that a newer qtune wrote, which means what only that one knows."""
+    if manifests.is_newer(record) or manifests.is_newer(record, "record_version", VERSION):
+        raise QtuneError(manifests.NEWER, where=where, fix="update qtune")
 
 
 def _now() -> str:

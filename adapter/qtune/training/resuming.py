@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -18,9 +18,9 @@ from qtune.runs.checkpoints import Checkpoint, newest
 from qtune.runs.find import (
     SUBMITTED,
     begun,
-    directories,
     directory_of,
-    plain_record,
+    has_record,
+    records_of,
     require_ended,
     shown,
     under_way,
@@ -54,16 +54,19 @@ class Resumption:
     broken: list[Checkpoint]
 
 
-def find(project: Project, name: str | None) -> Run:
+def find(
+    project: Project, name: str | None, left_out: Callable[[QtuneError], None] = lambda error: None
+) -> Run:
     """The run `name`, or the newest unfinished one, of the preset `name` where there is no such run.
 
+    left_out: called for each record that cannot be read.
     Raises QtuneError where there is none, or its training is under way.
     """
-    if name is None or not ("/" in name or (project.runs_directory / name / record.RECORD).is_file()):
+    if name is None or not ("/" in name or has_record(project.runs_directory / name)):
         unfinished = [
             (begun(found), directory)
-            for directory in directories(project)
-            if (found := plain_record(directory)).get("status") not in (None, "finished", SUBMITTED)
+            for directory, found in records_of(project, left_out)
+            if found["status"] not in ("finished", SUBMITTED)
             and under_way(directory, found) is None
             and (name is None or found.get("preset") == name)
         ]
@@ -84,7 +87,7 @@ def goes_on_from(run: Run) -> tuple[Checkpoint | None, list[Checkpoint]]:
     Raises QtuneError where its record cannot be read, or the library cannot go on with such a training.
     """
     path = run.directory / record.RECORD
-    recorded = manifests.from_text(path.read_text(encoding="utf-8"), shown(path)).config
+    recorded = manifests.read(path, shown(path)).config
     config = merge(recorded.name, [Layer("record", recorded.values), *layers(run)])
     _require_resumable(config, config, run)
     return newest(run.directory, config)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,8 +13,8 @@ from qtune.errors import QtuneError
 from qtune.predict.models.headers import read_directory, read_header, read_json
 from qtune.render import manifest as manifests
 from qtune.runs.checkpoints import INCOMPLETE, checkpoints
-from qtune.runs.find import directories, directory_of, plain_record, shown, under_way
-from qtune.runs.record import RECORD
+from qtune.runs.find import directories, directory_of, shown, under_way
+from qtune.runs.record import RECORD, load
 from qtune.values import Config
 
 ADAPTED = ("lora", "oft")
@@ -69,19 +68,25 @@ class Trained:
 
 
 def find(
-    project: Project, name: str | None = None, *, checkpoint: int | None = None, base: bool = False
+    project: Project,
+    name: str | None = None,
+    *,
+    checkpoint: int | None = None,
+    base: bool = False,
+    left_out: Callable[[QtuneError], None] = lambda error: None,
 ) -> Trained:
     """What the run `name` made, of the newest finished one where no name is given.
 
     name: of a run, or the path of its directory; checkpoint: what it was at that step, which may also be
-    taken of a run that did not finish; base: the model that it started from.
+    taken of a run that did not finish; base: the model that it started from; left_out: called for each record
+    that cannot be read, where no name is given.
     Raises QtuneError for a run that is not there, is not finished, or lacks what loads it.
     """
     if base and checkpoint is not None:
         raise QtuneError(
             "does not go with --base, the model before any step", where="--checkpoint", fix="leave one out"
         )
-    directory = _newest(project) if name is None else directory_of(project, name)
+    directory = _newest(project, left_out) if name is None else directory_of(project, name)
     record, config = _read(directory)
     if checkpoint is None and not base:
         _require_finished(directory, record)
@@ -108,11 +113,15 @@ def find(
 _TRAIN_AGAIN = "train it again, or name another run"
 
 
-def _newest(project: Project) -> Path:
+def _newest(project: Project, left_out: Callable[[QtuneError], None]) -> Path:
     """The run that finished last; one that cannot be read is no candidate."""
     finished, newest_other = [], ("", "")
     for directory in directories(project):
-        record = plain_record(directory)
+        record: Mapping[str, Any] = {}
+        try:
+            record = load(directory)
+        except QtuneError as error:
+            left_out(error)
         if record.get("status") == "finished":
             finished.append((str(record.get("ended")), directory))
         else:
@@ -131,13 +140,11 @@ def _newest(project: Project) -> Path:
 
 
 def _read(directory: Path) -> tuple[Mapping[str, Any], Config]:
-    text = (directory / RECORD).read_text(encoding="utf-8", errors="replace")
+    record = load(directory)
     try:
-        config = manifests.from_text(text, shown(directory / RECORD)).config
+        return record, manifests.read(directory / RECORD, shown(directory / RECORD)).config
     except QtuneError as error:
         raise QtuneError(error.what, where=error.where, fix=_TRAIN_AGAIN) from None
-    record: Mapping[str, Any] = json.loads(text)
-    return record, config
 
 
 def _require_finished(directory: Path, record: Mapping[str, Any]) -> None:

@@ -7,11 +7,11 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from qtune.cli.output import pass_on
+from qtune.cli.output import left_out, pass_on
 from qtune.config.project import Project
 from qtune.errors import QtuneError
 from qtune.runs import record
-from qtune.runs.find import begun, directories, directory_of, plain_record, under_way
+from qtune.runs.find import begun, directory_of, records_of, under_way
 from qtune.runs.record import Run
 
 _POLL_SECONDS = 0.3
@@ -23,7 +23,7 @@ def found(project: Project, name: str | None) -> Run:
     """The run of that name or directory, else the one that began last; raises QtuneError for none."""
     if name is not None:
         return record.read(directory_of(project, name))
-    began = [(begun(plain_record(directory)), directory) for directory in directories(project)]
+    began = [(begun(found), directory) for directory, found in records_of(project, left_out)]
     if not began:
         raise QtuneError("there is no run yet", fix="train one: `qtune train`")
     return record.read(max(began)[1])

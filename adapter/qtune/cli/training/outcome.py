@@ -20,12 +20,12 @@ def tell(run: Run) -> None:
     status = run.record["status"]
     if status == "finished":
         typer.echo(str(run.directory))
-        loss = run.record["metrics"].get("train_loss")
+        loss = (run.record.get("metrics") or {}).get("train_loss")
         shown = f", train_loss {loss:.4f}" if isinstance(loss, float) else ""
-        note(f"finished: {run.record['global_step']} steps{shown}")
+        note(f"finished: {run.record.get('global_step')} steps{shown}")
         note(f"next: `qtune chat {run.name}`, `qtune eval {run.name}` or `qtune export {run.name}`")
     elif status == "stopped":
-        note(f"{run.name}: {run.record['reason']}")
+        note(f"{run.name}: {run.record.get('reason')}")
         tell_how_to_go_on(run)
         raise typer.Exit(130)
     elif status == "running":

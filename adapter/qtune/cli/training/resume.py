@@ -9,6 +9,7 @@ from qtune.cli import options
 from qtune.cli.app import here
 from qtune.cli.commands import command
 from qtune.cli.options import How
+from qtune.cli.output import left_out
 from qtune.errors import QtuneError
 from qtune.values import Layer
 
@@ -55,7 +56,7 @@ def resume(name: str | None, changes: Sequence[Layer], node_rank: int | None, ho
         raise QtuneError(
             "needs the name of the run", where="--node-rank", fix="qtune resume RUN --node-rank …"
         )
-    run = resuming.recorded(project, name) if node_rank and name else resuming.find(project, name)
+    run = resuming.recorded(project, name) if node_rank and name else resuming.find(project, name, left_out)
     layers = [*resuming.layers(run, changes), *options.node_layers(node_rank or None)]
     prepared = start.suited(
         lambda stack: records.read_record(project, run.directory, layers, stack=stack), how

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from qtune.cli import options
 from qtune.cli.app import here
 from qtune.cli.commands import command
 from qtune.cli.output import note, print_json, print_table
+from qtune.errors import QtuneError
 
 _COLUMNS = ("run", "status", "steps", "loss", "preset", "began")
 
@@ -36,19 +38,23 @@ def runs_command(as_json: options.Json = False) -> None:
 
 def _row(directory: Path) -> dict[str, Any]:
     """One run: `steps` as [made, of how many], `loss` the last that was logged, `began` in UTC."""
-    from qtune.runs.find import begun, plain_record, under_way
-    from qtune.runs.progress import losses, reached
+    from qtune.runs.find import begun, under_way
+    from qtune.runs.progress import last_loss, reached
+    from qtune.runs.record import load
 
-    record = plain_record(directory)
-    status = record.get("status", "unreadable")
+    try:
+        record = load(directory)
+    except QtuneError as error:
+        note(f"note: {error.where}: {error.what}")
+        record = {"status": "unreadable"}
+    status = record["status"]
     if status == "running" and under_way(directory, record) is None:
         status = "killed"
-    found = losses(directory)
     return {
         "run": directory.name,
         "status": status,
         "steps": reached(directory, ended=record.get("exit_code") == 0),
-        "loss": found[-1] if found else None,
+        "loss": last_loss(directory),
         "preset": record.get("preset"),
         "began": begun(record),
     }
@@ -63,5 +69,6 @@ def _shown(name: str, value: Any) -> str:
         case "loss", float():
             return f"{value:.4f}"
         case "began", str() if value:
-            return datetime.fromisoformat(value).astimezone().strftime("%Y-%m-%d %H:%M")
+            with suppress(ValueError, OverflowError):
+                return datetime.fromisoformat(value).astimezone().strftime("%Y-%m-%d %H:%M")
     return str(value)

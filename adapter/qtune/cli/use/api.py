@@ -11,7 +11,7 @@ import typer
 from qtune.cli import options
 from qtune.cli.app import here
 from qtune.cli.commands import command
-from qtune.cli.output import note, pass_on
+from qtune.cli.output import left_out, note, pass_on
 from qtune.errors import QtuneError
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ def api_command(
     from qtune.use.models import find
 
     project = here()
-    trained = find(project, run, checkpoint=checkpoint, base=base)
+    trained = find(project, run, checkpoint=checkpoint, base=base, left_out=left_out)
     config = infer_config(trained, assignments or (), backend)
     address = Address(host, port, _key(ask_for_key))
     require_address(address)

@@ -11,7 +11,7 @@ import typer
 from qtune.cli import options
 from qtune.cli.app import here
 from qtune.cli.commands import command
-from qtune.cli.output import note, print_json
+from qtune.cli.output import left_out, note, print_json
 from qtune.errors import QtuneError
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ def ask_command(
     project = here()
     if compare and base:
         raise QtuneError("asks the untouched model anyway", where="--compare", fix="leave --base out")
-    asked = [find(project, run, checkpoint=checkpoint, base=base)]
+    asked = [find(project, run, checkpoint=checkpoint, base=base, left_out=left_out)]
     if compare:
         asked.insert(0, find(project, run, base=True))
     for trained in asked:

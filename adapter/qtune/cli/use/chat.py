@@ -9,7 +9,7 @@ import typer
 from qtune.cli import options
 from qtune.cli.app import here
 from qtune.cli.commands import command
-from qtune.cli.output import note
+from qtune.cli.output import left_out, note
 from qtune.errors import ChildFailed
 
 
@@ -32,7 +32,7 @@ def chat_command(
     from qtune.use.speech import require_speech, require_streaming
 
     project = here()
-    trained = find(project, run, checkpoint=checkpoint, base=base)
+    trained = find(project, run, checkpoint=checkpoint, base=base, left_out=left_out)
     require_speech(trained)
     config = infer_config(trained, assignments or (), backend)
     require_streaming(config)

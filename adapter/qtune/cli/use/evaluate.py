@@ -13,7 +13,7 @@ from qtune.cli import options
 from qtune.cli.app import here
 from qtune.cli.commands import command
 from qtune.cli.data.report_view import check_rows
-from qtune.cli.output import note, pass_on, print_json, print_table, report
+from qtune.cli.output import left_out, note, pass_on, print_json, print_table, report
 from qtune.config.project import Project
 from qtune.errors import QtuneError
 
@@ -84,6 +84,7 @@ def eval_command(
         assignments=assignments or [],
         hardware=detect_hardware(),
         stack=installed_stack(),
+        left_out=left_out,
     )
     _look(evaluation)
     result, files = measure(evaluation, lambda item: _announce(evaluation, item), pass_on)
@@ -119,7 +120,7 @@ def _benchmarks(
         raise QtuneError("names no task", where="--harness", fix="write e.g. --harness hellaswag,arc_easy")
     if include_path is not None and not include_path.is_dir():
         raise QtuneError(f"there is no directory {include_path}", where="--include-path")
-    subjects = subjects_of(project, run, checkpoint, base)
+    subjects = subjects_of(project, run, checkpoint, base, left_out)
     benchmarks = Benchmarks(names, include_path.resolve() if include_path else None, limit)
     plain, files = run_benchmarks(
         project,

@@ -12,7 +12,7 @@ import typer
 from qtune.cli import options
 from qtune.cli.app import here
 from qtune.cli.commands import command
-from qtune.cli.output import note, pass_on, print_json
+from qtune.cli.output import left_out, note, pass_on, print_json
 
 if TYPE_CHECKING:
     from qtune.use.exporting.perform import Exported
@@ -55,7 +55,7 @@ def export_command(
     from qtune.use.models import find
 
     project = here()
-    trained = find(project, run, checkpoint=checkpoint)
+    trained = find(project, run, checkpoint=checkpoint, left_out=left_out)
     planned = plan(trained, assignments or (), project.root)
     target = output.expanduser() if output is not None else project.root / DIRECTORY / _name(trained)
     target = target.resolve()

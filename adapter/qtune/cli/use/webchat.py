@@ -9,7 +9,7 @@ import typer
 from qtune.cli import options
 from qtune.cli.app import here
 from qtune.cli.commands import command
-from qtune.cli.output import note, pass_on
+from qtune.cli.output import left_out, note, pass_on
 
 
 @command("webchat", "qtune webchat", "qtune webchat lora")
@@ -37,7 +37,7 @@ def webchat_command(
     from qtune.use.webchat import address, serve
 
     project = here()
-    trained = find(project, run, checkpoint=checkpoint, base=base)
+    trained = find(project, run, checkpoint=checkpoint, base=base, left_out=left_out)
     require_speech(trained)
     config = infer_config(trained, assignments or (), backend)
     require_streaming(config)

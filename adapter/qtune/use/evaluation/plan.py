@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -74,14 +74,16 @@ def plan(
     assignments: Sequence[str],
     hardware: Hardware,
     stack: Stack | None,
+    left_out: Callable[[QtuneError], None] = lambda error: None,
 ) -> Evaluation:
     """What `qtune eval` measures of the run `name`; nothing is started or written.
 
-    base: True for the untouched model alone, False for the run's result alone, None for both.
+    base: True for the untouched model alone, False for the run's result alone, None for both; left_out: as
+    `find` has it.
     Raises QtuneError for a run that is not finished or broken, for data that says nothing of it, and for
     settings without effect.
     """
-    subjects = subjects_of(project, name, checkpoint, base)
+    subjects = subjects_of(project, name, checkpoint, base, left_out)
     trained = list(subjects.values())[-1]
     registrations = read_registrations(project)
     data = choose(trained, registrations, dataset, max_samples)
@@ -117,10 +119,17 @@ def plan(
 
 
 def subjects_of(
-    project: Project, name: str | None, checkpoint: int | None, base: bool | None
+    project: Project,
+    name: str | None,
+    checkpoint: int | None,
+    base: bool | None,
+    left_out: Callable[[QtuneError], None],
 ) -> dict[Whose, Trained]:
-    """The models to measure of the run `name`: its base, what came of it, or both in this order."""
-    trained = find(project, name, checkpoint=checkpoint, base=base is True)
+    """The models to measure of the run `name`: its base, what came of it, or both in this order.
+
+    left_out: as `find` has it.
+    """
+    trained = find(project, name, checkpoint=checkpoint, base=base is True, left_out=left_out)
     if base is None:
         return {"base": find(project, str(trained.directory), base=True), "tuned": trained}
     return {"base" if base else "tuned": trained}
