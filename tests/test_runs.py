@@ -100,3 +100,24 @@ def test_a_run_of_another_computer_is_stopped_there(
     assert done.code == 2
     assert f"trains on another computer (process {os.getpid()} on " in done.err
     assert "stop it there: `qtune stop lost`" in done.err
+
+
+COMMANDS = ("watch", "stop", "resume", "replay", "export", "eval", "chat", "webchat", "api", "ask")
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_name_that_no_run_has_names_the_nearest_of_many_or_the_newest(
+    qtune: Command, here: Path, command: str
+) -> None:
+    for number in range(40):
+        made = here / "runs" / f"sweep-{number}"
+        made.mkdir()
+        (made / "qtune.json").write_text('{"status": "finished"}')
+        os.utime(made, (number, number))
+    words = (command, "{}", "why?") if command == "ask" else (command, "{}")
+    near = qtune(*(word.format("sweep-7x") for word in words), directory=here)
+    assert near.code == 2 and "did you mean `sweep-7`" in near.err
+    other = qtune(*(word.format("nosuch") for word in words), directory=here)
+    assert other.code == 2 and "there is no run `nosuch`" in other.err
+    assert "`qtune runs` lists them; the newest: " in other.err and " and 33 more" in other.err
+    assert "sweep-39" in other.err and "sweep-30," not in other.err and len(other.err.splitlines()) == 2

@@ -149,6 +149,10 @@ def test_an_unfinished_run_offers_its_newest_whole_checkpoint(runs: Runs) -> Non
     assert find(runs.project, "x", checkpoint=10).weights == "runs/x/checkpoint-10"
     assert "is half-written\n  fix: its checkpoints: 5, 10" in refusal(runs, "x", checkpoint=15)
     assert "has no checkpoint 7\n  fix: its checkpoints: 5, 10" in refusal(runs, "x", checkpoint=7)
+    for step in range(100, 130):
+        runs.fill(directory / f"checkpoint-{step}", "lora")
+    told = refusal(runs, "x", checkpoint=99)
+    assert "its checkpoints: 100, 101, 102" in told and "109 and 22 more" in told
 
 
 @pytest.mark.parametrize("record", ["", "{", "[]", '{"schema_version": 1}'])

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from qtune.errors import QtuneError
+
+MOST_NAMED = 10
+"""How many names a message lists."""
 
 # A name becomes a directory, and a word of commands that people type.
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
@@ -30,6 +33,12 @@ def valid_name(name: str, kind: str) -> str:
 def quoted(names: Iterable[str]) -> str:
     """Names as messages list them: `one`, `two`."""
     return ", ".join(f"`{name}`" for name in names)
+
+
+def few(names: Sequence[str]) -> str:
+    """The first names with commas between, and how many more there are."""
+    more = f" and {len(names) - MOST_NAMED:,} more" if len(names) > MOST_NAMED else ""
+    return ", ".join(names[:MOST_NAMED]) + more
 
 
 def did_you_mean(name: str, candidates: Iterable[str]) -> str | None:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 import platform
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from qtune.config.names import did_you_mean
+from qtune.config.names import MOST_NAMED, did_you_mean, few
 from qtune.config.project import Project
 from qtune.errors import QtuneError
 from qtune.files import read_object
@@ -34,9 +35,21 @@ def directory_of(project: Project, name: str) -> Path:
             where=shown(directory if directory.is_dir() else path),
             fix="name a run of `qtune train`",
         )
-    names = [run.name for run in directories(project)]
-    listed = f"the runs here: {', '.join(sorted(names))}" if names else "train one: `qtune train`"
+    runs = list(directories(project))
+    names = [run.name for run in runs]
+    if len(names) > MOST_NAMED:
+        newest = [run.name for run in sorted(runs, key=_changed, reverse=True)]
+        listed = f"`qtune runs` lists them; the newest: {few(newest)}"
+    else:
+        listed = f"the runs here: {few(sorted(names))}" if names else "train one: `qtune train`"
     raise QtuneError(f"there is no run `{name}`", fix=did_you_mean(name, names) or listed)
+
+
+def _changed(directory: Path) -> float:
+    """When something came into it or left it last, in seconds since 1970."""
+    with suppress(OSError):
+        return directory.stat().st_mtime
+    return 0.0
 
 
 def directories(project: Project) -> Iterator[Path]:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from qtune.config.model import local_model
+from qtune.config.names import MOST_NAMED, few
 from qtune.config.project import Project
 from qtune.errors import QtuneError
 from qtune.predict.models.headers import read_directory, read_header, read_json
@@ -170,7 +171,9 @@ def _weights(directory: Path, checkpoint: int | None, config: Config) -> Path:
         found = directory / f"checkpoint-{checkpoint}"
         there = checkpoints(directory)
         if checkpoint not in there:
-            fix = f"its checkpoints: {', '.join(map(str, there))}" if there else "leave --checkpoint out"
+            near = sorted(there, key=lambda step: abs(step - checkpoint))
+            named = [str(step) for step in (*sorted(near[:MOST_NAMED]), *near[MOST_NAMED:])]
+            fix = f"its checkpoints: {few(named)}" if named else "leave --checkpoint out"
             what = f"has no checkpoint {checkpoint}"
             if (found / INCOMPLETE).exists():
                 what = f"checkpoint {checkpoint} is half-written"

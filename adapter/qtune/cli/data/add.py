@@ -14,7 +14,7 @@ from qtune.cli.app import here
 from qtune.cli.commands import command
 from qtune.cli.data.token_view import legend, marked
 from qtune.cli.output import note, print_json
-from qtune.config.names import valid_name
+from qtune.config.names import few, valid_name
 from qtune.config.project import Project
 from qtune.errors import QtuneError
 from qtune.values import DATASETS
@@ -197,11 +197,7 @@ def _add_registry(project: Project, path: Path, *, force: bool, dry_run: bool, a
     else:
         typer.echo(f"{len(registry.datasets)} datasets registered in data/datasets.yaml")
     if registry.missing:
-        note(f"{len(registry.missing)} of them have no file here: {_few(registry.missing)}")
+        note(f"{len(registry.missing)} of them have no file here: {few(registry.missing)}")
     if registry.ignored:
-        note(f"left out, as LLaMA-Factory has no such keys: {_few(registry.ignored)}")
+        note(f"left out, as LLaMA-Factory has no such keys: {few(registry.ignored)}")
     note("nothing was written (--dry-run)" if dry_run else "next: `qtune data list`")
-
-
-def _few(names: tuple[str, ...]) -> str:
-    return ", ".join(names[:10]) + (f" and {len(names) - 10} more" if len(names) > 10 else "")
