@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from trees import ROWS, TINY_MODEL, Result, files_below, write_tree
+from trees import ROWS, TINY_MODEL, Result, files_below, read_only, write_tree
 
 from qtune.config.project import find_project
 from qtune.config.resolve import overrides
@@ -122,6 +122,12 @@ def test_an_export_is_whole_and_nothing_else_is_left(here: Path, qtune: Command)
     }
     assert files_below(here / "exports") == {f"one/{name}" for name in names}
     assert {file.stat().st_mode & 0o777 for file in (here / "exports" / "one").iterdir()} == {0o644}
+
+
+def test_a_read_only_run_is_exported(here: Path, qtune: Command) -> None:
+    with read_only(here / "runs" / "one"):
+        assert qtune("export", directory=here).code == 0
+    assert (here / "exports" / "one" / "README.md").is_file()
 
 
 def test_what_the_library_is_asked(here: Path, qtune: Command) -> None:

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 TINY_MODEL = REPOSITORY / "data" / "tiny-qwen2"
@@ -50,6 +55,27 @@ def write_tree(root: Path, tree: Mapping[str, Any]) -> Path:
 def files_below(root: Path) -> set[str]:
     """Every file below `root`, for 'nothing was written'."""
     return {path.relative_to(root).as_posix() for path in root.rglob("*") if path.is_file()}
+
+
+@contextmanager
+def read_only(*directories: Path) -> Iterator[None]:
+    """For the block nobody writes in these directories; root, whom permissions do not bind, by a mount.
+
+    Skips the test where it may mount nothing.
+    """
+    with ExitStack() as undone:
+        for directory in directories:
+            if os.geteuid() != 0:
+                directory.chmod(0o555)
+                undone.callback(directory.chmod, 0o755)
+                continue
+            path = str(directory)
+            for mount in (["--bind", path, path], ["-o", "remount,ro,bind", path]):
+                if shutil.which("mount") is None or subprocess.run(["mount", *mount]).returncode != 0:
+                    pytest.skip("root may mount nothing here")
+                if mount[0] == "--bind":
+                    undone.callback(subprocess.run, ["umount", "--lazy", path], check=True)
+        yield
 
 
 def loaded(*commands: list[str], directory: Path) -> list[set[str]]:

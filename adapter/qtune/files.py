@@ -246,7 +246,11 @@ def read_object(path: Path) -> dict[str, Any]:
 def write_atomic(path: Path, text: str, *, executable: bool = False) -> None:
     """Write `text` to `path` whole or not at all, as UTF-8 with the permissions a new file would have."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    try:
+        handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    except OSError as error:
+        error.filename = str(path)  # nobody knows the other name
+        raise
     try:
         with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as stream:
             stream.write(text)

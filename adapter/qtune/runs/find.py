@@ -56,7 +56,7 @@ def directories(project: Project) -> Iterator[Path]:
     """Every run's directory, also of one whose record cannot be read."""
     runs = project.runs_directory
     if runs.is_dir():
-        yield from filter(has_record, runs.iterdir())
+        yield from (path for path in runs.iterdir() if not path.name.startswith(".") and has_record(path))
 
 
 def has_record(directory: Path) -> bool:
@@ -117,6 +117,13 @@ def require_ended(directory: Path, record: Mapping[str, Any]) -> None:
         what = f"waits to begin, as Slurm job {record.get('job_id')}"
         fix = f"`qtune watch {directory.name}` follows it, `qtune stop {directory.name}` takes it back"
         raise QtuneError(what, where=shown(directory), fix=fix)
+
+
+def require_writable(directory: Path) -> None:
+    """Raises QtuneError where nothing can be recorded in a run."""
+    if not os.access(directory, os.W_OK | os.X_OK):
+        fix = f"mend its permissions, or train anew what it recorded: `qtune replay {directory.name}`"
+        raise QtuneError("may not be written to", where=shown(directory), fix=fix)
 
 
 def is_alive(pid: Any) -> bool:

@@ -22,7 +22,7 @@ from qtune.processes import process, signals
 from qtune.runs import lock, provenance, record
 from qtune.runs.checkpoints import Checkpoint, at_home, in_order
 from qtune.runs.ending import Ended, Watch, judged
-from qtune.runs.find import plain_record, require_ended, shown
+from qtune.runs.find import plain_record, require_ended, require_writable, shown
 from qtune.runs.joint_stop import JointStop
 from qtune.runs.record import Run
 from qtune.values import LaunchPlan
@@ -220,6 +220,7 @@ def require_replaceable(directory: Path) -> None:
     if not (directory / record.RECORD).is_file():
         raise QtuneError("is no run of qtune", where=shown(directory), fix="take another --name")
     require_ended(directory, plain_record(directory))
+    require_writable(directory)
 
 
 @contextmanager

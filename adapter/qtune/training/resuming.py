@@ -22,6 +22,7 @@ from qtune.runs.find import (
     has_record,
     records_of,
     require_ended,
+    require_writable,
     shown,
     under_way,
 )
@@ -118,6 +119,7 @@ def look(run: Run, prepared: Prepared, options: Sequence[Layer]) -> Resumption:
         further = f"`qtune resume {run.name} -s num_train_epochs=… --force` trains it further"
         raise QtuneError("is finished", where=where, fix=f"{further}; `qtune train` makes a new run")
     _require_resumable(so_far.config, prepared.config, run)
+    require_writable(run.directory)
     checkpoint, broken = newest(run.directory, so_far.config)
     if checkpoint is not None:
         _require_loadable(prepared, run)

@@ -9,7 +9,7 @@ from pathlib import Path
 from qtune.launch import slurm
 from qtune.prepare.pipeline import Prepared, write_files
 from qtune.runs import record
-from qtune.runs.find import SUBMITTED
+from qtune.runs.find import SUBMITTED, require_writable
 from qtune.runs.record import Run
 from qtune.values import JOB
 
@@ -73,7 +73,11 @@ def standing(run: Run) -> tuple[Standing, str]:
 
 
 def take_back(run: Run) -> bool:
-    """Cancel the job of a submitted run and record that; False where it has begun meanwhile."""
+    """Cancel the job of a submitted run and record that; False where it has begun meanwhile.
+
+    Raises QtuneError where that cannot be recorded.
+    """
+    require_writable(run.directory)
     slurm.cancel_waiting(run.record["job_id"])
     found, _ = standing(run)
     if found is Standing.BEGAN:
