@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import getpass
 import json
+import os
 import platform
 import struct
 import sys
@@ -204,6 +206,25 @@ def test_what_fails_or_is_interrupted_leaves_nothing(
     if code == 1:
         assert "the export failed: safetensors_rust.SafetensorError" in done.err
         assert "No space left on device" in done.err
+
+
+@pytest.mark.parametrize("file", ["export.yaml", "Modelfile", "README.md"])
+def test_a_disk_that_fills_up_is_one_line_and_no_half_export(
+    here: Path, qtune: Command, monkeypatch: pytest.MonkeyPatch, file: str
+) -> None:
+    before = files_below(here)
+
+    def full(path: Path, text: str, encoding: str = "utf-8") -> None:
+        if path.name == file:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+        path.write_bytes(text.encode(encoding))
+
+    monkeypatch.setattr(perform, "write_atomic", full)
+    monkeypatch.setattr(Path, "write_text", full)
+    done = qtune("export", directory=here)
+    errors = done.err[done.err.index("error: ") :].splitlines()
+    assert done.code == 2 and errors[0] == "error: exports/one: No space left on device"
+    assert len(errors) == 2 and files_below(here) == before and not (here / "exports").exists()
 
 
 def test_a_modelfile_that_the_library_cannot_write_is_no_failure(here: Path, qtune: Command) -> None:

@@ -202,13 +202,18 @@ def _put(made: Path, target: Path, before: Path) -> None:
 
 @contextmanager
 def _beside(target: Path) -> Iterator[Path]:
-    """A directory for work on the target's volume; it leaves in the end, and so do parents made for it."""
+    """A directory for work on the target's volume; it leaves in the end, and so do parents made for it.
+
+    An OSError in it names the target: what it was about is gone by then.
+    """
     made = [parent for parent in target.absolute().parents if not parent.exists()]
     target.parent.mkdir(parents=True, exist_ok=True)
     try:
         with tempfile.TemporaryDirectory(prefix=f".{target.name}.", dir=target.parent) as name:
             yield Path(name).absolute()
-    except BaseException:
+    except BaseException as error:
+        if isinstance(error, OSError):
+            error.filename = shown(target)
         with suppress(OSError):  # what is not empty stays
             for parent in made:
                 parent.rmdir()
