@@ -7,9 +7,11 @@ import signal
 import socket
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+import gradio_client
 import psutil
 import pytest
 from browser import CHROMIUM, DRIVER, browser, wait
@@ -78,6 +80,42 @@ def test_a_browser_without_a_network_gets_an_answer(trained: Project, tmp_path: 
         here = (f"http://127.0.0.1:{port}/", "data:", "blob:", "chrome:", "chrome-untrusted:")
         assert [url for url in page.requested() if not url.startswith(here)] == []
     assert {*trained.root.rglob("*")} - before == {trained.output}
+
+
+@pytest.mark.slow
+def test_sixty_clients_at_once_are_served_beside_silent_and_slow_ones(trained: Project, port: int) -> None:
+    generation = ("-s", "do_sample=false", "-s", "max_new_tokens=8")
+    with webchat(trained, port, *generation) as started, ExitStack() as stack:
+        server = psutil.Process(started.pid).children(recursive=True)[-1]
+        waiting = []
+        join = b"POST /gradio_api/queue/join HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+        for said in (b"", b"GET / HTTP/1.1\r\n", join + b"Content-Length: 99\r\n\r\n{"):
+            client = stack.enter_context(socket.create_connection(("127.0.0.1", port), timeout=90))
+            client.sendall(said)
+            waiting.append(client)
+        ask(port)
+        before = server.memory_info().rss
+        with ThreadPoolExecutor(60) as pool:
+            answers = list(pool.map(lambda _: ask(port), range(60)))
+        assert len(answers) == 60 and all(answers)
+        assert server.num_threads() < 200 and server.memory_info().rss - before < 500e6
+        assert all(map(is_dropped, waiting))
+
+
+def ask(port: int) -> str:
+    """What the page answers to a browser of its own."""
+    page = gradio_client.Client(f"http://127.0.0.1:{port}", verbose=False)
+    said, _ = page.predict([], "user", PROMPT, True, api_name="/append")
+    settings = ("en", "", "", None, None, None, 8, 0.7, 0.95, True, True, True)
+    return str(page.predict(said, *settings, api_name="/stream")[-1]["content"])
+
+
+def is_dropped(client: socket.socket) -> bool:
+    """Whether the server ends the connection without a word."""
+    try:
+        return client.recv(1) == b""
+    except ConnectionResetError:
+        return True
 
 
 def test_a_port_in_use_is_refused_before_anything_loads(trained: Project) -> None:

@@ -29,8 +29,10 @@ _OF_A_REQUEST = (ValueError, TypeError, AttributeError, LookupError, OSError)
 
 
 def main() -> None:
+    from clients import drop_slow
     from protocol import end_with_stdin
 
+    drop_slow()
     key = sys.stdin.readline().rstrip("\n")
     if key:
         os.environ["API_KEY"] = key  # of this process alone: no list of processes shows it

@@ -14,13 +14,17 @@ from typing import Any
 
 # In gradio's page: a script for frames, hints to a font server, and a link to what gradio then denies.
 _ELSEWHERE = re.compile(r'<script\s+src="https?://[^>]*></script>|<link\s+rel="(preconnect|manifest)"[^>]*>')
+_MOST_WAITING = 200
+"""Questions; they are answered one at a time, and who asks another is told that the queue is full."""
 _SLIDERS = ("max_new_tokens", "top_p", "temperature")
 
 
 def main() -> None:
+    from clients import drop_slow
     from protocol import end_with_stdin
 
     end_with_stdin()
+    drop_slow()
     from llamafactory.extras.misc import fix_proxy
     from llamafactory.webui import common, interface
 
@@ -32,7 +36,7 @@ def main() -> None:
         page = interface.create_web_demo()
         page.stylesheets = []  # of Google's fonts
         # where: GRADIO_SERVER_NAME, GRADIO_SERVER_PORT
-        page.queue().launch(share=False, inbrowser=False, quiet=True)
+        page.queue(max_size=_MOST_WAITING).launch(share=False, inbrowser=False, quiet=True)
 
 
 def _keep_to_this_machine() -> None:
