@@ -57,6 +57,9 @@ def test_a_key_is_found_in_any_row_but_not_in_text(tmp_path: Path) -> None:
     path.write_text('{"a": "the \\"input\\": is text", "role": "input"}\n{"输入" : 1}\n', encoding="utf-8")
     assert has_key(path, "a") and has_key(path, "输入")
     assert not has_key(path, "input")
+    for blanks in range(30):  # the key across two parts that are read
+        path.write_bytes(b" " * ((1 << 20) - blanks) + b'{"input" : 1}')
+        assert has_key(path, "input") and not has_key(path, "inpu")
 
 
 def test_columns_that_a_block_omits_are_filled_in_where_the_data_has_them(

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from qtune.data.states import state_of
 from qtune.files import read_object, write_atomic
 from qtune.resources import cache_directory
 
@@ -35,7 +37,7 @@ def forgotten() -> Iterator[None]:
 def sha256(path: Path) -> str:
     """Of the file's content, as lowercase hex; read only where it may have changed since the last time."""
     status = path.stat()
-    state = [str(path.resolve()), status.st_size, status.st_mtime_ns, status.st_ino]
+    state = [str(path.resolve()), *state_of(status)]
     name = hashlib.sha256(json.dumps(state[0]).encode()).hexdigest()
     known = cache_directory() / "data" / "sha256" / f"{name}.json"
     found = read_object(known)
@@ -43,7 +45,8 @@ def sha256(path: Path) -> str:
         return str(found["sha256"])
     with path.open("rb") as stream:
         digest = hashlib.file_digest(stream, "sha256").hexdigest()
-    if _remembering and time.time_ns() - status.st_mtime_ns > _SETTLED_NANOSECONDS:
+        same = state_of(os.fstat(stream.fileno())) == state_of(status)
+    if same and _remembering and time.time_ns() - status.st_mtime_ns > _SETTLED_NANOSECONDS:
         with suppress(OSError):
             write_atomic(known, json.dumps({"state": state, "sha256": digest}))
     return digest

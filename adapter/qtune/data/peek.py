@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import mmap
 import re
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,8 @@ from qtune.errors import QtuneError
 
 _HEAD_BYTES = 1 << 20
 _COUNTABLE_JSON_BYTES = 256_000_000
+_PART_BYTES = 1 << 20
+_BLANKS_BYTES = 64  # between a key and its colon, which hardly anybody writes any of
 
 
 def first_row(path: Path) -> dict[str, Any]:
@@ -51,12 +52,16 @@ def has_key(path: Path, key: str) -> bool:
 
     Found as bytes, so that a file of any size costs one read of it at most: a nested key counts too.
     """
-    if path.stat().st_size == 0:
-        return False
-    spellings = {json.dumps(key), json.dumps(key, ensure_ascii=False)}
-    pattern = b"|".join(re.escape(spelling.encode()) for spelling in sorted(spellings))
-    with path.open("rb") as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as content:
-        return re.search(rb"(?:" + pattern + rb")\s*:", content) is not None
+    spellings = [text.encode() for text in sorted({json.dumps(key), json.dumps(key, ensure_ascii=False)})]
+    pattern = re.compile(rb"(?:" + b"|".join(map(re.escape, spellings)) + rb")\s*:")
+    overlap = max(map(len, spellings)) + _BLANKS_BYTES
+    content = b""
+    with path.open("rb") as stream:
+        while part := stream.read(_PART_BYTES):
+            content = content[-overlap:] + part
+            if pattern.search(content):
+                return True
+    return False
 
 
 def count_rows(path: Path) -> int | None:

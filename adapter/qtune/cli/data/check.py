@@ -60,6 +60,7 @@ def check_command(
     """
     from qtune.data.scanning.clean import clean, refuse_taken
     from qtune.data.scanning.duplicates import Duplicates
+    from qtune.data.states import states_of
     from qtune.prepare.inspection import inspection_of
 
     project = here()
@@ -77,7 +78,7 @@ def check_command(
     reports: list[Report] = []
     cleaned: Cleaned | None = None
     for sources in inspection.together:
-        known = Duplicates()
+        known, since = Duplicates(), states_of(sources[0].path)
         try:
             with reading(sources) as progress:
                 reports += inspection.scan(sources, known, every=every, progress=progress, unsaid=note)
@@ -87,7 +88,7 @@ def check_command(
             continue
         if fix is not None:
             with reading(sources) as progress:
-                cleaned = clean(sources[0], project.root, known.marks(0), fix, progress)
+                cleaned = clean(sources[0], project.root, known.marks(0), since, fix, progress)
     if as_json:
         print_json(_plain(inspection, reports, cleaned))
     else:

@@ -81,6 +81,8 @@ def _arrow_batches(path: Path) -> Iterator[Any]:
         yield from _unknown_types(schema)
         for batch in batches:
             for start in range(0, batch.num_rows, _BLOCK_ROWS):
+                if path.stat().st_size < source.size():
+                    raise OSError("cut off meanwhile: what is mapped beyond its end ends the process")
                 yield batch.slice(start, _BLOCK_ROWS)
 
 

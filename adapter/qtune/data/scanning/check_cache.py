@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import NamedTuple
 
 from qtune import __version__
 from qtune.data.digests import sha256
 from qtune.data.file_types import data_files
 from qtune.data.scanning.scan import Report, scan
 from qtune.data.sources import DataSource
+from qtune.data.states import State, states_of
 from qtune.files import read_object, write_atomic
 from qtune.resources import cache_directory
 
@@ -26,28 +28,44 @@ def check(
 ) -> list[Report]:
     """What `scan` says of these datasets, now or when they last passed as they are now."""
     key = key_of(sources)
-    if key is not None and (known := _recall(key)) is not None:
+    if key is not None and (known := _recall(key.name)) is not None:
         return known
     reports = scan(sources, root, progress=progress)
     remember(key, reports)
     return reports
 
 
-def remember(key: str | None, reports: Sequence[Report]) -> None:
-    """Keeps the reports where no error is among them; `key_of` was asked before they were made."""
-    if key is not None and not any(report.errors for report in reports):
+def remember(key: Key | None, reports: Sequence[Report]) -> None:
+    """Keeps the reports where no error is among them; `key_of` was asked before they were made.
+
+    Where files changed since, nobody knows which content the reports are about, and nothing is kept.
+    """
+    if key is not None and key.holds and not any(report.errors for report in reports):
         passed = {"reports": [report.to_plain() for report in reports]}
         with suppress(OSError):
-            write_atomic(_path(key), json.dumps(passed, ensure_ascii=False))
+            write_atomic(_path(key.name), json.dumps(passed, ensure_ascii=False))
 
 
-def key_of(sources: Sequence[DataSource]) -> str | None:
+class Key(NamedTuple):
+    """The name of a check, by the content of the files that had these states, by dataset."""
+
+    name: str
+    files: Mapping[Path, Mapping[Path, State]]
+
+    @property
+    def holds(self) -> bool:
+        """Whether they are still the same files."""
+        return all(states_of(path) == states for path, states in self.files.items())
+
+
+def key_of(sources: Sequence[DataSource]) -> Key | None:
     """Names a check: what is in the files, how they are registered and used, and by which qtune.
 
     None where the answer hangs on more than that, namely on media files that rows name.
     """
     if any(source.registration.has_media for source in sources):
         return None
+    files = {source.path: states_of(source.path) for source in sources}
     content = [
         [
             source.registration.name,
@@ -60,7 +78,7 @@ def key_of(sources: Sequence[DataSource]) -> str | None:
         for source in sources
     ]
     text = json.dumps([__version__, content], sort_keys=True, default=str)
-    return hashlib.sha256(text.encode()).hexdigest()
+    return Key(hashlib.sha256(text.encode()).hexdigest(), files)
 
 
 def _recall(key: str) -> list[Report] | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from qtune.data.reading.json_lines import own_lines
 from qtune.data.scanning.duplicates import NEW
 from qtune.data.scanning.scan import Examiner, shown
 from qtune.data.sources import DataSource
+from qtune.data.states import State
 from qtune.errors import QtuneError
 from qtune.files import write_together
 
@@ -39,19 +40,21 @@ def clean(
     source: DataSource,
     root: Path,
     marks: bytes,
+    since: Mapping[Path, State],
     out: Path,
     progress: Callable[[int], None] = lambda size: None,
 ) -> Cleaned:
     """Write the good rows, each once, to `out`, and the others beside it as {file, line, reasons, row}.
 
-    root: the project's; marks: of the rows, from `Duplicates`, without those of rows beyond its room. Lines
-    of a JSONL file stay byte for byte; other files become JSONL. Both files are written whole or not at all,
-    over what is there: ask `refuse_taken` first. Raises QtuneError where no row is good.
+    root: the project's; marks: of the rows, from `Duplicates`, without those of rows beyond its room; since:
+    what the files were when those were made. Lines of a JSONL file stay byte for byte; other files become
+    JSONL. Both files are written whole or not at all, over what is there: ask `refuse_taken` first. Raises
+    QtuneError where no row is good, or a file changed.
     """
     rejected = beside(out)
     kept = left_out = position = 0
     with write_together(out, rejected) as (good, bad):
-        for part in Examiner(source):
+        for part in Examiner(source, since):
             left, own = set(part.left), own_lines(part.block)
             lost: list[tuple[int, list[str], dict[str, Any] | None]] = [
                 (line, [flaw.message], None)

@@ -23,6 +23,7 @@ from qtune.data.reading.readers import blocks, unreadable
 from qtune.data.rows.check import RowCheck
 from qtune.data.scanning.duplicates import ELSEWHERE, REPEATED, Duplicates, Place
 from qtune.data.sources import DataSource
+from qtune.data.states import State, require_unchanged, states_of
 
 FEW = 5
 """So many places of a group are kept where not all are asked for."""
@@ -139,19 +140,34 @@ class ExaminedBlock:
 
 
 class Examiner:
-    """Examines the rows of one dataset, block after block."""
+    """Examines the rows of one dataset, block after block.
 
-    def __init__(self, source: DataSource) -> None:
+    since: what its files were, where they were looked at before.
+    """
+
+    def __init__(self, source: DataSource, since: Mapping[Path, State] | None = None) -> None:
+        self._path = source.path
+        self._states = states_of(source.path) if since is None else since
         self.check = RowCheck(source.registration, source.stage, source.media_directory)
         self._files = [file for file in data_files(source.path) if file.suffix in SUFFIXES]
         self._types = ColumnTypes(source.registration)
         self._unread = source.most_rows
 
     def __iter__(self) -> Iterator[ExaminedBlock]:
-        """Raises what `blocks` raises."""
-        for file in self._files:
-            for block in blocks(file):
-                yield self._examine(block)
+        """Raises what `blocks` raises, and QtuneError where a file changes meanwhile."""
+        try:
+            for file in self._files:
+                for block in blocks(file):
+                    yield self._examine(block)
+        except Exception:
+            require_unchanged(self._path, self._states)  # else what it met half-way
+            raise
+        require_unchanged(self._path, self._states)
+
+    @property
+    def size(self) -> int:
+        """Of all its files, in bytes."""
+        return sum(size for size, *_ in self._states.values())
 
     def conclusions(self) -> Sequence[Flaw]:
         """What is wrong with the dataset as a whole; ask when all its rows were examined."""
@@ -261,9 +277,9 @@ def _read(
     """One dataset by itself."""
     begun = time.perf_counter()
     rows = good = 0
+    examiner = Examiner(source)
     for path, flaw in unreadable(source.path):
         tallies.add(flaw, shown(path, root), WHOLE_FILE)
-    examiner = Examiner(source)
     for part in examiner:
         block, left = part.block, part.left
         file = shown(block.file, root)
@@ -286,10 +302,11 @@ def _read(
         tallies.conclude(flaw)
     if not good and all(group.severity == "warning" for group in tallies.groups()):
         tallies.conclude(Flaw.of("none-left"))
-    size = sum(file.stat().st_size for file in data_files(source.path))
     seconds = time.perf_counter() - begun
     name = source.registration.name
-    return Report(name, source.stage, source.evaluation, rows, good, size, seconds, True, ()), tallies
+    return Report(
+        name, source.stage, source.evaluation, rows, good, examiner.size, seconds, True, ()
+    ), tallies
 
 
 def shown(file: Path, root: Path) -> str:
