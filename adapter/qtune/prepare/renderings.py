@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -75,13 +76,12 @@ def read(
     """
     relative = rendered_name(valid_name(name, "rendered directory"))
     directory = project.root / relative
-    fix = render_again(project, name)
     if not (directory / manifests.FILE).is_file():
-        raise QtuneError(f"there is no rendered {relative}", fix=fix)
+        raise QtuneError(f"there is no rendered {relative}", fix=render_again(project, name))
     manifest = manifests.read(directory / manifests.FILE, f"{relative}/{manifests.FILE}")
     for file in manifest.files:
         if not (directory / file).is_file():
-            raise QtuneError("is missing", where=f"{relative}/{file}", fix=fix)
+            raise QtuneError("is missing", where=f"{relative}/{file}", fix=render_again(project, name))
     rendered = Layer("rendered", manifest.config.values)
     config = merge(name, [rendered, *_edits(directory, relative, manifest), *overrides])
     config = replace(config, layers=manifest.config.layers)
@@ -98,7 +98,10 @@ def read(
 
 def render_again(project: Project, name: str) -> str:
     """What makes the rendered directory `name` anew, which need not have its preset's name."""
-    return f"render it again: `qtune render {name if project.store.knows(name) else f'PRESET -n {name}'}`"
+    with suppress(QtuneError):  # the project's sources need not be there
+        if project.store.knows(name):
+            return f"render it again: `qtune render {name}`"
+    return f"render it again: `qtune render PRESET -n {name}`"
 
 
 def stale_layers(prepared: Prepared) -> list[str]:

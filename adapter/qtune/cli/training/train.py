@@ -71,8 +71,7 @@ def train_command(
     rendered = renderings.current(project) if preset is None else None
     if rendered is not None:
         if layers or hardware:
-            shown = rendered if project.store.knows(rendered) else "PRESET"
-            fix = f"name the preset too, e.g. `qtune train {shown} …`, or give them to `qtune render`"
+            fix = "name the preset too, e.g. `qtune train PRESET …`, or give them to `qtune render`"
             raise QtuneError(
                 "options change what is rendered, and nothing is rendered without a preset", fix=fix
             )
