@@ -11,10 +11,24 @@ from typing import Any
 from qtune import __version__
 from qtune.errors import QtuneError
 from qtune.machine.hardware import Hardware
-from qtune.values import DATASETS, Config, Layer, Origin, RenderedFile, Value
+from qtune.values import (
+    ACCELERATE,
+    DATASETS,
+    JOB,
+    LAUNCH,
+    TRAIN,
+    ZERO,
+    Config,
+    Layer,
+    Origin,
+    RenderedFile,
+    Value,
+)
 
 FILE = "qtune.json"
 SCHEMA_VERSION = 1
+NAMES = frozenset({TRAIN, ZERO, DATASETS, ACCELERATE, JOB, LAUNCH})
+"""The files that a rendered directory can have, beside its manifest."""
 
 
 @dataclass(frozen=True)
@@ -82,6 +96,8 @@ def from_text(text: str, display: str) -> Manifest:
             tuple(item["key"]): Value(item["value"], Origin(item["layer"], item["file"], item["line"]))
             for item in plain["config"]
         }
+        if not set(plain["files"]) <= NAMES:
+            raise ValueError(f"a file {min(set(plain['files']) - NAMES)!r}")
         layers = tuple(Layer(item["name"], {}, item["file"], item["sha256"]) for item in plain["layers"])
         config = Config(plain["preset"], values, layers)
         return Manifest(config, Hardware(**plain["hardware"]), plain["files"], plain["datasets"])

@@ -47,8 +47,7 @@ def submit(run: Run, prepared: Prepared, arguments: Sequence[str]) -> str:
 
     Raises QtuneError where sbatch refuses it.
     """
-    if prepared.directory is not None:
-        write_files(prepared)
+    write_files(prepared)
     job = slurm.submit(submission(prepared, run.directory, arguments), prepared.project.root)
     run.update(status=SUBMITTED, job_id=job, pid=None, host=None, ended=None, exit_code=None, reason=None)
     slurm.release(job)
