@@ -186,7 +186,9 @@ def attempt(
 
     before = written.times(run.directory)
     try:
-        outcome = process.run(plan, root, run.log, show, watch=trouble, stopping=stopping)
+        outcome = process.run(
+            plan, root, run.log, show, run_directory=run.directory, watch=trouble, stopping=stopping
+        )
     finally:
         if tokens is not None:
             token_cache.keep(root / output_dir / _MADE, root / tokens)

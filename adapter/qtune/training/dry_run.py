@@ -142,7 +142,7 @@ def _starts(
     """
     config, run = prepared.config, prepared.project.from_root(directory)
     written = (*rendered, *_files(prepared), f"{run}/{record.RECORD}")
-    kept = tuple(f"{run}/{name}" for name in (lock.LOCK, reserve.FILE, record.LOG))
+    kept = tuple(f"{run}/{name}" for name in (lock.LOCK, lock.TRAINERS, reserve.FILE, record.LOG))
     if is_submission(prepared):
         yield PlannedStart("this machine", written, submission(prepared, directory, in_job), {})
         written = (*_files(prepared), f"{run}/{record.RECORD}")
