@@ -10,6 +10,7 @@ import signal
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 
 import psutil
 import pytest
@@ -53,11 +54,11 @@ def test_a_run_killed_again_and_again_ends_as_one_left_alone(
     run = project.run("killed")
     arguments, kills = ("train", "lora", *settings, "-n", "killed"), []
     while len(kills) < KILLS:
-        victims = [chance.choice(VICTIMS)]
-        killed = kill_once(project, run, arguments, chance, lambda pid, there: [pick(pid, there, victims[0])])
+        victim = chance.choice(VICTIMS)
+        killed = kill_once(project, run, arguments, chance, partial(pick, victim))
         if killed is None:
             break
-        kills.append(f"{victims[0]} {killed}")
+        kills.append(f"{victim} {killed}")
         assert run.record["status"] in ("running", "failed", "stopped"), kills
         arguments = ("resume", "killed")
     print("\n".join(kills))
@@ -166,17 +167,16 @@ def below(pid: int) -> list[psutil.Process]:
     return found
 
 
-def pick(qtune: int, processes: list[psutil.Process], victim: str) -> psutil.Process:
+def pick(victim: str, qtune: int, processes: list[psutil.Process]) -> list[psutil.Process]:
     """The victim, or what stands for it where there is none yet."""
     if victim == "qtune" or not processes:
-        return psutil.Process(qtune)
+        return [psutil.Process(qtune)]
     [supervisor, *others] = processes
     if victim == "supervisor" or not others:
-        return supervisor
+        return [supervisor]
     if victim == "launcher":
-        return others[0]
-    ranked = [process for process in others if has_rank(process)]
-    return (ranked or others)[0]
+        return others[:1]
+    return ([process for process in others if has_rank(process)] or others)[:1]
 
 
 def has_rank(process: psutil.Process) -> bool:
