@@ -113,7 +113,9 @@ def test_on_one_machine_it_says_what_is_started(qtune: Qtune, root: Path, option
     assert planned(qtune, root, "train", *options, "--force")["run"] == f"{found['run']}-2"
     replaced = planned(qtune, root, "train", *options, "-n", name, "--overwrite", "--force")
     assert (replaced["run"], replaced["removed"]) == (found["run"], True)
-    assert planned(qtune, root, "train", "--force")["starts"][0]["files"][0].endswith("/qtune.json")
+    rendered = planned(qtune, root, "train", "--force")
+    [place] = rendered["starts"]
+    assert all(file.startswith(f"{rendered['run']}/") for file in place["files"])
 
 
 def test_of_several_nodes_it_says_each(qtune: Qtune, root: Path) -> None:

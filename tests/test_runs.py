@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import platform
+import signal
+import subprocess
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,7 @@ from trees import Result
 from qtune.config.project import find_project
 from qtune.machine.hardware import Hardware
 from qtune.prepare import pipeline
+from qtune.processes import marks
 from qtune.runs import lock, record
 
 GONE = 2**22 + 1
@@ -89,6 +92,35 @@ def test_what_has_ended_is_told_when_watched(
 def test_what_has_ended_cannot_be_stopped(qtune: Command, here: Path, name: str, said: str) -> None:
     done = qtune("stop", name, directory=here)
     assert done.code == 2 and said in done.err
+
+
+def test_what_is_left_of_a_killed_training_is_ended(qtune: Command, here: Path) -> None:
+    environment = {**os.environ, marks.RUN: str(here / "runs" / "lost")}
+    with subprocess.Popen(["sleep", "600"], env=environment) as left:
+        done = qtune("stop", "lost", directory=here)
+        assert left.wait(5) == -signal.SIGTERM
+    assert (done.code, "what was left of its training is ended" in done.err) == (0, True)
+
+
+def test_a_copied_record_signals_nobody(qtune: Command, here: Path) -> None:
+    """Neither the process that it names, which trains another run, nor one that has its number by now."""
+    record = json.loads((here / "runs" / "lost" / "qtune.json").read_text())
+    with subprocess.Popen(["sleep", "600"]) as stranger, lock.held(here / "runs" / "done"):
+        for pid in (stranger.pid, os.getpid()):
+            record |= {"pid": pid, "host": platform.node(), "status": "running"}
+            (here / "runs" / "lost" / "qtune.json").write_text(json.dumps(record))
+            (here / "runs" / "lost" / lock.LOCK).unlink(missing_ok=True)
+            done = qtune("stop", "lost", directory=here)
+            assert done.code == 2 and "no longer running" in done.err
+        # held by who has not written its name yet, over the name of one before
+        with lock.held(here / "runs" / "lost"):
+            (here / "runs" / "lost" / lock.LOCK).write_text(
+                json.dumps({"pid": stranger.pid, "host": platform.node(), "since": record["started"]})
+            )
+            done = qtune("stop", "lost", directory=here)
+            assert done.code == 2 and "is held by what is no qtune that trains it" in done.err
+        assert stranger.poll() is None
+        stranger.kill()
 
 
 def test_a_run_of_another_computer_is_stopped_there(

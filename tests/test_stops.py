@@ -17,7 +17,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from qtune.processes import signals
+from qtune.processes import marks, signals
 from qtune.processes.marks import MARK
 
 QTUNE = """
@@ -165,6 +165,40 @@ def test_killed_itself_it_leaves_nothing(tmp_path: Path, qtune: subprocess.Popen
     assert len(left(tmp_path)) >= 3  # supervisor, training, and its child in another session
     qtune.kill()
     wait_until(lambda: left(tmp_path) == [])
+
+
+def test_with_its_supervisor_killed_together_with_it_leaves_nothing(
+    tmp_path: Path, qtune: subprocess.Popen[bytes]
+) -> None:
+    """As a kill by name does: the training's guard is all that is left to end it."""
+    [supervisor] = psutil.Process(qtune.pid).children()
+    for process in (psutil.Process(qtune.pid), supervisor):
+        process.suspend()  # so that neither sees the other go
+    for process in (supervisor, psutil.Process(qtune.pid)):
+        process.kill()
+    wait_until(lambda: left(tmp_path) == [])
+
+
+def test_the_guard_lets_another_sitecustomize_be(tmp_path: Path) -> None:
+    (tmp_path / "sitecustomize.py").write_text("print('the other one')")
+    guarded = marks.guarded({"PYTHONPATH": str(tmp_path)})
+    code = "import sys; print(sys.modules['sitecustomize'].__file__); print(sys.path)"
+    done = subprocess.run(
+        [sys.executable, "-c", code], env={**os.environ, **guarded}, capture_output=True, text=True
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    first, file, paths = done.stdout.splitlines()
+    assert (first, file) == ("the other one", str(tmp_path / "sitecustomize.py"))
+    assert "processes/guard" not in paths
+
+
+def test_a_process_whose_supervisor_is_gone_already_does_not_begin(tmp_path: Path) -> None:
+    number = subprocess.Popen([sys.executable, "-c", ""])
+    number.wait()
+    for supervisor in (f"{number.pid} 1", f"{os.getpid()} 1"):  # gone, and another of its number
+        environment = {**os.environ, **marks.guarded({}), marks.SUPERVISOR: supervisor}
+        done = subprocess.run([sys.executable, "-c", "print('began')"], env=environment, capture_output=True)
+        assert (done.returncode, done.stdout) == (-signal.SIGKILL, b"")
 
 
 def test_with_its_supervisor_killed_it_leaves_nothing(tmp_path: Path, qtune: subprocess.Popen[bytes]) -> None:

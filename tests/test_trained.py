@@ -9,6 +9,7 @@ import shutil
 import socket
 import struct
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -128,7 +129,10 @@ def test_a_directory_without_a_record_is_no_run(runs: Runs) -> None:
             {"status": "stopped", "reason": "stopped by SIGINT at step 3 of 9"},
             "is stopped: stopped by SIGINT",
         ),
-        ({"status": "running", "pid": os.getpid()}, f"is still training (process {os.getpid()} on "),
+        (
+            {"status": "running", "pid": os.getpid(), "started": datetime.now(UTC).isoformat()},
+            f"is still training (process {os.getpid()} on ",
+        ),
         ({"status": "running", "pid": 2**22 + 1}, "its process 4194305 is gone: it was killed"),
         ({"status": "running", "pid": 1, "host": "another"}, "is still training (process 1 on another"),
         ({"schema_version": 99}, "was written by a newer qtune"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import hashlib
 import json
 import math
@@ -11,7 +12,7 @@ import re
 import stat
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -264,6 +265,18 @@ def write_atomic(path: Path, text: str, *, executable: bool = False) -> None:
     except BaseException:
         Path(temporary).unlink()
         raise
+
+
+@contextmanager
+def alone(directory: Path) -> Iterator[None]:
+    """Keep others out of `directory` who use this too, where its file system can."""
+    descriptor = os.open(directory, os.O_RDONLY)
+    try:
+        with suppress(OSError):  # NFS locks no directories
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 @contextmanager

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import shutil
+import signal
+from collections.abc import Iterator
 from pathlib import Path
+from types import FrameType
 
 import pytest
-from scratch import UNTIL_KNOWN, Project
+from scratch import MOST_SECONDS, UNTIL_KNOWN, Project
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 
@@ -16,6 +19,19 @@ def copied(root: Path) -> Project:
     shutil.copy(CHECKOUT / "qtune.yaml", root)
     shutil.copytree(CHECKOUT / "data", root / "data")
     return Project(root)
+
+
+@pytest.fixture(autouse=True)
+def _ends() -> Iterator[None]:
+    """A test that hangs fails, and says where."""
+
+    def note(number: int, frame: FrameType | None) -> None:
+        raise TimeoutError(f"not done within {MOST_SECONDS} s")
+
+    signal.signal(signal.SIGALRM, note)
+    signal.alarm(MOST_SECONDS)
+    yield
+    signal.alarm(0)
 
 
 @pytest.fixture

@@ -36,6 +36,8 @@ UNTIL_KNOWN = tuple(
     for word in ("-s", setting)
 )
 
+MOST_SECONDS = 1200  # what hangs fails by its name, where the whole suite would have no end
+
 _ANSI = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 
 
@@ -122,6 +124,7 @@ class Project:
             capture_output=True,
             text=True,
             errors="replace",
+            timeout=MOST_SECONDS / 2,
         )
         assert result.returncode == exit_code, f"{argv}\n{result.stdout}\n{result.stderr[-8000:]}"
         return result

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pty
 import re
 import signal
 import subprocess
@@ -12,7 +13,7 @@ from contextlib import contextmanager
 
 import psutil
 import pytest
-from scratch import QTUNE, Project, environment
+from scratch import QTUNE, Project, RunDirectory, environment
 
 MARK = "QTUNE_PROCESS"
 ENDLESS = (
@@ -69,11 +70,7 @@ def test_ctrl_c_of_a_script_while_a_checkpoint_is_saved(project: Project) -> Non
     with left_to_itself(bash):
         wait_until(lambda: len(run.losses) >= 3 or bash.poll() is not None, FIRST_LOSS_SECONDS)
 
-        def is_saving() -> bool:
-            there = list(run.path.glob("checkpoint-*"))
-            return any(not (path / "trainer_state.json").exists() for path in there)
-
-        wait_until(is_saving, END_SECONDS, every=0.001)
+        wait_until(lambda: is_saving(run), END_SECONDS, every=0.001)
         os.kill(run.record["pid"], signal.SIGINT)
         assert bash.wait(END_SECONDS) == 130
     said = project.output.read_text(errors="replace")
@@ -114,6 +111,58 @@ def test_ctrl_c_twice_ends_it_now(project: Project) -> None:
     assert (run.record["status"], run.record["exit_code"]) == ("stopped", -signal.SIGKILL)
     assert list(run.path.glob("checkpoint-*")) == [] and not (run.path / "adapter_config.json").exists()
     assert marked(project) == []
+
+
+@pytest.mark.slow
+def test_ctrl_c_twice_while_a_checkpoint_is_saved_goes_on_from_a_whole_one(project: Project) -> None:
+    with started(
+        project, "train", "lora", *ENDLESS, "-s", "save_steps=1", "-s", "save_total_limit=3"
+    ) as process:
+        run = project.run("lora")
+        wait_until(lambda: len(run.losses) >= 3, FIRST_LOSS_SECONDS)
+        wait_until(lambda: is_saving(run), END_SECONDS, every=0.001)
+
+        def press() -> bool:
+            process.send_signal(signal.SIGINT)
+            return process.poll() is not None
+
+        wait_until(press, END_SECONDS)
+    assert (run.record["status"], marked(project)) == ("stopped", [])
+    step = run.record["global_step"]
+    with started(project, "resume", "lora") as process:
+        wait_until(lambda: run.progress[-1]["current_steps"] > step + 2, FIRST_LOSS_SECONDS)
+        process.send_signal(signal.SIGINT)
+        assert process.wait(END_SECONDS) == 130
+    assert 0 < run.record["attempts"][-1]["from_step"] <= step
+
+
+@pytest.mark.slow
+def test_detached_it_outlives_its_terminal_and_a_pause_and_a_hangup_stops_it(project: Project) -> None:
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.chdir(project.root)
+        os.execve(QTUNE, [str(QTUNE), "train", "lora", "--detach", *ENDLESS], environment())
+    run = project.run("lora")
+    wait_until(lambda: (run.path / "qtune.json").exists() and bool(run.record["attempts"]), END_SECONDS)
+    os.kill(pid, signal.SIGKILL)  # the shell's part; the background has one of its own
+    os.close(terminal)
+    os.waitpid(pid, 0)
+    wait_until(lambda: len(run.losses) >= 2, FIRST_LOSS_SECONDS)
+    everything = [psutil.Process(run.record["pid"]), *marked(project)]
+    for process in everything:
+        process.suspend()
+    wait_until(lambda: all(item.status() == psutil.STATUS_STOPPED for item in everything), END_SECONDS)
+    paused = len(run.losses)
+    assert "running" in project.qtune("runs").stdout
+    assert "is still training" in project.qtune("resume", "lora", exit_code=2).stderr
+    assert len(run.losses) == paused
+    for process in everything:
+        process.resume()
+    wait_until(lambda: len(run.losses) >= paused + 2, END_SECONDS)
+    everything[0].send_signal(signal.SIGHUP)
+    wait_until(lambda: run.record["status"] == "stopped" and marked(project) == [], END_SECONDS)
+    assert run.record["reason"].startswith("stopped by SIGHUP at step ")
+    assert list(run.path.glob("checkpoint-*"))
 
 
 @pytest.mark.slow
@@ -161,6 +210,12 @@ def test_whoever_is_killed_leaves_no_process(project: Project, victim: str) -> N
     assert code == 1
     assert run.record["status"] == "failed"
     assert "SIGKILL" in run.record["reason"] or "-9" in run.record["reason"]
+
+
+def is_saving(run: RunDirectory) -> bool:
+    """Whether a checkpoint of it is half there."""
+    there = list(run.path.glob("checkpoint-*"))
+    return any(not (path / "trainer_state.json").exists() for path in there)
 
 
 @contextmanager

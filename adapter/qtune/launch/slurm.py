@@ -86,6 +86,18 @@ def state(job: str) -> str | None:
     return word + (f" ({reason})" if reason not in ("", "None") else "") if word else None
 
 
+def output_of(job: str) -> Path | None:
+    """The file that a job prints to; None where it has left the queue."""
+    try:
+        told = _ask("scontrol", "show", "job", job)
+    except QtuneError as error:
+        if _UNKNOWN in error.what:
+            return None
+        raise
+    lines = (line.strip() for line in told.splitlines())
+    return next((Path(line[7:]) for line in lines if line.startswith("StdOut=")), None)
+
+
 def cancel_waiting(job: str) -> None:
     """Cancel a job that has not started; one that has is left alone."""
     _ask("scancel", "--state=PENDING", job)

@@ -27,7 +27,7 @@ from qtune.data.registrations import (
     read_registrations,
 )
 from qtune.data.sources import DataSource, sources_of, uses_of
-from qtune.files import write_atomic
+from qtune.files import alone, write_atomic
 from qtune.launch.plan import plan_launch
 from qtune.machine.hardware import Hardware
 from qtune.machine.stack import Stack
@@ -226,10 +226,13 @@ def write(prepared: Prepared) -> Path:
     """
     from qtune.render import manifest as manifests
 
-    directory = write_files(prepared)
-    for name in {ZERO, ACCELERATE, JOB} - {file.name for file in prepared.files}:
-        (directory / name).unlink(missing_ok=True)
-    write_atomic(directory / manifests.FILE, manifests.to_text(prepared.manifest))
+    directory = prepared.project.root / prepared.rendered
+    directory.mkdir(parents=True, exist_ok=True)
+    with alone(directory):
+        write_files(prepared)
+        for name in {ZERO, ACCELERATE, JOB} - {file.name for file in prepared.files}:
+            (directory / name).unlink(missing_ok=True)
+        write_atomic(directory / manifests.FILE, manifests.to_text(prepared.manifest))
     write_atomic(directory.parent / CURRENT, prepared.config.name + "\n")
     return directory
 

@@ -16,7 +16,8 @@ from qtune.files import Document
 from qtune.machine.stack import Stack
 from qtune.prepare.pipeline import RENDERED, Prepared, rendered_name, with_files
 from qtune.render import manifest as manifests
-from qtune.values import DATASETS, Config, Layer
+from qtune.render.manifest import Manifest
+from qtune.values import ACCELERATE, DATASETS, JOB, ZERO, Layer, RenderedFile
 
 
 def read_record(
@@ -24,38 +25,59 @@ def read_record(
 ) -> Prepared:
     """What the run in `directory` was trained with, checked and rendered again, for that directory.
 
-    It is made from the run's record alone, but for the templates, whatever presets and registrations say
-    today. changes: layers over what was recorded; stack: what is installed where it will train.
+    It is made from the run's record alone, whatever presets and registrations say today. Without changes its
+    files are those that the run trained or will train; with them, or where they are gone, today's templates
+    make them anew. changes: layers over what was recorded; stack: what is installed where it will train.
     Raises QtuneError where the record cannot be read.
     """
     path = directory / manifests.FILE
     manifest = manifests.read(path, os.path.relpath(path))
     config = merge(manifest.config.name, [Layer("record", manifest.config.values), *changes])
     config = replace(config, layers=manifest.config.layers)
+    rendered = rendered_name(config.name)
     registrations = {
         **read_registrations(project),
-        **{name: _recorded(project, config, name, entry) for name, entry in manifest.datasets.items()},
+        **{name: registration(project, rendered, name, entry) for name, entry in manifest.datasets.items()},
     }
     findings = tuple(check(config, registrations, project.root, manifest.hardware, stack))
     found = Prepared(project, config, manifest.hardware, findings, (), registrations)
+    if not found.errors and not changes and (written := _written(directory / RENDERED, manifest)):
+        return replace(found, directory=f"{project.from_root(directory)}/{RENDERED}", files=written)
     return within(found, directory)
 
 
-def within(prepared: Prepared, directory: Path) -> Prepared:
-    """The same with files for a run's own directory; unchanged where it has errors."""
+def within(prepared: Prepared, directory: Path, name: str = RENDERED) -> Prepared:
+    """The same with files of its own in a run's directory, below `name`; unchanged where it has errors."""
     if prepared.errors:
         return prepared
     run = prepared.project.from_root(directory)
     layers = prepared.config.layers
-    made = with_files(replace(prepared, directory=f"{run}/{RENDERED}"), run, "")
+    made = with_files(replace(prepared, directory=f"{run}/{name}"), run, "")
+    # these name no directory, so what they were rendered or edited to by hand holds
+    kept = {file.name: file for file in prepared.files if file.name in (ZERO, ACCELERATE, JOB)}
+    files = tuple(kept.get(file.name, file) for file in made.files)
     # the record vouches for the layers that the values came from, not for those of the day
-    return replace(made, config=replace(made.config, layers=layers))
+    return replace(made, config=replace(made.config, layers=layers), files=files)
 
 
-def _recorded(project: Project, config: Config, name: str, entry: Mapping[str, Any]) -> Registration:
-    """A recorded dataset_info.json entry as a registration; its file is named from the rendered directory,
-    which need not be there any more."""
+def _written(directory: Path, manifest: Manifest) -> tuple[RenderedFile, ...] | None:
+    """The recorded files as they lie in a run's own directory, None where one is another or gone."""
+    try:
+        files = tuple(
+            RenderedFile(name, (directory / name).read_text(encoding="utf-8")) for name in manifest.files
+        )
+    except (OSError, ValueError):
+        return None
+    same = all(manifests.digest(file.text.encode()) == manifest.files[file.name] for file in files)
+    return files if same else None
+
+
+def registration(project: Project, rendered: str, name: str, entry: Mapping[str, Any]) -> Registration:
+    """An entry of a rendered dataset_info.json as a registration.
+
+    Its file is named from the directory `rendered`, which need not be there any more.
+    """
     named, entry = entry.get("file_name"), dict(entry)
     if isinstance(named, str) and not Path(named).expanduser().is_absolute():
-        entry["file_name"] = os.path.normpath(Path(rendered_name(config.name)) / named)
+        entry["file_name"] = os.path.normpath(Path(rendered) / named)
     return Registration(name, entry, Document({}, {}, project.root / DATASETS, manifests.FILE, ""))

@@ -15,17 +15,18 @@ from qtune.config.presets import DEFAULT
 from qtune.config.project import Project
 from qtune.config.resolve import merge
 from qtune.config.sources import pin_of_file
-from qtune.data.registrations import read_registrations
+from qtune.data.registrations import Registration, read_registrations
 from qtune.errors import QtuneError
-from qtune.files import Document, leaves, read_yaml
+from qtune.files import Document, alone, leaves, read_yaml
 from qtune.machine.hardware import Hardware
 from qtune.machine.stack import Stack
 from qtune.prepare import pipeline
 from qtune.prepare.pipeline import CURRENT, RENDERED, Prepared, rendered_name
+from qtune.prepare.records import registration
 from qtune.render import manifest as manifests
 from qtune.render.manifest import Manifest
 from qtune.schema import DERIVED
-from qtune.values import TRAIN, ZERO, KeyPath, Layer, Origin, RenderedFile, Value
+from qtune.values import DATASETS, TRAIN, ZERO, KeyPath, Layer, Origin, RenderedFile, Value
 
 
 def current(project: Project) -> str | None:
@@ -78,30 +79,40 @@ def read(
     directory = project.root / relative
     if not (directory / manifests.FILE).is_file():
         raise QtuneError(f"there is no rendered {relative}", fix=render_again(project, name))
-    manifest = manifests.read(directory / manifests.FILE, f"{relative}/{manifests.FILE}")
-    for file in manifest.files:
-        if not (directory / file).is_file():
-            raise QtuneError("is missing", where=f"{relative}/{file}", fix=render_again(project, name))
+    with alone(directory):
+        manifest = manifests.read(directory / manifests.FILE, f"{relative}/{manifests.FILE}")
+        for file in manifest.files:
+            if not (directory / file).is_file():
+                raise QtuneError("is missing", where=f"{relative}/{file}", fix=render_again(project, name))
+        texts = [RenderedFile(file, (directory / file).read_text("utf-8")) for file in manifest.files]
+        edits = _edits(directory, relative, manifest)
+        datasets = _edited_datasets(project, relative, manifest, texts)
     rendered = Layer("rendered", manifest.config.values)
-    config = merge(name, [rendered, *_edits(directory, relative, manifest), *overrides])
+    config = merge(name, [rendered, *edits, *overrides])
     config = replace(config, layers=manifest.config.layers)
-    registrations = read_registrations(project)
+    registrations = {**read_registrations(project), **datasets}
     return Prepared(
         project,
         config,
         manifest.hardware,
         tuple(check(config, registrations, project.root, manifest.hardware, stack)),
-        tuple(RenderedFile(file, (directory / file).read_text(encoding="utf-8")) for file in manifest.files),
+        tuple(texts),
         registrations,
     )
 
 
-def render_again(project: Project, name: str) -> str:
-    """What makes the rendered directory `name` anew, which need not have its preset's name."""
+def preset_word(project: Project, name: str) -> str:
+    """`name` where it is a preset's; else, as nothing tells of which preset it is, a word in its place."""
     with suppress(QtuneError):  # the project's sources need not be there
         if project.store.knows(name):
-            return f"render it again: `qtune render {name}`"
-    return f"render it again: `qtune render PRESET -n {name}`"
+            return name
+    return "PRESET"
+
+
+def render_again(project: Project, name: str) -> str:
+    """What makes the rendered directory `name` anew."""
+    preset = preset_word(project, name)
+    return f"render it again: `qtune render {preset}{'' if preset == name else f' -n {name}'}`"
 
 
 def stale_layers(prepared: Prepared) -> list[str]:
@@ -137,6 +148,23 @@ def _edits(directory: Path, relative: str, manifest: Manifest) -> list[Layer]:
         values |= {path: value for path, value in found.items() if path[1] not in DERIVED}
         layers.append(Layer(display, values, display))
     return layers
+
+
+def _edited_datasets(
+    project: Project, relative: str, manifest: Manifest, texts: Sequence[RenderedFile]
+) -> dict[str, Registration]:
+    """The registrations of a dataset_info.json that somebody changed by hand; none of one as rendered."""
+    text = next((file.text for file in texts if file.name == DATASETS), "")
+    if manifests.digest(text.encode()) == manifest.files.get(DATASETS):
+        return {}
+    display = f"{relative}/{DATASETS}"
+    found = read_yaml(project.root / display, display)  # JSON is YAML
+    entries = found.data
+    for name, entry in entries.items():
+        if not isinstance(entry, dict):
+            fix = f"render it again: `qtune render {manifest.config.name}`"
+            raise QtuneError("is no registration", where=found.where(name), fix=fix)
+    return {name: registration(project, relative, name, entry) for name, entry in entries.items()}
 
 
 def values_in(document: Document, block: str) -> dict[KeyPath, Value]:

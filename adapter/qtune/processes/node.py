@@ -24,7 +24,7 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, TypeVar
 
-from qtune.processes.marks import MARK, end, marked
+from qtune.processes.marks import MARK, end, guarded, marked
 
 if TYPE_CHECKING:
     import psutil
@@ -54,7 +54,7 @@ class _Node:
         self.mark = f"{above}/{uuid.uuid4().hex}" if above else uuid.uuid4().hex
         self.child = subprocess.Popen(
             command,
-            env={**os.environ, MARK: self.mark},
+            env={**os.environ, MARK: self.mark, **guarded(os.environ)},
             stdin=subprocess.DEVNULL,
             start_new_session=True,
         )

@@ -133,6 +133,7 @@ def run(
     log: Path,
     show: Callable[[bytes], None],
     *,
+    run_directory: Path | None = None,
     watch: Callable[[], str | None] = lambda: None,
     stopping: Callable[[int], None] = lambda number: None,
 ) -> Outcome:
@@ -140,7 +141,8 @@ def run(
 
     SIGINT, SIGTERM and SIGHUP ask a training to stop cleanly, with a checkpoint, and end any other child; a
     second SIGINT or SIGTERM ends a training too, and so do SIGQUIT and any exception here. No descendant is
-    left, also where this process is killed, or the supervisor below it (`qtune.processes.node`) is.
+    left, also where this process is killed, or the supervisor below it (`qtune.processes.node`) is, or both.
+    run_directory: of the run that its processes hold as long as they live (`qtune.runs.lock`).
     watch: called ten times a second; a reason that it returns ends the child. stopping: called with the
     signal that asked for a clean stop.
     """
@@ -158,6 +160,7 @@ def run(
         "PATH": f"{beside}{os.pathsep}{os.environ.get('PATH', '')}",
         **UNBUFFERED,
         marks.MARK: mark,
+        **({} if run_directory is None else {marks.RUN: str(run_directory.resolve())}),
     }
     reason = None
     with log.open("ab") as output, log.open("rb") as shown, collected() as received:

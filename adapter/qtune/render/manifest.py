@@ -14,14 +14,29 @@ from qtune.config.names import is_name
 from qtune.errors import QtuneError
 from qtune.files import read_text
 from qtune.machine.hardware import Hardware
-from qtune.values import DATASETS, Config, KeyPath, Layer, Origin, RenderedFile, Value
+from qtune.values import (
+    ACCELERATE,
+    DATASETS,
+    JOB,
+    LAUNCH,
+    TRAIN,
+    ZERO,
+    Config,
+    KeyPath,
+    Layer,
+    Origin,
+    RenderedFile,
+    Value,
+)
 
 T = TypeVar("T")
 
 FILE = "qtune.json"
 SCHEMA_VERSION = 1
-_AGAIN = "render it again with `qtune render`, or leave out that run"
+NAMES = frozenset({TRAIN, ZERO, DATASETS, ACCELERATE, JOB, LAUNCH})
+"""The files that a rendered directory can have, beside its manifest."""
 NEWER = "was written by a newer qtune"
+_AGAIN = "render it again with `qtune render`, or leave out that run"
 
 
 @dataclass(frozen=True)
@@ -106,6 +121,8 @@ def from_text(text: str, display: str) -> Manifest:
             _path(item["key"]): Value(item["value"], _origin(item["layer"], item["file"], item["line"]))
             for item in plain["config"]
         }
+        if not set(_of(dict, plain["files"])) <= NAMES:
+            raise ValueError(f"a file {min(set(plain['files']) - NAMES)!r}")
         layers = tuple(
             Layer(_of(str, item["name"]), {}, _or_none(str, item["file"]), _or_none(str, item["sha256"]))
             for item in plain["layers"]
@@ -114,7 +131,7 @@ def from_text(text: str, display: str) -> Manifest:
             raise ValueError(f"{name!r} is no preset's name")
         config = Config(name, values, layers)
         datasets = {name: _of(dict, entry) for name, entry in _of(dict, plain["datasets"]).items()}
-        return Manifest(config, _hardware(plain["hardware"]), _of(dict, plain["files"]), datasets)
+        return Manifest(config, _hardware(plain["hardware"]), plain["files"], datasets)
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise QtuneError(f"is not what qtune wrote ({error})", where=display, fix=_AGAIN) from None
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-import platform
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +14,10 @@ from qtune.config.project import Project
 from qtune.errors import QtuneError
 from qtune.files import read_object
 from qtune.runs import shape
-from qtune.runs.lock import Holder, holder
+from qtune.runs.lock import LOCK, Holder, holder
 from qtune.runs.record import RECORD, load, refuse_newer
+
+_CLOCK_SECONDS = 2.0  # a time in a record is a whole second, and a process's one of the system's ticks
 
 
 def directory_of(project: Project, name: str) -> Path:
@@ -94,11 +96,11 @@ SUBMITTED = "submitted"
 
 def under_way(directory: Path, record: Mapping[str, Any]) -> Holder | None:
     """Who trains this run now; None where its record says `running` and its qtune was killed, too."""
-    pid, host = record.get("pid"), record.get("host")
-    if record.get("status") != "running" or (host == platform.node() and not is_alive(pid)):
-        said = None
-    else:
-        said = Holder(int(pid or 0), str(host), begun(record))
+    said = None
+    if record.get("status") == "running":
+        said = Holder(int(record.get("pid") or 0), str(record.get("host")), begun(record))
+        if said.is_here and not is_its_qtune(said, directory):
+            said = None
     return holder(directory, said)
 
 
@@ -126,11 +128,24 @@ def require_writable(directory: Path) -> None:
         raise QtuneError("may not be written to", where=shown(directory), fix=fix)
 
 
-def is_alive(pid: Any) -> bool:
-    """Whether a process of this machine has this number."""
+def is_its_qtune(named: Holder, directory: Path) -> bool:
+    """Whether the process of this machine that is named trains the run in `directory`.
+
+    The number may be another process's by now, and the record a copy of another run's: it has to have this
+    run's lock open, or none yet and to have been there when it was named.
+    """
     import psutil
 
-    return isinstance(pid, int) and pid > 0 and psutil.pid_exists(pid)
+    try:
+        process = psutil.Process(named.pid)
+        was_there = process.create_time() <= datetime.fromisoformat(named.since).timestamp() + _CLOCK_SECONDS
+    except (psutil.Error, ValueError, OverflowError):
+        return False
+    try:
+        locks = {file.path for file in process.open_files() if Path(file.path).name == LOCK}
+    except psutil.Error:  # another user's
+        locks = set()
+    return str(directory.resolve() / LOCK) in locks if locks else was_there
 
 
 def shown(path: Path) -> str:

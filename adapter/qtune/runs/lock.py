@@ -12,13 +12,19 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from qtune.errors import QtuneError
+from qtune.processes import marks
 
-LOCK = "run.lock"
+if TYPE_CHECKING:
+    import psutil
+
+LOCK, TRAINERS = "run.lock", "trainers.lock"
+"""Held by the qtune that trains the run; and, shared, by each process of its training (processes/guard)."""
 # A process that only looks whether it is held takes the lock itself for a moment.
 _LOOK_SECONDS = 0.5
+_ENDING_SECONDS = 10.0  # those of a training whose qtune was killed take to end
 _NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP}
 
 
@@ -42,11 +48,13 @@ def held(directory: Path) -> Iterator[bool]:
     """Hold the run in `directory`; whether its file system keeps locks, without which nobody is kept out.
 
     Held by flock, which Linux keeps across computers too on NFS (from 2.6.12 on), Lustre mounted with `flock`
-    and the like. A child of a fork inherits it. Raises QtuneError, naming the holder, where it is held.
+    and the like. A child of a fork inherits it. Raises QtuneError where it is held, naming the holder, and
+    where the processes of a training outlived their qtune.
     """
     descriptor = os.open(directory / LOCK, os.O_RDWR | os.O_CREAT, 0o666)
     try:
         kept = _wait_for(descriptor, directory)
+        _wait_for_trainers(directory)
         own = Holder(os.getpid(), platform.node(), datetime.now(UTC).isoformat(timespec="seconds"))
         os.ftruncate(descriptor, os.pwrite(descriptor, json.dumps(own._asdict()).encode(), 0))
         yield kept
@@ -93,6 +101,43 @@ def _wait_for(descriptor: int, directory: Path) -> bool:
             if error.errno not in _NO_LOCKS:
                 raise
             return False
+
+
+def _wait_for_trainers(directory: Path) -> None:
+    descriptor = os.open(directory / TRAINERS, os.O_RDWR | os.O_CREAT, 0o666)
+    deadline = time.monotonic() + _ENDING_SECONDS
+    try:
+        while (here := marks.of_run(directory)) or _is_shared(descriptor):
+            if time.monotonic() > deadline:
+                named = ", ".join(f"process {found.pid} ({_name(found)})" for found in here)
+                raise QtuneError(
+                    f"still has a training whose qtune is gone: {named or 'on another computer'}",
+                    where=os.path.relpath(directory),
+                    fix=f"end it: `qtune stop {directory.name}`" if here else "end its processes there",
+                )
+            time.sleep(_LOOK_SECONDS / 10)
+    finally:
+        os.close(descriptor)
+
+
+def _is_shared(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:  # it keeps no locks, as the run's own lock tells
+        return False
+    fcntl.flock(descriptor, fcntl.LOCK_UN)
+    return False
+
+
+def _name(process: psutil.Process) -> str:
+    import psutil
+
+    try:
+        return process.name()
+    except psutil.Error:
+        return "ended meanwhile"
 
 
 def _read(descriptor: int) -> Holder:

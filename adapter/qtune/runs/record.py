@@ -28,6 +28,8 @@ from qtune.values import LaunchPlan
 RECORD, LOG = "qtune.json", "train.log"
 NODE_LOGS = "train-node*.log"
 """The logs of the nodes other than 0, whose own is `train.log`."""
+NODE_FILES = "rendered-node*"
+"""Their directories of rendered files; node 0's is `rendered`."""
 VERSION = 2
 """The version of what a record holds beside its manifest, which has its own. 1 had no attempts."""
 _MEND = "put a copy of it back, or move that run away"
@@ -190,7 +192,7 @@ def free_for_nodes(runs: Path, name: str) -> Path:
     """The directory that `claim_for_nodes` takes; raises QtuneError as it does."""
     directory = runs / name
     there = directory.iterdir() if directory.is_dir() else ()
-    if any(not path.match(NODE_LOGS) and path.name != STOP for path in there):
+    if any(not (path.match(NODE_LOGS) or path.match(NODE_FILES) or path.name == STOP) for path in there):
         raise QtuneError(
             f"there is a {directory.name} already, and several nodes know a run by its name",
             fix="give every node the same new --name",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,8 +19,8 @@ from qtune.prepare.pipeline import Prepared, write_files
 from qtune.prepare.records import within
 from qtune.prepare.renderings import render_again
 from qtune.processes import process, signals
-from qtune.runs import lock, provenance, record
-from qtune.runs.checkpoints import Checkpoint, at_home, in_order
+from qtune.runs import lock, provenance, record, written
+from qtune.runs.checkpoints import Checkpoint, at_home, in_order, set_aside, verified
 from qtune.runs.ending import Ended, Watch, judged
 from qtune.runs.find import plain_record, require_ended, require_writable, shown
 from qtune.runs.joint_stop import JointStop
@@ -79,7 +79,7 @@ def claim(
     directory_for = record.claim_for_nodes if prepared.config.nodes_by_hand else record.claim
     with _replaced(runs / name) if overwrite else nullcontext():
         directory = directory_for(runs, name)
-        if prepared.directory is not None:  # made from another run's record
+        with _emptied(directory):
             prepared = within(prepared, directory)
         run = record.start(
             directory,
@@ -111,8 +111,7 @@ def carry_out(
         run.record = record.read(run.directory).record  # as who held it before left it
         try:
             observer.begin(run, kept)
-            if prepared.directory is not None:
-                write_files(prepared)
+            write_files(prepared)
             ended = attempt(run, prepared, observer, checkpoint=checkpoint, changes=changes)
             if ended.maybe_memory:
                 ended = _stepped_down(ended, run, prepared, observer)
@@ -186,12 +185,33 @@ def attempt(
         watch.losses.feed(output)
         observer.show(output)
 
+    before = written.times(run.directory)
     try:
-        outcome = process.run(plan, root, run.log, show, watch=trouble, stopping=stopping)
+        outcome = process.run(
+            plan, root, run.log, show, run_directory=run.directory, watch=trouble, stopping=stopping
+        )
     finally:
         if tokens is not None:
             token_cache.keep(root / output_dir / _MADE, root / tokens)
-    return judged(run.directory, run.log, prepared.config, outcome, watch)
+    ended = judged(run.directory, run.log, prepared.config, outcome, watch)
+    if ended.status == "failed":
+        return ended
+    return _proved(ended, run, prepared, written.since(run.directory, before))
+
+
+def _proved(ended: Ended, run: Run, prepared: Prepared, files: Sequence[Path]) -> Ended:
+    """The same, where the library wrote into these files, newest first, that it trained what was recorded.
+
+    Checkpoints of another training are set aside.
+    """
+    other = written.difference(files[0], prepared.config) if files else None
+    if other is None:
+        return ended
+    for checkpoint in list(verified(run.directory, prepared.config)):
+        if checkpoint.path / written.FILE in files:
+            set_aside(checkpoint)
+    what = f"it trained with {other}: somebody changed {prepared.rendered}, or its command"
+    return Ended("failed", ended.exit_code, what)
 
 
 def _stepped_down(ended: Ended, run: Run, prepared: Prepared, observer: Observer) -> Ended:
@@ -238,6 +258,17 @@ def _replaced(directory: Path) -> Iterator[None]:
             aside.rename(directory)
         raise
     shutil.rmtree(aside, ignore_errors=True)
+
+
+@contextmanager
+def _emptied(directory: Path) -> Iterator[None]:
+    """Take a directory that was claimed back where the block raises; one of other nodes stays."""
+    try:
+        yield
+    except BaseException:
+        with suppress(OSError):
+            directory.rmdir()
+        raise
 
 
 def _tokens(prepared: Prepared) -> str | None:

@@ -80,13 +80,14 @@ def dry_run(
     """
     project, config = prepared.project, prepared.config
     directory = going_on.directory if going_on else _free(prepared, name, overwrite)
-    if going_on is None and prepared.directory is not None:
+    rendered = _shared(prepared) if renders else ()
+    if going_on is None:
         prepared = within(prepared, directory)
     given = {path[-1]: str(value.value) for path, value in config.values.items()}
     hidden = [*secrets.known(environment), *secrets.known(given)]
     hub = {key: environment.get(key, value) for key, value in project.hub.items()}
     again = going_on is not None and bool(going_on.attempts)
-    starts = _starts(prepared, directory, checkpoint, again, renders, in_job(directory.name))
+    starts = _starts(prepared, directory, checkpoint, again, rendered, in_job(directory.name))
     return DryRun(
         config.name,
         str(prepared.hardware),
@@ -117,12 +118,14 @@ def _free(prepared: Prepared, name: str | None, overwrite: bool) -> Path:
     return (record.free_for_nodes if prepared.config.nodes_by_hand else record.free)(runs, name)
 
 
-def _rendered(prepared: Prepared, renders: bool = False) -> tuple[str, ...]:
-    """The files that `pipeline.write`, or for a run's own directory `write_files`, would write."""
-    if not renders and prepared.directory is None:
-        return ()
-    files = tuple(f"{prepared.rendered}/{file.name}" for file in prepared.files)
-    return (*files, f"{prepared.rendered}/{manifests.FILE}", f"{RENDERED}/{CURRENT}") if renders else files
+def _files(prepared: Prepared) -> tuple[str, ...]:
+    """The files that `write_files` would write."""
+    return tuple(f"{prepared.rendered}/{file.name}" for file in prepared.files)
+
+
+def _shared(prepared: Prepared) -> tuple[str, ...]:
+    """The files that `pipeline.write` would write."""
+    return (*_files(prepared), f"{prepared.rendered}/{manifests.FILE}", f"{RENDERED}/{CURRENT}")
 
 
 def _starts(
@@ -130,26 +133,31 @@ def _starts(
     directory: Path,
     checkpoint: Checkpoint | None,
     again: bool,
-    renders: bool,
+    rendered: Sequence[str],
     in_job: Sequence[str],
 ) -> Iterator[PlannedStart]:
-    """In the order of starting, each with the plan's own variables; no secret is taken out yet."""
+    """In the order of starting, each with the plan's own variables; no secret is taken out yet.
+
+    rendered: the files that qtune writes before the run's own.
+    """
     config, run = prepared.config, prepared.project.from_root(directory)
-    written = (*_rendered(prepared, renders), f"{run}/{record.RECORD}")
-    kept = tuple(f"{run}/{name}" for name in (lock.LOCK, reserve.FILE, record.LOG))
+    written = (*rendered, *_files(prepared), f"{run}/{record.RECORD}")
+    kept = tuple(f"{run}/{name}" for name in (lock.LOCK, lock.TRAINERS, reserve.FILE, record.LOG))
     if is_submission(prepared):
         yield PlannedStart("this machine", written, submission(prepared, directory, in_job), {})
-        prepared = within(prepared, directory)  # the job goes by the record
-        written = (*_rendered(prepared), f"{run}/{record.RECORD}")
+        written = (*_files(prepared), f"{run}/{record.RECORD}")
         yield PlannedStart("the job, on its first node", (*written, *kept), ("qtune", *in_job), {})
         written = kept = ()
     plan = launch_of(prepared, directory, checkpoint, again=again)
     variables = {**plan.environment, **process.UNBUFFERED}
     if config.nodes_by_hand:
         for rank in range(config.nnodes):
-            own = launch_of(_on_node(prepared, rank), directory, checkpoint, again=again and rank == 0)
+            there = _on_node(prepared, rank)
+            if rank > 0:
+                there = within(there, directory, record.NODE_FILES.replace("*", str(rank)))
+            own = launch_of(there, directory, checkpoint, again=again and rank == 0)
             log = f"{run}/{record.NODE_LOGS.replace('*', str(rank))}"
-            files = (*written, *kept) if rank == 0 else (*_rendered(prepared, renders), log)
+            files = (*written, *kept) if rank == 0 else (*rendered, *_files(there), log)
             yield PlannedStart(f"node {rank}", files, own.argv, {**own.environment, **process.UNBUFFERED})
     elif config.launcher not in CLUSTERS:
         yield PlannedStart("this machine", (*written, *kept), plan.argv, variables)

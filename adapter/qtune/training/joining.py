@@ -10,13 +10,14 @@ from pathlib import Path
 from qtune import failures
 from qtune.errors import QtuneError
 from qtune.launch.rendezvous import why_not
-from qtune.prepare.pipeline import Prepared
+from qtune.prepare.pipeline import Prepared, write_files
+from qtune.prepare.records import within
 from qtune.processes import process
 from qtune.runs.checkpoints import Checkpoint
 from qtune.runs.ending import Ended
 from qtune.runs.find import plain_record
 from qtune.runs.joint_stop import JointStop
-from qtune.runs.record import NODE_LOGS
+from qtune.runs.record import NODE_FILES, NODE_LOGS
 from qtune.training.attempts import launch_of, require_launcher
 
 
@@ -60,7 +61,9 @@ def join(
         )
     directory.mkdir(parents=True, exist_ok=True)
     part = NodePart(directory, config.get("launch", "node_rank"), config.nnodes)
+    prepared = within(prepared, directory, NODE_FILES.replace("*", str(part.node_rank)))
     begin(part)
+    write_files(prepared)
     plan = launch_of(prepared, directory, checkpoint)
     joint_stop = JointStop(directory)
     start = part.log.stat().st_size if part.log.is_file() else 0

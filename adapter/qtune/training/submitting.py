@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from enum import Enum
 from pathlib import Path
 
+from qtune.errors import QtuneError
 from qtune.launch import slurm
 from qtune.prepare.pipeline import Prepared, write_files
 from qtune.runs import record
-from qtune.runs.find import SUBMITTED, require_writable
+from qtune.runs.find import SUBMITTED, require_writable, shown
 from qtune.runs.record import Run
 from qtune.values import JOB
 
@@ -47,8 +48,7 @@ def submit(run: Run, prepared: Prepared, arguments: Sequence[str]) -> str:
 
     Raises QtuneError where sbatch refuses it.
     """
-    if prepared.directory is not None:
-        write_files(prepared)
+    write_files(prepared)
     job = slurm.submit(submission(prepared, run.directory, arguments), prepared.project.root)
     run.update(status=SUBMITTED, job_id=job, pid=None, host=None, ended=None, exit_code=None, reason=None)
     slurm.release(job)
@@ -72,11 +72,26 @@ def standing(run: Run) -> tuple[Standing, str]:
     return Standing.LOST, ""
 
 
+def require_own(run: Run) -> None:
+    """Raises QtuneError where the recorded job prints to another place than this run: it is a stranger's.
+
+    The record may be a copy, and a cluster numbers its jobs anew one day.
+    """
+    output = slurm.output_of(run.record["job_id"])
+    if output is not None and output.parent.resolve() != run.directory.resolve():
+        raise QtuneError(
+            f"Slurm job {run.record['job_id']} is not this run's: it prints to {output}",
+            where=shown(run.directory),
+            fix="stop it where it was submitted",
+        )
+
+
 def take_back(run: Run) -> bool:
     """Cancel the job of a submitted run and record that; False where it has begun meanwhile.
 
-    Raises QtuneError where that cannot be recorded.
+    Raises QtuneError as `require_own` does, and where it cannot be recorded.
     """
+    require_own(run)
     require_writable(run.directory)
     slurm.cancel_waiting(run.record["job_id"])
     found, _ = standing(run)

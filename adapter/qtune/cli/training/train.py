@@ -71,7 +71,8 @@ def train_command(
     rendered = renderings.current(project) if preset is None else None
     if rendered is not None:
         if layers or hardware:
-            fix = "name the preset too, e.g. `qtune train PRESET …`, or give them to `qtune render`"
+            named = renderings.preset_word(project, rendered)
+            fix = f"name the preset too, e.g. `qtune train {named} …`, or give them to `qtune render`"
             raise QtuneError(
                 "options change what is rendered, and nothing is rendered without a preset", fix=fix
             )
