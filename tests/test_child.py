@@ -60,6 +60,13 @@ def test_one_load_answers_many_requests(put: Put) -> None:
     assert lines == [{"part": 1}, {"done": 2}, {"part": 2}, {"done": 4}]
 
 
+def test_a_script_that_has_answered_before_its_reader_is_watched_ends_by_itself(put: Put) -> None:
+    script = put("return request")
+    late = "import select\npoll = select.poll\nselect.poll = lambda: (time.sleep(0.2), poll())[1]\n"
+    script[1].write_text(late.join(["import time\n", script[1].read_text()]) + "time.sleep(0.4)\n")
+    assert subprocess.run(script, input=b"1\n", capture_output=True).returncode == 0
+
+
 def test_a_script_that_fails_says_why(put: Put) -> None:
     script = put("raise ValueError('no such template')")
     with pytest.raises(ChildFailed) as failed:

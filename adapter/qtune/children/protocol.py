@@ -14,7 +14,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable
-from typing import Any
+from typing import Any, BinaryIO
 
 Tell = Callable[[Any], None]
 
@@ -29,7 +29,7 @@ def serve(answer: Callable[[Any, Tell], Any]) -> None:
         answers.write(json.dumps(line).encode() + b"\n")
         answers.flush()
 
-    threading.Thread(target=_end_with_reader, args=(answers.fileno(),), daemon=True).start()
+    threading.Thread(target=_end_with_reader, args=(answers,), daemon=True).start()
     for line in requests:
         tell(done=answer(json.loads(line), lambda part: tell(part=part)))
 
@@ -44,7 +44,8 @@ def _wait_for_end() -> None:
     os.kill(os.getpid(), signal.SIGTERM)
 
 
-def _end_with_reader(answers: int) -> None:
+def _end_with_reader(answers: BinaryIO) -> None:
+    # kept open by this thread: one that is closed before it is watched would look like one without a reader
     pipe = select.poll()
     pipe.register(answers, 0)  # that its other end closed is told anyway
     pipe.poll()
