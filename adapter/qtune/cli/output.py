@@ -85,9 +85,8 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     for line in _lines(columns, widths):
         typer.secho(line, bold=True)
     typer.echo(_GAP.join("─" * width for width in widths))
-    for row in rows:
-        for line in _lines(row, widths):
-            typer.echo(line)
+    if rows:  # at once: each echo flushes
+        typer.echo("\n".join(line for row in rows for line in _lines(row, widths)))
 
 
 def markdown_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -98,6 +97,8 @@ def markdown_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str
 
 def width_of(text: str) -> int:
     """How many columns of a terminal a text takes: Chinese signs take two."""
+    if text.isascii():
+        return len(text)
     return sum(0 if combining(sign) else 2 if east_asian_width(sign) in "WF" else 1 for sign in text)
 
 
