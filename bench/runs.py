@@ -1,12 +1,13 @@
 """How fast runs are listed: `qtune runs` over 1,500 of them, finished, stopped and killed, each with its log.
 
-Prints the least of some rounds, of the whole command; exits with 1 where the goal is missed. Rerun it with
-`make bench`.
+Prints the least of some rounds, of the whole command; exits with 1 where the goal is missed, which is about
+processor time, as other programs run beside. Rerun it with `make bench`.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -54,23 +55,26 @@ def write_project(root: Path) -> None:
         shutil.copytree(root / "runs" / f"kind{number % len(ENDS)}", root / "runs" / f"run{number}")
 
 
-def seconds(root: Path) -> float:
-    start = time.perf_counter()
+def seconds(root: Path) -> tuple[float, float]:
+    """Of processor time, and by the clock."""
+    start, before = time.perf_counter(), os.times()
     done = subprocess.run(
         [sys.executable, "-m", "qtune", "runs"], cwd=root, check=True, capture_output=True, text=True
     )
-    taken = time.perf_counter() - start
+    after, taken = os.times(), time.perf_counter() - start
     told = Counter(line.split()[1] for line in done.stdout.splitlines()[2:])
     assert told == dict.fromkeys(("finished", "stopped", "killed"), RUNS // 3), told
-    return taken
+    used = after.children_user + after.children_system - before.children_user - before.children_system
+    return used, taken
 
 
 def main() -> int:
     with tempfile.TemporaryDirectory() as directory:
         write_project(Path(directory))
-        least = min(seconds(Path(directory)) for _ in range(ROUNDS))
-    print(f"`qtune runs` of {RUNS:,} runs: {least:.2f} s (goal: at most {MOST_SECONDS:g} s)")
-    return int(least > MOST_SECONDS)
+        processor, clock = map(min, zip(*(seconds(Path(directory)) for _ in range(ROUNDS)), strict=True))
+    print(f"`qtune runs` of {RUNS:,} runs: {processor:.2f} s of processor time, {clock:.2f} s by the clock")
+    print(f"goal: at most {MOST_SECONDS:g} s of processor time")
+    return int(processor > MOST_SECONDS)
 
 
 if __name__ == "__main__":
