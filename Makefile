@@ -61,6 +61,7 @@ bench: setup ## the ratios that README quotes
 	@$(BIN)/python bench/check.py
 	@$(BIN)/python bench/data_check.py
 	@$(BIN)/python bench/runs.py
+	@$(BIN)/python bench/redaction.py
 	@$(BIN)/python bench/overhead.py
 
 docs: setup ## write the generated blocks of README.md and docs/ anew

@@ -176,12 +176,14 @@ def test_going_on_and_replaying_are_said_too(qtune: Qtune, root: Path) -> None:
     assert place["command"][-1] == "output_dir=runs/lora-2"
 
 
-def test_what_is_secret_is_not_said(qtune: Qtune, root: Path) -> None:
-    options = ("lora", "--launcher", "ray", "-s", f"launch.ray_init_kwargs={{_redis_password: {PASSWORD}}}")
-    for more in ((), ("--json",)):
-        done = qtune("train", *options, "--force", "--dry-run", *more, directory=root)
-        assert done.code == 0 and "<redacted>" in done.out
-        assert TOKEN not in done.out + done.err and PASSWORD not in done.out + done.err
+def test_what_is_secret_is_not_said(qtune: Qtune, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MY_PASSWORD", PASSWORD)
+    for key in ("namespace", "_redis_password"):
+        options = ("lora", "--launcher", "ray", "-s", f"launch.ray_init_kwargs={{{key}: {PASSWORD}}}")
+        for more in ((), ("--json",)):
+            done = qtune("train", *options, "--force", "--dry-run", *more, directory=root)
+            assert (done.code, "<redacted>" in done.out) == ((0, True) if key == "namespace" else (2, False))
+            assert TOKEN not in done.out + done.err and PASSWORD not in done.out + done.err
 
 
 def test_what_is_wrong_is_said_and_ends_it(qtune: Qtune, root: Path) -> None:

@@ -20,7 +20,7 @@ FLOORS = [
     {"schema"},
     {"values"},
     {"resources", "files"},
-    {"machine"},
+    {"machine", "secrets"},
     {"config"},
     {"data"},
     {"checks", "predict", "render", "failures"},
@@ -36,6 +36,7 @@ FLOORS = [
 ]
 # Rooms within a room, likewise; modules that stand in none are below them, but for those named here.
 FLOORS_INSIDE = {
+    "secrets": ["text", "logs"],
     "data": ["reading", "rows", "scanning lengths adding", "split"],
     "predict": ["models", "parameters", "memory"],
     "doctor": ["readiness"],

@@ -14,7 +14,8 @@ from qtune.errors import QtuneError
 from qtune.machine.hardware import Hardware
 from qtune.prepare import pipeline
 from qtune.render.manifest import from_text
-from qtune.runs import progress, provenance, record, secrets
+from qtune.runs import progress, provenance, record
+from qtune.secrets.text import redacted
 from qtune.values import LaunchPlan
 
 PLAN = LaunchPlan(("llamafactory-cli", "train", "rendered/lora/train.yaml"), {"NPROC_PER_NODE": "1"})
@@ -85,7 +86,7 @@ def test_no_secret_reaches_the_record_or_the_log(run: record.Run, monkeypatch: p
     "harmless", ["cutoff_len=2048", "tokenized_path=runs/x", "split_special_tokens=true", "KEYS=a", "a=b"]
 )
 def test_what_is_no_secret_stays(harmless: str) -> None:
-    assert secrets.redacted([harmless]) == [harmless]
+    assert redacted([harmless]) == [harmless]
 
 
 def test_the_facts_name_commit_data_and_versions(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from qtune.checks.schema import check_schema
 from qtune.data.registrations import Registration
 from qtune.machine.hardware import Hardware
 from qtune.machine.stack import Stack
+from qtune.secrets.text import without
 from qtune.values import Config, Finding
 
 
@@ -36,7 +37,8 @@ def check(
     mistakes = check_schema(config)
     mistaken = frozenset(mistake.key for mistake in mistakes)
     view = View(_without(config, mistaken), hardware, registrations, root, stack)
-    return [*findings, *check_datasets(config, registrations), *mistakes, *check_rules(view, mistaken)]
+    findings += [*check_datasets(config, registrations), *mistakes, *check_rules(view, mistaken)]
+    return [replace(found, message=without(found.message), fix=without(found.fix)) for found in findings]
 
 
 def _without(config: Config, keys: frozenset[str]) -> Config:

@@ -11,6 +11,7 @@ from qtune.data.peek import first_row, has_key
 from qtune.data.registrations import CONVERSATIONS, Registration, names_in
 from qtune.errors import QtuneError
 from qtune.schema import column_keys, dataset_keys, problem, tag_keys
+from qtune.secrets.text import holds
 from qtune.values import Config, Finding, KeyPath, Value
 
 _USES = ("dataset", "eval_dataset")
@@ -60,7 +61,7 @@ def check_registration(registration: Registration, stage: str | None = None) -> 
 
     stage: the training stage, whose columns are then looked for; None leaves them out.
     """
-    findings = _check_keys(registration) or _check_source(registration)
+    findings = _check_secrets(registration) or _check_keys(registration) or _check_source(registration)
     if not findings and registration.json_path is not None:
         findings = _check_columns(registration, stage)
     return findings
@@ -76,6 +77,18 @@ def _error(registration: Registration, keys: tuple[str, ...], message: str, fix:
     """The one finding at these keys of a registration, as the list that every check returns."""
     key = ".".join((registration.name, *keys))
     return [Finding("error", key, message, fix, registration.origin(*keys))]
+
+
+def _check_secrets(registration: Registration) -> list[Finding]:
+    fix = "take it out: HF_TOKEN, `hf auth login` or the hub's own variables answer where it trains"
+    message = "holds a password or token, which has no place in a rendered file"
+    entry = registration.entry
+    return [
+        found
+        for key in entry
+        if holds({key: entry[key]})
+        for found in _error(registration, (key,), message, fix)
+    ]
 
 
 def _check_keys(registration: Registration) -> list[Finding]:

@@ -19,6 +19,8 @@ from qtune.schema import (
     problem,
     zero_keys,
 )
+from qtune.secrets.names import is_secret
+from qtune.secrets.text import holds
 from qtune.values import Config, Finding, KeyPath, Value
 
 # qtune writes these itself: they follow from other values.
@@ -43,13 +45,8 @@ _UNKNOWN = {
     "launch": "`launch` has no such key",
 }
 
-# A rendered file is shared, committed and attached to bug reports.
-_SECRET_SUFFIXES = ("_token", "_api_key", "_secret")
-
-
-def is_secret(argument: str) -> bool:
-    """Whether an argument's value is for one person's eyes."""
-    return argument.endswith(_SECRET_SUFFIXES)
+_LOG_IN = "take it out, and give it to the training through the hub's own login or environment variable"
+_NO_ADDRESS = "take it out: HF_TOKEN, `hf auth login` or git's credential helper answers where it trains"
 
 
 def check_schema(config: Config) -> list[Finding]:
@@ -69,11 +66,12 @@ def _check(path: KeyPath, value: Value) -> Finding | None:
         parent = known_argument(path[:-1]) if len(keys) > 1 else None
         known, unknown = (parent.keys, keys[-1]) if parent and parent.keys else (known_keys(block), key)
         return Finding("error", shown, _UNKNOWN[block], _instead(block, unknown, known), value.origin)
-    if block == "train" and is_secret(key):
-        fix = "take it out, and give it to the training through the hub's own login or environment variable"
-        return Finding(
-            "error", shown, "is a secret, which has no place in a rendered file", fix, value.origin
-        )
+    # a rendered file is shared, committed and attached to bug reports
+    if (block == "train" and is_secret(key)) or holds({keys[-1]: value.value}):
+        in_text = not any(map(is_secret, keys))
+        what = "holds a password or token" if in_text else "is a secret"
+        fix = _NO_ADDRESS if in_text else _LOG_IN
+        return Finding("error", shown, f"{what}, which has no place in a rendered file", fix, value.origin)
     # below a mapping of the library's own, such as lr_scheduler_kwargs, anything may stand
     whole = value.value if argument.name == keys[-1] else {keys[-1]: value.value}
     if path == ("train", "template") and value.value == AUTO:

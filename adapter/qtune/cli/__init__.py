@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import gc
+import os
 import sys
 
 from qtune.cli.app import app
@@ -41,12 +42,15 @@ def main() -> None:
         import tempfile
         import traceback
 
+        from qtune.secrets.names import known
+        from qtune.secrets.text import without
+
         with tempfile.NamedTemporaryFile(
             "w", prefix="qtune-", suffix=".log", delete=False, encoding="utf-8"
         ) as report:
-            traceback.print_exc(file=report)
+            report.write(without(traceback.format_exc(), known(os.environ)))
         complain(
-            f"qtune itself failed: {type(error).__name__}: {error}\n"
+            f"qtune itself failed: {type(error).__name__}: {without(str(error), known(os.environ))}\n"
             f"  fix: please report it with {report.name}, which holds the details"
         )
         sys.exit(1)

@@ -16,6 +16,7 @@ from qtune.config.lock_file import stays_inside
 from qtune.config.names import valid_name
 from qtune.errors import QtuneError
 from qtune.files import Document
+from qtune.secrets.text import holds
 
 BUILT_IN = "qtune"
 PRESETS = "presets"
@@ -132,7 +133,7 @@ def _git_parts(text: str, where: str) -> tuple[str, str, str]:
             raise refuse(f"qtune fetches presets over {', '.join(_SCHEMES)} alone")
         authority, _, path = rest.partition("/")
         user, _, host = authority.rpartition("@")
-        if "?" in rest or (user and (scheme != "ssh" or not _USER.fullmatch(user))):
+        if "?" in rest or holds(text) or (user and (scheme != "ssh" or not _USER.fullmatch(user))):
             raise refuse(
                 "the address of the git source may hold a password or token, which a shared file must not",
                 "take it out, and let git's credential helper or an SSH key answer for you",

@@ -11,11 +11,11 @@ from qtune.config.names import did_you_mean
 from qtune.errors import QtuneError
 from qtune.files import Document
 from qtune.machine.hub import Name
+from qtune.secrets.names import is_secret
 
 KEYS = ("name", "mirror", "offline")
 NAMES: tuple[str, ...] = get_args(Name)
 _ENDPOINTS = {"huggingface": "HF_ENDPOINT", "modelscope": "MODELSCOPE_ENDPOINT"}
-_SECRET = re.compile(r"token|password|secret|auth|key|credential", re.IGNORECASE)
 _LOG_IN = "log in with `hf auth login` or `modelscope login`, or set HF_TOKEN where it runs"
 _ADDRESS = re.compile(r"https?://[\w.:\[\]-]+(/[\w./~%-]*)?")
 
@@ -47,7 +47,7 @@ def read_hub(document: Document) -> Mapping[str, str]:
         if key in KEYS:
             continue
         where = document.where("hub", key)
-        if _SECRET.search(str(key)):
+        if is_secret(str(key)):
             raise QtuneError(f"`{key}` is no setting: this file is shared", where=where, fix=_LOG_IN)
         fix = did_you_mean(key, KEYS) or f"`hub` has {', '.join(KEYS)}"
         raise QtuneError(f"unknown key `hub.{key}`", where=where, fix=fix)

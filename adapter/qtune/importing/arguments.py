@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from qtune.checks.schema import is_secret
 from qtune.config.aliases import aliases
 from qtune.config.names import did_you_mean
 from qtune.config.renames import renamed, renamed_value
@@ -13,6 +12,8 @@ from qtune.files import dump_yaml
 from qtune.importing.parts import Translation, noted, refused, warned
 from qtune.importing.retype import retyped
 from qtune.schema import SUPPORTED, arguments, problem
+from qtune.secrets.names import is_secret
+from qtune.secrets.text import holds
 from qtune.values import Origin, Value
 
 ELSEWHERE = ("dataset_dir", "deepspeed")
@@ -55,11 +56,7 @@ def _as_it_is(key: str, value: Value) -> Translation:
     if key in QTUNES_OWN:
         return noted(key, QTUNES_OWN[key], value.origin)
     if is_secret(key):
-        if not value.value:
-            return Translation()
-        fix = "give it to the training through the hub's own login or environment variable"
-        message = "is a secret, which has no place in a preset: it is not copied"
-        return warned(key, message, fix, value.origin)
+        return _not_copied(key, "is a secret", value.origin) if value.value else Translation()
     if key not in arguments():
         near = did_you_mean(key, [*arguments(), *aliases(), *renamed()])
         message = f"neither LLaMA-Factory {SUPPORTED} nor an older release has such an argument"
@@ -68,10 +65,17 @@ def _as_it_is(key: str, value: Value) -> Translation:
     return _typed(key, value.value, value.origin)
 
 
+def _not_copied(key: str, what: str, origin: Origin) -> Translation:
+    fix = "give it to the training through the hub's own login or environment variable"
+    return warned(key, f"{what}, which has no place in a preset: it is not copied", fix, origin)
+
+
 def _typed(key: str, value: Any, origin: Origin) -> Translation:
     argument = arguments()[key]
     if value is None:
         return Translation({("train", key): Value(None, origin)})
+    if holds({key: value}):
+        return _not_copied(key, "holds a password or token", origin)
     new = retyped(argument, value)
     wrong = problem(argument, new)
     if wrong:

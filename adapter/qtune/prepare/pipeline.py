@@ -32,6 +32,7 @@ from qtune.launch.plan import plan_launch
 from qtune.machine.hardware import Hardware
 from qtune.machine.stack import Stack
 from qtune.predict.steps import Steps, predict_steps
+from qtune.secrets.text import without
 from qtune.values import (
     ACCELERATE,
     JOB,
@@ -210,7 +211,7 @@ def with_files(prepared: Prepared, output_dir: str, about: str) -> Prepared:
         templates=templates,
         directory=prepared.rendered,
         output_dir=output_dir,
-        about=about,
+        about=without(about),
         hub=project.hub,
     )
     # what the files were made from: the values' layers, and the templates

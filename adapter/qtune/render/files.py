@@ -13,6 +13,7 @@ from qtune.files import parse_yaml
 from qtune.machine.hardware import Hardware
 from qtune.render.templates import Templates
 from qtune.schema import arguments
+from qtune.secrets.text import spans
 from qtune.values import (
     ACCELERATE,
     DATASETS,
@@ -89,7 +90,7 @@ def render(
     output_dir: the directory that a run by hand writes to, both relative to the project's root.
     hub: the project's variables of the hubs, for the launcher by hand.
     Each file is parsed back and compared with the values that went in.
-    Raises QtuneError where a template fails, or drops or changes a value.
+    Raises QtuneError where a template fails, drops or changes a value, or writes a secret.
     """
     derived = {"dataset_dir": directory, "output_dir": output_dir}
     if config.uses_zero:
@@ -132,6 +133,13 @@ def render(
     if plan.sbatch:
         files.append(RenderedFile(JOB, templates.text("launch/job.sbatch.j2", context)))
     files.append(RenderedFile(LAUNCH, templates.text("launch/launch.sh.j2", context)))
+    for file in files:
+        for span in spans(file.text):
+            raise QtuneError(
+                "would hold a password or token, and rendered files are shared",
+                where=f"{directory}/{file.name}:{file.text.count(chr(10), 0, span.start) + 1}",
+                fix="take it out of the template: HF_TOKEN or a login answers where it trains",
+            )
     return files
 
 

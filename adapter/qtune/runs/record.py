@@ -20,9 +20,12 @@ from qtune.errors import QtuneError
 from qtune.files import read_object, read_text, write_atomic
 from qtune.render import manifest as manifests
 from qtune.render.manifest import Manifest
-from qtune.runs import reserve, secrets, shape
+from qtune.runs import reserve, shape
 from qtune.runs.joint_stop import STOP
 from qtune.runs.progress import mean_loss, reached
+from qtune.secrets.logs import clean
+from qtune.secrets.names import known
+from qtune.secrets.text import redacted
 from qtune.values import LaunchPlan
 
 RECORD, LOG = "qtune.json", "train.log"
@@ -91,13 +94,13 @@ class Run:
         as {"train.gradient_accumulation_steps": 8}.
         """
         reserve.keep(self.directory)
-        known = secrets.known(os.environ)
+        hidden = known(os.environ)
         begun = {
-            "command": secrets.redacted(plan.argv, known),
-            "environment": secrets.redacted(plan.environment, known),
+            "command": redacted(plan.argv, hidden),
+            "environment": redacted(plan.environment, hidden),
             "resume_from_checkpoint": resume_from_checkpoint,
             "from_step": from_step,
-            "changes": secrets.redacted(dict(changes or {}), known),
+            "changes": redacted(dict(changes or {}), hidden),
             "started": _now(),
             "status": "running",
         }
@@ -136,14 +139,14 @@ class Run:
         self, status: str, exit_code: int, reason: str | None, failure: Mapping[str, str] | None
     ) -> dict[str, Any]:
         """Close the attempt that is under way, if one is; how it ended, without secrets."""
-        known = secrets.known(os.environ)
-        secrets.clean(self.log, known)
+        hidden = known(os.environ)
+        clean(self.log, hidden)
         how = {
             "ended": _now(),
             "status": status,
             "exit_code": exit_code,
-            "reason": secrets.redacted(reason, known),
-            "failure": secrets.redacted(failure, known),
+            "reason": redacted(reason, hidden),
+            "failure": redacted(failure, hidden),
         }
         if self.attempts and self.attempts[-1]["status"] == "running":
             self.attempts[-1].update(**how, **self._steps(exit_code))
@@ -218,7 +221,7 @@ def start(
         record_version=VERSION,
         name=run.name,
         status="running",
-        command=secrets.redacted(command, secrets.known(os.environ)),
+        command=redacted(command, known(os.environ)),
         host=platform.node(),
         pid=os.getpid(),
         started=_now(),

@@ -11,6 +11,7 @@ from pathlib import Path
 from qtune.config.entries import GitSource
 from qtune.errors import QtuneError
 from qtune.processes import process
+from qtune.secrets.text import without
 
 MAX_FETCH = 64_000_000
 LINK = "120000"
@@ -28,7 +29,6 @@ _SETTINGS = (
 _ELSEWHERE = re.compile(
     r"GIT_(DIR|WORK_TREE|INDEX_FILE|COMMON_DIR|NAMESPACE|PREFIX|SHALLOW_FILE|GRAFT_FILE|(ALTERNATE_)?OBJECT_.*)"
 )
-_PASSWORD = re.compile(r"://[^/\s'\"@]*@")
 
 
 @dataclass(frozen=True)
@@ -100,7 +100,7 @@ class Repository:
                 where=where,
                 fix="check the address and the network, then pull again",
             )
-        said = _PASSWORD.sub("://", answer.error.decode("utf-8", "replace")).strip().splitlines()
+        said = without(answer.error.decode("utf-8", "replace")).strip().splitlines()
         if any("File too large" in line for line in said):
             raise QtuneError(
                 f"`{self._source.name}` is larger than {MAX_FETCH:,} bytes",

@@ -14,8 +14,10 @@ from qtune.prepare.pipeline import CURRENT, RENDERED, Prepared
 from qtune.prepare.records import within
 from qtune.processes import node, process
 from qtune.render import manifest as manifests
-from qtune.runs import lock, record, reserve, secrets
+from qtune.runs import lock, record, reserve
 from qtune.runs.checkpoints import Checkpoint
+from qtune.secrets.names import known
+from qtune.secrets.text import redacted, without
 from qtune.training.attempts import launch_of, require_replaceable
 from qtune.training.submitting import is_submission, submission
 from qtune.values import CLUSTERS, Finding, Origin, RenderedFile, Value
@@ -83,8 +85,7 @@ def dry_run(
     rendered = _shared(prepared) if renders else ()
     if going_on is None:
         prepared = within(prepared, directory)
-    given = {path[-1]: str(value.value) for path, value in config.values.items()}
-    hidden = [*secrets.known(environment), *secrets.known(given)]
+    hidden = known(environment)
     hub = {key: environment.get(key, value) for key, value in project.hub.items()}
     again = going_on is not None and bool(going_on.attempts)
     starts = _starts(prepared, directory, checkpoint, again, rendered, in_job(directory.name))
@@ -99,12 +100,12 @@ def dry_run(
         tuple(
             replace(
                 start,
-                command=tuple(secrets.redacted(start.command, hidden)),
-                environment=secrets.redacted({**hub, **start.environment}, hidden),
+                command=tuple(redacted(start.command, hidden)),
+                environment=redacted({**hub, **start.environment}, hidden),
             )
             for start in starts
         ),
-        tuple(replace(file, text=_without(file.text, hidden)) for file in prepared.files),
+        tuple(replace(file, text=without(file.text, hidden)) for file in prepared.files),
     )
 
 
@@ -178,7 +179,3 @@ def _on_node(prepared: Prepared, rank: int) -> Prepared:
     value = Value(rank, Origin("--node-rank"))
     values = {**prepared.config.values, ("launch", "node_rank"): value}
     return replace(prepared, config=replace(prepared.config, values=values))
-
-
-def _without(text: str, hidden: Sequence[str]) -> str:
-    return "\n".join(secrets.redacted(line, hidden) for line in text.split("\n"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,6 +19,8 @@ from qtune.runs.ending import Ended
 from qtune.runs.find import plain_record
 from qtune.runs.joint_stop import JointStop
 from qtune.runs.record import NODE_FILES, NODE_LOGS
+from qtune.secrets.logs import clean
+from qtune.secrets.names import known
 from qtune.training.attempts import launch_of, require_launcher
 
 
@@ -75,6 +78,7 @@ def join(
         watch=joint_stop.listen,
         stopping=lambda number: joint_stop.say(),
     )
+    clean(part.log, known(os.environ))
     code = outcome.exit_code
     if outcome.interrupted is not None:
         return part, Ended("stopped", code, f"by {signal.Signals(outcome.interrupted).name}")

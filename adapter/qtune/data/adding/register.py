@@ -15,6 +15,7 @@ from qtune.config.project import Project
 from qtune.data.registrations import Registration, read_registrations
 from qtune.errors import QtuneError
 from qtune.files import Document, block_lines, parse_yaml, write_atomic
+from qtune.secrets.text import holds
 
 Entries = Mapping[str, Mapping[str, Any]]
 """Registrations by name, in dataset_info.json's keys; relative paths start at data/."""
@@ -28,10 +29,14 @@ _HEADER = """\
 def add_entries(project: Project, entries: Entries, *, force: bool = False) -> Path:
     """Register `entries`; with `force` also where a name is taken, in the place of what is there.
 
-    Returns the file. Raises QtuneError, with nothing written, where a name is taken, or where the file is
-    written in a way that leaves no room for more.
+    Returns the file. Raises QtuneError, with nothing written, where a name is taken, where an entry holds
+    a secret, or where the file is written in a way that leaves no room for more.
     """
     refuse_taken(project, list(entries), force=force)
+    for name in entries:
+        if holds(entries[name]):
+            fix = "take it out: HF_TOKEN or the hub's own login answers where it trains"
+            raise QtuneError(f"`{name}` holds a password or token, and registrations are shared", fix=fix)
     path = project.registrations
     # bytes, because reading text would turn the file's own line ends into others
     text = path.read_bytes().decode("utf-8") if path.is_file() else _HEADER

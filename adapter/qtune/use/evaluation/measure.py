@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -14,6 +15,8 @@ from qtune.launch.plan import plan_launch
 from qtune.processes import child
 from qtune.render.files import arguments_of, render_arguments
 from qtune.render.templates import Templates
+from qtune.secrets.logs import clean
+from qtune.secrets.names import known
 from qtune.use.evaluation.plan import Evaluation, Pass
 from qtune.use.evaluation.results import EVALUATIONS, LOG, joined, metrics_in, perplexity, write
 from qtune.use.evaluation.scores import Result, Scores
@@ -55,7 +58,10 @@ def run_child(plan: LaunchPlan, root: Path, log: Path, show: Callable[[bytes], N
     def told(code: int) -> str:
         return f"the evaluation failed: {failures.reason_of(log, code)}\n  log: {log}"
 
-    child.run(plan, root, log, show, told)
+    try:
+        child.run(plan, root, log, show, told)
+    finally:
+        clean(log, known(os.environ))
 
 
 def _write_registrations(evaluation: Evaluation, work: Path) -> None:

@@ -16,6 +16,7 @@ from qtune.errors import QtuneError
 from qtune.predict.steps import predict_steps
 from qtune.render.templates import Templates
 from qtune.schema import arguments
+from qtune.secrets.text import without
 from qtune.use.exporting.comparison import Comparison
 from qtune.use.exporting.plan import ExportPlan
 from qtune.use.exporting.samples import registrations_if_any
@@ -69,7 +70,7 @@ def card(plan: ExportPlan, comparison: Comparison | None, project: Project) -> s
         "check": comparison.summary if comparison is not None else None,
         "chats": trained.stage != "rm",
     }
-    return Templates(project.sources, project.root).text(_TEMPLATE, values)
+    return without(Templates(project.sources, project.root).text(_TEMPLATE, values))
 
 
 def _method(trained: Trained) -> str:

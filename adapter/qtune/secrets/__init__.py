@@ -1,0 +1,1 @@
+"""What is secret: tokens, keys and passwords, which stand in nothing that qtune writes."""
