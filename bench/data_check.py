@@ -4,7 +4,8 @@ Makes its own JSONL files: single questions of about 500 and of about 150 bytes 
 measurement is a process of its own, the imports not counted: every check of rows and columns, the search for
 repetitions, and the SHA-256 by which a check that passed is remembered; no tokenizer. Prints MB a second of
 wall time and of processor time (which another load on the machine does not change much) and the peak memory;
-exits with 1 where a goal is missed. `--size 2000` measures files of 2 GB too, `make bench` leaves that out.
+exits with 1 where a goal is missed. `--size 2000` measures files of 2 GB too, and `--rows 5000000` the memory
+of so many rows and nothing else; `make bench` leaves both out.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from typing import Any
 LEAST_MB_A_SECOND = 150.0
 LEAST_OVER_LIBRARY = 5.0
 MOST_MEMORY_MB = 300.0
+MOST_MEMORY_OF_ROWS_MB = 120.0
 MEASURED, SMALL_MB = "alpaca", 100
 TINY_MODEL = Path(__file__).resolve().parents[1] / "data" / "tiny-qwen2"
 
@@ -79,6 +81,22 @@ def write_project(root: Path, megabytes: int) -> None:
         with (data / f"{name}.jsonl").open("wb") as stream:
             while written < megabytes * 1_000_000:
                 written += stream.write(next(lines))
+
+
+def check_rows(count: int) -> bool:
+    """Whether that many short rows, each unlike all others, take no more memory than they may."""
+    with tempfile.TemporaryDirectory() as directory:
+        root = Path(directory)
+        write_project(root, 0)
+        with (root / "data" / "short.jsonl").open("w") as stream:
+            stream.writelines(
+                f'{{"instruction": "what is {number}?", "output": "a number"}}\n' for number in range(count)
+            )
+            megabytes = stream.tell() // 1_000_000
+        found = measure("check", root, "short")
+    report(f"qtune's check of {count:,} rows", megabytes, found)
+    print(f"goal: at most {MOST_MEMORY_OF_ROWS_MB:g} MB for 5,000,000 rows")
+    return found["memory"] <= MOST_MEMORY_OF_ROWS_MB
 
 
 def check(root: Path, name: str) -> dict[str, float]:
@@ -154,12 +172,17 @@ def report(label: str, megabytes: int, found: dict[str, float]) -> None:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--size", type=int, metavar="MB", help="measure files of this size too")
+    parser.add_argument(
+        "--rows", type=int, metavar="N", help="measure the memory of N rows, and nothing else"
+    )
     parser.add_argument("--measure", nargs=3, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.measure:
         what, root, name = options.measure
         print(json.dumps({"check": check, "load": load}[what](Path(root), name)))
         return 0
+    if options.rows:
+        return int(not check_rows(options.rows))
     missed = False
     for size in (SMALL_MB, *([options.size] if options.size else [])):
         with tempfile.TemporaryDirectory() as directory:

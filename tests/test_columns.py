@@ -106,7 +106,7 @@ def test_numbers_of_both_kinds_null_and_missing_keys_go_together(data: Path) -> 
         {"b": []},
         {"b": ["x"]},
     )
-    assert flaws(data) == ([], [])
+    assert flaws(data, prompt="a") == ([], [])
 
 
 def test_a_row_of_other_types_is_found_in_every_block(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -229,3 +229,17 @@ def test_what_the_reader_passed_over_is_not_looked_at_again(
     path = tmp_path / "data.json"
     path.write_text('[{"a":1},\n{"a":1},\n{"a" 2, "b": "' + "x" * 200 + '"},\n{"a":3}]', encoding="utf-8")
     assert flaws(path) == ([], [])
+
+
+def test_a_column_that_no_row_has_stops_the_training(data: Path) -> None:
+    """The converters read what is registered of each row: KeyError."""
+    write(data, {"a": "x", "b": {"c": "y"}})
+    assert flaws(data, prompt="a", query="c", images="d") == (
+        [],
+        [
+            "no row has the column `c`, which is read of each",
+            "no row has the column `d`, which is read of each",
+        ],
+    )
+    write(data, {"a": "x", "c": None, "d": None})
+    assert flaws(data, prompt="a", query="c", images="d") == ([], [])

@@ -7,6 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as parquet
 import pytest
 
 from qtune.config.project import find_project
@@ -81,6 +83,37 @@ def test_a_default_column_that_the_data_lacks_is_left_out(project: Callable[...,
     # the library would read the default `input` from every row, and end in a KeyError
     root = project({"data/rows.jsonl": [{"instruction": "a", "output": "b"}]})
     assert entry(root)["columns"] == {"prompt": "instruction", "response": "output"}
+
+
+@pytest.mark.parametrize("suffix", ["csv", "parquet", "arrow"])
+@pytest.mark.parametrize("folder", [False, True])
+def test_a_default_column_that_a_table_lacks_is_left_out(
+    project: Callable[..., Path], suffix: str, folder: bool
+) -> None:
+    """The library would read `input` of each row: KeyError."""
+    name = f"rows/1.{suffix}" if folder else f"rows.{suffix}"
+    root = project(
+        {"data/datasets.yaml": f"rows: {{file_name: {name.partition('/')[0]}}}\n", f"data/{name}": ""}
+    )
+    table, file = pa.table({"instruction": ["a"], "output": ["b"]}), root / "data" / name
+    if suffix == "csv":
+        file.write_text("\ninstruction,output\na,b\n", encoding="utf-8-sig")
+    elif suffix == "parquet":
+        parquet.write_table(table, file)
+    else:
+        with pa.ipc.new_file(file, table.schema) as writer:
+            writer.write_table(table)
+    assert entry(root)["columns"] == {"prompt": "instruction", "response": "output"}
+
+
+def test_a_key_within_a_value_is_no_column(tmp_path: Path) -> None:
+    path = tmp_path / "x.jsonl"
+    nested = '{"a": {"input": 1}}'
+    for text in (f"{nested}\n" * 90_000, f"[{nested}, {nested}]", f"[\n{nested},\n{nested}\n]\n"):
+        path.write_text(text)
+        assert has_key(path, "a") and not has_key(path, "input")
+    path.write_text(f'{nested}\n{{"input": 1}}\n')
+    assert has_key(path, "input")
 
 
 def test_tags_that_a_block_omits_are_filled_in(project: Callable[..., Path]) -> None:

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import bz2
+import gzip
 import json
+import lzma
+import math
 import random
 import tracemalloc
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as parquet
 import pytest
 
+from qtune.data.peek import count_rows, has_column
 from qtune.data.reading import array_rows, line_rows
 from qtune.data.reading.readers import blocks, unreadable
 from qtune.errors import QtuneError
@@ -107,7 +113,7 @@ def test_texts_that_are_not_utf8_are_named(lines: Path) -> None:
 def test_utf16_and_packed_files_are_named_once(tmp_path: Path, name: str) -> None:
     utf16 = [(1, "refused", "is UTF-16 or UTF-32, not UTF-8")]
     assert read(tmp_path / name, ('{"a":1}\n' * 9).encode("utf-16")) == ([], utf16)
-    assert read(tmp_path / name, b"\x1f\x8b\x08xyz") == ([], [(1, "refused", "is compressed with gzip")])
+    assert read(tmp_path / name, b"PK\x03\x04xyz") == ([], [(1, "refused", "is compressed with zip")])
 
 
 def test_numbers_that_json_has_not_are_read_as_pyarrow_reads_them(lines: Path) -> None:
@@ -333,3 +339,46 @@ def test_other_files_and_folders_are_no_data(tmp_path: Path) -> None:
         blocks(tmp_path / "data.jsonl.gz")
     with pytest.raises(QtuneError, match="folder within the folder"):
         blocks(tmp_path)
+
+
+@pytest.mark.parametrize("pack", [gzip.compress, bz2.compress, lzma.compress])
+def test_a_compressed_file_is_read_as_what_is_in_it(tmp_path: Path, pack: Callable[[bytes], bytes]) -> None:
+    """As `datasets` does, whatever the name says (datasets/utils/file_utils.py)."""
+    row = {"a": "x"}
+    for name, content in (("a.jsonl", b'{"a":"x"}\n'), ("a.json", b'[{"a":"x"}]'), ("a.csv", b"a\nx\n")):
+        assert read(tmp_path / name, pack(content)) == ([(2 if name == "a.csv" else 1, row)], [])
+        assert count_rows(tmp_path / name) == 1 or name == "a.csv"
+        assert has_column(tmp_path / name, "a") and not has_column(tmp_path / name, "b")
+    assert read(tmp_path / "a.txt", pack(b"x\n")) == ([(1, {"text": "x"})], [])
+    damaged = [(1, "refused", "is compressed, and cut off or damaged")]
+    assert read(tmp_path / "b.jsonl", pack(b'{"a":"x"}\n' * 9)[:-12])[1] == damaged
+
+
+def test_whole_numbers_of_any_length_are_read_as_pyarrow_and_pandas_do(tmp_path: Path) -> None:
+    content = b'{"a":%s}\n{"a":-%s}\n{"a":[1%s]}\n' % (b"9" * 400, b"9" * 5000, b"0" * 30)
+    rows, flaws = read(tmp_path / "a.jsonl", content)
+    assert [row["a"] for _, row in rows] == [math.inf, -math.inf, [1e30]] and flaws == []
+    text = "9" * 5000
+    assert read(tmp_path / "a.csv", f"a\n{text}\n".encode()) == ([(2, {"a": text})], [])
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        *(pa.string_view(), pa.binary_view(), pa.list_(pa.string_view()), pa.list_view(pa.int64())),
+        *(pa.struct({"b": pa.string_view()}), pa.binary(2), pa.map_(pa.string(), pa.int64())),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("suffix", ["parquet", "arrow"])
+def test_columns_of_a_type_that_datasets_does_not_know_are_named(
+    tmp_path: Path, kind: pa.DataType, suffix: str
+) -> None:
+    sink, column = pa.BufferOutputStream(), pa.table({"a": pa.array([None], kind)})
+    if suffix == "parquet":
+        parquet.write_table(column, sink)
+    else:
+        with pa.ipc.new_stream(sink, column.schema) as writer:
+            writer.write_table(column)
+    _, flaws = read(tmp_path / f"data.{suffix}", sink.getvalue().to_pybytes())
+    assert [effect for _, effect, _ in flaws] == ["refused"]

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import bz2
 import gzip
+import io
 import json
+import lzma
 import math
 import random
 import subprocess
 import sys
+import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -78,6 +82,28 @@ def arrow_of(columns: dict[str, Any], open_writer: Callable[..., Any]) -> bytes:
 COLUMNS = {"a": ["x", None, "z"], "b": [1, 2, 3]}
 PARQUET, STREAM = parquet_of(COLUMNS), arrow_of(COLUMNS, pa.ipc.new_stream)
 INDEXED = arrow_of(COLUMNS, pa.ipc.new_file)
+KINDS = {
+    "string_view": pa.array(["x"], pa.string_view()),
+    "lists of string_view": pa.array([["x"]], pa.list_(pa.string_view())),
+    "objects of string_view": pa.array([{"b": "x"}], pa.struct({"b": pa.string_view()})),
+    "binary_view": pa.array([b"x"], pa.binary_view()),
+    "list_view": pa.array([[1]], pa.list_view(pa.int64())),
+    "binary of a size": pa.array([b"x"], pa.binary(1)),
+    "large_string": pa.array(["x"], pa.large_string()),
+    "large lists": pa.array([["x"]], pa.large_list(pa.string())),
+    "lists of a size": pa.array([["x"]], pa.list_(pa.string(), 1)),
+    "a dictionary": pa.array(["x"]).dictionary_encode(),
+    "null": pa.array([None], pa.null()),
+    "float16": pa.array([1.0], pa.float32()).cast(pa.float16()),
+}
+
+
+def zipped(content: bytes) -> bytes:
+    sink = io.BytesIO()
+    with zipfile.ZipFile(sink, "w") as archive:
+        archive.writestr("data.jsonl", content)
+    return sink.getvalue()
+
 
 LINES = [
     one("rows", ROW * 3),
@@ -170,7 +196,25 @@ LINES = [
     one("nested 70 deep", typed("[" * 70 + "]" * 70)),
     one("nested 2000 deep", typed("[" * 2000 + "]" * 2000)),
     one("the list in an object", '{"data":[{"a":1},{"a":2}]}\n'),
-    one("gzip under another name", gzip.compress(ROW.encode()), stricter=True),
+    *(
+        one(f"{module.__name__} {name}", content)
+        for module in (gzip, bz2, lzma)
+        for name, content in (
+            ("under another name", module.compress(ROW.encode() * 3)),
+            ("in two parts", module.compress(ROW.encode()) + module.compress(ROW.encode())),
+            ("cut off", module.compress(ROW.encode() * 3)[:-12]),
+            ("of nothing", module.compress(b"")),
+            ("twice", module.compress(module.compress(ROW.encode()))),
+            ("of broken rows", module.compress(f"{ROW}{{".encode())),
+        )
+    ),
+    one("zip under another name", zipped(ROW.encode()), stricter=True),
+    *(
+        one(f"whole number of {digits} digits", typed("9" * digits, "-" + "9" * digits, "1"))
+        for digits in (18, 19, 20, 310, 5000)
+    ),
+    one("whole number of 5000 digits in a list", typed(f"[{'9' * 5000}]")),
+    one("whole number of 25 digits and a text", typed("9" * 25, '"x"')),
     Case("name with a pattern", {"data[1].jsonl": ROW.encode()}),
 ]
 ARRAYS = [
@@ -218,6 +262,9 @@ ARRAYS = [
         ("an object and a text", '[{"a":1},"x"]', {}),
         ("an object and null", '[{"a":1},null]', {}),
         ("null and an object", '[null,{"a":1}]', {"stricter": True}),
+        ("whole number of 5000 digits", f'[{{"a":{"9" * 5000}}}]', {}),
+        ("gzip", gzip.compress(b'[{"a":"x"},{"a":"y"}]'), {}),
+        ("gzip cut off", gzip.compress(b'[{"a":"x"},{"a":"y"}]')[:-12], {}),
         ("numbers as rows", "[1,2]", {"stricter": True}),
         ("lists as rows", "[[1,2],[3,4]]", {"stricter": True}),
         ("leading zero", '[{"a":01}]', {"stricter": True}),
@@ -278,6 +325,9 @@ TABLES = [
         ("65 bits and fraction", "a\n99999999999999999999\n1.5\n"),
         ("64 bits and fraction", "a\n18446744073709551615\n1.5\n"),
         ("more than a double", "a\n1e400\n"),
+        ("5000 digits", f"a\n{'9' * 5000}\n1\n"),
+        ("gzip", gzip.compress(b"a,b\nx,1\n")),
+        ("gzip cut off", gzip.compress(b"a,b\nx,1\n")[:-12]),
         ("dates", "a\n2024-01-01\n"),
     )
 ]
@@ -301,6 +351,17 @@ OTHERS = [
         "Parquet with a map", parquet_of({"a": pa.array([[("k", 1)]], pa.map_("string", "int64"))}), "parquet"
     ),
     one("empty Parquet", b"", "parquet"),
+    *(
+        one(f"{suffix} of {kind}", write({"a": values}), suffix)
+        for suffix, write in (
+            ("parquet", parquet_of),
+            ("arrow", lambda columns: arrow_of(columns, pa.ipc.new_stream)),
+        )
+        for kind, values in KINDS.items()
+    ),
+    one("text in gzip", gzip.compress(b"a\nb\n"), "txt"),
+    one("Parquet in gzip", gzip.compress(PARQUET), "parquet"),
+    one("Arrow stream in gzip", gzip.compress(STREAM), "arrow"),
     one("Arrow stream", STREAM, "arrow"),
     one("Arrow stream without end", STREAM[:-8], "arrow"),
     one("Arrow stream cut off", STREAM[:-30], "arrow"),

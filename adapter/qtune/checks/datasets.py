@@ -7,7 +7,8 @@ from pathlib import PurePath
 from typing import Any
 
 from qtune.config.names import did_you_mean, quoted
-from qtune.data.peek import first_row, has_key
+from qtune.data.file_types import JSON_SUFFIXES
+from qtune.data.peek import column_names, first_row
 from qtune.data.registrations import CONVERSATIONS, Registration, names_in
 from qtune.errors import QtuneError
 from qtune.schema import column_keys, dataset_keys, problem, tag_keys
@@ -62,7 +63,7 @@ def check_registration(registration: Registration, stage: str | None = None) -> 
     stage: the training stage, whose columns are then looked for; None leaves them out.
     """
     findings = _check_secrets(registration) or _check_keys(registration) or _check_source(registration)
-    if not findings and registration.json_path is not None:
+    if not findings:
         findings = _check_columns(registration, stage)
     return findings
 
@@ -128,17 +129,25 @@ def _check_source(registration: Registration) -> list[Finding]:
 
 
 def _check_columns(registration: Registration, stage: str | None) -> list[Finding]:
-    path = registration.json_path
-    assert path is not None
-    try:
-        row = first_row(path)
-    except QtuneError as error:
-        message = f"{error.where}: {error.what}"
-        return _error(registration, ("file_name",), message, error.fix or "mend the file")
-    seen = f"the first row has {quoted(row)}"
+    path, file = registration.path, next(iter(registration.files), None)
+    if path is None or file is None:
+        return []
+    row: Mapping[str, Any] = {}
+    if file.suffix in JSON_SUFFIXES:
+        try:
+            row = first_row(file)
+        except QtuneError as error:
+            message = f"{error.where}: {error.what}"
+            return _error(registration, ("file_name",), message, error.fix or "mend the file")
+        seen = f"the first row has {quoted(row)}"
+    else:
+        names = column_names(file)
+        if names is None:
+            return []
+        seen = f"its columns are {quoted(names)}"
     findings: list[Finding] = []
     for column, name in registration.block("columns").items():
-        if isinstance(name, str) and not has_key(path, name):
+        if isinstance(name, str) and registration.has_column(name) is False:
             message = f"no row of {path.name} has `{name}`; {seen}"
             findings += _error(registration, ("columns", column), message, "name a key that is there")
     if findings:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -59,6 +60,16 @@ class Attributes:
         pair = (self.chosen, self.rejected) if self.ranking else ()
         named = (*own, *pair, self.kto_tag, self.system, self.tools, self.images, self.videos, self.audios)
         return tuple(dict.fromkeys(name for name in named if name))
+
+    def read(self) -> Iterator[tuple[str, str]]:
+        """(role, key) of what the converters read of each row and stop without."""
+        own = ("messages",) if self.conversation else ("history", "prompt", "query")
+        answer = ("response",) if not self.conversation and (self.kto_tag or not self.ranking) else ()
+        pair = ("chosen", "rejected") if self.ranking else ()
+        more = () if self.formatting == "openai" else ("system", "tools")
+        for role in (*own, *answer, *pair, "kto_tag", *more, "images", "videos", "audios"):
+            if name := getattr(self, role):
+                yield role, name
 
 
 def attributes(registration: Registration) -> Attributes:

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import re
+from contextlib import suppress
+from io import TextIOWrapper
 from pathlib import Path
 from typing import Any
 
+from qtune.data.file_types import JSON_SUFFIXES
+from qtune.data.opening import DAMAGED, is_packed, open_data
 from qtune.errors import QtuneError
 
 _HEAD_BYTES = 1 << 20
+_LONGEST_KEY = 1 << 10
 _COUNTABLE_JSON_BYTES = 256_000_000
-_PART_BYTES = 1 << 20
-_BLANKS_BYTES = 64  # between a key and its colon, which hardly anybody writes any of
 
 
 def first_row(path: Path) -> dict[str, Any]:
@@ -20,10 +24,13 @@ def first_row(path: Path) -> dict[str, Any]:
 
     Raises QtuneError with the line where there is no row, or where the first one is broken or no object.
     """
-    with path.open("rb") as stream:
+    with open_data(path) as stream:
         raw = b""
         while True:
-            more = stream.read(max(_HEAD_BYTES, len(raw)))
+            try:
+                more = stream.read(max(_HEAD_BYTES, len(raw)))
+            except DAMAGED:
+                more = b""
             raw += more
             text = raw.decode("utf-8", errors="replace")
             start = past(text, 0, " \t\r\n\ufeff")
@@ -47,21 +54,80 @@ def first_row(path: Path) -> dict[str, Any]:
     return row
 
 
-def has_key(path: Path, key: str) -> bool:
-    """Whether any row of the file has `key`.
+def has_column(path: Path, name: str) -> bool | None:
+    """Whether the file has a column, or any of its rows such a key; None where that cannot be told."""
+    if path.suffix in JSON_SUFFIXES:
+        return has_key(path, name)
+    names = column_names(path)
+    return None if names is None else name in names
 
-    Found as bytes, so that a file of any size costs one read of it at most: a nested key counts too.
+
+def column_names(path: Path) -> list[str] | None:
+    """The columns that a CSV, Parquet, Arrow or text file has; None where none can be read of it."""
+    try:
+        if path.suffix == ".csv":
+            with open_data(path) as raw, TextIOWrapper(raw, "utf-8-sig", "replace", newline="") as stream:
+                return next((record for record in csv.reader(stream) if any(map(str.strip, record))), None)
+        if path.suffix == ".parquet":
+            import pyarrow.parquet
+
+            with open_data(path) as raw:
+                return list(pyarrow.parquet.read_schema(raw).names)
+        if path.suffix == ".arrow":
+            return _arrow_names(path)
+    except (ImportError, OSError, ValueError, NotImplementedError, csv.Error, *DAMAGED):
+        return None
+    return ["text"] if path.suffix == ".txt" else None
+
+
+def arrow_source(path: Path) -> Any:
+    """The content of an Arrow file, for pyarrow."""
+    import pyarrow
+
+    return pyarrow.PythonFile(open_data(path), mode="r") if is_packed(path) else pyarrow.memory_map(str(path))
+
+
+def _arrow_names(path: Path) -> list[str]:
+    """Of either of Arrow's formats."""
+    import pyarrow
+
+    with arrow_source(path) as source:
+        try:
+            return list(pyarrow.ipc.open_stream(source).schema.names)
+        except (OSError, ValueError):
+            return list(pyarrow.ipc.open_file(source).schema.names)
+
+
+def has_key(path: Path, key: str) -> bool:
+    """Whether any row of the file has `key`; one read of it, a megabyte at a time.
+
+    A key within a row's values does not count, unless the row takes several lines, or one of a megabyte.
     """
-    spellings = [text.encode() for text in sorted({json.dumps(key), json.dumps(key, ensure_ascii=False)})]
-    pattern = re.compile(rb"(?:" + b"|".join(map(re.escape, spellings)) + rb")\s*:")
-    overlap = max(map(len, spellings)) + _BLANKS_BYTES
-    content = b""
-    with path.open("rb") as stream:
-        while part := stream.read(_PART_BYTES):
-            content = content[-overlap:] + part
-            if pattern.search(content):
-                return True
+    spellings = sorted({json.dumps(key).encode(), json.dumps(key, ensure_ascii=False).encode()})
+    search = re.compile(rb"(?:" + b"|".join(map(re.escape, spellings)) + rb")\s*:").search
+    with suppress(*DAMAGED), open_data(path) as stream:
+        rest = b""
+        while block := stream.read(_HEAD_BYTES):
+            text = rest + block + stream.readline(_HEAD_BYTES)
+            at = 0
+            while match := search(text, at):
+                begin, at = text.rfind(b"\n", 0, match.start()) + 1, text.find(b"\n", match.end())
+                if _has(text[begin:] if at < 0 else text[begin:at], key):
+                    return True
+                at = len(text) if at < 0 else at
+            rest = b"" if text.endswith(b"\n") else text[-_LONGEST_KEY:]
     return False
+
+
+def _has(line: bytes, key: str) -> bool:
+    """Whether the row or rows on a line have the key; true where they take more than that line."""
+    try:
+        value = json.loads(line.strip().removesuffix(b","))
+    except (ValueError, RecursionError):
+        return True
+    return any(
+        isinstance(row, dict) and key in row for row in (value if isinstance(value, list) else [value])
+    )
 
 
 def count_rows(path: Path) -> int | None:
@@ -69,7 +135,7 @@ def count_rows(path: Path) -> int | None:
 
     None where counting would mean loading more than 256 MB of JSON, or the file is broken.
     """
-    with path.open("rb") as stream:
+    with suppress(*DAMAGED), open_data(path) as stream:
         if stream.read(64).lstrip(b" \t\r\n\xef\xbb\xbf")[:1] != b"[":
             stream.seek(0)
             return sum(1 for line in stream if not line.isspace())
@@ -81,6 +147,7 @@ def count_rows(path: Path) -> int | None:
         except ValueError:
             return None
         return len(rows) if isinstance(rows, list) else None
+    return None
 
 
 def past(text: str, start: int, blanks: str = " \t\r\n") -> int:

@@ -11,9 +11,9 @@ from typing import Any
 
 from qtune.config.names import did_you_mean
 from qtune.config.project import Project
-from qtune.data.file_types import JSON_SUFFIXES
+from qtune.data.file_types import JSON_SUFFIXES, SUFFIXES, data_files
 from qtune.data.mixing import mixed_rows
-from qtune.data.peek import count_rows, has_key
+from qtune.data.peek import count_rows, has_column
 from qtune.errors import QtuneError
 from qtune.files import Document, read_yaml
 from qtune.schema import argument, column_keys, tag_keys
@@ -49,6 +49,19 @@ class Registration:
         path = self.path
         return path if path is not None and path.suffix in JSON_SUFFIXES and path.is_file() else None
 
+    @property
+    def files(self) -> list[Path]:
+        """The files that LLaMA-Factory reads of `path`, none where that is not there."""
+        path = self.path
+        if path is None or not path.exists():
+            return []
+        return [file for file in data_files(path) if file.suffix in SUFFIXES]
+
+    def has_column(self, name: str) -> bool | None:
+        """Whether any of the files has a column; None where that cannot be told."""
+        told = [has_column(file, name) for file in self.files]
+        return any(told) if None not in told and told else None
+
     def block(self, name: str) -> dict[str, Any]:
         """`columns` or `tags` as given, empty where there is none."""
         given = self.entry.get(name)
@@ -57,15 +70,15 @@ class Registration:
     def columns(self) -> dict[str, Any]:
         """The columns that hold for this data: the given ones, and the defaults that the file really has."""
         given = self.block("columns")
-        path = self.json_path
-        if path is None:
-            return given
         if self.formatting in CONVERSATIONS:
             wanted = ["messages"]
         else:
             wanted = ["prompt", "query"] if self.entry.get("ranking") else ["prompt", "query", "response"]
         defaults = {name: column_keys()[name].default for name in wanted if name not in given}
-        present = {name: default for name, default in defaults.items() if has_key(path, default)}
+        told = {name: self.has_column(default) for name, default in defaults.items()}
+        if None in told.values():
+            return given
+        present = {name: defaults[name] for name, there in told.items() if there}
         return {**present, **{name: column for name, column in given.items() if column is not None}}
 
     @property

@@ -9,10 +9,12 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterator
+from io import TextIOWrapper
 from pathlib import Path
 from typing import Any, TextIO
 
 from qtune.data.flaws import Flaw
+from qtune.data.opening import open_data
 from qtune.data.peek import past
 from qtune.data.reading.block import Block
 from qtune.data.reading.encodings import misencoded
@@ -38,7 +40,7 @@ _HALF = re.compile("(?<![\ud800-\udfff])[\ud800-\udbff](?![\ud800-\udfff])")
 
 def array_blocks(path: Path) -> Iterator[Block]:
     """An array of texts has rows with the column `text`, as `datasets` calls it."""
-    with path.open(encoding="utf-8", errors="surrogateescape") as stream:
+    with open_data(path) as raw, TextIOWrapper(raw, encoding="utf-8", errors="surrogateescape") as stream:
         yield from _Reader(stream).blocks()
 
 

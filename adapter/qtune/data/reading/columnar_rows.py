@@ -7,10 +7,18 @@ from pathlib import Path
 from typing import Any
 
 from qtune.data.flaws import Flaw
+from qtune.data.opening import open_data
+from qtune.data.peek import arrow_source
 from qtune.data.reading.block import Block
 from qtune.errors import QtuneError
 
 _BLOCK_ROWS = 1024
+_NAMED = (
+    *("null", "boolean", "integer", "floating", "decimal128", "decimal256", "dictionary"),
+    *("string", "large_string", "binary", "large_binary", "time", "timestamp", "date", "duration"),
+    *("list", "large_list", "fixed_size_list", "struct"),
+)
+"""The types that datasets has names for (features/features.py, _arrow_to_datasets_dtype)."""
 
 
 def columnar_blocks(path: Path) -> Iterator[Block]:
@@ -57,7 +65,7 @@ def _rows(batch: Any, number: int) -> tuple[list[Any], list[int] | range, list[t
 def _parquet_batches(path: Path) -> Iterator[Any]:
     import pyarrow.parquet
 
-    with pyarrow.parquet.ParquetFile(path) as file:
+    with open_data(path) as stream, pyarrow.parquet.ParquetFile(stream) as file:
         yield from _unknown_types(file.schema_arrow)
         if file.num_row_groups and file.metadata.row_group(0).num_rows == 0:
             # datasets takes its length for the size of its batches
@@ -70,7 +78,7 @@ def _arrow_batches(path: Path) -> Iterator[Any]:
     """Of both of Arrow's formats: the one that `datasets` writes (a stream), and the one with an index."""
     import pyarrow
 
-    with pyarrow.memory_map(str(path)) as source:
+    with arrow_source(path) as source:
         try:
             batches = pyarrow.ipc.open_stream(source)
             schema = batches.schema
@@ -87,12 +95,12 @@ def _arrow_batches(path: Path) -> Iterator[Any]:
 
 
 def _unknown_types(schema: Any) -> Iterator[Flaw]:
-    """Columns of a type that datasets has no name for (features/features.py, _arrow_to_datasets_dtype)."""
+    """Columns of other types, such as maps and string_view."""
     from pyarrow import types
 
     for field in schema:
         inner = [field.type]
         for kind in inner:
             inner += [kind.field(index).type for index in range(kind.num_fields)]
-            if types.is_map(kind) or types.is_union(kind) or types.is_interval(kind):
+            if not any(getattr(types, f"is_{name}")(kind) for name in _NAMED):
                 yield Flaw.of("columnar-type", name=field.name, type=str(kind).partition("<")[0])

@@ -65,7 +65,15 @@ class ColumnTypes:
         """What is wrong with the dataset as a whole."""
         if not self._root.fields:
             return [] if self._broken else [Flaw.of("empty")]
-        return [*self._misread(), *self._wrapped()]
+        return [*self._misread(), *(self._wrapped() or self._missing())]
+
+    def _missing(self) -> Iterator[Flaw]:
+        """Columns that the converters read, and that nothing makes null."""
+        if self._broken:
+            return
+        for role, name in attributes(self._registration).read():
+            if name not in self._root.fields:
+                yield Flaw.of("column-missing", name=name, role=role)
 
     def _misread(self) -> Iterator[Flaw]:
         suspects = {
@@ -79,14 +87,15 @@ class ColumnTypes:
             if column.top in used:
                 yield Flaw.of("misread-dates" if column.times else "misread-numbers", path=path)
 
-    def _wrapped(self) -> Iterator[Flaw]:
+    def _wrapped(self) -> list[Flaw]:
         """One object that holds the rows in a list."""
-        if self._reading.rows != 1:
-            return
         used = set(attributes(self._registration).columns)
-        for name, column in self._root.fields.items():
-            if column.items is not None and used & column.items.fields.keys() - self._root.fields.keys():
-                yield Flaw.of("wrapped", name=name)
+        return [
+            Flaw.of("wrapped", name=name)
+            for name, column in self._root.fields.items()
+            if self._reading.rows == 1 and column.items is not None
+            if used & column.items.fields.keys() - self._root.fields.keys()
+        ]
 
 
 class _Reading:

@@ -6,11 +6,13 @@ import csv
 import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from io import TextIOWrapper
 from itertools import islice
 from pathlib import Path
 from typing import Any, TextIO
 
 from qtune.data.flaws import Flaw
+from qtune.data.opening import open_data
 from qtune.data.reading.block import Block
 from qtune.data.reading.csv_types import typed
 from qtune.data.reading.encodings import as_utf8
@@ -25,7 +27,10 @@ _DELIMITERS = {";": "semicolons", "\t": "tabs", "|": "bars"}
 def csv_blocks(path: Path) -> Iterator[Block]:
     """The rows of the file, as many at a time as pandas reads. Raises OSError where it cannot be opened."""
     csv.field_size_limit(sys.maxsize)
-    with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as stream:
+    with (
+        open_data(path) as raw,
+        TextIOWrapper(raw, encoding="utf-8-sig", errors="surrogateescape", newline="") as stream,
+    ):
         records = _Records(stream)
         header = next(records, None)
         if header is None:

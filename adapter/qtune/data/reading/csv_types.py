@@ -20,6 +20,7 @@ _infinity = re.compile(r"[+-]?inf(inity)?", re.IGNORECASE).fullmatch
 _TRUTHS = {"true": True, "false": False}
 _INT64 = range(-(2**63), 2**63)
 _UINT64 = range(2**64)
+_MOST_DIGITS = 20
 
 
 def typed(values: Sequence[str]) -> Sequence[Any]:
@@ -40,6 +41,8 @@ def _numbers(present: Sequence[str], complete: bool) -> list[Any] | None:
     for value in present:
         if not _whole(value):
             return _fractions(present)
+        if len(value.strip().lstrip("+-0")) > _MOST_DIGITS:  # Python would not read thousands of them
+            return None
         number = int(value)
         if number not in _INT64 and number not in _UINT64:
             return None

@@ -10,18 +10,16 @@ from qtune.data.flaws import Effect, Flaw
 
 BOM = codecs.BOM_UTF8
 _PACKED = {
-    b"\x1f\x8b": "gzip",
     b"PK\x03\x04": "zip",
-    b"BZh": "bzip2",
-    b"\xfd7zXZ": "xz",
     b"\x28\xb5\x2f\xfd": "zstd",
+    b"\x04\x22\x4d\x18": "lz4",
 }
 
 
 def packed(head: bytes) -> Flaw | None:
-    """Whether the file is compressed, whatever its name says.
+    """Whether the file is compressed in a way that `qtune.data.opening` does not read through.
 
-    `datasets` would unpack it (utils/extract.py); nothing else that reads the file does.
+    `datasets` unpacks zip files, and the others where their libraries are installed (utils/file_utils.py).
     """
     for magic, name in _PACKED.items():
         if head.startswith(magic):

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+from qtune.data.opening import open_data
 from qtune.data.reading.array_rows import array_blocks
 from qtune.data.reading.block import Block
 from qtune.data.reading.encodings import BOM
@@ -19,7 +20,7 @@ _HEAD_BYTES = 4096
 
 def json_blocks(path: Path) -> Iterator[Block]:
     """What the text begins with decides how it is read, not the file's suffix."""
-    with path.open("rb") as stream:
+    with open_data(path) as stream:
         head = stream.read(_HEAD_BYTES).removeprefix(BOM)
         while head.isspace():
             head = stream.read(_HEAD_BYTES)

@@ -14,6 +14,7 @@ from typing import Any
 import orjson
 
 from qtune.data.flaws import KINDS, Flaw
+from qtune.data.opening import open_data
 from qtune.data.peek import past
 from qtune.data.reading.block import Block
 from qtune.data.reading.encodings import BOM, misencoded
@@ -24,6 +25,7 @@ _PARSED_BYTES = _BATCH_BYTES // 32
 _SPREAD_LINES = (1, 16, 256, 4096)
 _BLANK = b" \t\r\n"
 _OBJECT = {dict}
+_SURE_DIGITS = 19  # of 2**63 - 1
 
 
 def broken(said: str, fix: str = "mend or delete the line") -> Flaw:
@@ -44,7 +46,7 @@ def no_object(value: Any) -> Flaw:
 def line_blocks(path: Path) -> Iterator[Block]:
     """The rows of the file, about half a megabyte at a time. Raises OSError where it cannot be opened."""
     loads = orjson.loads
-    with path.open("rb") as stream:
+    with open_data(path) as stream:
         number, batch, at = 1, 0, 0
         carried: list[bytes] = []
         while True:
@@ -180,7 +182,12 @@ def _finite(digits: str) -> float:
     return number
 
 
-_raw_decode = json.JSONDecoder(parse_float=_finite).raw_decode
+def _number(digits: str) -> int | float:
+    """What is no whole number of 64 bits is a double to pyarrow, infinite where it is too large for one."""
+    return int(digits) if len(digits) < _SURE_DIGITS else float(digits)
+
+
+_raw_decode = json.JSONDecoder(parse_float=_finite, parse_int=_number).raw_decode
 
 
 def _values(text: str) -> tuple[list[Any], int]:

@@ -7,12 +7,13 @@ files with (llamafactory/data/loader.py, _load_single_dataset; datasets/packaged
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
 from qtune.data.file_types import COLUMNAR_SUFFIXES, JSON_SUFFIXES, SUFFIXES, data_files
 from qtune.data.flaws import Flaw
+from qtune.data.opening import DAMAGED, open_data
 from qtune.data.reading.block import Block
 from qtune.data.reading.columnar_rows import columnar_blocks
 from qtune.data.reading.csv_rows import csv_blocks
@@ -77,8 +78,19 @@ def blocks(path: Path) -> Iterator[Block]:
             where=str(path),
             fix=f"convert it to one of {', '.join(SUFFIXES)}",
         )
-    with path.open("rb") as stream:
-        head = stream.read(_HEAD_BYTES)
-    flaw = None if path.suffix in COLUMNAR_SUFFIXES else packed(head) or wide(head)
-    read = reader(path) if flaw is None else [Block([], [], [(1, flaw)])]
-    return (replace(block, file=path) for block in read)
+    with path.open("rb"):
+        pass  # what cannot be opened is no flaw of its rows
+    return (replace(block, file=path) for block in _read(path, reader))
+
+
+def _read(path: Path, reader: Callable[[Path], Iterator[Block]]) -> Iterator[Block]:
+    try:
+        with open_data(path) as stream:
+            head = stream.read(_HEAD_BYTES)
+        flaw = None if path.suffix in COLUMNAR_SUFFIXES else packed(head) or wide(head)
+        if flaw is None:
+            yield from reader(path)
+            return
+    except DAMAGED:
+        flaw = Flaw.of("packed-damaged")
+    yield Block([], [], [(1, flaw)])

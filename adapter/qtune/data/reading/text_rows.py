@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from io import TextIOWrapper
 from pathlib import Path
 
+from qtune.data.opening import open_data
 from qtune.data.reading.block import Block
 from qtune.data.reading.encodings import as_utf8
 
@@ -13,7 +15,7 @@ _BLOCK_CHARACTERS = 1 << 20
 
 def text_blocks(path: Path) -> Iterator[Block]:
     """A row with the column `text` for each line, blank ones too."""
-    with path.open(encoding="utf-8", errors="surrogateescape") as stream:
+    with open_data(path) as raw, TextIOWrapper(raw, encoding="utf-8", errors="surrogateescape") as stream:
         number = 1
         while lines := stream.readlines(_BLOCK_CHARACTERS):
             decoded = [as_utf8(line) for line in lines]
