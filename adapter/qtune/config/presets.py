@@ -150,7 +150,11 @@ class PresetStore:
                     return self._read[reached]
                 document = read_yaml(path, source.display(path, self._project_root))
                 preset = self._parse(reached, source, document)
-                return preset if source.own else _without_code(preset)
+                if not source.own:
+                    from qtune.config.others import refuse_more_than_training  # most have none of others
+
+                    refuse_more_than_training(document, preset.layer)
+                return preset
         names = _names_in(self._sources[asked]) if slash else self.names()
         hint = did_you_mean(bare, names)
         listing = "`qtune presets` lists them"
@@ -217,18 +221,6 @@ def fitting(presets: Sequence[Preset], memory: str) -> list[Preset]:
     if size is None:
         raise QtuneError(f"`{memory}` is no size of memory", where="--fits", fix="write e.g. --fits 24GB")
     return [preset for preset in presets if preset.fits_in(float(size[1]))]
-
-
-def _without_code(preset: Preset) -> Preset:
-    """The preset itself; raises QtuneError where it has a model's own code run (transformers' argument)."""
-    found = preset.layer.values.get(("train", "trust_remote_code"))
-    if found is not None and found.value:
-        raise QtuneError(
-            "`trust_remote_code` runs code that a model brings, which presets from others may not ask for",
-            where=found.origin.place,
-            fix="have it taken out, and set it in this project's qtune.yaml where you trust the model",
-        )
-    return preset
 
 
 def _names_in(source: Source) -> set[str]:
