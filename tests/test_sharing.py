@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import shutil
@@ -19,6 +20,7 @@ from qtune.errors import QtuneError
 from qtune.prepare import renderings
 from qtune.render import templates
 from qtune.sharing import git as git_module
+from qtune.sharing.workplace import workplace
 
 PROJECT = f"train: {{model_name_or_path: {TINY_MODEL}, dataset: rows}}\n"
 HOUSE = "about: house style\nextends: lora\ntrain: {lora_rank: 7}\n"
@@ -794,3 +796,20 @@ def test_what_bounds_a_template_is_taken_off_again(tmp_path: Path) -> None:
         templates.Templates((), tmp_path).text("nowhere.j2", {})
     assert (resource.getrlimit(resource.RLIMIT_AS), signal.getsignal(signal.SIGVTALRM)) == before
     assert signal.getitimer(signal.ITIMER_VIRTUAL) == (0.0, 0.0)
+
+
+def test_what_a_killed_pull_left_is_gone_after_the_next_and_a_living_one_keeps_its_own(
+    qtune: Callable[..., Result], with_sources: Callable[..., Path], upstream: Path
+) -> None:
+    cache = resources.cache_directory()
+    write_tree(cache, {".pull-left/git/HEAD": "x", ".pull-living/git/HEAD": "x"})
+    living = os.open(cache / ".pull-living", os.O_RDONLY)
+    fcntl.flock(living, fcntl.LOCK_EX)
+    try:
+        assert qtune("presets", "pull", directory=with_sources(TEAM)).code == 0
+    finally:
+        os.close(living)
+    assert [path.name for path in cache.glob(".pull-*")] == [".pull-living"]
+    with workplace(cache) as mine, workplace(cache) as other:
+        assert mine != other and sorted(cache.glob(".pull-*")) == sorted((mine, other))
+    assert not list(cache.glob(".pull-*"))

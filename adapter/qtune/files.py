@@ -111,6 +111,7 @@ def read_yaml(path: Path, display: str | None = None) -> Document:
 def parse_yaml(text: str, display: str) -> tuple[Any, dict[KeyPath, int]]:
     """YAML text to (plain value, line of each path); see `read_yaml` for what it refuses."""
     try:
+        _check_depth(text, display)
         # the stream check comes with the reader, so it belongs inside the try
         loader = _Loader(text)
         node = loader.get_single_node()
@@ -132,10 +133,20 @@ def parse_yaml(text: str, display: str) -> tuple[Any, dict[KeyPath, int]]:
         raise QtuneError(
             f"broken YAML: {error.reason}", where=f"{display}:{line}", fix="remove that character"
         ) from None
-    except RecursionError:
-        raise QtuneError(
-            f"is nested deeper than {MAX_DEPTH} levels", where=display, fix="flatten it"
-        ) from None
+
+
+def _check_depth(text: str, display: str) -> None:
+    """Raises QtuneError where YAML is nested too deep: composing it, in C, would end the process."""
+    depth = 0
+    for event in yaml.parse(text, Loader=_Loader):
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if depth > MAX_DEPTH + 1:
+            line = event.start_mark.line + 1 if event.start_mark else 1
+            raise _too_deep(f"{display}:{line}")
+
+
+def _too_deep(where: str) -> QtuneError:
+    return QtuneError(f"is nested deeper than {MAX_DEPTH} levels", where=where, fix="flatten it")
 
 
 class _Builder:
@@ -152,7 +163,7 @@ class _Builder:
         if self._nodes > MAX_NODES:
             raise self._error(node, f"expands to more than {MAX_NODES:,} values", "remove the aliases")
         if depth > MAX_DEPTH:
-            raise self._error(node, f"is nested deeper than {MAX_DEPTH} levels", "flatten it")
+            raise _too_deep(f"{self._display}:{node.start_mark.line + 1}")
         self._lines.setdefault(path, node.start_mark.line + 1)
         if not isinstance(node, yaml.ScalarNode) and node.tag not in _PLAIN_TAGS:
             raise self._error(node, f"the tag {node.tag} is not supported", "write a plain list or mapping")
@@ -222,10 +233,19 @@ def block_lines(tree: Mapping[str, Any], depth: int = 0) -> Iterator[str]:
             yield f"{'  ' * depth}{dump_yaml(key)}: {dump_yaml(value)}"
 
 
+def from_json(text: str | bytes) -> Any:
+    """The value of JSON text; raises ValueError where it is none, or nested too deep for Python to read."""
+    try:
+        return json.loads(text)
+    except RecursionError:
+        raise ValueError("is nested too deep") from None
+
+
 def read_object(path: Path) -> dict[str, Any]:
     """The JSON mapping in a file; an empty one where there is none that can be read."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        # a named pipe would wait for its other end
+        content = from_json(path.read_bytes()) if path.is_file() else None
     except (OSError, ValueError):
         return {}
     return content if isinstance(content, dict) else {}

@@ -13,6 +13,7 @@ from unicodedata import combining, east_asian_width
 
 import typer
 
+from qtune.errors import QtuneError
 from qtune.values import Finding
 
 _GAP = "  "
@@ -44,6 +45,12 @@ def report(findings: Iterable[Finding]) -> None:
         colour = "red" if finding.severity == "error" else "yellow"
         typer.secho(f"{finding.severity}: ", fg=colour, bold=True, err=True, nl=False)
         typer.echo(str(finding), err=True)
+
+
+def leave_out(errors: Iterable[QtuneError]) -> None:
+    """Print to stderr what a list is without, a line for each."""
+    for error in errors:
+        note(f"left out: {str(error).splitlines()[0]}")
 
 
 def plain_finding(finding: Finding) -> dict[str, str | None]:

@@ -8,13 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from qtune.config.names import did_you_mean, quoted, valid_name
+from qtune.config.names import did_you_mean, one_line, quoted, valid_name
 from qtune.config.sources import Source, built_in
 from qtune.errors import QtuneError
 from qtune.files import Document, leaves, read_yaml
 from qtune.values import Layer, Origin, Value
 
 BASE = "base"
+MAX_EXTENDS = 100
 DEFAULT = "lora"
 BLOCKS = ("train", "zero", "launch")
 _TEXT_KEYS = ("about", "group", "when", "speed", "fits", "step_down")
@@ -70,6 +71,18 @@ class PresetStore:
         """Every preset but `base`, which lies under all of them and is none itself."""
         return sorted({name for source in self._sources.values() for name in _names_in(source)})
 
+    def odd_files(self) -> list[QtuneError]:
+        """What lies among the presets of a source and is none, a line for each."""
+        return [
+            QtuneError(
+                f"{what}, and is no preset",
+                where=one_line(source.display(path, self._project_root)),
+                fix="take it out, or give it another name",
+            )
+            for source in self._sources.values()
+            for path, what in sorted(source.presets()[1].items())
+        ]
+
     def shadowed(self) -> list[str]:
         """The presets that only their source's name reaches: `team/lora`, in the order of the sources."""
         first: set[str] = set()
@@ -88,8 +101,19 @@ class PresetStore:
         return source in self._sources and bare in _names_in(self._sources[source])
 
     def catalogue(self) -> list[Preset]:
-        """All presets in the order of the catalogue; raises QtuneError where one cannot be read."""
-        return sorted((self.load(name) for name in self.names()), key=catalogue_order)
+        """All presets that can be read, in the order of the catalogue."""
+        broken = self.broken()
+        return sorted((self.load(name) for name in self.names() if name not in broken), key=catalogue_order)
+
+    def broken(self) -> dict[str, QtuneError]:
+        """By name, the presets that cannot be read, or of which one that they extend cannot."""
+        found = {}
+        for name in self.names():
+            try:
+                self.chain(name)
+            except QtuneError as error:
+                found[name] = error
+        return found
 
     def load(self, name: str, asked_by: str | None = None) -> Preset:
         """The preset called `name`, or `source/name`.
@@ -113,6 +137,12 @@ class PresetStore:
 
     def _follow(self, preset: Preset, path: tuple[str, ...], ordered: dict[str, Preset]) -> None:
         path = (*path, preset.name)
+        if len(path) > MAX_EXTENDS:
+            raise QtuneError(
+                f"`extends` is followed further than {MAX_EXTENDS} presets",
+                where=preset.extends_at,
+                fix="extend one that comes earlier",
+            )
         for named in preset.extends:
             parent = self.load(named, preset.extends_at)
             if parent.name in path:
@@ -148,7 +178,7 @@ class PresetStore:
                 reached = bare if source is first else name
                 if reached in self._read:
                     return self._read[reached]
-                document = read_yaml(path, source.display(path, self._project_root))
+                document = self._document(source, path)
                 preset = self._parse(reached, source, document)
                 if not source.own:
                     from qtune.config.others import refuse_more_than_training  # most have none of others
@@ -161,6 +191,14 @@ class PresetStore:
         raise QtuneError(
             f"there is no preset `{name}`", where=asked_by, fix=f"{hint} {listing}" if hint else listing
         )
+
+    def _document(self, source: Source, path: Path) -> Document:
+        display = source.display(path, self._project_root)
+        try:
+            return read_yaml(path, display)
+        except OSError as error:
+            fix = "see to it that you may read it, or take it out"
+            raise QtuneError(f"cannot be read ({error.strerror})", where=display, fix=fix) from None
 
     @staticmethod
     def _parse(name: str, source: Source, document: Document) -> Preset:
@@ -224,7 +262,7 @@ def fitting(presets: Sequence[Preset], memory: str) -> list[Preset]:
 
 
 def _names_in(source: Source) -> set[str]:
-    return {path.stem for path in source.directory.iterdir() if path.suffix == ".yaml"} - {BASE}
+    return source.presets()[0] - {BASE}
 
 
 def catalogue_order(preset: Preset) -> tuple[int, str, tuple[float, float, str]]:

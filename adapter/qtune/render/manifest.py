@@ -10,6 +10,7 @@ from typing import Any
 
 from qtune import __version__
 from qtune.errors import QtuneError
+from qtune.files import from_json
 from qtune.machine.hardware import Hardware
 from qtune.values import DATASETS, Config, Layer, Origin, RenderedFile, Value
 
@@ -74,7 +75,7 @@ def from_text(text: str, display: str) -> Manifest:
     """
     fix = "render it again with `qtune render`, or leave out that run"
     try:
-        plain = json.loads(text)
+        plain = from_json(text)
         version = plain["schema_version"]
         if version != SCHEMA_VERSION:
             raise QtuneError(f"was written by another qtune (schema {version})", where=display, fix=fix)
