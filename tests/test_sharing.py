@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import re
 import shutil
 import subprocess
 from collections.abc import Callable, Mapping
@@ -239,9 +240,21 @@ def _lock_that_leads_out(root: Path, cached: Path) -> None:
     path.write_text(path.read_text().replace("presets/house.yaml", "../../house.yaml"))
 
 
+def _another_commit(root: Path, cached: Path) -> None:
+    path = root / "qtune.lock"
+    path.write_text(re.sub("commit: .{10}", "commit: 0123456789", path.read_text()))
+
+
+def _no_commit(root: Path, cached: Path) -> None:
+    path = root / "qtune.lock"
+    path.write_text(path.read_text().replace("commit: ", "commit: 0"))
+
+
 @pytest.mark.parametrize(
     ("disturb", "says"),
     [
+        (_another_commit, "the cache on this machine lacks commit 0123456789 of `team`"),
+        (_no_commit, "qtune.lock:6: is not what `qtune presets pull` writes"),
         (_no_lock, "qtune.yaml:2: qtune.lock does not pin `team`"),
         (_another_ref, "qtune.yaml:2: qtune.lock pins `team` with ref `main`, and here it is `v2`"),
         (_no_cache, "the cache on this machine lacks commit"),
@@ -298,6 +311,8 @@ def test_a_lock_with_other_files_than_its_commit_is_refused(
     path = root / "qtune.lock"
     path.write_text(path.read_text()[:-65] + "a" * 64 + "\n")
     refused(qtune("presets", "pull", "--locked", directory=root), "holds other files than qtune.lock pins")
+    _another_commit(root, root)
+    refused(qtune("presets", "pull", "--locked", directory=root), "qtune.yaml:2: `team` cannot be fetched")
 
 
 def test_after_a_pull_nothing_needs_git_or_the_network(

@@ -215,8 +215,6 @@ def leaves(data: dict[str, Any], prefix: KeyPath = ()) -> Iterator[tuple[KeyPath
 
 def dump_yaml(value: Any) -> str:
     """One value as YAML on one line, read back alike by PyYAML, OmegaConf and `read_yaml`."""
-    if isinstance(value, float) and not math.isfinite(value):
-        raise ValueError(f"{value} has no place in a config")
     text = yaml.dump(
         value, Dumper=_Dumper, default_flow_style=True, allow_unicode=True, width=math.inf, sort_keys=False
     )

@@ -17,11 +17,6 @@ def is_name(text: str) -> bool:
     return bool(_NAME.fullmatch(text))
 
 
-def one_line(text: str) -> str:
-    """Text as a terminal may show it: with escapes for line breaks and other signs that are not printed."""
-    return text if text.isprintable() else "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
-
-
 def valid_name(name: str, kind: str) -> str:
     """`name` itself; raises QtuneError where it could not be a file name and a command word everywhere."""
     if not is_name(name):

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from qtune.config.names import did_you_mean, one_line, quoted, valid_name
+from qtune.config.names import did_you_mean, quoted, valid_name
 from qtune.config.sources import Source, built_in
-from qtune.errors import QtuneError
+from qtune.errors import QtuneError, printable
 from qtune.files import Document, leaves, read_yaml
-from qtune.values import Layer, Origin, Value
+from qtune.values import KeyPath, Layer, Origin, Value
 
 BASE = "base"
 MAX_EXTENDS = 100
@@ -21,6 +21,8 @@ BLOCKS = ("train", "zero", "launch")
 _TEXT_KEYS = ("about", "group", "when", "speed", "fits", "step_down")
 # The groups of the built-in presets in the order in which they are listed; others' own come after them.
 _GROUPS = ("everyday", "style", "sft", "memory", "stages", "methods")
+# What gives a terminal orders, wherever such a text is shown; tabs and line breaks do not.
+_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x84\x86-\x9f]")
 KEYS = (*_TEXT_KEYS, "extends", *BLOCKS)
 
 
@@ -76,7 +78,7 @@ class PresetStore:
         return [
             QtuneError(
                 f"{what}, and is no preset",
-                where=one_line(source.display(path, self._project_root)),
+                where=source.display(path, self._project_root).replace("\n", "\\n"),
                 fix="take it out, or give it another name",
             )
             for source in self._sources.values()
@@ -221,7 +223,10 @@ class PresetStore:
 
 
 def mapping(document: Document, keys: Sequence[str], kind: str) -> dict[str, Any]:
-    """The document's top level; raises QtuneError where it is no mapping or holds a key of no meaning."""
+    """The document's top level.
+
+    Raises QtuneError where it is no mapping, or holds a key of no meaning or a control character.
+    """
     if not isinstance(document.data, dict):
         raise QtuneError(
             f"a {kind} is a mapping of keys", where=document.display, fix=f"start with `{keys[-1]}:`"
@@ -240,7 +245,27 @@ def mapping(document: Document, keys: Sequence[str], kind: str) -> dict[str, Any
                 where=document.where(key),
                 fix=f"indent its keys below `{key}:`",
             )
+    for path, text in _texts(document.data):
+        if found := _CONTROL.search(text):
+            raise QtuneError(
+                f"holds a control character ({printable(found[0])})",
+                where=document.where(*path),
+                fix="take that character out",
+            )
     return document.data
+
+
+def _texts(value: Any, path: KeyPath = ()) -> Iterator[tuple[KeyPath, str]]:
+    """Each text in a plain value, keys too, with where it stands."""
+    if isinstance(value, str):
+        yield path, value
+    elif isinstance(value, dict):
+        for key, inside in value.items():
+            yield (*path, key), key
+            yield from _texts(inside, (*path, key))
+    elif isinstance(value, list):
+        for index, inside in enumerate(value):
+            yield from _texts(inside, (*path, str(index)))
 
 
 def layer_of(name: str, document: Document) -> Layer:
