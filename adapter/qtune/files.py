@@ -139,10 +139,13 @@ def _check_depth(text: str, display: str) -> None:
     """Raises QtuneError where YAML is nested too deep: composing it, in C, would end the process."""
     depth = 0
     for event in yaml.parse(text, Loader=_Loader):
-        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
-        if depth > MAX_DEPTH + 1:
-            line = event.start_mark.line + 1 if event.start_mark else 1
-            raise _too_deep(f"{display}:{line}")
+        if isinstance(event, yaml.CollectionEndEvent):
+            depth -= 1
+        elif isinstance(event, yaml.CollectionStartEvent):
+            depth += 1
+            if depth > MAX_DEPTH + 1:
+                line = event.start_mark.line + 1 if event.start_mark else 1
+                raise _too_deep(f"{display}:{line}")
 
 
 def _too_deep(where: str) -> QtuneError:

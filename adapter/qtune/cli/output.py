@@ -99,6 +99,8 @@ def markdown_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str
 
 def width_of(text: str) -> int:
     """How many columns of a terminal a text takes: Chinese signs take two."""
+    if text.isascii():
+        return len(text)
     return sum(0 if combining(sign) else 2 if east_asian_width(sign) in "WF" else 1 for sign in text)
 
 
@@ -123,6 +125,9 @@ def _lines(cells: Sequence[str], widths: Sequence[int]) -> Iterator[str]:
 
 def _wrapped(cell: str, width: int) -> Iterator[str]:
     for line in cell.splitlines() or [""]:
+        if line.isascii() and line.isprintable() and len(line) <= width:
+            yield line
+            continue
         # signs of two columns: as many of them as are sure to fit
         wide = width if line.isascii() else max(1, width * len(line) // max(1, width_of(line)))
         yield from textwrap.wrap(line, wide) or [""]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -69,9 +70,19 @@ class PresetStore:
         self._project_root = project_root
         self._read: dict[str, Preset] = {}
 
+    @cached_property
+    def _listed(self) -> dict[str, tuple[set[str], dict[Path, str]]]:
+        """By source, what `Source.presets` finds there."""
+        return {source.name: source.presets() for source in self._sources.values()}
+
+    @cached_property
+    def _names(self) -> dict[str, set[str]]:
+        """By source, the names of its presets."""
+        return {source: names - {BASE} for source, (names, _) in self._listed.items()}
+
     def names(self) -> list[str]:
         """Every preset but `base`, which lies under all of them and is none itself."""
-        return sorted({name for source in self._sources.values() for name in _names_in(source)})
+        return sorted({name for names in self._names.values() for name in names})
 
     def odd_files(self) -> list[QtuneError]:
         """What lies among the presets of a source and is none, a line for each."""
@@ -82,16 +93,15 @@ class PresetStore:
                 fix="take it out, or give it another name",
             )
             for source in self._sources.values()
-            for path, what in sorted(source.presets()[1].items())
+            for path, what in sorted(self._listed[source.name][1].items())
         ]
 
     def shadowed(self) -> list[str]:
         """The presets that only their source's name reaches: `team/lora`, in the order of the sources."""
         first: set[str] = set()
         found = []
-        for source in self._sources.values():
-            names = _names_in(source)
-            found += [f"{source.name}/{name}" for name in sorted(names & first)]
+        for source, names in self._names.items():
+            found += [f"{source}/{name}" for name in sorted(names & first)]
             first |= names
         return found
 
@@ -100,13 +110,14 @@ class PresetStore:
         source, slash, bare = name.rpartition("/")
         if not slash:
             return name in self.names()
-        return source in self._sources and bare in _names_in(self._sources[source])
+        return source in self._sources and bare in self._names[source]
 
     def catalogue(self) -> list[Preset]:
         """All presets that can be read, in the order of the catalogue."""
-        broken = self.broken()
-        return sorted((self.load(name) for name in self.names() if name not in broken), key=catalogue_order)
+        good = (self.load(name) for name in self.names() if name not in self.broken)
+        return sorted(good, key=catalogue_order)
 
+    @cached_property
     def broken(self) -> dict[str, QtuneError]:
         """By name, the presets that cannot be read, or of which one that they extend cannot."""
         found = {}
@@ -187,7 +198,7 @@ class PresetStore:
 
                     refuse_more_than_training(document, preset.layer)
                 return preset
-        names = _names_in(self._sources[asked]) if slash else self.names()
+        names = self._names[asked] if slash else self.names()
         hint = did_you_mean(bare, names)
         listing = "`qtune presets` lists them"
         raise QtuneError(
@@ -284,10 +295,6 @@ def fitting(presets: Sequence[Preset], memory: str) -> list[Preset]:
     if size is None:
         raise QtuneError(f"`{memory}` is no size of memory", where="--fits", fix="write e.g. --fits 24GB")
     return [preset for preset in presets if preset.fits_in(float(size[1]))]
-
-
-def _names_in(source: Source) -> set[str]:
-    return source.presets()[0] - {BASE}
 
 
 def catalogue_order(preset: Preset) -> tuple[int, str, tuple[float, float, str]]:

@@ -54,7 +54,10 @@ class Source:
 
     def holds(self, path: Path) -> bool:
         """Whether `path` leads to something inside the source, through links too."""
-        return not self.inside or any(path.resolve().is_relative_to(place) for place in self.inside)
+        if not self.inside or (path.parent == self.directory and not path.is_symlink()):
+            return True  # the directory itself is resolved
+        resolved = path.resolve()
+        return any(resolved.is_relative_to(place) for place in self.inside)
 
     def has(self, path: Path, project_root: Path) -> bool:
         """Whether `path` is a file of this source; raises QtuneError for a link that leads out of it."""

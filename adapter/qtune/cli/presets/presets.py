@@ -49,7 +49,7 @@ def presets_command(
     project = here()
     store = project.store
     presets = store.catalogue()
-    leave_out([*store.broken().values(), *store.odd_files()])
+    leave_out([*store.broken.values(), *store.odd_files()])
     if fits is not None:
         silent = sum(not preset.fits for preset in presets)
         presets = fitting(presets, fits)
