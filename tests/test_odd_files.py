@@ -112,9 +112,12 @@ def test_a_preset_that_cannot_be_read_costs_a_line_and_a_finding(
         ("closed.yaml", "cannot be read (Permission denied)"),
     ):
         assert any(line.startswith(f"left out: ../near/{name}: {what}") for line in lines), lines
+    assert sum("broken.yaml" in line for line in lines) == 1  # once, also for the one that extends it
     checked = qtune("check", directory=root)
     assert checked.code == 2 and "../near/large.yaml: is larger" in checked.err
     assert "good" in checked.out
+    estimated = qtune("estimate", "--all", "--hardware", "cpu", directory=root)
+    assert estimated.code == 0 and "not for this: large (is larger" in estimated.out
 
 
 @pytest.mark.parametrize("text", deep(MAX_DEPTH + 1))

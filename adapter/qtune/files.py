@@ -246,7 +246,7 @@ def read_object(path: Path) -> dict[str, Any]:
     """The JSON mapping in a file; an empty one where there is none that can be read."""
     try:
         # a named pipe would wait for its other end
-        content = from_json(path.read_bytes()) if path.is_file() else None
+        content = from_json(path.read_text(encoding="utf-8")) if path.is_file() else None
     except (OSError, ValueError):
         return {}
     return content if isinstance(content, dict) else {}

@@ -48,9 +48,9 @@ def report(findings: Iterable[Finding]) -> None:
 
 
 def leave_out(errors: Iterable[QtuneError]) -> None:
-    """Print to stderr what a list is without, a line for each."""
-    for error in errors:
-        note(f"left out: {str(error).splitlines()[0]}")
+    """Print to stderr what a list is without, a line for each reason."""
+    for line in dict.fromkeys(str(error).splitlines()[0] for error in errors):
+        note(f"left out: {line}")
 
 
 def plain_finding(finding: Finding) -> dict[str, str | None]:

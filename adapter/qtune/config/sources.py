@@ -19,7 +19,6 @@ from qtune.config.names import is_name
 from qtune.errors import QtuneError
 
 TEMPLATES = "templates"
-SUFFIX = ".yaml"
 
 
 @dataclass(frozen=True)
@@ -78,7 +77,7 @@ class Source:
         with os.scandir(self.directory) as entries:
             for entry in entries:
                 path = Path(entry.path)
-                if path.suffix != SUFFIX:
+                if path.suffix != ".yaml":
                     continue
                 if wrong := self._oddity(path, entry):
                     odd[path] = wrong
@@ -91,7 +90,7 @@ class Source:
         if not is_name(path.stem):
             return "has a name that no preset can have"
         if entry.is_symlink():
-            return "" if path.is_file() and self.holds(path) else "is a link that leads to no file here"
+            return "" if os.path.isfile(path) and self.holds(path) else "is a link that leads to no file here"
         return "" if entry.is_file() else "is a directory" if entry.is_dir() else "is no regular file"
 
 

@@ -37,6 +37,8 @@ def check_command(
         options.stack_from(hardware),
     )
     found = examine_presets(project, machine, layers, stack, presets or ())
+    if not presets:
+        leave_out(project.store.odd_files())
     if as_json:
         print_json(
             {
@@ -54,8 +56,6 @@ def check_command(
         )
     else:
         report(found.distinct)
-        if not presets:
-            leave_out(project.store.odd_files())
         good = [name for name, findings in found.findings.items() if not findings]
         if good:
             typer.echo(f"ok: {', '.join(good)}")
