@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import posixpath
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -90,7 +91,10 @@ class Source:
         if not is_name(path.stem):
             return "has a name that no preset can have"
         if entry.is_symlink():
-            return "" if os.path.isfile(path) and self.holds(path) else "is a link that leads to no file here"
+            with suppress(OSError):  # it may lead into what is closed to us
+                if path.is_file() and self.holds(path):
+                    return ""
+            return "is a link that leads to no file here"
         return "" if entry.is_file() else "is a directory" if entry.is_dir() else "is no regular file"
 
 
