@@ -59,6 +59,7 @@ test-slurm: setup ## install Slurm where it is missing (Debian, as root), and tr
 bench: setup ## the ratios that README quotes
 	@$(BIN)/python bench/startup.py
 	@$(BIN)/python bench/check.py
+	@$(BIN)/python bench/presets.py
 	@$(BIN)/python bench/data_check.py
 	@$(BIN)/python bench/runs.py
 	@$(BIN)/python bench/redaction.py

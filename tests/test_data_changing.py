@@ -93,10 +93,10 @@ def meanwhile(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
 def test_it_is_one_line_and_nothing_is_kept(
     project: Make, qtune: Command, meanwhile: Callable[..., None], suffix: str, change: str, first: bool
 ) -> None:
-    columns = ", columns: {prompt: text}" if suffix == "txt" else ""
+    rows = f"rows: {{file_name: rows.{suffix}{', columns: {prompt: text}' if suffix == 'txt' else ''}}}\n"
     root = project(
         {
-            "data/datasets.yaml": f"rows: {{file_name: rows.{suffix}{columns}}}\nother: {{file_name: other.jsonl}}\n",
+            "data/datasets.yaml": rows + "other: {file_name: other.jsonl}\n",
             f"data/rows.{suffix}": TEXTS[suffix],
             "data/other.jsonl": TEXTS["jsonl"],
         }

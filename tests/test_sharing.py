@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
+import re
 import shutil
 import subprocess
 from collections.abc import Callable, Mapping
@@ -19,6 +21,7 @@ from qtune.errors import QtuneError
 from qtune.prepare import renderings
 from qtune.render import templates
 from qtune.sharing import git as git_module
+from qtune.sharing.workplace import workplace
 
 PROJECT = f"train: {{model_name_or_path: {TINY_MODEL}, dataset: rows}}\n"
 HOUSE = "about: house style\nextends: lora\ntrain: {lora_rank: 7}\n"
@@ -237,9 +240,21 @@ def _lock_that_leads_out(root: Path, cached: Path) -> None:
     path.write_text(path.read_text().replace("presets/house.yaml", "../../house.yaml"))
 
 
+def _another_commit(root: Path, cached: Path) -> None:
+    path = root / "qtune.lock"
+    path.write_text(re.sub("commit: .{10}", "commit: 0123456789", path.read_text()))
+
+
+def _no_commit(root: Path, cached: Path) -> None:
+    path = root / "qtune.lock"
+    path.write_text(path.read_text().replace("commit: ", "commit: 0"))
+
+
 @pytest.mark.parametrize(
     ("disturb", "says"),
     [
+        (_another_commit, "the cache on this machine lacks commit 0123456789 of `team`"),
+        (_no_commit, "qtune.lock:6: is not what `qtune presets pull` writes"),
         (_no_lock, "qtune.yaml:2: qtune.lock does not pin `team`"),
         (_another_ref, "qtune.yaml:2: qtune.lock pins `team` with ref `main`, and here it is `v2`"),
         (_no_cache, "the cache on this machine lacks commit"),
@@ -296,6 +311,8 @@ def test_a_lock_with_other_files_than_its_commit_is_refused(
     path = root / "qtune.lock"
     path.write_text(path.read_text()[:-65] + "a" * 64 + "\n")
     refused(qtune("presets", "pull", "--locked", directory=root), "holds other files than qtune.lock pins")
+    _another_commit(root, root)
+    refused(qtune("presets", "pull", "--locked", directory=root), "qtune.yaml:2: `team` cannot be fetched")
 
 
 def test_after_a_pull_nothing_needs_git_or_the_network(
@@ -794,3 +811,20 @@ def test_what_bounds_a_template_is_taken_off_again(tmp_path: Path) -> None:
         templates.Templates((), tmp_path).text("nowhere.j2", {})
     assert (resource.getrlimit(resource.RLIMIT_AS), signal.getsignal(signal.SIGVTALRM)) == before
     assert signal.getitimer(signal.ITIMER_VIRTUAL) == (0.0, 0.0)
+
+
+def test_what_a_killed_pull_left_is_gone_after_the_next_and_a_living_one_keeps_its_own(
+    qtune: Callable[..., Result], with_sources: Callable[..., Path], upstream: Path
+) -> None:
+    cache = resources.cache_directory()
+    write_tree(cache, {".pull-left/git/HEAD": "x", ".pull-living/git/HEAD": "x"})
+    living = os.open(cache / ".pull-living", os.O_RDONLY)
+    fcntl.flock(living, fcntl.LOCK_EX)
+    try:
+        assert qtune("presets", "pull", directory=with_sources(TEAM)).code == 0
+    finally:
+        os.close(living)
+    assert [path.name for path in cache.glob(".pull-*")] == [".pull-living"]
+    with workplace(cache) as mine, workplace(cache) as other:
+        assert mine != other and sorted(cache.glob(".pull-*")) == sorted((mine, other))
+    assert not list(cache.glob(".pull-*"))

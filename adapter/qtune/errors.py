@@ -2,6 +2,16 @@
 
 from __future__ import annotations
 
+import re
+
+# Control characters but for tabs and line breaks, and what no text file can hold.
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
+
+
+def printable(text: str) -> str:
+    """Text that gives a terminal no orders: escapes stand for its control characters."""
+    return _CONTROL.sub(lambda found: repr(found[0])[1:-1], text)
+
 
 class QtuneError(Exception):
     """A request that cannot be carried out: what is wrong, where, and what to do.
@@ -18,7 +28,7 @@ class QtuneError(Exception):
 
     def __str__(self) -> str:
         text = f"{self.where}: {self.what}" if self.where else self.what
-        return f"{text}\n  fix: {self.fix}" if self.fix else text
+        return printable(f"{text}\n  fix: {self.fix}" if self.fix else text)
 
 
 class ChildFailed(Exception):

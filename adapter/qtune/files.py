@@ -114,6 +114,7 @@ def read_yaml(path: Path, display: str | None = None) -> Document:
 def parse_yaml(text: str, display: str) -> tuple[Any, dict[KeyPath, int]]:
     """YAML text to (plain value, line of each path); see `read_yaml` for what it refuses."""
     try:
+        _check_depth(text, display)
         # the stream check comes with the reader, so it belongs inside the try
         loader = _Loader(text)
         node = loader.get_single_node()
@@ -135,10 +136,23 @@ def parse_yaml(text: str, display: str) -> tuple[Any, dict[KeyPath, int]]:
         raise QtuneError(
             f"broken YAML: {error.reason}", where=f"{display}:{line}", fix="remove that character"
         ) from None
-    except RecursionError:
-        raise QtuneError(
-            f"is nested deeper than {MAX_DEPTH} levels", where=display, fix="flatten it"
-        ) from None
+
+
+def _check_depth(text: str, display: str) -> None:
+    """Raises QtuneError where YAML is nested too deep: composing it, in C, would end the process."""
+    depth = 0
+    for event in yaml.parse(text, Loader=_Loader):
+        if isinstance(event, yaml.CollectionEndEvent):
+            depth -= 1
+        elif isinstance(event, yaml.CollectionStartEvent):
+            depth += 1
+            if depth > MAX_DEPTH + 1:
+                line = event.start_mark.line + 1 if event.start_mark else 1
+                raise _too_deep(f"{display}:{line}")
+
+
+def _too_deep(where: str) -> QtuneError:
+    return QtuneError(f"is nested deeper than {MAX_DEPTH} levels", where=where, fix="flatten it")
 
 
 class _Builder:
@@ -155,7 +169,7 @@ class _Builder:
         if self._nodes > MAX_NODES:
             raise self._error(node, f"expands to more than {MAX_NODES:,} values", "remove the aliases")
         if depth > MAX_DEPTH:
-            raise self._error(node, f"is nested deeper than {MAX_DEPTH} levels", "flatten it")
+            raise _too_deep(f"{self._display}:{node.start_mark.line + 1}")
         self._lines.setdefault(path, node.start_mark.line + 1)
         if not isinstance(node, yaml.ScalarNode) and node.tag not in _PLAIN_TAGS:
             raise self._error(node, f"the tag {node.tag} is not supported", "write a plain list or mapping")
@@ -207,8 +221,6 @@ def leaves(data: dict[str, Any], prefix: KeyPath = ()) -> Iterator[tuple[KeyPath
 
 def dump_yaml(value: Any) -> str:
     """One value as YAML on one line, read back alike by PyYAML, OmegaConf and `read_yaml`."""
-    if isinstance(value, float) and not math.isfinite(value):
-        raise ValueError(f"{value} has no place in a config")
     text = yaml.dump(
         value, Dumper=_Dumper, default_flow_style=True, allow_unicode=True, width=math.inf, sort_keys=False
     )
@@ -235,11 +247,19 @@ def read_text(path: Path) -> str:
     return path.read_text(encoding="utf-8")
 
 
+def from_json(text: str | bytes) -> Any:
+    """The value of JSON text; raises ValueError where it is none, or nested too deep for Python to read."""
+    try:
+        return json.loads(text)
+    except RecursionError:
+        raise ValueError("is nested too deep") from None
+
+
 def read_object(path: Path) -> dict[str, Any]:
     """The JSON mapping in a file; an empty one where there is none that can be read."""
     try:
-        content = json.loads(read_text(path))
-    except (OSError, ValueError, RecursionError):
+        content = from_json(read_text(path))
+    except (OSError, ValueError):
         return {}
     return content if isinstance(content, dict) else {}
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from qtune.errors import printable
 from qtune.schema import arguments
 
 KeyPath = tuple[str, ...]
@@ -148,7 +149,7 @@ class Finding:
 
     def __str__(self) -> str:
         where = " ".join(part for part in (self.origin.place if self.origin else "", self.key) if part)
-        return f"{where}: {self.message}\n  fix: {self.fix}"
+        return printable(f"{where}: {self.message}\n  fix: {self.fix}")
 
 
 TRAIN, ZERO, DATASETS, LAUNCH = "train.yaml", "zero.json", "dataset_info.json", "launch.sh"

@@ -78,7 +78,7 @@ def forecast_all(
     Rows are not counted. Raises QtuneError as `forecast` does.
     """
     known: dict[str, Model] = {}
-    found, unsuitable = [], {}
+    found, unsuitable = [], {name: error.what for name, error in project.store.broken.items()}
     for preset in project.store.catalogue():
         config = pipeline.resolve(preset.name, project, machine, layers)
         train = config.block("train")

@@ -52,6 +52,12 @@ def report(findings: Iterable[Finding]) -> None:
         typer.echo(str(finding), err=True)
 
 
+def leave_out(errors: Iterable[QtuneError]) -> None:
+    """Print to stderr what a list is without, a line for each reason."""
+    for line in dict.fromkeys(str(error).splitlines()[0] for error in errors):
+        note(f"left out: {line}")
+
+
 def plain_finding(finding: Finding) -> dict[str, str | None]:
     """A finding as JSON for programs."""
     return {
@@ -123,6 +129,9 @@ def _lines(cells: Sequence[str], widths: Sequence[int]) -> Iterator[str]:
 
 def _wrapped(cell: str, width: int) -> Iterator[str]:
     for line in cell.splitlines() or [""]:
+        if line.isascii() and line.isprintable() and len(line) <= width:
+            yield line
+            continue
         # signs of two columns: as many of them as are sure to fit
         wide = width if line.isascii() else max(1, width * len(line) // max(1, width_of(line)))
         yield from textwrap.wrap(line, wide) or [""]

@@ -15,7 +15,8 @@ from qtune.files import Document, dump_yaml, read_yaml
 FILE = "qtune.lock"
 _HEAD = "# Written by `qtune presets pull`: what the git sources of qtune.yaml mean here. Commit it.\n"
 _WORDS = ("url", "ref", "subdir", "commit")
-_HEX = re.compile(r"[0-9a-f]{40,64}")
+_COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
+_DIGEST = re.compile(r"[0-9a-f]{64}")
 
 
 @dataclass(frozen=True)
@@ -34,9 +35,12 @@ class Pin:
 
     @property
     def directory(self) -> str:
-        """The name of its directory in the cache, which follows from the files' content."""
+        """The name of its directory in the cache, which follows from the commit and the files' content.
+
+        So a commit that was edited in qtune.lock is in no cache, and has to be fetched.
+        """
         lines = (f"{digest} {path}\n" for path, digest in sorted(self.files.items()))
-        return hashlib.sha256("".join(lines).encode()).hexdigest()
+        return hashlib.sha256(f"{self.commit}\n{''.join(lines)}".encode()).hexdigest()
 
     @property
     def short(self) -> str:
@@ -91,13 +95,13 @@ def _pin(document: Document, name: str) -> Pin:
     if not isinstance(entry, dict) or set(entry) != {*_WORDS, "files"}:
         raise _broken(document, name)
     for word in _WORDS:
-        if not isinstance(entry[word], str) or (word == "commit" and not _HEX.fullmatch(entry[word])):
+        if not isinstance(entry[word], str) or (word == "commit" and not _COMMIT.fullmatch(entry[word])):
             raise _broken(document, name, word)
     files = entry["files"]
     if not isinstance(files, dict):
         raise _broken(document, name, "files")
     for path, digest in files.items():
-        if not stays_inside(path) or not isinstance(digest, str) or not _HEX.fullmatch(digest):
+        if not stays_inside(path) or not isinstance(digest, str) or not _DIGEST.fullmatch(digest):
             raise _broken(document, name, "files", path)
     return Pin(files=files, **{word: entry[word] for word in _WORDS})
 

@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from qtune.config.names import did_you_mean, quoted, valid_name
 from qtune.config.sources import Source, built_in
-from qtune.errors import QtuneError
+from qtune.errors import QtuneError, printable
 from qtune.files import Document, leaves, read_yaml
-from qtune.values import Layer, Origin, Value
+from qtune.values import KeyPath, Layer, Origin, Value
 
 BASE = "base"
+MAX_EXTENDS = 100
 DEFAULT = "lora"
 BLOCKS = ("train", "zero", "launch")
 _TEXT_KEYS = ("about", "group", "when", "speed", "fits", "step_down")
 # The groups of the built-in presets in the order in which they are listed; others' own come after them.
 _GROUPS = ("everyday", "style", "sft", "memory", "stages", "methods")
+# What gives a terminal orders, wherever such a text is shown; tabs and line breaks do not.
+_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x84\x86-\x9f]")
 KEYS = (*_TEXT_KEYS, "extends", *BLOCKS)
 
 
@@ -66,17 +70,38 @@ class PresetStore:
         self._project_root = project_root
         self._read: dict[str, Preset] = {}
 
+    @cached_property
+    def _listed(self) -> dict[str, tuple[set[str], dict[Path, str]]]:
+        """By source, what `Source.presets` finds there."""
+        return {source.name: source.presets() for source in self._sources.values()}
+
+    @cached_property
+    def _names(self) -> dict[str, set[str]]:
+        """By source, the names of its presets."""
+        return {source: names - {BASE} for source, (names, _) in self._listed.items()}
+
     def names(self) -> list[str]:
         """Every preset but `base`, which lies under all of them and is none itself."""
-        return sorted({name for source in self._sources.values() for name in _names_in(source)})
+        return sorted({name for names in self._names.values() for name in names})
+
+    def odd_files(self) -> list[QtuneError]:
+        """What lies among the presets of a source and is none, a line for each."""
+        return [
+            QtuneError(
+                f"{what}, and is no preset",
+                where=source.display(path, self._project_root).replace("\n", "\\n"),
+                fix="take it out, or give it another name",
+            )
+            for source in self._sources.values()
+            for path, what in sorted(self._listed[source.name][1].items())
+        ]
 
     def shadowed(self) -> list[str]:
         """The presets that only their source's name reaches: `team/lora`, in the order of the sources."""
         first: set[str] = set()
         found = []
-        for source in self._sources.values():
-            names = _names_in(source)
-            found += [f"{source.name}/{name}" for name in sorted(names & first)]
+        for source, names in self._names.items():
+            found += [f"{source}/{name}" for name in sorted(names & first)]
             first |= names
         return found
 
@@ -85,11 +110,23 @@ class PresetStore:
         source, slash, bare = name.rpartition("/")
         if not slash:
             return name in self.names()
-        return source in self._sources and bare in _names_in(self._sources[source])
+        return source in self._sources and bare in self._names[source]
 
     def catalogue(self) -> list[Preset]:
-        """All presets in the order of the catalogue; raises QtuneError where one cannot be read."""
-        return sorted((self.load(name) for name in self.names()), key=catalogue_order)
+        """All presets that can be read, in the order of the catalogue."""
+        good = (self.load(name) for name in self.names() if name not in self.broken)
+        return sorted(good, key=catalogue_order)
+
+    @cached_property
+    def broken(self) -> dict[str, QtuneError]:
+        """By name, the presets that cannot be read, or of which one that they extend cannot."""
+        found = {}
+        for name in self.names():
+            try:
+                self.chain(name)
+            except QtuneError as error:
+                found[name] = error
+        return found
 
     def load(self, name: str, asked_by: str | None = None) -> Preset:
         """The preset called `name`, or `source/name`.
@@ -113,6 +150,12 @@ class PresetStore:
 
     def _follow(self, preset: Preset, path: tuple[str, ...], ordered: dict[str, Preset]) -> None:
         path = (*path, preset.name)
+        if len(path) > MAX_EXTENDS:
+            raise QtuneError(
+                f"`extends` is followed further than {MAX_EXTENDS} presets",
+                where=preset.extends_at,
+                fix="extend one that comes earlier",
+            )
         for named in preset.extends:
             parent = self.load(named, preset.extends_at)
             if parent.name in path:
@@ -148,15 +191,27 @@ class PresetStore:
                 reached = bare if source is first else name
                 if reached in self._read:
                     return self._read[reached]
-                document = read_yaml(path, source.display(path, self._project_root))
+                document = self._document(source, path)
                 preset = self._parse(reached, source, document)
-                return preset if source.own else _without_code(preset)
-        names = _names_in(self._sources[asked]) if slash else self.names()
+                if not source.own:
+                    from qtune.config.others import refuse_more_than_training  # most have none of others
+
+                    refuse_more_than_training(document, preset.layer)
+                return preset
+        names = self._names[asked] if slash else self.names()
         hint = did_you_mean(bare, names)
         listing = "`qtune presets` lists them"
         raise QtuneError(
             f"there is no preset `{name}`", where=asked_by, fix=f"{hint} {listing}" if hint else listing
         )
+
+    def _document(self, source: Source, path: Path) -> Document:
+        display = source.display(path, self._project_root)
+        try:
+            return read_yaml(path, display)
+        except OSError as error:
+            fix = "see to it that you may read it, or take it out"
+            raise QtuneError(f"cannot be read ({error.strerror})", where=display, fix=fix) from None
 
     @staticmethod
     def _parse(name: str, source: Source, document: Document) -> Preset:
@@ -179,7 +234,10 @@ class PresetStore:
 
 
 def mapping(document: Document, keys: Sequence[str], kind: str) -> dict[str, Any]:
-    """The document's top level; raises QtuneError where it is no mapping or holds a key of no meaning."""
+    """The document's top level.
+
+    Raises QtuneError where it is no mapping, or holds a key of no meaning or a control character.
+    """
     if not isinstance(document.data, dict):
         raise QtuneError(
             f"a {kind} is a mapping of keys", where=document.display, fix=f"start with `{keys[-1]}:`"
@@ -198,7 +256,27 @@ def mapping(document: Document, keys: Sequence[str], kind: str) -> dict[str, Any
                 where=document.where(key),
                 fix=f"indent its keys below `{key}:`",
             )
+    for path, text in _texts(document.data):
+        if found := _CONTROL.search(text):
+            raise QtuneError(
+                f"holds a control character ({printable(found[0])})",
+                where=document.where(*path),
+                fix="take that character out",
+            )
     return document.data
+
+
+def _texts(value: Any, path: KeyPath = ()) -> Iterator[tuple[KeyPath, str]]:
+    """Each text in a plain value, keys too, with where it stands."""
+    if isinstance(value, str):
+        yield path, value
+    elif isinstance(value, dict):
+        for key, inside in value.items():
+            yield (*path, key), key
+            yield from _texts(inside, (*path, key))
+    elif isinstance(value, list):
+        for index, inside in enumerate(value):
+            yield from _texts(inside, (*path, str(index)))
 
 
 def layer_of(name: str, document: Document) -> Layer:
@@ -217,22 +295,6 @@ def fitting(presets: Sequence[Preset], memory: str) -> list[Preset]:
     if size is None:
         raise QtuneError(f"`{memory}` is no size of memory", where="--fits", fix="write e.g. --fits 24GB")
     return [preset for preset in presets if preset.fits_in(float(size[1]))]
-
-
-def _without_code(preset: Preset) -> Preset:
-    """The preset itself; raises QtuneError where it has a model's own code run (transformers' argument)."""
-    found = preset.layer.values.get(("train", "trust_remote_code"))
-    if found is not None and found.value:
-        raise QtuneError(
-            "`trust_remote_code` runs code that a model brings, which presets from others may not ask for",
-            where=found.origin.place,
-            fix="have it taken out, and set it in this project's qtune.yaml where you trust the model",
-        )
-    return preset
-
-
-def _names_in(source: Source) -> set[str]:
-    return {path.stem for path in source.directory.iterdir() if path.suffix == ".yaml"} - {BASE}
 
 
 def catalogue_order(preset: Preset) -> tuple[int, str, tuple[float, float, str]]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import posixpath
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from qtune import resources
 from qtune.config import lock_file
 from qtune.config.entries import BUILT_IN, PRESETS, Entry, GitSource
 from qtune.config.lock_file import Pin
+from qtune.config.names import is_name
 from qtune.errors import QtuneError
 
 TEMPLATES = "templates"
@@ -50,17 +52,50 @@ class Source:
             return resources.display(path, project_root)
         return posixpath.normpath(f"{self.shown}/{Path(os.path.relpath(path, self.base)).as_posix()}")
 
+    def holds(self, path: Path) -> bool:
+        """Whether `path` leads to something inside the source, through links too."""
+        if not self.inside or (path.parent == self.directory and not path.is_symlink()):
+            return True  # the directory itself is resolved
+        resolved = path.resolve()
+        return any(resolved.is_relative_to(place) for place in self.inside)
+
     def has(self, path: Path, project_root: Path) -> bool:
         """Whether `path` is a file of this source; raises QtuneError for a link that leads out of it."""
         if not path.is_file():
             return False
-        if self.inside and not any(path.resolve().is_relative_to(place) for place in self.inside):
+        if not self.holds(path):
             raise QtuneError(
                 "is a symbolic link that leads out of its source",
                 where=self.display(path, project_root),
                 fix="put the file itself there",
             )
         return True
+
+    def presets(self) -> tuple[set[str], dict[Path, str]]:
+        """The names of its presets, and what lies among them and is none, with what it is instead."""
+        names: set[str] = set()
+        odd: dict[Path, str] = {}
+        with os.scandir(self.directory) as entries:
+            for entry in entries:
+                path = Path(entry.path)
+                if path.suffix != ".yaml":
+                    continue
+                if wrong := self._oddity(path, entry):
+                    odd[path] = wrong
+                else:
+                    names.add(path.stem)
+        return names, odd
+
+    def _oddity(self, path: Path, entry: os.DirEntry[str]) -> str:
+        """Why an entry of the directory is no preset; empty where it is one. Nothing is opened."""
+        if not is_name(path.stem):
+            return "has a name that no preset can have"
+        if entry.is_symlink():
+            with suppress(OSError):  # it may lead into what is closed to us
+                if path.is_file() and self.holds(path):
+                    return ""
+            return "is a link that leads to no file here"
+        return "" if entry.is_file() else "is a directory" if entry.is_dir() else "is no regular file"
 
 
 def built_in() -> Source:

@@ -13,6 +13,7 @@ from typing import Any
 from qtune.data.file_types import JSON_SUFFIXES
 from qtune.data.opening import DAMAGED, is_packed, open_data
 from qtune.errors import QtuneError
+from qtune.files import from_json
 
 _HEAD_BYTES = 1 << 20
 _LONGEST_KEY = 1 << 10
@@ -46,6 +47,12 @@ def first_row(path: Path) -> dict[str, Any]:
                     raise QtuneError("holds no rows", where=str(path), fix="name a file with data") from None
                 broken = f"the first row is not JSON ({error.msg}, column {error.colno})"
                 raise QtuneError(broken, where=f"{path}:{error.lineno}", fix="mend that row") from None
+            except RecursionError:
+                line = text.count("\n", 0, start) + 1
+                where = f"{path}:{line}"
+                raise QtuneError(
+                    "the first row is nested too deep", where=where, fix="mend that row"
+                ) from None
     if not isinstance(row, dict):
         line = text.count("\n", 0, start) + 1
         raise QtuneError(
@@ -143,7 +150,7 @@ def count_rows(path: Path) -> int | None:
             return None
         stream.seek(0)
         try:
-            rows = json.load(stream)
+            rows = from_json(stream.read())
         except ValueError:
             return None
         return len(rows) if isinstance(rows, list) else None

@@ -18,7 +18,7 @@ from qtune.data.digests import sha256
 from qtune.data.file_types import data_files
 from qtune.data.registrations import Registration, complete_entry, names_in, read_registrations
 from qtune.data.sources import is_local
-from qtune.files import table_beside
+from qtune.files import from_json, table_beside
 from qtune.schema import SUPPORTED, arguments
 from qtune.values import Config, Layer, Origin, Value
 
@@ -107,7 +107,7 @@ def is_complete(directory: Path) -> bool:
     Source: datasets, DatasetDict.save_to_disk and Dataset.save_to_disk.
     """
     try:
-        top = json.loads((directory / "dataset_dict.json").read_bytes())
+        top = from_json((directory / "dataset_dict.json").read_bytes())
         parts = [directory / split for split in top["splits"]]
     except FileNotFoundError:
         parts = [directory]  # a dataset saved by other means, without splits
@@ -131,8 +131,8 @@ def keep(made: Path, directory: Path) -> None:
 
 def _is_saved(part: Path) -> bool:
     try:
-        json.loads((part / "dataset_info.json").read_bytes())
-        state = json.loads((part / "state.json").read_bytes())
+        from_json((part / "dataset_info.json").read_bytes())
+        state = from_json((part / "state.json").read_bytes())
         return all((part / file["filename"]).is_file() for file in state["_data_files"])
     except (OSError, ValueError, TypeError, KeyError):
         return False

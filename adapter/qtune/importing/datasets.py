@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,7 +15,7 @@ from qtune.data.adding.register import file_name
 from qtune.data.reading.head import read_head
 from qtune.data.registrations import names_in, read_registrations
 from qtune.errors import QtuneError
-from qtune.files import MAX_BYTES, leaves
+from qtune.files import MAX_BYTES, from_json, leaves
 from qtune.importing.parts import Note, Registered, Translation, noted, warned
 from qtune.importing.source import ImportedFile, read_source
 from qtune.schema import column_keys, dataset_keys, tag_keys
@@ -110,7 +109,7 @@ def is_registry(path: Path) -> bool:
     if path.suffix != ".json" or not path.is_file() or path.stat().st_size > MAX_BYTES:
         return False
     try:
-        data = json.loads(path.read_bytes())
+        data = from_json(path.read_bytes())
     except ValueError:
         return False
     entries = list(data.values()) if isinstance(data, dict) else []

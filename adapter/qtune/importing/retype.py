@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 from qtune.errors import QtuneError
-from qtune.files import parse_yaml
+from qtune.files import from_json, parse_yaml
 from qtune.schema import Argument, problem
 
 # transformers hf_argparser.py, string_to_bool
@@ -67,7 +66,7 @@ def _mapping(value: Any) -> Any:
     """JSON text as the mapping it is, since that is what the library makes of it."""
     if isinstance(value, str) and value.lstrip().startswith("{"):
         try:
-            return json.loads(value)
+            return from_json(value)
         except ValueError:
             return value
     return value

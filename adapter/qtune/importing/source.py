@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from qtune.errors import QtuneError
-from qtune.files import MAX_BYTES, parse_yaml
+from qtune.files import MAX_BYTES, from_json, parse_yaml
 from qtune.values import KeyPath, Origin, Value
 
 LAYER = "original"
@@ -104,10 +103,10 @@ def _text(path: Path, display: str) -> str:
 def _mapping(text: str, display: str) -> tuple[Mapping[str, Any] | None, Mapping[KeyPath, int]]:
     """The text as YAML or JSON; (None, {}) where it is neither and not meant to be."""
     try:
-        json.loads(text)
+        from_json(text)
         # JSON may be indented with tabs, YAML may not; inside its strings there are none
         text = text.replace("\t", " ")
-    except (ValueError, RecursionError):
+    except ValueError:
         pass
     try:
         data, lines = parse_yaml(text, display)

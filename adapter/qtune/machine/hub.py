@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import os
 import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
+
+from qtune.files import from_json
 
 Name = Literal["huggingface", "modelscope"]
 _ENDPOINTS: Mapping[Name, str] = {
@@ -180,6 +181,6 @@ def _missing(snapshot: Path) -> Iterator[str]:
 
 def _parts(index: Path) -> set[str]:
     try:
-        return set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
+        return set(from_json(index.read_text(encoding="utf-8"))["weight_map"].values())
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return {f"{index.name} (broken)"}

@@ -39,7 +39,8 @@ def predict_steps(train: Mapping[str, Any], rows: int, processes: int) -> Steps 
     rows -= int(val_size) if val_size >= 1 else math.ceil(rows * val_size)
     batches = math.ceil(math.ceil(rows / batch) / processes)
     per_epoch = max(math.ceil(batches / accumulation), 1)
-    return Steps(math.ceil(argument(train, "num_train_epochs") * per_epoch), effective_batch)
+    epochs = argument(train, "num_train_epochs")
+    return Steps(math.ceil(epochs * per_epoch), effective_batch) if math.isfinite(epochs) else None
 
 
 def steps_by_packing(

@@ -89,7 +89,8 @@ def render(
     datasets: complete dataset_info.json entries by name; directory: the rendered directory and
     output_dir: the directory that a run by hand writes to, both relative to the project's root.
     hub: the project's variables of the hubs, for the launcher by hand.
-    Each file is parsed back and compared with the values that went in.
+    Each file is parsed back and compared with the values that went in. ZeRO's and accelerate's hold more than
+    those: a template of others may only lay out what the project's own, or qtune's, writes.
     Raises QtuneError where a template fails, drops or changes a value, or writes a secret.
     """
     derived = {"dataset_dir": directory, "output_dir": output_dir}
@@ -120,7 +121,10 @@ def render(
     if config.uses_zero:
         files.append(RenderedFile(ZERO, templates.text("zero.json.j2", context)))
         place = templates.place("zero.json.j2")
-        _compare(place, context["zero"], _json(place, files[-1].text).get("zero_optimization"))
+        written = _json(place, files[-1].text)
+        _compare(place, context["zero"], written.get("zero_optimization"))
+        if templates.is_from_others("zero.json.j2"):
+            _compare(place, _json(place, templates.text("zero.json.j2", context, own=True)), written)
     files.append(RenderedFile(DATASETS, templates.text("dataset_info.json.j2", context)))
     place = templates.place("dataset_info.json.j2")
     _compare(place, datasets, _json(place, files[-1].text))
@@ -130,6 +134,9 @@ def render(
         parsed = parse_yaml(files[-1].text, place)[0]
         kept = {key: parsed.get(key) for key in context["accelerate"]} if isinstance(parsed, dict) else parsed
         _compare(place, context["accelerate"], kept)
+        if templates.is_from_others("accelerate.yaml.j2"):
+            ours = templates.text("accelerate.yaml.j2", context, own=True)
+            _compare(place, parse_yaml(ours, place)[0], parsed)
     if plan.sbatch:
         files.append(RenderedFile(JOB, templates.text("launch/job.sbatch.j2", context)))
     files.append(RenderedFile(LAUNCH, templates.text("launch/launch.sh.j2", context)))

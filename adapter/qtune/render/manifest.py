@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 from qtune import __version__
 from qtune.config.names import is_name
 from qtune.errors import QtuneError
-from qtune.files import read_text
+from qtune.files import from_json, read_text
 from qtune.machine.hardware import Hardware
 from qtune.values import (
     ACCELERATE,
@@ -111,7 +111,7 @@ def from_text(text: str, display: str) -> Manifest:
     display: the file, as the error shows it. The layers come back without their values.
     """
     try:
-        plain = json.loads(text)
+        plain = from_json(text)
         if is_newer(plain):
             raise QtuneError(f"{NEWER} (schema {plain['schema_version']})", where=display, fix="update qtune")
         version = plain["schema_version"]

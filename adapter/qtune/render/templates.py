@@ -55,12 +55,12 @@ class Templates:
         """The files that texts were made from so far, with their hashes and no values."""
         return tuple(Layer(LAYER, {}, place, hashed) for place, hashed in sorted(self._used.items()))
 
-    def text(self, name: str, values: Mapping[str, Any]) -> str:
-        """The text that the template makes of `values`.
+    def text(self, name: str, values: Mapping[str, Any], *, own: bool = False) -> str:
+        """The text that the template makes of `values`; own: the project's or qtune's, whoever comes first.
 
         Raises QtuneError for a template that is broken, fails, or goes beyond its bounds.
         """
-        environment = self._environments[SCRIPTS if name.startswith(SCRIPTS) else ""]
+        environment = self._environments[SCRIPTS if own or name.startswith(SCRIPTS) else ""]
         where = self.place(name)
         try:
             with _bounded():
@@ -90,6 +90,10 @@ class Templates:
             if path.is_file():
                 return source.display(path, self._project_root)
         return f"{TEMPLATES}/{name}"
+
+    def is_from_others(self, name: str) -> bool:
+        """Whether the template that `name` means belongs neither to the project nor to qtune."""
+        return next((not source.own for source, path in self._candidates(name) if path.is_file()), False)
 
     def _candidates(self, name: str) -> Iterator[tuple[Source, Path]]:
         if ".." not in name.split("/") and not name.startswith("/"):

@@ -7,7 +7,7 @@ Read from a bundled snapshot, so that checking a config needs neither torch nor 
 import difflib
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -21,6 +21,7 @@ DERIVED = ("dataset_dir", "output_dir", "deepspeed")
 """The arguments that rendering adds, since they follow from others; no layer sets them."""
 
 MOST_CHOICES_LISTED = 12
+_LARGEST = 2**63  # torch, numpy and DeepSpeed count in 64 bits
 
 TYPE_WORDS = {
     "bool": "true or false",
@@ -147,11 +148,34 @@ def problem(argument: Argument, value: object) -> str | None:
     """
     if value is None:
         return None if argument.nullable else f"is null; {_expected(argument)} is expected"
+    if absurd := _absurd_number(value):
+        return absurd
     if argument.auto and value == "auto":
         return None
     if not argument.types:
         return "cannot be set in YAML: it takes a Python object"
     return _type_problem(argument, value) or _choice_problem(argument, value)
+
+
+def _absurd_number(value: object) -> str | None:
+    """What is wrong with a number, or with one inside a list or mapping, whatever it is for."""
+    for number in _numbers(value):
+        if isinstance(number, float) and not math.isfinite(number):
+            wrong = f"not a finite number ({number})"
+        elif abs(number) > _LARGEST:
+            wrong = "out of range: what counts with it takes up to 9.22e+18"
+        else:
+            continue
+        return f"is {wrong}" if number is value else f"holds a number that is {wrong}"
+    return None
+
+
+def _numbers(value: object) -> Iterator[int | float]:
+    if isinstance(value, int | float):
+        yield value
+    elif isinstance(value, Mapping | list):
+        for inside in value.values() if isinstance(value, Mapping) else value:
+            yield from _numbers(inside)
 
 
 def _type_problem(argument: Argument, value: object) -> str | None:
@@ -163,8 +187,6 @@ def _type_problem(argument: Argument, value: object) -> str | None:
     if isinstance(value, int):
         return None if "int" in types or "float" in types else _number_problem(argument, value)
     if isinstance(value, float):
-        if not math.isfinite(value):
-            return f"is not a finite number ({value})"
         wanted = "float" in types and ("int" not in types or value.is_integer())
         return None if wanted else _number_problem(argument, value)
     kind = type(value).__name__

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import posixpath
 import shutil
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -25,6 +24,7 @@ from qtune.files import MAX_BYTES, read_yaml, write_atomic
 from qtune.processes import process
 from qtune.render.templates import SCRIPTS, script_from_others
 from qtune.sharing.git import LINK, Item, Repository
+from qtune.sharing.workplace import workplace
 
 MAX_FILES = 500
 MAX_TOTAL = 10_000_000
@@ -74,16 +74,16 @@ def pull(project: Project, *, locked: bool = False) -> list[Pulled]:
         if wanted is not None and _is_there(cache, wanted):
             pulled.append(Pulled(source, wanted, wanted))
             continue
-        with tempfile.TemporaryDirectory(prefix=".pull-", dir=cache) as temporary:
-            repository = Repository(git, Path(temporary) / "git", source)
-            pin = _take(repository, source, wanted, Path(temporary), project.root)
+        with workplace(cache) as temporary:
+            repository = Repository(git, temporary / "git", source)
+            pin = _take(repository, source, wanted, temporary, project.root)
             if wanted is not None and pin != wanted:
                 raise QtuneError(
                     f"commit {pin.short} of `{source.name}` holds other files than {lock_file.FILE} pins",
                     where=source.place,
                     fix="find out who changed qtune.lock; `qtune presets pull` pins what is there now",
                 )
-            _keep(Path(temporary) / "files", cache, pin)
+            _keep(temporary / "files", cache, pin)
         pulled.append(Pulled(source, pin, before.get(source.name)))
     if not locked:
         text = lock_file.lock_text({item.source.name: item.pin for item in pulled})

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
-
 from qtune.checks.rules.view import Rule, View
 from qtune.config.names import quoted
+from qtune.files import from_json
 from qtune.schema import loggers
 
 _FILLED_IN = "transformers/training_args.py, TrainingArguments.__post_init__"
@@ -47,7 +46,7 @@ def _is_json(text: str) -> bool:
     if not text.startswith("{"):
         return True
     try:
-        return isinstance(json.loads(text), dict)
+        return isinstance(from_json(text), dict)
     except ValueError:
         return False
 
@@ -66,7 +65,7 @@ def _mapping(view: View, argument: str) -> dict[str, object]:
     """A mapping argument, given as such or as JSON text."""
     value = view[argument]
     if isinstance(value, str) and value.startswith("{") and _is_json(value):
-        value = json.loads(value)
+        value = from_json(value)
     return value if isinstance(value, dict) else {}
 
 

@@ -9,7 +9,7 @@ import typer
 from qtune.cli import options
 from qtune.cli.app import here
 from qtune.cli.commands import command
-from qtune.cli.output import plain_finding, print_json, report
+from qtune.cli.output import leave_out, plain_finding, print_json, report
 
 
 @command("check", "qtune check", "qtune check stage3 --hardware 8x80GB")
@@ -37,6 +37,8 @@ def check_command(
         options.stack_from(hardware),
     )
     found = examine_presets(project, machine, layers, stack, presets or ())
+    if not presets:
+        leave_out(project.store.odd_files())
     if as_json:
         print_json(
             {

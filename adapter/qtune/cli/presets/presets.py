@@ -10,7 +10,7 @@ import typer
 from qtune.cli import options
 from qtune.cli.app import here
 from qtune.cli.commands import group
-from qtune.cli.output import markdown_table, note, print_json, print_table
+from qtune.cli.output import leave_out, markdown_table, note, print_json, print_table
 from qtune.config.presets import Preset, fitting
 from qtune.config.resolve import merge
 from qtune.values import Config
@@ -49,6 +49,7 @@ def presets_command(
     project = here()
     store = project.store
     presets = store.catalogue()
+    leave_out([*store.broken.values(), *store.odd_files()])
     if fits is not None:
         silent = sum(not preset.fits for preset in presets)
         presets = fitting(presets, fits)

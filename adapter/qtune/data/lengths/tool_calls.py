@@ -10,6 +10,7 @@ import json
 import re
 from typing import Any
 
+from qtune.files import from_json
 from qtune.schema.chat_templates import ChatTemplate, tool_prompts
 
 EXACT_FORMATS = ("qwen", "ling")
@@ -20,7 +21,7 @@ def describe(tools: str, tool_format: str) -> str:
 
     Raises ValueError, KeyError or TypeError where the library would.
     """
-    described = json.loads(tools)
+    described = from_json(tools)
     if not described:
         return ""
     lines = "".join(f"\n{json.dumps(_wrapped(tool), ensure_ascii=False)}" for tool in described)
@@ -42,7 +43,7 @@ def call(content: str, template: ChatTemplate) -> str:
         before, calls = content.replace(found.group(0), ""), found.group(1)
     elif knows_words and (found := _between(template.thought_words, content)):
         before, calls = found.group(0), content.replace(found.group(0), "")
-    functions = json.loads(calls)
+    functions = from_json(calls)
     functions = functions if isinstance(functions, list) else [functions]
     if template.function_format == "glm4" and len(functions) > 1:
         raise ValueError("GLM-4 does not call several tools at once")

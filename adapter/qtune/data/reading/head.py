@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 from qtune.data.file_types import JSON_SUFFIXES, data_files
 from qtune.data.reading.readers import blocks, unreadable
 from qtune.errors import QtuneError
+from qtune.files import from_json
 
 MOST_ROWS = 1000
 _MOST_BYTES = 1 << 28
@@ -48,7 +48,7 @@ def _one_object(path: Path) -> list[dict[str, Any]]:
     if path.suffix not in JSON_SUFFIXES or path.stat().st_size > _MOST_BYTES:
         return []
     try:
-        found = json.loads(path.read_bytes())
+        found = from_json(path.read_bytes())
     except ValueError:
         return []
     return [found] if isinstance(found, dict) else []

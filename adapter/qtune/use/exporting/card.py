@@ -131,7 +131,7 @@ def _front_matter(file: Path) -> Mapping[str, Any]:
             text = stream.read(_CARD_BYTES)
         parts = text.split("---", 2)
         found = yaml.safe_load(parts[1]) if text.startswith("---") and len(parts) == 3 else None
-    except (OSError, yaml.YAMLError):
+    except (OSError, ValueError, RecursionError, yaml.YAMLError):
         return {}
     return found if isinstance(found, Mapping) else {}
 
