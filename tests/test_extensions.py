@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import pytest
@@ -19,6 +19,7 @@ from qtune.config.project import find_project
 from qtune.doctor import build_tools
 from qtune.doctor.build_tools import Tools
 from qtune.launch import extensions
+from qtune.launch.plan import CLI
 from qtune.machine.hardware import Hardware
 from qtune.prepare import pipeline
 from qtune.processes import process
@@ -28,9 +29,8 @@ from qtune.values import LaunchPlan
 
 OPERATION = "deepspeed_shm_comm"
 COMPILE = REPOSITORY / "adapter" / "qtune" / "children" / "compile.py"
-# As torch's FileBaton holds its lock, and as a compiler that outlives who started it works.
-HOLDER = "import os, sys; os.open(sys.argv[1], os.O_CREAT); print('holds', flush=True); sys.stdin.read()"
-COMPILER = "import os, sys; os.chdir(os.path.dirname(sys.argv[1])); print(1, flush=True); sys.stdin.read()"
+# As torch's FileBaton holds its lock.
+HOLDER = "import os, sys; os.open(sys.argv[1], os.O_CREAT); print(1, flush=True); sys.stdin.read()"
 # DeepSpeed's builders, one of which writes the operation and one of which never ends.
 DEEPSPEED = """
 import os, pathlib, time
@@ -39,7 +39,7 @@ class Builder:
     def load(self):
         directory = pathlib.Path(os.environ["TORCH_EXTENSIONS_DIR"], "deepspeed_shm_comm")
         directory.mkdir(exist_ok=True)
-        (directory / "lock").touch(exist_ok=False)
+        held = os.open(directory / "lock", os.O_CREAT | os.O_EXCL)
         while os.environ.get("NEVER_ENDS"):
             time.sleep(0.01)
         (directory / f"deepspeed_shm_comm.so").write_text(self.name)
@@ -73,13 +73,16 @@ def here(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @contextmanager
-def running(code: str, *arguments: Path) -> Iterator[subprocess.Popen[bytes]]:
+def running(*argv: str | Path, directory: Path | None = None) -> Iterator[subprocess.Popen[bytes]]:
     """A process that has begun, until the block ends."""
-    argv = [sys.executable, "-c", code, *map(str, arguments)]
-    with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as child:
+    with subprocess.Popen(argv, cwd=directory, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as child:
         assert child.stdout is not None and child.stdout.readline()
         yield child
         child.kill()
+
+
+def holding(lock: Path) -> AbstractContextManager[subprocess.Popen[bytes]]:
+    return running(sys.executable, "-c", HOLDER, lock)
 
 
 def test_a_left_over_lock_is_removed_and_said(lock: Path) -> None:
@@ -89,14 +92,27 @@ def test_a_left_over_lock_is_removed_and_said(lock: Path) -> None:
     assert not lock.exists() and said == [f"removed the lock of a compile that is no more: {lock}"]
 
 
-@pytest.mark.parametrize("code", [HOLDER, COMPILER])
-def test_a_living_compile_keeps_its_lock_and_is_named(lock: Path, code: str) -> None:
-    with running(code, lock) as child:
+def test_a_living_compile_keeps_its_lock_and_is_named(lock: Path) -> None:
+    with holding(lock) as child:
         removed, holder = extensions.clear([OPERATION], made_since=0)
         assert extensions.left_over() == removed == [] and lock.exists()
         assert holder is not None and holder.startswith(f"process {child.pid} (")
         assert extensions.clear().holder is None  # of nobody who needs it
     assert extensions.clear([OPERATION]) == ([lock], None)
+
+
+@pytest.mark.parametrize(("name", "compiles"), [("ninja", True), ("shell", False)])
+def test_a_compiler_that_outlived_who_started_it_keeps_the_lock(
+    tmp_path: Path, lock: Path, name: str, compiles: bool
+) -> None:
+    """Not so who only looks around there."""
+    program = tmp_path / name
+    program.write_text("#!/bin/sh\necho works\nread line\n")
+    program.chmod(0o755)
+    with running(program, directory=lock.parent) as child:
+        holder = extensions.clear([OPERATION]).holder
+        assert lock.exists() == compiles
+        assert (holder is not None and holder.startswith(f"process {child.pid} ({name})")) == compiles
 
 
 def test_a_lock_that_another_computer_may_hold_stays_while_something_changes(
@@ -124,8 +140,15 @@ def test_where_a_compile_of_qtune_was_killed_its_lock_is_known(lock: Path, elsew
     with own.open() as held:
         fcntl.flock(held, fcntl.LOCK_EX)
         assert extensions.clear([OPERATION]) == ([], own.read_text())
+        assert extensions.clear(made_since=made) == ([], None)
     assert extensions.clear([OPERATION]) == ([lock], None)
     assert own.read_text() == ""
+
+
+def test_a_lock_that_is_certainly_left_over_does_not_hold_up_a_compile_under_way(lock: Path) -> None:
+    with (lock.parents[2] / extensions.LOCK).open("w") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        assert extensions.clear([OPERATION]) == ([lock], "another qtune")
 
 
 @pytest.mark.usefixtures("lock")
@@ -145,15 +168,17 @@ def make_ready(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[...,
     (library / "accelerator.py").write_text(DEEPSPEED)
     monkeypatch.setenv("TORCH_EXTENSIONS_DIR", str(tmp_path / "extensions"))
     monkeypatch.setenv("PYTHONPATH", str(library.parent))
-    monkeypatch.setattr(process, "find_python", lambda: Path(sys.executable))
+    launcher, find_program = tmp_path / CLI, process.find_program
+    launcher.write_text(f"#!{sys.executable}\n")
+    monkeypatch.setattr(process, "find_program", lambda name: launcher if name == CLI else find_program(name))
     hardware = Hardware()
     config = pipeline.resolve("deepspeed", find_project(Path("/")), hardware)
 
+    def start(plan: LaunchPlan) -> Outcome:
+        return process.run(plan, tmp_path, tmp_path / "train.log", lambda output: None)
+
     def make_ready(say: Callable[[str], None]) -> Outcome | None:
-        log = tmp_path / "train.log"
-        return operations.make_ready(
-            config, hardware, LaunchPlan((), {}), tmp_path, log, lambda output: None, say
-        )
+        return operations.make_ready(config, hardware, LaunchPlan((), {}), start, say)
 
     return make_ready
 
@@ -196,7 +221,7 @@ def test_another_compile_is_waited_for_with_one_line_and_a_signal_ends_the_wait(
         said.append(words)
         os.kill(os.getpid(), number)
 
-    with running(HOLDER, lock) as child:
+    with holding(lock) as child:
         assert make_ready(say) == Outcome(-number, number)
     assert len(said) == 1 and said[0].startswith(f"waiting for another compile: process {child.pid} (")
 

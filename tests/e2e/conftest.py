@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from scratch import UNTIL_KNOWN, Project, environment
 from qtune.config.project import find_project
 from qtune.machine.hardware import Hardware
 from qtune.prepare import pipeline
+from qtune.processes import process
 from qtune.training import operations
 from qtune.values import LaunchPlan
 
@@ -28,8 +30,8 @@ def _compiled(tmp_path_factory: pytest.TempPathFactory) -> None:
     plan = LaunchPlan((), {"CUDA_VISIBLE_DEVICES": ""})
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TORCH_EXTENSIONS_DIR", environment()["TORCH_EXTENSIONS_DIR"])
-        log = directory / "log"
-        operations.make_ready(config, hardware, plan, directory, log, lambda output: None, print)
+        start = partial(process.run, directory=directory, log=directory / "log", show=lambda output: None)
+        operations.make_ready(config, hardware, plan, start, print)
 
 
 def copied(root: Path) -> Project:

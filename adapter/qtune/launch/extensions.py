@@ -16,7 +16,10 @@ from collections.abc import Collection, Iterator
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    import psutil
 
 LOCK = "qtune.lock"
 # A compiler writes when it is done with a file, which takes minutes for the largest.
@@ -53,18 +56,22 @@ def torch_locks() -> list[Path]:
 def holder_of(lock: Path) -> str | None:
     """The process of this machine that compiles under a torch lock, in words; None where none is seen.
 
-    What it started, and may outlive it, works in the directory.
+    The ninja that it started works in the directory, and may outlive it.
     """
     import psutil
 
     for process in psutil.process_iter():
         with suppress(psutil.Error, OSError):
-            if Path(process.cwd()) == lock.parent.resolve() or any(
-                Path(file.path) == lock.resolve() for file in process.open_files()
-            ):
+            if _compiles(process, lock.resolve()):
                 since = datetime.fromtimestamp(process.create_time(), UTC).isoformat(timespec="seconds")
                 return f"process {process.pid} ({process.name()}), which runs since {since}"
     return None
+
+
+def _compiles(process: psutil.Process, lock: Path) -> bool:
+    if "ninja" in process.name() and Path(process.cwd()) == lock.parent:
+        return True
+    return any(Path(file.path) == lock for file in process.open_files())
 
 
 def left_over() -> list[Path]:
@@ -90,7 +97,8 @@ def clear(names: Collection[str] = (), *, made_since: float = math.inf) -> Clear
             fcntl.flock(own, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             own.seek(0)
-            return Cleared([], (own.read() or "another qtune") if names else None)
+            holder = (own.read() or "another qtune") if names else None
+            return Cleared([*_removed(math.inf)], holder)  # at which that compile may be waiting
         except OSError:
             pass  # its file system keeps no locks: what is seen of the holders has to do
         status = os.fstat(own.fileno())
@@ -104,7 +112,9 @@ def _removed(known: float) -> Iterator[Path]:
     """Remove what is left over, and what was made since `known`, by who is gone."""
     for lock in torch_locks():
         with suppress(OSError):
-            if holder_of(lock) is None and (lock.stat().st_mtime >= known or not _may_be_held(lock)):
+            made = lock.stat()
+            gone = holder_of(lock) is None and (made.st_mtime >= known or not _may_be_held(lock))
+            if gone and lock.stat().st_mtime_ns == made.st_mtime_ns:  # else another one by now
                 lock.unlink()
                 yield lock
 
@@ -119,7 +129,7 @@ def _holder(names: Collection[str]) -> str | None:
 def _may_be_held(lock: Path) -> bool:
     """Whether somebody may hold it who cannot be seen from here, and something has changed not long ago."""
     try:
-        if lock.stat().st_uid in (os.geteuid(), 0) and _is_local(lock):
+        if os.geteuid() in (lock.stat().st_uid, 0) and _is_local(lock):
             return False
         changed = max(path.lstat().st_mtime for path in (lock.parent, *lock.parent.iterdir()))
         return time.time() - changed < _QUIET_SECONDS
@@ -128,7 +138,7 @@ def _may_be_held(lock: Path) -> bool:
 
 
 def _is_local(path: Path) -> bool:
-    """Whether only processes that are seen from here can hold it: none of other computers or containers."""
+    """Whether who holds it would be seen from here: no other computer or container has the directory."""
     import psutil
 
     namespace = Path("/proc/self/ns/pid")

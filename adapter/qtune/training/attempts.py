@@ -196,10 +196,12 @@ def attempt(
         watch.losses.feed(output)
         observer.show(output)
 
+    def start(plan: LaunchPlan) -> process.Outcome:
+        return process.run(plan, root, run.log, show, watch=trouble, stopping=stopping)
+
     try:
-        outcome = operations.make_ready(prepared.config, prepared.hardware, plan, root, run.log, show, say)
-        if outcome is None:
-            outcome = process.run(plan, root, run.log, show, watch=trouble, stopping=stopping)
+        ended = operations.make_ready(prepared.config, prepared.hardware, plan, start, say)
+        outcome = ended or start(plan)
     finally:
         if not plan.has_supervisors:
             operations.clear(say, made_since=began)

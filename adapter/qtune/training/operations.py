@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+import os
 import time
 from collections.abc import Callable, Collection
 from pathlib import Path
 
 from qtune.launch import extensions
 from qtune.launch.operations import missing_operations, needed_operations
+from qtune.launch.plan import CLI
 from qtune.machine.hardware import Hardware
 from qtune.processes import child, process, signals
 from qtune.processes.process import Outcome
@@ -21,15 +23,13 @@ def make_ready(
     config: Config,
     hardware: Hardware,
     plan: LaunchPlan,
-    root: Path,
-    log: Path,
-    show: Callable[[bytes], None],
+    start: Callable[[LaunchPlan], Outcome],
     say: Callable[[str], object],
 ) -> Outcome | None:
     """Remove left-over locks, wait for who compiles what `plan` needs, and compile what is missing then.
 
     How it ended where a signal ended it, else None: what cannot be compiled the training itself will tell.
-    show: with the compilers' output, which goes to `log` too; say: what is removed, and who is waited for.
+    start: runs a child as the training's; say: is told what is removed, and who is waited for.
     A cluster's nodes compile for themselves.
     """
     needed = [] if plan.has_supervisors else needed_operations(config, hardware)
@@ -37,11 +37,22 @@ def make_ready(
         return Outcome(-number, number)
     if needed and (missing := missing_operations(config, hardware)):
         lock = extensions.extensions_directory().resolve() / extensions.LOCK
-        argv = [*map(str, child.script("compile.py")), str(lock), *missing]
-        outcome = process.run(LaunchPlan(tuple(argv), plan.environment), root, log, show)
+        argv = *map(str, child.script("compile.py", _python())), str(lock), *missing
+        outcome = start(LaunchPlan(argv, plan.environment))
         if outcome.interrupted is not None:
             return outcome
     return None
+
+
+def _python() -> Path:
+    """The training's, by the name that its launcher begins it with.
+
+    The paths of all headers follow from it: by another way to it, everything would be compiled once more.
+    """
+    with process.find_program(CLI).open("rb") as launcher:
+        first = launcher.readline()
+    named = Path(os.fsdecode(first.removeprefix(b"#!").strip()))
+    return named if named.name.startswith("python") and named.is_file() else process.find_python()
 
 
 def clear(
