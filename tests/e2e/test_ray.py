@@ -46,12 +46,12 @@ class Cluster:
         assert self.process.stdout.readline().strip() == "gone"
 
 
-@pytest.fixture
-def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[Cluster]:
-    monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+@contextlib.contextmanager
+def running(**more: str) -> Iterator[Cluster]:
+    """The cluster, with more in its environment."""
     with subprocess.Popen(
         [sys.executable, str(Path(__file__).with_name("ray_cluster.py"))],
-        env=environment(),
+        env=environment(RAY_USAGE_STATS_ENABLED="0", **more),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
@@ -59,6 +59,13 @@ def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[Cluster]:
     ) as process:
         yield Cluster(process)
         process.communicate()
+
+
+@pytest.fixture
+def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[Cluster]:
+    monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+    with running() as started:
+        yield started
 
 
 def free_port() -> int:
@@ -135,3 +142,16 @@ def test_a_killed_qtune_and_a_lost_node_leave_no_process_on_the_nodes(
         RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S="1",
     )
     assert "cannot place 2 nodes with 1 CPU each: its 1 nodes have 1 CPU" in done.stderr
+
+
+def test_a_cluster_that_asks_for_a_token_is_told_how_to_give_it(project: Project) -> None:
+    """Ray sends the one that is there to an address that is given only where RAY_AUTH_MODE says so."""
+    given, home = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "a" * 32}, {"HOME": str(project.root)}
+    with running(**given, **home) as cluster:
+        train = ("qtune", "train", "lora", *SHORT, *cluster.launcher)
+        token = {"RAY_AUTH_TOKEN": given["RAY_AUTH_TOKEN"]}
+        turned_away = project.command(*train, exit_code=1, **token, **home).stderr
+        assert "asks for a token" in turned_away and "set RAY_AUTH_MODE=token" in turned_away
+        assert "there is no Ray cluster" not in turned_away
+        project.command(*train, "-n", "let-in", **given, **home)
+    assert project.run("let-in").record["status"] == "finished"

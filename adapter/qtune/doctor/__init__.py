@@ -46,6 +46,7 @@ def examine(
         *([memory] if memory else []),
         build_tools.bitsandbytes_line(probe.part("bitsandbytes"), needs),
         build_tools.deepspeed_line(probe.part("deepspeed"), probe.problems, needs),
+        *build_tools.left_over_lines(facts.tools),
         build_tools.compiler_line(facts.tools, facts.rules),
         build_tools.cuda_home_line(facts.tools, needs, probe, gpus=bool(gpus.devices)),
         build_tools.ninja_line(facts.tools, needs),

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from shlex import quote
 
 from qtune.doctor.line import TRAINING_STACK, Line, severity
 from qtune.doctor.needs import Needs
@@ -15,12 +17,14 @@ from qtune.values import Finding
 @dataclass(frozen=True)
 class Tools:
     """What lies on this machine to compile with; compiler, ninja, nvcc: their paths; cuda_home: of CUDA's
-    toolkit, as torch looks for it; libaio: whether its header is where compilers look."""
+    toolkit, as torch looks for it; libaio: whether its header is where compilers look; left_over: locks of
+    compiles that are no more."""
 
     compiler: str | None = None
     ninja: str | None = None
     cuda_home: str | None = None
     libaio: bool = False
+    left_over: Sequence[Path] = ()
 
 
 def compiler_line(tools: Tools, rules: Mapping[str, Finding]) -> Line:
@@ -93,6 +97,15 @@ def deepspeed_line(part: Part, problems: Mapping[str, str], needs: Needs) -> Lin
         what = " and ".join(needs.compiles)
         return Line(subject, "ok", f"{part.version}; will compile {what} once, which takes minutes")
     return Line(subject, "ok", part.version or "")
+
+
+def left_over_lines(tools: Tools) -> list[Line]:
+    """A line where a compile that was killed left its lock, at which a training started by hand waits."""
+    if not tools.left_over:
+        return []
+    says = "what loads an extension waits for ever for a compile that was killed: its lock is still there"
+    locks = " ".join(quote(str(lock)) for lock in tools.left_over)
+    return [Line("compile lock", "warning", says, f"rm {locks}; `qtune train` does so by itself")]
 
 
 def bitsandbytes_line(part: Part, needs: Needs) -> Line:

@@ -11,6 +11,7 @@ from pathlib import Path
 from qtune.doctor.build_tools import Tools
 from qtune.doctor.host import Demand
 from qtune.doctor.needs import Needs
+from qtune.launch.extensions import left_over
 from qtune.machine.gpus import Gpus, read_gpus
 from qtune.machine.host import Host, Volume, read_host, read_volume
 from qtune.machine.hub import Cached, Hub, look_up, read_hub
@@ -64,6 +65,7 @@ def gather(
             shutil.which("ninja", path=str(python.parent)) or shutil.which("ninja"),
             _cuda_home(),
             has_header("libaio.h"),
+            left_over(),
         ),
         demand,
         {finding.rule: finding for finding in findings if finding.rule is not None},

@@ -9,7 +9,7 @@ from typing import Any
 
 from qtune.config.model import local_model
 from qtune.data.registrations import Registration, names_in
-from qtune.launch.operations import missing_operations, needed_operations
+from qtune.launch.operations import in_words, missing_operations, needed_operations
 from qtune.machine.hardware import Hardware
 from qtune.schema import argument
 from qtune.values import CLUSTERS, Config
@@ -72,7 +72,7 @@ def needs_of(
         gpu,
         config.uses_zero,
         bool(operations),
-        tuple(missing_operations(config, hardware)),
+        tuple(in_words(missing_operations(config, hardware))),
         # without a GPU DeepSpeed compiles for the CPU (deepspeed/ops/op_builder/builder.py, jit_load)
         gpu and bool(operations),
         config.uses_zero and "nvme" in offloaded,

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import os
+from collections.abc import Iterable
 from importlib.util import find_spec
 from pathlib import Path
 
+from qtune.launch.extensions import extensions_directory
 from qtune.machine.hardware import Hardware
 from qtune.values import Config
 
-_NAMES = {
+_WORDS = {
     "deepspeed_shm_comm": "its CPU communication",
     "cpu_adam": "its CPU Adam",
     "async_io": "its NVMe access",
@@ -17,17 +18,18 @@ _NAMES = {
 
 
 def missing_operations(config: Config, hardware: Hardware) -> list[str]:
-    """The operations that this config needs and DeepSpeed's cache lacks, in words.
+    """The operations that this config needs and torch's extensions lack.
 
-    The cache is TORCH_EXTENSIONS_DIR, by default below XDG_CACHE_HOME or the home directory
-    (torch/utils/cpp_extension.py, get_default_build_root; torch/_appdirs.py). Nothing is compiled that
-    DeepSpeed was installed with (deepspeed/ops/op_builder/builder.py, OpBuilder.load).
+    Nothing is compiled that DeepSpeed was installed with (deepspeed/ops/op_builder/builder.py,
+    OpBuilder.load).
     """
-    needed = needed_operations(config, hardware)
-    caches = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache"))
-    cache = Path(os.environ.get("TORCH_EXTENSIONS_DIR") or caches / "torch_extensions")
-    built = {path.stem for path in cache.glob("**/*.so")} if needed and cache.is_dir() else set()
-    return [_NAMES[name] for name in needed if name not in built]
+    needed, cache = needed_operations(config, hardware), extensions_directory()
+    built = {path.stem for path in cache.glob("**/*.so")} if needed else set()
+    return [name for name in needed if name not in built]
+
+
+def in_words(operations: Iterable[str]) -> list[str]:
+    return [_WORDS[name] for name in operations]
 
 
 def needed_operations(config: Config, hardware: Hardware) -> list[str]:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import shutil
+import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +27,7 @@ from qtune.runs.ending import Ended, Watch, judged
 from qtune.runs.find import plain_record, require_ended, require_writable, shown
 from qtune.runs.joint_stop import JointStop
 from qtune.runs.record import Run
+from qtune.training import operations, stall
 from qtune.values import LaunchPlan
 
 if TYPE_CHECKING:
@@ -170,10 +173,17 @@ def attempt(
     )
     watch = Watch(run.log)
     joint_stop = JointStop(run.directory) if prepared.config.nodes_by_hand else None
+    stalls, began = stall.Stall(run.log), time.time()
+
+    def say(words: str) -> None:
+        observer.show(_write(run.log, words))
 
     def trouble() -> str | None:
         if joint_stop is not None:
             joint_stop.listen()
+        if not plan.has_supervisors and stalls.look():
+            _write(run.log, stall.told(prepared.config, run.directory))  # which is shown as the child's
+            operations.clear(partial(_write, run.log))
         return watch.trouble()
 
     def stopping(number: int) -> None:
@@ -186,11 +196,18 @@ def attempt(
         observer.show(output)
 
     before = written.times(run.directory)
-    try:
-        outcome = process.run(
+
+    def start(plan: LaunchPlan) -> process.Outcome:
+        return process.run(
             plan, root, run.log, show, run_directory=run.directory, watch=trouble, stopping=stopping
         )
+
+    try:
+        interrupted = operations.make_ready(prepared.config, prepared.hardware, plan, start, say)
+        outcome = interrupted or start(plan)
     finally:
+        if not plan.has_supervisors:
+            operations.clear(say, made_since=began)
         if tokens is not None:
             token_cache.keep(root / output_dir / _MADE, root / tokens)
     ended = judged(run.directory, run.log, prepared.config, outcome, watch)
@@ -212,6 +229,14 @@ def _proved(ended: Ended, run: Run, prepared: Prepared, files: Sequence[Path]) -
             set_aside(checkpoint)
     what = f"it trained with {other}: somebody changed {prepared.rendered}, or its command"
     return Ended("failed", ended.exit_code, what)
+
+
+def _write(log: Path, words: str) -> bytes:
+    """The line by which qtune itself tells something in a training's log, written there."""
+    line = f"qtune: {words}\n".encode()
+    with log.open("ab") as file:
+        file.write(line)
+    return line
 
 
 def _stepped_down(ended: Ended, run: Run, prepared: Prepared, observer: Observer) -> Ended:

@@ -19,7 +19,7 @@ from qtune.cli.training import nodes
 from qtune.cli.training.outcome import reason, tell
 from qtune.cli.training.slurm import submit
 from qtune.doctor import readiness
-from qtune.launch.operations import missing_operations
+from qtune.launch.operations import in_words, missing_operations
 from qtune.machine.stack import Stack, installed_stack
 from qtune.prepare.pipeline import Prepared
 from qtune.processes import background, signals
@@ -162,7 +162,7 @@ def announce(run: Run, prepared: Prepared) -> None:
     if steps is not None:
         note(f"{steps.total} steps of {steps.effective_batch} rows (batch x processes x accumulation)")
     nodes.tell_who_is_awaited(run, prepared.config)
-    missing = missing_operations(prepared.config, prepared.hardware)
+    missing = in_words(missing_operations(prepared.config, prepared.hardware))
     if missing:
         note(f"DeepSpeed compiles {' and '.join(missing)} first: a few minutes without output, this once")
 
