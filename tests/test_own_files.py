@@ -110,6 +110,17 @@ def test_edits_by_hand_of_every_rendered_file_reach_the_run(project: Make) -> No
     assert [source.path for source in again.sources] == [root / "data/more.jsonl"]
 
 
+def test_a_path_with_spaces_is_named_by_a_link_without(project: Make) -> None:
+    """LLaMA-Factory's launcher splits its command at spaces."""
+    root = project({"qtune.yaml": (project() / "qtune.yaml").read_text() + "runs: my runs\n"})
+    _, prepared, directory = claimed(pipeline.prepare("lora", find_project(root), Hardware()))
+    assert directory == root / "my runs" / "lora" / "rendered"
+    named = prepared.plan.argv[-1]
+    assert " " not in named and (root / named).samefile(directory / "train.yaml")
+    pipeline.write_files(prepared)  # the next attempt finds the link
+    assert [path.name for path in (root / "rendered" / ".links").iterdir()] == [Path(named).parent.name]
+
+
 def launcher(name: str) -> list[Any]:
     from qtune.values import Layer
 

@@ -287,6 +287,15 @@ def write_atomic(path: Path, text: str, *, executable: bool = False) -> None:
         raise
 
 
+def link_atomic(path: Path, target: Path) -> None:
+    """Let `path` be a link to `target`, whatever it was one to."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as directory:
+        new = Path(directory) / path.name
+        new.symlink_to(os.path.relpath(target, path.parent))
+        new.replace(path)
+
+
 @contextmanager
 def alone(directory: Path) -> Iterator[None]:
     """Keep others out of `directory` who use this too, where its file system can."""

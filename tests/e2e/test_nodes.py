@@ -109,8 +109,10 @@ def test_two_nodes_shard_by_fsdp_as_two_processes(project: Project) -> None:
     assert len(project.run("two").losses) == 2
     assert project.run("two").losses == project.run("one").losses
     # of its checkpoints node 1 has its own random state alone
-    kept = {path.name for path in own.run("two").path.rglob("*") if path.is_file()}
+    there = own.run("two").path
+    kept = {path.name for path in there.rglob("*") if path.is_file() and path.parent.name != "rendered-node1"}
     assert kept == {"train-node1.log", "rng_state_1.pth"}
+    assert (there / "rendered-node1" / "train.yaml").is_file()
 
 
 def test_a_stop_of_one_node_stops_all_and_all_go_on(project: Project) -> None:

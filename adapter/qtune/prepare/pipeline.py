@@ -7,6 +7,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -27,7 +29,7 @@ from qtune.data.registrations import (
     read_registrations,
 )
 from qtune.data.sources import DataSource, sources_of, uses_of
-from qtune.files import alone, write_atomic
+from qtune.files import alone, link_atomic, write_atomic
 from qtune.launch.plan import plan_launch
 from qtune.machine.hardware import Hardware
 from qtune.machine.stack import Stack
@@ -50,6 +52,7 @@ if TYPE_CHECKING:
 
 RENDERED = "rendered"
 CURRENT = "current"
+_LINKS = ".links"
 _NODE_RANK = ("launch", "node_rank")
 
 
@@ -81,7 +84,17 @@ class Prepared:
     @property
     def plan(self) -> LaunchPlan:
         """What starts it; only for a config without errors."""
-        return plan_launch(self.config, self.hardware, f"{self.rendered}/{TRAIN}")
+        return plan_launch(self.config, self.hardware, f"{self.named or self.rendered}/{TRAIN}")
+
+    @property
+    def named(self) -> str | None:
+        """The link by which a command names the rendered directory, None where it needs none.
+
+        LLaMA-Factory's launcher splits its command at spaces (llamafactory/launcher.py).
+        """
+        if not re.search(r"\s", self.rendered):
+            return None
+        return f"{RENDERED}/{_LINKS}/{hashlib.sha256(self.rendered.encode()).hexdigest()[:16]}"
 
     @cached_property
     def steps(self) -> Steps | None:
@@ -239,10 +252,12 @@ def write(prepared: Prepared) -> Path:
 
 
 def write_files(prepared: Prepared) -> Path:
-    """Write the files alone into their directory; returns its path."""
+    """Write the files alone into their directory, and the link to it; returns its path."""
     directory = prepared.project.root / prepared.rendered
     for file in prepared.files:
         write_atomic(directory / file.name, file.text, executable=file.name.endswith(".sh"))
+    if prepared.named is not None:
+        link_atomic(prepared.project.root / prepared.named, directory)
     return directory
 
 

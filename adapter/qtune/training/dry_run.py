@@ -121,7 +121,8 @@ def _free(prepared: Prepared, name: str | None, overwrite: bool) -> Path:
 
 def _files(prepared: Prepared) -> tuple[str, ...]:
     """The files that `write_files` would write."""
-    return tuple(f"{prepared.rendered}/{file.name}" for file in prepared.files)
+    links = () if prepared.named is None else (prepared.named,)
+    return (*(f"{prepared.rendered}/{file.name}" for file in prepared.files), *links)
 
 
 def _shared(prepared: Prepared) -> tuple[str, ...]:
