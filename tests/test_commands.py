@@ -52,7 +52,7 @@ def test_a_hidden_command_is_in_no_list_and_every_other_is(words: str) -> None:
 
 
 # Rooms that hold names, choices and constants of which help texts speak.
-LIGHT = {"cli", "errors", "files", "resources", "schema", "units", "values", "config", "machine", "secrets"}
+LIGHT = {"cli", "errors", "files", "resources", "schema", "secrets", "units", "values", "config", "machine"}
 
 
 def test_a_help_loads_nothing_of_what_it_describes(tmp_path: Path) -> None:

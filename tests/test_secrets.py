@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 from trees import REPOSITORY, Result, write_tree
 
+from qtune.config.own import copy_preset
+from qtune.config.project import find_project
 from qtune.render import manifest
 from qtune.schema import arguments, launch_keys, zero_keys
 from qtune.secrets import logs
@@ -136,6 +138,15 @@ def test_what_is_only_told_is_written_without(qtune: Qtune, project: Callable[..
     texts = [path.read_text() for path in (root / "rendered" / "mine").iterdir()]
     assert any("<redacted>@host" in text for text in texts) and not any(WORD in text for text in texts)
     assert (root / "rendered" / "mine" / manifest.FILE).is_file()
+
+
+def test_a_copy_of_a_preset_is_made_without(project: Callable[..., Path]) -> None:
+    tree = {
+        "qtune.yaml": f"presets: [presets]\n{TREE['qtune.yaml']}",
+        "presets/theirs.yaml": f"extends: lora\ntrain: {{run_name: {ADDRESSES[0]!r}, hub_token: {WORD}}}\n",
+    }
+    text = copy_preset(find_project(project(TREE | tree)), "theirs", "mine").read_text()
+    assert WORD not in text and text.count("<redacted>") == 2
 
 
 def test_an_import_leaves_addresses_with_secrets_out(qtune: Qtune, project: Callable[..., Path]) -> None:

@@ -11,6 +11,7 @@ from qtune.config.project import FILE, Project
 from qtune.config.resolve import merge
 from qtune.errors import QtuneError
 from qtune.files import dump_yaml, read_yaml, write_atomic
+from qtune.secrets.text import redacted
 
 DIRECTORY = "presets"
 
@@ -73,7 +74,9 @@ def copy_preset(project: Project, preset: str, name: str) -> Path:
     for block in BLOCKS:
         if config.block(block):
             lines.append(f"# {block}:" if block != "train" else "train:")
-            lines += [f"  # {key}: {dump_yaml(value)}" for key, value in config.block(block).items()]
+            lines += [
+                f"  # {key}: {dump_yaml(value)}" for key, value in redacted(config.block(block)).items()
+            ]
     return write_own_preset(project, name, "\n".join(lines) + "\n")
 
 

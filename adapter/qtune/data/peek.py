@@ -84,7 +84,7 @@ def column_names(path: Path) -> list[str] | None:
             return _arrow_names(path)
     except (ImportError, OSError, ValueError, NotImplementedError, csv.Error, *DAMAGED):
         return None
-    return ["text"] if path.suffix == ".txt" else None
+    return ["text"] if path.suffix == ".txt" and path.stat().st_size else None
 
 
 def arrow_source(path: Path) -> Any:
