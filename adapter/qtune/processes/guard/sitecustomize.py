@@ -6,14 +6,15 @@ it needs the standard library alone. A `sitecustomize` that would have been load
 
 import fcntl
 import os
-import select
 import signal
 import sys
 import threading
+import time
 from pathlib import Path
 
 SUPERVISOR, RUN = "QTUNE_SUPERVISOR", "QTUNE_RUN"
 _LOCK = "trainers.lock"
+LOOK_SECONDS = 0.5
 _HERE = Path(__file__).resolve().parent
 
 
@@ -27,21 +28,20 @@ def hold(directory: str) -> None:
 
 
 def end_with(supervisor: str) -> None:
-    """Watch the process that `supervisor` names, by its number and when it started (/proc/PID/stat)."""
+    """Watch the process that `supervisor` names, by its number and when it started (/proc/PID/stat).
+
+    It is looked at again and again: kernels before 5.3 tell of no other process's end, and one that is over may
+    still be listed.
+    """
     number, _, started = supervisor.partition(" ")
-    try:
-        there = os.pidfd_open(int(number))
-    except ProcessLookupError:
-        end_all(supervisor)
-    except (AttributeError, OSError):  # not Linux, or before 5.3
+    if not started:  # no /proc tells
         return
-    if start_of(number) != started:
+    if not is_there(number, started):
         end_all(supervisor)
 
     def watch() -> None:
-        waiting = select.poll()
-        waiting.register(there, select.POLLIN)
-        waiting.poll()
+        while is_there(number, started):
+            time.sleep(LOOK_SECONDS)
         end_all(supervisor)
 
     threading.Thread(target=watch, name="qtune-guard", daemon=True).start()
@@ -59,12 +59,15 @@ def end_all(supervisor: str) -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def start_of(process: str) -> str:
-    """When a process started, in clock ticks since the machine did."""
+def is_there(number: str, started: str) -> bool:
+    """Whether a process is neither gone nor over, and is the one that started then, in clock ticks."""
     try:
-        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[19]
-    except OSError:
-        return ""
+        state, *fields = Path(f"/proc/{number}/stat").read_text().rpartition(")")[2].split()
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    except OSError:  # such as too many open files
+        return True
+    return state not in ("Z", "X") and fields[18] == started
 
 
 def give_way() -> None:
