@@ -30,7 +30,7 @@ def hold(directory: str) -> None:
 def end_with(supervisor: str) -> None:
     """Watch the process that `supervisor` names, by its number and when it started (/proc/PID/stat).
 
-    It is looked at again and again: kernels before 5.3 tell of no other process's end, and one that is over may
+    It is looked at again and again: kernels before 5.3 tell of no other process's end. One that is over may
     still be listed.
     """
     number, _, started = supervisor.partition(" ")
