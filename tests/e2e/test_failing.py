@@ -41,7 +41,7 @@ def test_truncated_weights_are_named_and_the_next_run_succeeds(project: Project)
 def test_a_loss_that_is_no_number_ends_the_training(project: Project) -> None:
     """transformers logs it as 0."""
     endless = ("-s", "num_train_epochs=1000", "-s", "save_strategy='no'", "-s", "eval_dataset=null")
-    spoilt = ("-s", "max_samples=16", "-s", "learning_rate=1.0e+30", "-s", "logging_steps=1")
+    spoilt = ("-s", "max_samples=16", "-s", "learning_rate=1.0e+18", "-s", "logging_steps=1")
     failed = project.qtune("train", "lora", *spoilt, *endless, exit_code=1)
     run = project.run("lora")
     assert run.record["failure"]["id"] == "loss-nan" and run.record["status"] == "failed"

@@ -163,7 +163,7 @@ def _absurd_number(value: object) -> str | None:
         if isinstance(number, float) and not math.isfinite(number):
             wrong = f"not a finite number ({number})"
         elif abs(number) > _LARGEST:
-            wrong = "out of range: what counts with it takes up to 9.22e+18"
+            wrong = "out of range: numbers go up to 9.22e+18"
         else:
             continue
         return f"is {wrong}" if number is value else f"holds a number that is {wrong}"

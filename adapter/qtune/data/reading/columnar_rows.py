@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from qtune.data.flaws import Flaw
-from qtune.data.opening import open_data
+from qtune.data.opening import is_packed, open_data
 from qtune.data.peek import arrow_source
 from qtune.data.reading.block import Block
 from qtune.errors import QtuneError
@@ -78,6 +78,7 @@ def _arrow_batches(path: Path) -> Iterator[Any]:
     """Of both of Arrow's formats: the one that `datasets` writes (a stream), and the one with an index."""
     import pyarrow
 
+    mapped = not is_packed(path)
     with arrow_source(path) as source:
         try:
             batches = pyarrow.ipc.open_stream(source)
@@ -89,7 +90,7 @@ def _arrow_batches(path: Path) -> Iterator[Any]:
         yield from _unknown_types(schema)
         for batch in batches:
             for start in range(0, batch.num_rows, _BLOCK_ROWS):
-                if path.stat().st_size < source.size():
+                if mapped and path.stat().st_size < source.size():
                     raise OSError("cut off meanwhile: what is mapped beyond its end ends the process")
                 yield batch.slice(start, _BLOCK_ROWS)
 
