@@ -15,7 +15,7 @@ from scratch import QTUNE, Project, RunDirectory
 pytestmark = pytest.mark.slow
 
 SHORT, LONG = 4, 1000  # tokens, more or less
-BATCH = 32  # half of which fits
+BATCH = 32  # half of which fits: the peaks of either vary by some 110 MB, and lie 340 MB apart
 SETTINGS = (
     "cutoff_len=2048",
     "num_train_epochs=1",
@@ -82,7 +82,7 @@ HALVED = {"train.per_device_train_batch_size": BATCH // 2, "train.gradient_accum
 def test_killed_at_the_first_step_it_starts_again_with_half_the_batch(
     project: Project, group: Group, reference: Reference
 ) -> None:
-    group.limit(reference.peaks.memory + (130 << 20))
+    group.limit(reference.peaks.memory + (190 << 20))
     try:
         result = project.command(
             *group.within, *command("long", BATCH, 1, "-n", "first", "--on-oom", "step-down")
@@ -115,7 +115,7 @@ def test_without_being_asked_to_it_stops_and_says_what_would_go_on(
 ) -> None:
     """And resumed with the option, an evaluation that is too large shrinks alone."""
     evaluated = ("-s", "eval_dataset=long", "-s", "eval_steps=1", "-s", "per_device_eval_batch_size=64")
-    group.limit(reference.peaks.memory + (130 << 20))
+    group.limit(reference.peaks.memory + (190 << 20))
     try:
         stopped = project.command(
             *group.within, *command("short", BATCH, 1, "-n", "evaluates", *evaluated), exit_code=1
