@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pickle
+import shutil
 import zipfile
 from collections import OrderedDict
 from collections.abc import Callable
@@ -89,6 +90,23 @@ def test_a_job_trains_what_was_submitted_whatever_templates_say_later(project: M
     (directory / "train.yaml").unlink()
     anew = {file.name: file.text for file in records.read_record(find_project(root), run.directory).files}
     assert '"gradient_clipping": 9' in anew["zero.json"] and anew["train.yaml"] == before["train.yaml"]
+
+
+@pytest.mark.parametrize("move", [Path.rename, shutil.copytree], ids=["moved", "copied"])
+def test_a_run_that_was_moved_reads_the_files_of_its_new_place(
+    project: Make, move: Callable[[Path, Path], object]
+) -> None:
+    root = project({"qtune.yaml": (project() / "qtune.yaml").read_text() + "zero: {stage: 2}\n"})
+    run, _, directory = claimed(pipeline.prepare("lora", rendered(root), Hardware()))
+    zero = (directory / "zero.json").read_text()
+    elsewhere = root / "runs" / "elsewhere"
+    move(run.directory, elsewhere)
+    read = records.read_record(find_project(root), elsewhere)
+    values = yaml.safe_load((pipeline.write_files(read) / "train.yaml").read_text())
+    own = "runs/elsewhere/rendered"
+    assert (values["dataset_dir"], values["deepspeed"]) == (own, f"{own}/zero.json")
+    assert values["output_dir"] == "runs/elsewhere" and read.plan.argv[-1] == f"{own}/train.yaml"
+    assert (elsewhere / "rendered" / "zero.json").read_text() == zero
 
 
 def test_edits_by_hand_of_every_rendered_file_reach_the_run(project: Make) -> None:

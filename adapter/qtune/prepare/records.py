@@ -12,12 +12,12 @@ from qtune.checks import check
 from qtune.config.project import Project
 from qtune.config.resolve import merge
 from qtune.data.registrations import Registration, read_registrations
-from qtune.files import Document
+from qtune.files import Document, parse_yaml
 from qtune.machine.stack import Stack
 from qtune.prepare.pipeline import RENDERED, Prepared, rendered_name, with_files
 from qtune.render import manifest as manifests
 from qtune.render.manifest import Manifest
-from qtune.values import ACCELERATE, DATASETS, JOB, ZERO, Layer, RenderedFile
+from qtune.values import ACCELERATE, DATASETS, JOB, TRAIN, ZERO, Layer, RenderedFile
 
 
 def read_record(
@@ -26,8 +26,9 @@ def read_record(
     """What the run in `directory` was trained with, checked and rendered again, for that directory.
 
     It is made from the run's record alone, whatever presets and registrations say today. Without changes its
-    files are those that the run trained or will train; with them, or where they are gone, today's templates
-    make them anew. changes: layers over what was recorded; stack: what is installed where it will train.
+    files are those that the run trained or will train; with them, and of a run that was moved or lacks one,
+    today's templates make them anew. changes: layers over what was recorded; stack: what is installed where
+    it will train.
     Raises QtuneError where the record cannot be read.
     """
     path = directory / manifests.FILE
@@ -41,8 +42,11 @@ def read_record(
     }
     findings = tuple(check(config, registrations, project.root, manifest.hardware, stack))
     found = Prepared(project, config, manifest.hardware, findings, (), registrations)
-    if not found.errors and not changes and (written := _written(directory / RENDERED, manifest)):
-        return replace(found, directory=f"{project.from_root(directory)}/{RENDERED}", files=written)
+    if not found.errors and not changes:
+        own = f"{project.from_root(directory)}/{RENDERED}"
+        found = replace(found, files=_written(directory / RENDERED, manifest))
+        if _place(found.files) == own:
+            return replace(found, directory=own)
     return within(found, directory)
 
 
@@ -60,16 +64,22 @@ def within(prepared: Prepared, directory: Path, name: str = RENDERED) -> Prepare
     return replace(made, config=replace(made.config, layers=layers), files=files)
 
 
-def _written(directory: Path, manifest: Manifest) -> tuple[RenderedFile, ...] | None:
-    """The recorded files as they lie in a run's own directory, None where one is another or gone."""
+def _place(files: Sequence[RenderedFile]) -> str | None:
+    """The directory that these files were rendered for, None of none."""
+    text = next((file.text for file in files if file.name == TRAIN), None)
+    return None if text is None else parse_yaml(text, TRAIN)[0].get("dataset_dir")
+
+
+def _written(directory: Path, manifest: Manifest) -> tuple[RenderedFile, ...]:
+    """The recorded files as they lie in a run's own directory; none where one is another or gone."""
     try:
         files = tuple(
             RenderedFile(name, (directory / name).read_text(encoding="utf-8")) for name in manifest.files
         )
     except (OSError, ValueError):
-        return None
+        return ()
     same = all(manifests.digest(file.text.encode()) == manifest.files[file.name] for file in files)
-    return files if same else None
+    return files if same else ()
 
 
 def registration(project: Project, rendered: str, name: str, entry: Mapping[str, Any]) -> Registration:
