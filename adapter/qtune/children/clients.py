@@ -29,8 +29,10 @@ def dropping(protocol: Any) -> Any:
         def connection_made(self, transport: Any) -> None:
             super().connection_made(transport)
             self._waits_since = self.loop.time()
-            if len(self.connections) > MOST:
-                waiting = [other for other in self.connections if other.waits]
+            # one that was ended just now is listed until the loop comes round
+            there = [other for other in self.connections if not other.transport.is_closing()]
+            if len(there) > MOST:
+                waiting = [other for other in there if other.waits]
                 min(waiting, key=lambda other: other._waits_since, default=self).transport.abort()
             self._look()
 
