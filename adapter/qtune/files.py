@@ -12,7 +12,7 @@ import re
 import stat
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -297,13 +297,24 @@ def link_atomic(path: Path, target: Path) -> None:
 
 
 @contextmanager
-def alone(directory: Path) -> Iterator[None]:
-    """Keep others out of `directory` who use this too, where its file system can."""
-    descriptor = os.open(directory, os.O_RDONLY)
+def alone(directory: Path, *, wait: bool = True) -> Iterator[bool]:
+    """Keep others out of `directory` who use this too; whether it is this process's alone until the end.
+
+    It is not where it is gone, or its file system locks no directories, as NFS; without `wait` nor where
+    another has it.
+    """
     try:
-        with suppress(OSError):  # NFS locks no directories
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
+        descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    except OSError:
+        yield False
+        return
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        held = True
+    except OSError:
+        held = False
+    try:
+        yield held
     finally:
         os.close(descriptor)
 

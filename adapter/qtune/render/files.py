@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from qtune.errors import QtuneError
-from qtune.files import parse_yaml
+from qtune.files import from_json, parse_yaml
 from qtune.machine.hardware import Hardware
 from qtune.render.templates import Templates
 from qtune.schema import arguments
@@ -201,8 +200,8 @@ def _accelerate_values(config: Config, hardware: Hardware) -> dict[str, Any]:
 
 def _json(place: str, text: str) -> dict[str, Any]:
     try:
-        value = json.loads(text)
-    except (ValueError, RecursionError) as error:
+        value = from_json(text)
+    except ValueError as error:
         raise QtuneError(
             f"the template makes no JSON: {error}", where=place, fix="mend the template"
         ) from None

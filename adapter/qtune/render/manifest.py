@@ -132,7 +132,7 @@ def from_text(text: str, display: str) -> Manifest:
         config = Config(name, values, layers)
         datasets = {name: _of(dict, entry) for name, entry in _of(dict, plain["datasets"]).items()}
         return Manifest(config, _hardware(plain["hardware"]), plain["files"], datasets)
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
+    except (ValueError, KeyError, TypeError) as error:
         raise QtuneError(f"is not what qtune wrote ({error})", where=display, fix=_AGAIN) from None
 
 

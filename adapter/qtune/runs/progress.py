@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from qtune.files import read_object
+from qtune.files import from_json, read_object
 
 _TAIL_BYTES = 4000
 
@@ -79,8 +78,8 @@ def _lines(directory: Path, tail: int) -> list[str]:
 
 def _object(text: str) -> Mapping[str, Any]:
     try:
-        content = json.loads(text)
-    except (ValueError, RecursionError):
+        content = from_json(text)
+    except ValueError:
         return {}
     return content if isinstance(content, dict) else {}
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from qtune.errors import QtuneError
-from qtune.files import read_object, read_text, write_atomic
+from qtune.files import from_json, read_object, read_text, write_atomic
 from qtune.render import manifest as manifests
 from qtune.render.manifest import Manifest
 from qtune.runs import reserve, shape
@@ -246,10 +246,10 @@ def load(directory: Path) -> dict[str, Any]:
     path = directory / RECORD
     where = os.path.relpath(path)
     try:
-        record: dict[str, Any] = json.loads(read_text(path))
+        record: dict[str, Any] = from_json(read_text(path))
     except OSError as error:
         raise QtuneError(f"cannot be read ({error.strerror})", where=where, fix=_MEND) from None
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise QtuneError(f"is not what qtune wrote ({error})", where=where, fix=_MEND) from None
     refuse_newer(record, where)
     if (found := shape.flaw(record)) is not None:

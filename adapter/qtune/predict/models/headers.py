@@ -6,7 +6,6 @@ follows, {name: {dtype, shape, data_offsets}}; the weights behind it are never r
 
 from __future__ import annotations
 
-import json
 import math
 import struct
 from collections.abc import Mapping
@@ -15,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from qtune.errors import QtuneError
+from qtune.files import from_json
 from qtune.predict.models.shapes import Shape
 
 LARGEST_HEADER = 100_000_000
@@ -67,8 +67,8 @@ def read_header(file: Path) -> list[Stored]:
     if len(text) < length:
         raise _broken(file, "it is cut off within its header")
     try:
-        content = json.loads(text)
-    except (ValueError, RecursionError):
+        content = from_json(text)
+    except ValueError:
         raise _broken(file, "its header is no JSON") from None
     if not isinstance(content, dict):
         raise _broken(file, "its header is no mapping")
@@ -116,8 +116,8 @@ def read_json(file: Path) -> Mapping[str, Any]:
     if len(text) > LARGEST_HEADER:
         raise _broken(file, f"it has more than {LARGEST_HEADER:,} bytes")
     try:
-        content = json.loads(text)
-    except (ValueError, RecursionError) as error:
+        content = from_json(text)
+    except ValueError as error:
         raise _broken(file, f"it is no JSON ({error})") from None
     if not isinstance(content, dict):
         raise _broken(file, "it holds no mapping")
