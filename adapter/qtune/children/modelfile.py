@@ -1,11 +1,11 @@
 """The Modelfile by which ollama takes over an exported model.
 
-Request: LLaMA-Factory's arguments for the exported model, and `directory`, where it lies. Answer: the file's
-text. LLaMA-Factory's export writes a Modelfile too, which is right for most templates and wrong for some: a
-system prompt stands before the first user turn where the training had it inside (Llama 2, Mistral, Gemma),
-the empty thoughts of `enable_thinking: false` are missing, a leading BOS token is doubled, and templates that
-name tokens (ChatGLM3, Yuan) end the export with an error. How ollama reads the file: its parser/parser.go,
-template/template.go and convert/tokenizer.go.
+Request: LLaMA-Factory's arguments for the exported model, `directory`, where it lies, and `weights`, their
+path from there. Answer: the file's text. LLaMA-Factory's export writes a Modelfile too, which is right for
+most templates and wrong for some: a system prompt stands before the first user turn where the training had
+it inside (Llama 2, Mistral, Gemma), the empty thoughts of `enable_thinking: false` are missing, a leading
+BOS token is doubled, and templates that name tokens (ChatGLM3, Yuan) end the export with an error. How
+ollama reads the file: its parser/parser.go, template/template.go and convert/tokenizer.go.
 """
 
 from __future__ import annotations
@@ -30,12 +30,13 @@ def answer(request: dict[str, Any], tell: object) -> str:
     tokenizer = load_tokenizer(model)["tokenizer"]
     template = get_template_and_fix_tokenizer(tokenizer, data)
     config = json.loads(Path(request["directory"], "tokenizer_config.json").read_text(encoding="utf-8"))
-    return modelfile(template, tokenizer, adds_bos=bool(config.get("add_bos_token")))
+    adds_bos = bool(config.get("add_bos_token"))
+    return modelfile(template, tokenizer, adds_bos=adds_bos, weights=request["weights"])
 
 
-def modelfile(template: Any, tokenizer: Any, *, adds_bos: bool) -> str:
+def modelfile(template: Any, tokenizer: Any, *, adds_bos: bool, weights: str = ".") -> str:
     """template: LLaMA-Factory's; adds_bos: whether ollama puts the BOS token before each prompt itself."""
-    lines = ["# for `ollama create NAME`, in this directory", "FROM .", ""]
+    lines = ["# for `ollama create NAME`, in this directory", f"FROM {weights}", ""]
     lines += [f"TEMPLATE {_QUOTES}{template_text(template, tokenizer, adds_bos=adds_bos)}{_QUOTES}", ""]
     if template.default_system and _QUOTES not in template.default_system:
         lines += [f"SYSTEM {_QUOTES}{template.default_system}{_QUOTES}", ""]

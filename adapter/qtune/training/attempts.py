@@ -28,6 +28,7 @@ from qtune.runs.find import plain_record, require_ended, require_writable, shown
 from qtune.runs.joint_stop import JointStop
 from qtune.runs.record import Run
 from qtune.training import operations, stall
+from qtune.use.exporting.spelling import make_readable
 from qtune.values import LaunchPlan
 
 if TYPE_CHECKING:
@@ -118,11 +119,21 @@ def carry_out(
             ended = attempt(run, prepared, observer, checkpoint=checkpoint, changes=changes)
             if ended.maybe_memory:
                 ended = _stepped_down(ended, run, prepared, observer)
+            if ended.status == "finished":
+                _hand_on(run, prepared)
             run.end(ended.status, ended.exit_code, ended.reason, ended.failure)
         except BaseException as error:  # what goes wrong in qtune itself is the run's end too
             run.end("failed", 1, str(error) or type(error).__name__)
             raise
     return run
+
+
+def _hand_on(run: Run, prepared: Prepared) -> None:
+    """Let others read what the run's directory holds: a model or adapter that is taken from there as it is."""
+    try:
+        make_readable(run.directory, prepared.config.block("train"), prepared.project.root)
+    except (OSError, QtuneError) as error:  # the training is done all the same
+        _write(run.log, f"its configs stay as transformers 5 wrote them: {error}")
 
 
 def launch_of(

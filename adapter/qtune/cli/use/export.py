@@ -36,13 +36,17 @@ def export_command(
         bool, typer.Option("--check/--no-check", help="Compare the export with what was trained.")
     ] = True,
     force: Annotated[bool, typer.Option("--force", help="Replace an export that is there.")] = False,
+    gguf: Annotated[
+        bool,
+        typer.Option("--gguf", help="Convert it with llama.cpp too, for which $LLAMA_CPP names a checkout."),
+    ] = False,
     as_json: options.Json = False,
 ) -> None:
     """Write a trained model as a directory of its own, with an adapter merged into its unquantised base.
 
     LLaMA-Factory merges; then base with adapter and the merged model choose next tokens over the same texts,
-    and have to choose alike. A model card tells how it was trained, and `ollama create NAME` takes the
-    Modelfile. The weights have the base model's dtype; `-s infer_dtype=float32` makes it another.
+    and have to choose alike. A model card tells how it was trained and who reads it; the Modelfile is for
+    `ollama create NAME`. The weights have the base model's dtype; `-s infer_dtype=float32` makes it another.
 
     `-s export_quantization_bit=4 -s export_quantization_dataset=FILE` quantises with GPTQ after that, where
     its packages are installed. AWQ: LLaMA-Factory makes none.
@@ -56,7 +60,7 @@ def export_command(
 
     project = here()
     trained = find(project, run, checkpoint=checkpoint, left_out=left_out)
-    planned = plan(trained, assignments or (), project.root)
+    planned = plan(trained, assignments or (), project.root, gguf=gguf)
     target = output.expanduser() if output is not None else project.root / DIRECTORY / _name(trained)
     target = target.resolve()
     require_target(target, planned, force=force)

@@ -31,11 +31,12 @@ _FIX = "download the model's files again"
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """One tensor of a file. dtype: in safetensors' words, such as BF16."""
+    """One tensor of a file. dtype: in safetensors' words, such as BF16; data: its bytes in the file."""
 
     name: str
     shape: Shape
     dtype: str
+    data: range
 
 
 def read_directory(directory: Path) -> list[Stored] | None:
@@ -72,22 +73,25 @@ def read_header(file: Path) -> list[Stored]:
         raise _broken(file, "its header is no JSON") from None
     if not isinstance(content, dict):
         raise _broken(file, "its header is no mapping")
-    data = size - 8 - length
-    return [_tensor(file, name, value, data) for name, value in content.items() if name != "__metadata__"]
+    return [
+        _tensor(file, name, value, 8 + length, size)
+        for name, value in content.items()
+        if name != "__metadata__"
+    ]
 
 
-def _tensor(file: Path, name: str, value: Any, data: int) -> Stored:
+def _tensor(file: Path, name: str, value: Any, begin: int, size: int) -> Stored:
     match value:
         case {"dtype": str(dtype), "shape": list(shape), "data_offsets": [int(start), int(end)]} if all(
             type(length) is int and length >= 0 for length in shape
         ):
             if not 0 <= start <= end:
                 raise _broken(file, f"`{name}` has impossible offsets")
-            if end > data:
+            if begin + end > size:
                 raise _broken(file, f"it is cut off before the end of `{name}`")
             if dtype in _BITS and math.prod(shape) * _BITS[dtype] != 8 * (end - start):
                 raise _broken(file, f"`{name}` has not the bytes that its shape needs")
-            return Stored(name, tuple(shape), dtype)
+            return Stored(name, tuple(shape), dtype, range(begin + start, begin + end))
     raise _broken(file, f"its header says nothing sound of `{name}`")
 
 

@@ -24,10 +24,11 @@ from qtune.render.templates import Templates
 from qtune.runs.find import shown
 from qtune.runs.record import free
 from qtune.units import size_text
-from qtune.use.exporting import card
+from qtune.use.exporting import card, gguf
 from qtune.use.exporting.comparison import Comparison
 from qtune.use.exporting.plan import ExportPlan, of_exported, with_paths
 from qtune.use.exporting.samples import PROMPTS, rows_request
+from qtune.use.exporting.spelling import make_readable
 from qtune.values import Config, LaunchPlan
 
 DIRECTORY = "exports"
@@ -59,7 +60,8 @@ def require_target(target: Path, plan: ExportPlan, *, force: bool) -> None:
     volume = read_volume(target)
     if not volume.writable:
         raise QtuneError("cannot be written to", where=shown(volume.path), fix="give another with -o")
-    needed = None if plan.size is None else plan.size * (2 if plan.quantise else 1)
+    copies = 2 if plan.quantise or plan.converter else 1
+    needed = None if plan.size is None else plan.size * copies
     if needed is not None and volume.free is not None and volume.free < needed:
         what = f"needs about {size_text(needed)}, and {size_text(volume.free)} are free on its volume"
         raise QtuneError(what, where=shown(target), fix="make room, or give another volume with -o")
@@ -140,13 +142,20 @@ class _Export:
             values.pop(("train", "infer_dtype"), None)  # GPTQ's own
             self._export(Config(self.plan.merge.name, values), made)
             shutil.rmtree(whole)
+        if self.plan.converter:
+            self.say("converting it to GGUF")
+            self._start(gguf.conversion(self.plan.converter, made, self.plan.trained.title))
+            if not (made / gguf.FILE).is_file():
+                raise ChildFailed(f"{_FAILED}: llama.cpp's converter left no {gguf.FILE}")
         if self.plan.trained.stage == "rm":
             (made / "Modelfile").unlink(missing_ok=True)  # it does not speak
         else:
             arguments = of_exported(self.plan.merge, made).block("train")
-            text = self._ask("modelfile.py", {"arguments": arguments, "directory": str(made)})
+            weights = f"./{gguf.FILE}" if self.plan.converter else "."
+            request = {"arguments": arguments, "directory": str(made), "weights": weights}
+            text = self._ask("modelfile.py", request)
             (made / "Modelfile").write_text(text, encoding="utf-8")
-        write_atomic(made / card.FILE, card.card(self.plan, comparison, self.project))
+        write_atomic(made / card.FILE, card.card(self.plan, comparison, self.project, made))
         return made
 
     def _export(self, config: Config, made: Path) -> None:
@@ -155,10 +164,11 @@ class _Export:
         file = self.directory / "export.yaml"
         write_atomic(file, text)
         try:
-            self._start(file)
+            self._start((CLI, "export", str(file)))
         except ChildFailed as error:
             if _ONLY_THE_MODELFILE not in str(error) or not (made / "tokenizer_config.json").is_file():
                 raise
+        make_readable(made, self.plan.trained.config.block("train"), self.project.root)
 
     def _ask(self, name: str, request: dict[str, Any]) -> Any:
         # the few rows of a comparison are of no use to anything after it
@@ -166,9 +176,9 @@ class _Export:
         root, script = self.project.root, child.script(name)
         return child.ask(script, request, _FAILED, show=self.show, directory=root, variables=variables)
 
-    def _start(self, file: Path) -> None:
+    def _start(self, argv: tuple[str, ...]) -> None:
         verbosity = {"LLAMAFACTORY_VERBOSITY": os.environ.get("LLAMAFACTORY_VERBOSITY", "WARN")}
-        plan = LaunchPlan((CLI, "export", str(file)), verbosity)
+        plan = LaunchPlan(argv, verbosity)
         # away from the target's volume: when that is full the reason still has to be told
         with tempfile.TemporaryDirectory(prefix="qtune-") as name:
             log = Path(name) / "export.log"

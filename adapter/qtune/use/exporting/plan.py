@@ -11,6 +11,7 @@ from qtune.errors import QtuneError
 from qtune.files import table_beside
 from qtune.machine.stack import version
 from qtune.predict.models.find import Model, load
+from qtune.use.exporting.gguf import find_converter
 from qtune.use.infer import GROUPS, loading, settings
 from qtune.use.models import Trained
 from qtune.values import Config, KeyPath, Layer, Origin, Value
@@ -29,7 +30,8 @@ class ExportPlan:
 
     merge: the arguments that make the whole model; quantise: those that GPTQ takes beside them, empty where
     it is not asked for. Neither says yet where from and where to. dtype: of the weights, as far as it is
-    known; size: expected bytes, None where nothing tells.
+    known; size: expected bytes, None where nothing tells. converter: the words that start llama.cpp's, None
+    where no GGUF is asked for.
     """
 
     trained: Trained
@@ -37,13 +39,14 @@ class ExportPlan:
     quantise: dict[str, Value]
     dtype: str | None
     size: int | None
+    converter: tuple[str, ...] | None = None
 
 
-def plan(trained: Trained, assignments: Sequence[str], root: Path) -> ExportPlan:
-    """How `trained` is to be exported. root: the project's; assignments: `--set KEY=VALUE`.
+def plan(trained: Trained, assignments: Sequence[str], root: Path, *, gguf: bool = False) -> ExportPlan:
+    """How `trained` is to be exported. root: the project's; assignments: `--set KEY=VALUE`; gguf: as one too.
 
-    Raises QtuneError for what LLaMA-Factory would refuse, and for a quantised base, into which nothing can
-    be merged.
+    Raises QtuneError for what LLaMA-Factory would refuse, for a quantised base, into which nothing can be
+    merged, and for a GGUF that cannot be made.
     """
     for name in (assignment.partition("=")[0].removeprefix("train.") for assignment in assignments):
         if name in _INSTEAD:
@@ -72,7 +75,8 @@ def plan(trained: Trained, assignments: Sequence[str], root: Path) -> ExportPlan
     dtype = whole.get("train", "infer_dtype")
     dtype = dtype if dtype in _BYTES else None
     size = _size(trained, model, dtype, root)
-    return ExportPlan(trained, Config(whole.name, kept, whole.layers), quantise, dtype, size)
+    converter = _converter(trained, quantise) if gguf else None
+    return ExportPlan(trained, Config(whole.name, kept, whole.layers), quantise, dtype, size, converter)
 
 
 def with_paths(config: Config, source: str | None, target: Path) -> Config:
@@ -146,6 +150,16 @@ def _check_quantisation(values: dict[str, Value], trained: Trained) -> None:
             where=where,
             fix="pip install 'optimum>=1.24.0' 'gptqmodel>=2.0.0', or leave it out",
         )
+
+
+def _converter(trained: Trained, quantise: dict[str, Value]) -> tuple[str, ...]:
+    if trained.stage == "rm":
+        fix = "leave --gguf out"
+        raise QtuneError("is a reward model, which llama.cpp does not run", where=trained.name, fix=fix)
+    if quantise:
+        fix = "leave one out: `llama-quantize` makes a GGUF smaller"
+        raise QtuneError("does not go with GPTQ", where="--gguf", fix=fix)
+    return find_converter()
 
 
 def _size(trained: Trained, model: Model | None, dtype: str | None, root: Path) -> int | None:
