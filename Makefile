@@ -7,6 +7,9 @@ BIN := $(VENV)/bin
 # The first of these that is Python 3.11 or later; PYTHON=… names another.
 PYTHONS := python3 python3.13 python3.12 python3.11
 STACK := $(VENV)/.stack
+# Another transformers over the same torch: many who serve a model, and llama.cpp's converter, read with it.
+OLDER := $(VENV)/transformers4
+OLDER_PINS := transformers==4.57.6 huggingface_hub==0.36.2 tokenizers==0.22.2
 # Where it is set, every start compiles the whole stack's bytecode again: twice the import time.
 unexport PYTHONDONTWRITEBYTECODE
 export PATH := $(CURDIR)/$(BIN):$(PATH)
@@ -31,6 +34,11 @@ $(STACK): pyproject.toml constraints.txt
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --constraint constraints.txt --editable '.[train,eval,dev]' && \
 	touch $(STACK)
 
+$(OLDER): $(STACK) Makefile
+	@rm -rf $@
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --target $@ --no-deps $(OLDER_PINS)
+	@touch $@
+
 train: setup ## train PRESET (default: lora); ARGS="-s num_train_epochs=1" passes options on
 	@$(BIN)/qtune train $(PRESET) $(ARGS)
 
@@ -46,7 +54,7 @@ test: lint test-fast ## what must pass before a change: lint, fast tests, every 
 	@$(BIN)/python bench/startup.py --loose
 	@$(BIN)/pytest --numprocesses 2 --dist loadfile -m "not slow" tests/e2e
 
-test-all: setup ## the slow suites that `make test` leaves out
+test-all: setup $(OLDER) ## the slow suites that `make test` leaves out
 	@$(BIN)/pytest --numprocesses 2 --dist loadfile -m "slow and not faults" tests/e2e
 
 test-faults: setup ## a training killed at 32 random moments, and resumed until it ends as one left alone

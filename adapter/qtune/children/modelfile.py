@@ -31,12 +31,16 @@ def answer(request: dict[str, Any], tell: object) -> str:
     template = get_template_and_fix_tokenizer(tokenizer, data)
     config = json.loads(Path(request["directory"], "tokenizer_config.json").read_text(encoding="utf-8"))
     adds_bos = bool(config.get("add_bos_token"))
-    return modelfile(template, tokenizer, adds_bos=adds_bos, weights=request["weights"])
+    return modelfile(
+        template, tokenizer, adds_bos=adds_bos, weights=request["weights"], about=request["about"]
+    )
 
 
-def modelfile(template: Any, tokenizer: Any, *, adds_bos: bool, weights: str = ".") -> str:
+def modelfile(
+    template: Any, tokenizer: Any, *, adds_bos: bool, weights: str = ".", about: str = "for ollama"
+) -> str:
     """template: LLaMA-Factory's; adds_bos: whether ollama puts the BOS token before each prompt itself."""
-    lines = ["# for `ollama create NAME`, in this directory", f"FROM {weights}", ""]
+    lines = [f"# {about}", f"FROM {weights}", ""]
     lines += [f"TEMPLATE {_QUOTES}{template_text(template, tokenizer, adds_bos=adds_bos)}{_QUOTES}", ""]
     if template.default_system and _QUOTES not in template.default_system:
         lines += [f"SYSTEM {_QUOTES}{template.default_system}{_QUOTES}", ""]

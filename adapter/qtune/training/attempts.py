@@ -129,7 +129,7 @@ def carry_out(
 
 
 def _hand_on(run: Run, prepared: Prepared) -> None:
-    """Let others read what the run's directory holds: a model or adapter that is taken from there as it is."""
+    """Let others read the model or adapter that lies in the run's directory, where many take it from."""
     try:
         make_readable(run.directory, prepared.config.block("train"), prepared.project.root)
     except (OSError, QtuneError) as error:  # the training is done all the same

@@ -17,12 +17,17 @@ _SMALL = 100_000  # rng, scheduler and trainer state, arguments, card
 def model_bytes(setting: Setting) -> int:
     """Bytes of the model or adapter that a checkpoint holds, with the tokenizer.
 
-    An adapter alone, or all parameters, in the dtypes they have in memory; DeepSpeed's are 16-bit there.
+    An adapter alone, or all parameters, in the dtypes they have in memory; DeepSpeed's are 16-bit there. An
+    adapter of a resized vocabulary holds each embedding three times: as the base had it, trained, and trained
+    under the base's own name (once, where the vocabulary had room for what was added).
     Source: transformers/trainer.py, save_model; peft/utils/save_and_load.py, get_peft_model_state_dict.
     """
     found, model = setting.trainable, setting.model
     if setting.adapter:
         weights = found.parameters * setting.trained_bytes
+        if not setting.train.get("additional_target"):
+            # copies of both embeddings then, for a resized vocabulary: PEFT saves all that has their names
+            weights += found.of("copy") * (setting.trained_bytes + setting.weight_bytes)
     else:
         frozen = model.parameters - found.of("weight")
         weights = found.of("weight") * setting.trained_bytes + frozen * setting.weight_bytes

@@ -13,7 +13,6 @@ from qtune.config.project import Project
 from qtune.data.lengths.tokens import model_file
 from qtune.data.registrations import Registration, count_training_rows, names_in
 from qtune.errors import QtuneError
-from qtune.files import read_object, table_beside
 from qtune.predict.steps import predict_steps
 from qtune.render.templates import Templates
 from qtune.schema import arguments
@@ -21,6 +20,7 @@ from qtune.secrets.text import without
 from qtune.use.exporting import gguf
 from qtune.use.exporting.comparison import Comparison
 from qtune.use.exporting.plan import ExportPlan
+from qtune.use.exporting.readers import Readers
 from qtune.use.exporting.samples import registrations_if_any
 from qtune.use.infer import GROUPS
 from qtune.use.models import Trained
@@ -30,11 +30,10 @@ _TEMPLATE = "model_card.md.j2"
 _CARD_BYTES = 1 << 20
 _LICENSE = ("license", "license_name", "license_link")
 _SHOWN_METRICS = ("train_loss", "eval_loss", "epoch")
-_READERS: Mapping[str, list[str]] = table_beside(__file__, "readers.yaml")
 
 
-def card(plan: ExportPlan, comparison: Comparison | None, project: Project, made: Path | None = None) -> str:
-    """The README.md of the model exported to `made`; raises QtuneError where its template fails."""
+def card(plan: ExportPlan, comparison: Comparison | None, readers: Readers, project: Project) -> str:
+    """The README.md of an exported model; raises QtuneError where its template fails."""
     trained = plan.trained
     local = local_model(trained.base, project.root) is not None
     front: dict[str, Any] = {}
@@ -72,20 +71,10 @@ def card(plan: ExportPlan, comparison: Comparison | None, project: Project, made
         "versions": dict(record.get("versions") or {}),
         "check": comparison.summary if comparison is not None else None,
         "chats": trained.stage != "rm",
-        **_readers(plan, read_object(made / "config.json") if made is not None else {}),
-    }
-    return without(Templates(project.sources, project.root).text(_TEMPLATE, values))
-
-
-def _readers(plan: ExportPlan, config: Mapping[str, Any]) -> dict[str, Any]:
-    """Who reads a model of that config.json."""
-    [architecture, *_] = config.get("architectures") or [None]
-    return {
-        "model_type": config.get("model_type"),
-        "transformers_4": config.get("model_type") in _READERS["transformers_4"] and not plan.quantise,
-        "ollama": architecture in _READERS["ollama"] and not plan.quantise,
+        "readers": readers,
         "gguf": gguf.FILE if plan.converter else None,
     }
+    return without(Templates(project.sources, project.root).text(_TEMPLATE, values))
 
 
 def _method(trained: Trained) -> str:

@@ -27,6 +27,7 @@ from qtune.units import size_text
 from qtune.use.exporting import card, gguf
 from qtune.use.exporting.comparison import Comparison
 from qtune.use.exporting.plan import ExportPlan, of_exported, with_paths
+from qtune.use.exporting.readers import Readers
 from qtune.use.exporting.samples import PROMPTS, rows_request
 from qtune.use.exporting.spelling import make_readable
 from qtune.values import Config, LaunchPlan
@@ -83,7 +84,9 @@ def export(
     beside the target; KeyboardInterrupt where a signal ended it.
     """
     process.find_program(CLI)
-    card.card(plan, None, project)  # a broken template is told before hours of work
+    card.card(
+        plan, None, Readers.of(target, quantised=False), project
+    )  # a broken template is told before hours of work
     with _beside(target) as directory:
         work = _Export(plan, project, directory, say, show)
         made = work.model()
@@ -147,16 +150,27 @@ class _Export:
             self._start(gguf.conversion(self.plan.converter, made, self.plan.trained.title))
             if not (made / gguf.FILE).is_file():
                 raise ChildFailed(f"{_FAILED}: llama.cpp's converter left no {gguf.FILE}")
+        readers = Readers.of(made, quantised=bool(self.plan.quantise))
         if self.plan.trained.stage == "rm":
             (made / "Modelfile").unlink(missing_ok=True)  # it does not speak
         else:
-            arguments = of_exported(self.plan.merge, made).block("train")
-            weights = f"./{gguf.FILE}" if self.plan.converter else "."
-            request = {"arguments": arguments, "directory": str(made), "weights": weights}
-            text = self._ask("modelfile.py", request)
-            (made / "Modelfile").write_text(text, encoding="utf-8")
-        write_atomic(made / card.FILE, card.card(self.plan, comparison, self.project, made))
+            (made / "Modelfile").write_text(self._modelfile(made, readers), encoding="utf-8")
+        write_atomic(made / card.FILE, card.card(self.plan, comparison, readers, self.project))
         return made
+
+    def _modelfile(self, made: Path, readers: Readers) -> str:
+        request = {
+            "arguments": of_exported(self.plan.merge, made).block("train"),
+            "directory": str(made),
+            "weights": f"./{gguf.FILE}" if self.plan.converter else ".",
+            "about": "for `ollama create NAME`, in this directory",
+        }
+        if not (self.plan.converter or readers.ollama):
+            what = readers.architecture if not self.plan.quantise else "GPTQ"
+            request["about"] = (
+                f"ollama converts no {what}; name a GGUF here, as `qtune export --gguf` makes one"
+            )
+        return str(self._ask("modelfile.py", request))
 
     def _export(self, config: Config, made: Path) -> None:
         templates = Templates(self.project.sources, self.project.root)
