@@ -24,9 +24,10 @@ from qtune.machine.hardware import Hardware
 from qtune.prepare import pipeline
 from qtune.processes import process
 from qtune.runs.record import start
-from qtune.use.exporting import perform
+from qtune.use.exporting import gguf, perform
 from qtune.use.exporting.comparison import Comparison
 from qtune.use.exporting.plan import plan
+from qtune.use.exporting.readers import Readers
 from qtune.use.models import find
 
 Make = Callable[..., Path]
@@ -40,7 +41,7 @@ asked = yaml.safe_load(pathlib.Path(sys.argv[2]).read_text())
 print("the library speaks")
 made = pathlib.Path(asked["export_dir"])
 made.mkdir()
-(made / "model.safetensors").write_bytes(bytes(100))
+(made / "model.safetensors").write_bytes((2).to_bytes(8, "little") + b"{}" + bytes(90))
 if asked["export_size"] == 13:
     print("safetensors_rust.SafetensorError: Error while serializing: No space left on device")
     sys.exit(1)
@@ -48,7 +49,8 @@ if asked["export_size"] == 14:
     import psutil
     os.kill(psutil.Process(os.getppid()).ppid(), signal.SIGINT)  # below its supervisor
     time.sleep(60)
-(made / "config.json").write_text("{}")
+base = pathlib.Path(asked["model_name_or_path"], "config.json")
+(made / "config.json").write_text(base.read_text() if base.is_file() else "{}")
 (made / "tokenizer_config.json").write_text("{}")
 (made / "asked.yaml").write_text(pathlib.Path(sys.argv[2]).read_text())
 if asked["export_size"] == 15:
@@ -68,6 +70,15 @@ if not sys.argv[1].endswith("modelfile.py"):
         "typical_effect": 1.0, "largest_logit": 20.0, "epsilon": 1.2e-7,
     }
 print(json.dumps({"done": answer}))
+"""
+# In the place of llama.cpp's converter, which fails where FAILS is set.
+CONVERTER = """
+import os, pathlib, sys
+model, outfile, named = sys.argv[1], sys.argv[3], sys.argv[5]
+assert sys.argv[2::2] == ["--outfile", "--model-name"] and pathlib.Path(model, "config.json").is_file()
+if "FAILS" in os.environ:
+    sys.exit("NotImplementedError: BPE pre-tokenizer was not recognized")
+pathlib.Path(outfile).write_text(named)
 """
 
 
@@ -315,6 +326,116 @@ def test_gptq_comes_after_the_merge(here: Path, qtune: Command, monkeypatch: pyt
     assert given["export_quantization_bit"] == 4
     assert "adapter_name_or_path" not in given and str(given["model_name_or_path"]).endswith("/model")
     assert "quantised to 4 bits with GPTQ" in (here / "exports" / "one" / "README.md").read_text()
+
+
+@pytest.fixture
+def converter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    file = write_tree(tmp_path, {f"bin/{gguf.COMMANDS[0]}": f"#!{sys.executable}\n{CONVERTER}"})
+    file = file / "bin" / gguf.COMMANDS[0]
+    file.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{file.parent}{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.delenv(gguf.CHECKOUT, raising=False)
+    return file
+
+
+@pytest.mark.usefixtures("converter")
+def test_llama_cpps_converter_makes_a_gguf(here: Path, qtune: Command) -> None:
+    done = qtune("export", "--gguf", directory=here)
+    assert done.code == 0 and "converting it to GGUF" in done.err, done.err
+    made = here / "exports" / "one"
+    assert (made / "model.gguf").read_text() == "one"
+    assert "llama.cpp runs `model.gguf`" in (made / "README.md").read_text()
+
+
+def test_a_conversion_that_fails_leaves_nothing(
+    here: Path, qtune: Command, converter: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = files_below(here)
+    monkeypatch.setenv("FAILS", "1")
+    done = qtune("export", "--gguf", directory=here)
+    assert done.code == 1 and "BPE pre-tokenizer was not recognized" in done.err
+    monkeypatch.delenv("FAILS")
+    converter.write_text(f"#!{sys.executable}\n")
+    done = qtune("export", "--gguf", directory=here)
+    assert done.code == 1 and "converter left no model.gguf" in done.err
+    assert files_below(here) == before
+
+
+def test_without_the_converter_nothing_is_merged(
+    here: Path, qtune: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(here))
+    monkeypatch.delenv(gguf.CHECKOUT, raising=False)
+    for checkout, told in (
+        (None, "is not installed here"),
+        (here / "data", "holds no convert_hf_to_gguf.py"),
+    ):
+        if checkout is not None:
+            monkeypatch.setenv(gguf.CHECKOUT, str(checkout))
+        done = qtune("export", "--gguf", directory=here)
+        assert done.code == 2 and told in done.err and "git clone" in done.err
+        assert "merging" not in done.err and not (here / "exports").exists()
+
+
+def test_a_checkouts_converter_runs_with_the_librarys_python(
+    here: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_tree(here, {"llama.cpp/convert_hf_to_gguf.py": ""})
+    monkeypatch.setenv(gguf.CHECKOUT, str(here / "llama.cpp"))
+    script = str(here / "llama.cpp" / "convert_hf_to_gguf.py")
+    assert gguf.find_converter() == (str(tmp_path / "bin" / "python3"), script)
+
+
+def test_a_gguf_is_made_of_whole_weights(here: Path, qtune: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("qtune.use.exporting.plan.version", lambda name: "9")
+    done = qtune("export", "--gguf", "-s", GPTQ[0], "-s", GPTQ[1], directory=here)
+    assert done.code == 2 and "does not go with GPTQ" in done.err
+
+
+@pytest.mark.parametrize(
+    ("model_type", "architecture", "quantised", "transformers_4", "ollama"),
+    [
+        ("qwen2", "Qwen2ForCausalLM", False, True, True),
+        ("qwen3", "Qwen3ForCausalLM", False, True, False),
+        ("phi3", "Phi3ForCausalLM", False, False, True),
+        ("qwen2", "Qwen2ForCausalLM", True, False, False),
+    ],
+)
+def test_who_reads_it(
+    tmp_path: Path,
+    model_type: str,
+    architecture: str,
+    quantised: bool,
+    transformers_4: bool,
+    ollama: bool,
+) -> None:
+    write_tree(tmp_path, {"config.json": {"model_type": model_type, "architectures": [architecture]}})
+    found = Readers.of(tmp_path, quantised=quantised)
+    assert (found.transformers_4, found.ollama) == (transformers_4, ollama)
+
+
+def test_the_card_says_who_reads_it(here: Path, qtune: Command) -> None:
+    """ollama's converter takes Qwen 2, and no Qwen 3."""
+    qtune("export", directory=here)
+    text = (here / "exports" / "one" / "README.md").read_text()
+    assert "transformers 5 and 4.57 read it alike" in text and "`ollama create NAME`" in text
+    config = json.loads((TINY_MODEL / "config.json").read_text())
+    (here / "base" / "config.json").unlink()
+    config |= {"model_type": "qwen3", "architectures": ["Qwen3ForCausalLM"]}
+    write_tree(here, {"base/config.json": config})
+    qtune("export", "--force", directory=here)
+    text = (here / "exports" / "one" / "README.md").read_text()
+    assert "transformers 5 and 4.57 read it alike" in text and "ollama" not in text
+
+
+def test_an_export_has_the_older_names_too(here: Path, qtune: Command) -> None:
+    config = json.loads((TINY_MODEL / "config.json").read_text())
+    (here / "base" / "config.json").unlink()
+    rope = {"rope_theta": 1e6, "rope_type": "default"}
+    write_tree(here, {"base/config.json": {**config, "rope_theta": None, "rope_parameters": rope}})
+    qtune("export", directory=here)
+    made = json.loads((here / "exports" / "one" / "config.json").read_text())
+    assert made["rope_theta"] == 1e6 and made["rope_parameters"] == rope
 
 
 def test_nothing_merges_into_a_quantised_base(here: Path, qtune: Command) -> None:

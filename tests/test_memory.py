@@ -219,6 +219,17 @@ def test_a_checkpoint_holds_the_adapter_and_its_states() -> None:
     assert checkpoint_bytes(setting(save_only_model=True)) == pytest.approx(model_bytes(found), rel=0.01)
 
 
+def test_an_adapter_of_a_resized_vocabulary_holds_each_embedding_three_times() -> None:
+    """Measured: tests/e2e/test_export_readers.py has the names in such an adapter."""
+    resized, plain = setting(resize_vocab=True), setting()
+    embeddings = 2 * 151936 * 896
+    assert resized.trainable.of("copy") == embeddings
+    # trained in float32 and saved under two names, and once as the base had it in 16 bits
+    assert model_bytes(resized) - model_bytes(plain) == (4 + 4 + 2) * embeddings
+    named = setting(additional_target="embed_tokens,lm_head")
+    assert model_bytes(named) - model_bytes(plain) == 4 * embeddings
+
+
 @pytest.mark.parametrize(
     ("train", "count"),
     [

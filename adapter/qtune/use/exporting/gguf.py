@@ -18,7 +18,7 @@ FILE = "model.gguf"
 CHECKOUT = "LLAMA_CPP"
 """The variable that names a checkout."""
 _SCRIPT = "convert_hf_to_gguf.py"
-_COMMANDS = (_SCRIPT, "llama-convert-hf-to-gguf")
+COMMANDS = (_SCRIPT, "llama-convert-hf-to-gguf")
 _FIX = f"`git clone https://github.com/ggml-org/llama.cpp`, and name that directory: `export {CHECKOUT}=DIR`"
 
 
@@ -32,7 +32,7 @@ def find_converter() -> tuple[str, ...]:
         if not script.is_file():
             raise QtuneError(f"holds no {_SCRIPT}", where=f"{CHECKOUT}={checkout}", fix=_FIX)
         return str(process.find_python()), str(script)
-    for name in _COMMANDS:
+    for name in COMMANDS:
         if found := shutil.which(name):
             return (found,)
     raise QtuneError("llama.cpp's converter is not installed here", where="--gguf", fix=_FIX)
