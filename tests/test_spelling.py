@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import json
 import struct
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from trees import write_tree
 
+from qtune.config.project import find_project
 from qtune.files import read_object
+from qtune.machine.hardware import Hardware
+from qtune.prepare import pipeline
+from qtune.runs import record
+from qtune.training import attempts
 from qtune.use.exporting.embeddings import differ
 from qtune.use.exporting.spelling import make_readable, older_config, older_tokenizer
 
@@ -171,6 +177,17 @@ def stored(file: Path, **tensors: bytes) -> None:
 
 
 INPUT, OUTPUT = "model_dot_embed_tokens_dot_weight", "lm_head_dot_weight"
+
+
+def test_a_training_is_finished_also_where_its_weights_are_no_file(project: Callable[..., Path]) -> None:
+    """ZeRO-3 that gathers no weights leaves an empty one of a model trained whole."""
+    root = project()
+    prepared = pipeline.prepare("full", find_project(root), Hardware())
+    run = record.start(record.claim(root / "runs", "one"), prepared.manifest)
+    write_tree(run.directory, {"config.json": {"model_type": "qwen2"}, "model.safetensors": ""})
+    attempts._hand_on(run, prepared)
+    assert "its configs stay as transformers 5 wrote them" in run.log.read_text()
+    assert read_object(run.directory / "config.json") == {"model_type": "qwen2"}
 
 
 @pytest.mark.parametrize(

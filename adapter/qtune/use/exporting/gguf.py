@@ -34,7 +34,7 @@ def find_converter() -> tuple[str, ...]:
         return str(process.find_python()), str(script)
     for name in COMMANDS:
         if found := shutil.which(name):
-            return (found,)
+            return (str(Path(found).absolute()),)
     raise QtuneError("llama.cpp's converter is not installed here", where="--gguf", fix=_FIX)
 
 

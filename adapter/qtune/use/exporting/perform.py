@@ -15,7 +15,7 @@ from qtune import failures
 from qtune.config.project import Project
 from qtune.errors import ChildFailed, QtuneError
 from qtune.failures.words import tail
-from qtune.files import write_atomic
+from qtune.files import read_object, write_atomic
 from qtune.launch.plan import CLI
 from qtune.machine.host import read_volume
 from qtune.processes import child, process
@@ -147,6 +147,8 @@ class _Export:
             shutil.rmtree(whole)
         if self.plan.converter:
             self.say("converting it to GGUF")
+            if "vision_config" in read_object(made / "config.json"):
+                self.say(f"{gguf.FILE} has the text part alone; `--mmproj` of the converter makes the other")
             self._start(gguf.conversion(self.plan.converter, made, self.plan.trained.title))
             if not (made / gguf.FILE).is_file():
                 raise ChildFailed(f"{_FAILED}: llama.cpp's converter left no {gguf.FILE}")

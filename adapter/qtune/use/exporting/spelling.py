@@ -86,7 +86,7 @@ def older_config(config: Mapping[str, Any], *, untied: bool = False) -> dict[str
             made[name] = older_config(value)
     if isinstance(text := made.get("text_config"), dict) and "tie_word_embeddings" in made:
         # where transformers 4 looks
-        text["tie_word_embeddings"] = made["tie_word_embeddings"]
+        made["text_config"] = {**text, "tie_word_embeddings": made["tie_word_embeddings"]}
     if "dtype" in config:
         made["torch_dtype"] = config["dtype"]
     return made | _older_rope(config)
