@@ -270,6 +270,12 @@ _METHOD = [
         {**_FULL, "use_badam": True, "badam_mode": "ratio", "badam_update_ratio": 0.0},
         {**_FULL, "use_badam": True, "badam_update_ratio": 0.0},
     ),
+    Case(
+        "optimizer-state-not-loadable",
+        {**_FULL, "use_galore": True, "optim": "adamw_torch"},
+        {**_FULL, "use_muon": True, "optim": "adamw_torch"},
+    ),
+    Case("optimizer-state-not-saved", {**_FULL, "use_badam": True}, {**_FULL, "optim": "adafactor"}),
     Case("unsloth-without-zero3", {"use_unsloth": True, **_ZERO3}, {"use_unsloth": True, **_ZERO2}),
     Case("unsloth-without-oft", {"use_unsloth": True, "finetuning_type": "oft"}, {"use_unsloth": True}),
     Case("kt-without-zero3", {"use_kt": True, **_ZERO3}, {"use_kt": True}),

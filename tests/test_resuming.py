@@ -195,6 +195,7 @@ def test_a_finished_run_is_refused_unless_it_gets_longer(root: Path, qtune: Qtun
         ("lora", ["launch.nproc_per_node=2"], [], "go on with one"),
         ("reward", ["dataset=pairs"], [], "of stage rm"),
         ("lora", ["save_only_model=true", "load_best_model_at_end=false"], [], "save_only_model"),
+        ("lora", ["optim=galore_adamw", "optim_target_modules=all-linear"], [], "(optim galore_adamw)"),
     ],
 )
 def test_what_the_library_cannot_go_on_with_is_refused_even_with_force(

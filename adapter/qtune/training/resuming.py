@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from qtune.checks.rules.optimizers import unloadable_state
 from qtune.config.project import Project
 from qtune.config.resolve import merge
 from qtune.errors import QtuneError
@@ -205,12 +206,16 @@ def _require_resumable(so_far: Config, config: Config, run: Run) -> None:
 
 
 def _require_loadable(prepared: Prepared, run: Run) -> None:
-    """Raises QtuneError where the library cannot load a checkpoint of its own.
-
-    It puts the optimizer's tensors of several processes on the device `cpu:0`, which torch.load knows nothing
-    of (accelerate/state.py, set_device; torch/serialization.py, default_restore_location).
-    """
+    """Raises QtuneError where the library cannot load a checkpoint of its own."""
     config = prepared.config
+    if optimizer := unloadable_state(config.argument):
+        raise QtuneError(
+            f"torch refuses to load the state of its optimizer ({optimizer})",
+            where=shown(run.directory),
+            fix="start anew: `--overwrite` with its name, or a new run from the weights of a checkpoint",
+        )
+    # the tensors of several processes are put on the device `cpu:0`, which torch.load knows nothing of
+    # (accelerate/state.py, set_device; torch/serialization.py, default_restore_location)
     if prepared.hardware.is_cpu and config.processes > 1 and not config.uses_zero:
         accumulation = config.get("train", "gradient_accumulation_steps", default=1) * config.processes
         one = f"-s launch.nproc_per_node=1 -s gradient_accumulation_steps={accumulation} --force"
