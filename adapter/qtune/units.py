@@ -1,4 +1,4 @@
-"""How amounts read: bytes in decimal units, parameters in millions and billions."""
+"""How amounts read: bytes in decimal units, parameters in millions and billions, and how many of a thing."""
 
 from __future__ import annotations
 
@@ -18,3 +18,9 @@ def size_text(size: float) -> str:
 def count_text(count: int) -> str:
     """Parameters, as models are named by them: `1.54B`, `494.03M`."""
     return f"{count / 1e9:.2f}B" if count >= 1e9 else f"{count / 1e6:.2f}M"
+
+
+def counted(number: int, noun: str) -> str:
+    """`1 row`, `2,000 rows`, `2 processes`. noun: in the singular."""
+    ending = "" if number == 1 else "es" if noun.endswith(("s", "x", "ch", "sh")) else "s"
+    return f"{number:,} {noun}{ending}"

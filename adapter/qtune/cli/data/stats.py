@@ -14,7 +14,9 @@ from qtune.cli import options
 from qtune.cli.app import here
 from qtune.cli.commands import command
 from qtune.cli.data.group import ALONE
-from qtune.cli.output import note, print_json, print_table, report
+from qtune.cli.output import note, print_json, report
+from qtune.cli.table import print_table
+from qtune.cli.terminal import room, say
 from qtune.files import write_atomic
 from qtune.values import Config
 
@@ -36,6 +38,7 @@ def stats_command(
     model: options.Model = None,
     assignments: options.Assignments = None,
     hardware: options.Hardware = None,
+    wide: options.Wide = False,
     html: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write the picture to FILE too, as one web page.")
     ] = None,
@@ -74,7 +77,7 @@ def stats_command(
     if as_json:
         print_json({**found.to_plain(), "preset": config.name, "steps": _plain(steps)})
         return
-    _print(found)
+    _print(found, wide)
     _print_meaning(found, config, steps)
     if html is not None:
         note(f"wrote {html}")
@@ -88,9 +91,9 @@ def _plain(steps: dict[bool, Steps | None]) -> dict[str, Any]:
     }
 
 
-def _print(found: Statistics) -> None:
+def _print(found: Statistics, wide: bool) -> None:
     typer.echo(f"{found.name}: {found.rows:,} rows, stage {found.stage}, template {found.template}")
-    typer.echo(f"tokens: {found.tokenizer}")
+    say(f"tokens: {found.tokenizer}")
     if found.left_out:
         note(f"{found.left_out:,} rows are left out or unreadable: `qtune data check {found.name}` says why")
     if found.estimated and found.estimated != found.rows:
@@ -103,19 +106,22 @@ def _print(found: Statistics) -> None:
             ("characters", *found.characters.figures),
             ("tokens", *found.tokens.figures),
         ],
+        leaving=("in all", "p95", "p50"),
+        wide=wide,
     )
     typer.echo("rows by tokens")
     bins = found.histogram(_BINS)
     most = max(rows for _, _, rows in bins)
     labels = [f"{first:,}-{last:,}" for first, last, _ in bins]
     width = max(map(len, labels))
+    longest = min(_BAR_WIDTH, max(1, (room(sys.stdout) or 2 * _BAR_WIDTH) - width - len(f"{most:,}") - 5))
     for label, (_, _, rows) in zip(labels, bins, strict=True):
-        bar = "█" * round(_BAR_WIDTH * rows / most) or ("▏" if rows else "")
+        bar = "█" * round(longest * rows / most) or ("▏" if rows else "")
         typer.echo(f"  {label:>{width}}  {bar} {rows:,}" if rows else f"  {label:>{width}}")
     if len(found.rows_by_turns) > 1:
         turns = ", ".join(f"{turns}: {rows:,}" for turns, rows in list(found.rows_by_turns.items())[:12])
         more = ", …" if len(found.rows_by_turns) > 12 else ""
-        typer.echo(f"rows by turns  {turns}{more}")
+        say(f"rows by turns  {turns}{more}", later=15)
 
 
 def _print_meaning(found: Statistics, config: Config, steps: dict[bool, Steps | None]) -> None:
@@ -132,7 +138,7 @@ def _print_meaning(found: Statistics, config: Config, steps: dict[bool, Steps | 
             lines.append(("", f"about {packed.total:,} with packing, and each on more tokens"))
     typer.echo()
     for label, text in lines:
-        typer.echo(f"{label:<10}  {text}")
+        say(f"{label:<10}  {text}", later=12)
 
 
 def _cut(found: Statistics) -> str:

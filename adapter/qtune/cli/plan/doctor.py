@@ -14,10 +14,13 @@ from qtune.cli import options
 from qtune.cli.app import here
 from qtune.cli.commands import command
 from qtune.cli.output import note, print_json
+from qtune.cli.terminal import echo, folded, room, say
+from qtune.units import counted
 
 if TYPE_CHECKING:
     from qtune.doctor.line import Line
 
+_READABLE = 30  # columns for a verdict beside its subject
 _COLOURS = {"ok": "green", "warning": "yellow", "failure": "red"}
 
 
@@ -63,17 +66,22 @@ def show(lines: Sequence[Line], *, numbered: bool = True, err: bool = False) -> 
     width = max((len(line.subject) for line in lines), default=0)
     for number, line in enumerate(lines, 1):
         start = f"{number:>2}  " if numbered else ""
+        before = len(start) + 9
+        behind = before + width + 2
+        if (columns := room(sys.stderr if err else sys.stdout)) is not None and columns < behind + _READABLE:
+            behind = before  # else each line holds a word
+        text = folded(f"{line.subject:<{width}}  {line.says}", err=err, indent=before, later=behind)
         typer.echo(start, nl=False, err=err)
-        typer.secho(f"{line.level:<7}", fg=_COLOURS[line.level], bold=True, nl=False, err=err)
-        typer.echo(f"  {line.subject:<{width}}  {line.says}", err=err)
+        echo(f"{line.level:<7}", fg=_COLOURS[line.level], bold=True, nl=False, err=err)
+        typer.echo(text[before - 2 :], err=err)
         if line.fix is not None:
-            typer.echo(f"{'':{len(start) + 9}}fix: {line.fix}", err=err)
+            say(f"fix: {line.fix}", err=err, indent=before, later=before + len("fix: "))
 
 
 def _tell(name: str, failures: int, *, rendered: bool) -> None:
     named = "" if rendered else f" {name}"
     if failures:
-        what = "1 failure ends" if failures == 1 else f"{failures} failures end"
+        what = f"{counted(failures, 'failure')} {'ends' if failures == 1 else 'end'}"
         note(f"{what} a training by {name}; `qtune doctor{named}` again once mended")
     else:
         fits = "" if rendered else f"; `qtune estimate {name}` says whether it fits"

@@ -13,7 +13,8 @@ from qtune.cli import options
 from qtune.cli.app import here
 from qtune.cli.commands import command
 from qtune.cli.data.report_view import check_rows
-from qtune.cli.output import left_out, note, pass_on, print_json, print_table, report
+from qtune.cli.output import left_out, note, pass_on, print_json, report
+from qtune.cli.table import print_table
 from qtune.config.project import Project
 from qtune.errors import QtuneError
 
