@@ -20,7 +20,12 @@ def count_text(count: int) -> str:
     return f"{count / 1e9:.2f}B" if count >= 1e9 else f"{count / 1e6:.2f}M"
 
 
-def counted(number: int, noun: str) -> str:
-    """`1 row`, `2,000 rows`, `2 processes`. noun: in the singular."""
-    ending = "" if number == 1 else "es" if noun.endswith(("s", "x", "ch", "sh")) else "s"
-    return f"{number:,} {noun}{ending}"
+def counted(number: float, one: str, many: str | None = None) -> str:
+    """`1 row`, `2,000 rows`, `1.5 epochs`, `2 processes`.
+
+    many: what is said of more than one, where that is not `one` with its ending: `3 rows are`.
+    """
+    if number == 1:
+        return f"1 {one}"
+    shown = f"{number:,}" if isinstance(number, int) else f"{number:g}"
+    return f"{shown} {many or one + ('es' if one.endswith('s') else 's')}"

@@ -17,6 +17,7 @@ from qtune.predict.models.find import load_named
 from qtune.predict.models.shapes import Model
 from qtune.predict.steps import predict_steps
 from qtune.prepare import pipeline
+from qtune.units import counted
 from qtune.values import Config, Layer
 
 
@@ -89,7 +90,7 @@ def forecast_all(
         if reason := why_not_quantized(config, model):
             unsuitable[preset.name] = reason
         elif not machine.is_cpu and here > machine.gpus:
-            reason = f"it runs {here} processes, one for each GPU, and there is {machine.gpus}"
+            reason = f"it runs {counted(here, 'process')}, one for each GPU, and there is {machine.gpus}"
             unsuitable[preset.name] = reason
         else:
             found.append(_forecast(preset.name, config, model, machine, free, None))

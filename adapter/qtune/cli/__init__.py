@@ -23,7 +23,7 @@ def main() -> None:
     gc.set_threshold(100_000)
     atexit.register(gc.freeze)
     try:
-        sys.exit(app(prog_name="qtune", standalone_mode=False))
+        sys.exit(app(prog_name="qtune", standalone_mode=False) or 0)
     except UsageError as error:
         if type(error).__name__ == "NoArgsIsHelpError":
             error.show()

@@ -17,6 +17,7 @@ from qtune.cli.data.token_view import legend, marked
 from qtune.cli.output import note, print_json, report
 from qtune.cli.terminal import echo
 from qtune.errors import ChildFailed
+from qtune.units import counted
 from qtune.values import Finding
 
 if TYPE_CHECKING:
@@ -103,4 +104,4 @@ def _head(place: str, says: str) -> None:
 
 def _numbers(sequence: TokenSequence) -> str:
     cut = f", cut by cutoff_len from {sequence.whole}" if sequence.tokens < sequence.whole else ""
-    return f"{sequence.tokens} tokens, {sequence.trained} trained{cut}"
+    return f"{counted(sequence.tokens, 'token')}, {sequence.trained} trained{cut}"

@@ -18,6 +18,7 @@ from qtune.cli.output import note, print_json, report
 from qtune.cli.table import print_table
 from qtune.cli.terminal import room, say
 from qtune.files import write_atomic
+from qtune.units import counted
 from qtune.values import Config
 
 if TYPE_CHECKING:
@@ -92,12 +93,14 @@ def _plain(steps: dict[bool, Steps | None]) -> dict[str, Any]:
 
 
 def _print(found: Statistics, wide: bool) -> None:
-    typer.echo(f"{found.name}: {found.rows:,} rows, stage {found.stage}, template {found.template}")
+    typer.echo(f"{found.name}: {counted(found.rows, 'row')}, stage {found.stage}, template {found.template}")
     say(f"tokens: {found.tokenizer}")
     if found.left_out:
-        note(f"{found.left_out:,} rows are left out or unreadable: `qtune data check {found.name}` says why")
+        lost = counted(found.left_out, "row is", "rows are")
+        note(f"{lost} left out or unreadable: `qtune data check {found.name}` says why")
     if found.estimated and found.estimated != found.rows:
-        note(f"{found.estimated:,} rows have tools, images, videos or audios: their tokens are estimated")
+        odd = counted(found.estimated, "row has", "rows have")
+        note(f"{odd} tools, images, videos or audios: their tokens are estimated")
     names = list(found.tokens.percentiles)
     print_table(
         ("a row has", "in all", "mean", *names),
@@ -144,10 +147,10 @@ def _print_meaning(found: Statistics, config: Config, steps: dict[bool, Steps | 
 def _cut(found: Statistics) -> str:
     if found.stage == "pt" and found.packing:
         return f"no rows: texts follow one another in sequences of {found.cutoff_len:,} tokens"
-    rows = (
-        f"{found.cut:,} rows ({found.cut / found.rows:.1%}) are longer than cutoff_len {found.cutoff_len:,}"
-    )
-    return f"{rows}; {found.answers_cut:,} lose tokens to train on" if found.cut else rows
+    share, are = f"({found.cut / found.rows:.1%})", "is" if found.cut == 1 else "are"
+    rows = f"{counted(found.cut, 'row')} {share} {are} longer than cutoff_len {found.cutoff_len:,}"
+    lose = "loses" if found.answers_cut == 1 else "lose"
+    return f"{rows}; {found.answers_cut:,} {lose} tokens to train on" if found.cut else rows
 
 
 def _padding(found: Statistics) -> str:
@@ -181,11 +184,11 @@ def _packing(found: Statistics) -> str:
 
 
 def _planned(planned: Steps, config: Config, packing: bool) -> str:
-    epochs = f"{config.argument('num_train_epochs'):g} epochs"
+    epochs = counted(float(config.argument("num_train_epochs")), "epoch")
     length = f"max_steps {planned.total:,}" if config.argument("max_steps") > 0 else epochs
-    processes = f"{config.processes} {'process' if config.processes == 1 else 'processes'}"
+    processes = counted(config.processes, "process")
     batch = (
-        f"{planned.effective_batch} {'packed sequences' if packing else 'rows'} a step "
+        f"{counted(planned.effective_batch, 'packed sequence' if packing else 'row')} a step "
         f"({config.argument('per_device_train_batch_size')} × "
         f"{config.argument('gradient_accumulation_steps')} accumulated × {processes})"
     )

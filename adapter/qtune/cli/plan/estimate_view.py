@@ -13,7 +13,7 @@ from qtune.cli.output import note
 from qtune.cli.table import print_table
 from qtune.cli.terminal import say
 from qtune.predict.memory.estimate import Range
-from qtune.units import count_text, size_text
+from qtune.units import count_text, counted, size_text
 
 WORDS = {"fits": "fits", "tight": "may just fit", "does not fit": "does not fit"}
 
@@ -133,11 +133,11 @@ def _verdict(row: Forecast) -> str:
 def _steps(row: Forecast) -> str:
     batch, accumulation, processes = row.batch
     made = f"batch {batch} x accumulation {accumulation} x processes {processes}"
-    said = f"steps of {row.effective_batch} rows ({made})"
+    rows = f"{counted(row.effective_batch, 'row')} ({made})"
     each, total = row.steps(1), row.steps()
     if total is None:
-        return f"{said}; how many, the data does not tell"
-    return f"{total} {said}" + (f", {each} an epoch" if each is not None else "")
+        return f"steps of {rows}; how many, the data does not tell"
+    return f"{counted(total, 'step')} of {rows}" + (f", {each} an epoch" if each is not None else "")
 
 
 def span(found: Range) -> str:

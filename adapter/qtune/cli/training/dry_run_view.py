@@ -17,7 +17,7 @@ from qtune.doctor import readiness
 from qtune.machine.host import read_host
 from qtune.prepare.pipeline import Prepared
 from qtune.training.dry_run import DryRun, PlannedStart, dry_run
-from qtune.units import size_text
+from qtune.units import counted, size_text
 from qtune.values import JOB
 
 
@@ -67,7 +67,7 @@ def _lines(found: DryRun) -> Iterator[str]:
         memory = f"{gpu}{span(found.estimate.host)} of host memory"
         yield folded(f"{WORDS[found.estimate.verdict]}: {memory}; {disk}")
     if found.steps is not None:
-        yield f"{found.steps.total} steps of {found.steps.effective_batch} rows"
+        yield f"{counted(found.steps.total, 'step')} of {counted(found.steps.effective_batch, 'row')}"
     for start in found.starts:
         yield from _start(start)
     for file in found.texts:

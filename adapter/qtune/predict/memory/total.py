@@ -22,6 +22,7 @@ from qtune.predict.memory.cpu import kept_by_allocator, small_share
 from qtune.predict.memory.estimate import VERDICTS, Estimate, MemoryPart, Range, Verdict
 from qtune.predict.memory.setting import Setting
 from qtune.predict.models.shapes import Model
+from qtune.units import counted
 from qtune.values import Config
 
 _SELF = "Python and its libraries"
@@ -137,7 +138,7 @@ def _outside(setting: Setting, allocated: int) -> list[MemoryPart]:
     """What lies beside that which the framework allocates for the training."""
     here = setting.nproc_per_node
     own = INTERPRETER * here
-    parts = [MemoryPart(_SELF, own, "host", f"{here} process{'es' if here > 1 else ''}")]
+    parts = [MemoryPart(_SELF, own, "host", counted(here, "process"))]
     if setting.on_cpu:
         return parts
     distributed = bool(setting.zero) or setting.processes > 1
