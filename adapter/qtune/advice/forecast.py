@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 from qtune.advice.candidates import why_not_quantized
 from qtune.config.project import Project
-from qtune.data.registrations import count_training_rows, read_registrations
+from qtune.data.reading.row_counts import count_training_rows
+from qtune.data.registrations import read_registrations
 from qtune.errors import QtuneError
 from qtune.machine.hardware import Hardware
 from qtune.predict.memory.estimate import Estimate

@@ -15,7 +15,7 @@ _SOURCES = ("file_name", "hf_hub_url", "ms_hub_url", "om_hub_url", "script_url",
 def list_command(wide: options.Wide = False, as_json: options.Json = False) -> None:
     """List the datasets of data/datasets.yaml: format, source, rows, and whether something is wrong."""
     from qtune.checks.datasets import check_registration
-    from qtune.data.peek import count_rows
+    from qtune.data.reading.row_counts import count_rows
     from qtune.data.registrations import read_registrations
 
     registrations = read_registrations(here())
@@ -25,7 +25,7 @@ def list_command(wide: options.Wide = False, as_json: options.Json = False) -> N
             "name": name,
             "formatting": item.formatting,
             "source": next((str(item.entry[key]) for key in _SOURCES if item.entry.get(key)), ""),
-            "rows": count_rows(item.json_path) if item.json_path else None,
+            "rows": count_rows(item.files),
             "findings": [finding.message for finding in findings[name]],
         }
         for name, item in registrations.items()
