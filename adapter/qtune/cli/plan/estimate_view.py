@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -13,7 +13,10 @@ from qtune.cli.output import note
 from qtune.cli.table import print_table
 from qtune.cli.terminal import say
 from qtune.predict.memory.estimate import Range
+from qtune.predict.memory.weights import left_in_16_bits
+from qtune.predict.models.shapes import Model
 from qtune.units import count_text, counted, size_text
+from qtune.values import Config
 
 WORDS = {"fits": "fits", "tight": "may just fit", "does not fit": "does not fit"}
 
@@ -78,8 +81,16 @@ def _of_gpu(needed: Range) -> dict[str, str]:
 def explain_terms(rows: Sequence[Forecast]) -> None:
     """Say what the terms in the table mean."""
     note("per GPU: what is expected; batch: per device x accumulation x processes")
+    tell_experts((row.config, row.model) for row in rows)
     if any(row.estimate.verdict == "tight" for row in rows):
         note("may just fit: what is expected fits, the most that it may need does not")
+
+
+def tell_experts(trained: Iterable[tuple[Config, Model]]) -> None:
+    """Say once of presets that quantise a model what of it they leave in 16 bits."""
+    for said in dict.fromkeys(left_in_16_bits(config.block("train"), model) for config, model in trained):
+        if said:
+            note(f"quantised: {said}")
 
 
 def describe(row: Forecast) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from qtune.advice.reasons import reason
 from qtune.advice.recommend import Choice, Room, relative_speed
 from qtune.advice.remedies import Remedy
 from qtune.cli.output import note
+from qtune.cli.plan.estimate_view import tell_experts
 from qtune.cli.table import print_table
 from qtune.cli.terminal import say
 from qtune.machine.hardware import Hardware
@@ -83,6 +84,7 @@ def show(found: Recommendation, command: str, *, wide: bool = False) -> None:
         say("no preset suits this model, data and machine")
     else:
         _show_remedies(found)
+    tell_experts((choice.config, model) for choice in found.choices)
     if room.host is None:
         note(f"only GPU memory counts: what host memory and disk {machine} has free is not known here")
     if found.choices and found.choices[0].config.find("train", "dataset") is None:

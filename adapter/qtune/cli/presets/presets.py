@@ -124,6 +124,7 @@ def _print(
 def _needs(project: Project, model: str, fits: str | None) -> dict[str, Range]:
     """By the name of each preset that fits one GPU of so much memory, what the model needs of it."""
     from qtune.advice.forecast import forecast_all
+    from qtune.cli.plan.estimate_view import tell_experts
     from qtune.machine.hardware import parse_hardware
 
     if fits is None:
@@ -131,6 +132,7 @@ def _needs(project: Project, model: str, fits: str | None) -> dict[str, Range]:
     machine = parse_hardware(f"1x{memory_size(fits):g}GB")
     found, unsuitable = forecast_all(project, machine, options.override_layers(model, None, None), None)
     note(f"estimated for {model} on {machine.described}, rows as long as cutoff_len")
+    tell_experts((row.config, row.model) for row in found)
     for name, why in unsuitable.items():
         note(f"not for this: {name} ({why})")
     if tight := [row.name for row in found if row.estimate.verdict == "tight"]:

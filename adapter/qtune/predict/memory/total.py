@@ -21,6 +21,7 @@ from qtune.predict.memory.constants import (
 from qtune.predict.memory.cpu import kept_by_allocator, small_share
 from qtune.predict.memory.estimate import VERDICTS, Estimate, MemoryPart, Range, Verdict
 from qtune.predict.memory.setting import Setting
+from qtune.predict.memory.weights import left_in_16_bits
 from qtune.predict.models.shapes import Model
 from qtune.units import counted
 from qtune.values import Config
@@ -183,6 +184,8 @@ def _assumptions(setting: Setting) -> tuple[str, ...]:
         said.append(f"what is a linear layer of {setting.model.name} was read off its tensors' names")
     if setting.model.dtype is None and not setting.quantized:
         said.append("weights in bfloat16, since the model does not say")
+    if experts := left_in_16_bits(setting.train, setting.model):
+        said.append(experts)
     if setting.loss == "ppo":
         said.append("PPO's own generation left out")
     return tuple(said)
