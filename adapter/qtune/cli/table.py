@@ -45,7 +45,7 @@ def print_table(
                 break
             gone.append(name)
             del least[name]
-        widths = _fitted({name: widths[name] for name in least}, least, cells, limit)
+        widths = _fitted({name: widths[name] for name in least}, least, cells, prose, limit)
     for line in _lines(widths, list(widths.values())):
         echo(line, bold=True)
     typer.echo(_GAP.join("─" * width for width in widths.values()))
@@ -74,7 +74,11 @@ def _least(name: str, cells: Iterable[str], is_prose: bool) -> int:
 
 
 def _fitted(
-    widths: Mapping[str, int], least: Mapping[str, int], cells: Mapping[str, Sequence[str]], limit: int
+    widths: Mapping[str, int],
+    least: Mapping[str, int],
+    cells: Mapping[str, Sequence[str]],
+    prose: Collection[str],
+    limit: int,
 ) -> dict[str, int]:
     """The widths taken down to the limit: to what can be read, then to whole words, then to pieces of them.
 
@@ -82,6 +86,8 @@ def _fitted(
     """
     words = {name: max(map(longest_word, (name, *cells[name]))) for name in widths}
     first = next(iter(widths))
+    if first not in prose:
+        words[first] = least[first]
     pieces = {name: word if name == first else min(word, _NARROWEST) for name, word in words.items()}
     for lowest in (least, words, pieces):
         widths = _narrowed(widths, lowest, limit)

@@ -102,7 +102,7 @@ def wrapped(text: str, width: int, *, first: int = 0, later: int = 0) -> Iterato
         gap = text[end : unit.start()] if line else ""
         end = unit.end()
         more = width_of(unit[0])
-        if line and taken + len(gap) + more > width >= later + more:
+        if line and taken + len(gap) + more > width and taken + len(gap) > later:
             yield line
             line, taken, gap = "", later, ""
         line += gap + unit[0]

@@ -41,6 +41,6 @@ def list_command(wide: options.Wide = False, as_json: options.Json = False) -> N
         for *cells, wrong in (row.values() for row in rows)
     ]
     columns = ("dataset", "formatting", "source", "rows", "state")
-    print_table(columns, lines, leaving=("formatting", "source"), wide=wide)
+    print_table(columns, lines, leaving=("formatting", "source", "rows"), wide=wide)
     for found in findings.values():
         report(found)

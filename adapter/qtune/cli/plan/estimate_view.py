@@ -54,7 +54,7 @@ def show_all(rows: Sequence[Forecast], *, wide: bool = False) -> None:
     size = f"{count_text(first.model.parameters)} parameters"
     say(f"{first.model.name}, {size}, on {first.machine.described}, rows as long as cutoff_len")
     lines = [_line(row) for row in rows]
-    leaving = ("trained", "cutoff_len", "batch", "checkpoint", "from, to", "host")
+    leaving = ("trained", "cutoff_len", "batch", "checkpoint", "range", "host")
     print_table(list(lines[0]), [list(line.values()) for line in lines], leaving=leaving, wide=wide)
 
 
@@ -75,7 +75,7 @@ def _line(row: Forecast) -> dict[str, str]:
 
 def _of_gpu(needed: Range) -> dict[str, str]:
     low, high = size_text(needed.low), size_text(needed.high)
-    return {"per GPU": size_text(needed.expected), "from, to": f"{low} to {high}"}
+    return {"per GPU": size_text(needed.expected), "range": f"{low} to {high}"}
 
 
 def explain_terms(rows: Sequence[Forecast]) -> None:
