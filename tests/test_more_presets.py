@@ -231,6 +231,8 @@ def test_for_a_model_what_fits_is_estimated(
     assert {row["name"]: row["gpu"] for row in listed} == needs
     assert "qlora" in needs and "deepspeed" not in needs
     shown = qtune("presets", "--fits", "24GB", *options[:2], directory=root)
+    none = qtune("presets", "--fits", "1GB", *options[:2], directory=root)
+    assert none.out == "" and "no preset fits" in none.err
     assert "needs at most" in shown.out and "rows as long as cutoff_len" in shown.err
 
 

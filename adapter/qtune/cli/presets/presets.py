@@ -92,6 +92,9 @@ def presets_command(
         cells["preset"] = [f"`{name}`" for name in cells["preset"]]
         typer.echo(markdown_table(list(cells), list(zip(*cells.values(), strict=True))))
         return
+    if not rows:
+        note("no preset fits; `qtune recommend` says what would help")
+        return
     _print(cells, [preset.source.label for preset in presets] if project.entries else [], needs, wide)
     if shadowed := store.shadowed():
         note(f"behind others of their name, and reached as: {', '.join(shadowed)}")
