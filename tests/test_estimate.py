@@ -107,3 +107,17 @@ def test_all_needs_nothing_heavy_and_less_than_a_second(tmp_path: Path, hardware
     modules, seconds = cost(*arguments, directory=tmp_path, goal=1)
     assert modules & HEAVY == set()
     assert seconds < 1
+
+
+def test_the_experts_of_a_quantised_model_are_said_to_stay_in_16_bits(
+    qtune: Callable[..., Result], project: Callable[..., Path]
+) -> None:
+    """transformers 5 keeps a layer's experts in one 3-D parameter, which bitsandbytes does not take."""
+    root, said = project(), "the experts (28.99B of 30.53B parameters) stay in 16 bits"
+    moe, dense = ("-m", "Qwen/Qwen3-30B-A3B"), ("-m", "Qwen/Qwen2.5-7B")
+    alone = qtune("estimate", "qlora", *moe, "--hardware", "1x80GB", directory=root).out
+    assert said in alone and "linear layers in 4 bits (bnb), experts in 16, frozen" in alone
+    assert said not in qtune("estimate", "lora", *moe, "--hardware", "1x80GB", directory=root).out
+    for command in (["estimate", "--all", "--hardware", "1x80GB"], ["presets", "--fits", "80GB"]):
+        assert qtune(*command, *moe, directory=root).err.count(said) == 1
+        assert "16 bits" not in qtune(*command, *dense, directory=root).err

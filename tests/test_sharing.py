@@ -110,7 +110,7 @@ def test_a_render_stays_as_pulled_until_the_next_pull(
 ) -> None:
     root = with_sources(TEAM)
     first = git(upstream, "rev-parse", "HEAD")
-    assert qtune("presets", "pull", directory=root).out == f"team: main is {first[:10]}, 1 files\n"
+    assert qtune("presets", "pull", directory=root).out == f"team: main is {first[:10]}, 1 file\n"
     assert qtune("render", "house", directory=root).code == 0
     before = rendered(root)
     assert b"lora_rank: 7 " in before["train.yaml"]

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 from qtune.advice.candidates import why_not_quantized
 from qtune.config.project import Project
-from qtune.data.registrations import count_training_rows, read_registrations
+from qtune.data.reading.row_counts import count_training_rows
+from qtune.data.registrations import read_registrations
 from qtune.errors import QtuneError
 from qtune.machine.hardware import Hardware
 from qtune.predict.memory.estimate import Estimate
@@ -17,6 +18,7 @@ from qtune.predict.models.find import load_named
 from qtune.predict.models.shapes import Model
 from qtune.predict.steps import predict_steps
 from qtune.prepare import pipeline
+from qtune.units import counted
 from qtune.values import Config, Layer
 
 
@@ -89,7 +91,7 @@ def forecast_all(
         if reason := why_not_quantized(config, model):
             unsuitable[preset.name] = reason
         elif not machine.is_cpu and here > machine.gpus:
-            reason = f"it runs {here} processes, one for each GPU, and there is {machine.gpus}"
+            reason = f"it runs {counted(here, 'process')}, one for each GPU, and there is {machine.gpus}"
             unsuitable[preset.name] = reason
         else:
             found.append(_forecast(preset.name, config, model, machine, free, None))

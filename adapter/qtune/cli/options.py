@@ -77,6 +77,7 @@ Hardware = Annotated[
     str | None, typer.Option(help="Decide `auto` for cpu, 1x24GB, 8x80GB, … instead of for this machine.")
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
+Wide = Annotated[bool, typer.Option("--wide", help="All columns, however narrow the terminal is.")]
 
 # Of datasets.
 DatasetName = Annotated[

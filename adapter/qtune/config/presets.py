@@ -290,11 +290,17 @@ def layer_of(name: str, document: Document) -> Layer:
 
 
 def fitting(presets: Sequence[Preset], memory: str) -> list[Preset]:
-    """Those within so much GPU memory, such as `24GB`; raises QtuneError where that is no size."""
+    """Those within so much GPU memory, such as `24GB`, by their own words. Raises as `memory_size` does."""
+    size = memory_size(memory)
+    return [preset for preset in presets if preset.fits_in(size)]
+
+
+def memory_size(memory: str) -> float:
+    """The GB of `24GB`; raises QtuneError where that is no size, or none at all."""
     size = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(?:GB)?", memory, re.IGNORECASE)
-    if size is None:
+    if size is None or not float(size[1]):
         raise QtuneError(f"`{memory}` is no size of memory", where="--fits", fix="write e.g. --fits 24GB")
-    return [preset for preset in presets if preset.fits_in(float(size[1]))]
+    return float(size[1])
 
 
 def catalogue_order(preset: Preset) -> tuple[int, str, tuple[float, float, str]]:

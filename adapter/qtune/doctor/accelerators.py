@@ -8,7 +8,7 @@ from qtune.doctor.line import Line, severity
 from qtune.doctor.needs import Needs
 from qtune.doctor.probe import Device
 from qtune.machine.gpus import Gpu, Gpus
-from qtune.units import size_text
+from qtune.units import counted, size_text
 
 _NEEDS_MUCH = 0.1  # of a GPU's memory in others' hands: worth a word
 _MOST_OCCUPANTS = 4
@@ -48,7 +48,8 @@ def gpu_lines(gpus: Gpus, needs: Needs, *, hidden: str | None) -> list[Line]:
         return [Line("GPUs", "ok", "no NVIDIA GPU: trainings run on the CPU")]
     lines = [_gpu_line(number, gpu) for number, gpu in enumerate(gpus.devices)]
     if needs.gpu and needs.processes > len(gpus.devices):
-        says = f"{needs.processes} processes, and {len(gpus.devices)} GPUs in sight: each takes one"
+        seen = counted(len(gpus.devices), "GPU")
+        says = f"{needs.processes} processes, and {seen} in sight: each takes one"
         fix = "render it without --hardware, for this machine, or set launch.nproc_per_node: auto"
         lines.append(Line("processes", "failure", says, fix))
     return lines

@@ -22,12 +22,8 @@ from qtune.config.names import valid_name
 from qtune.config.project import Project
 from qtune.config.resolve import merge
 from qtune.data import token_cache
-from qtune.data.registrations import (
-    Registration,
-    complete_entry,
-    count_training_rows,
-    read_registrations,
-)
+from qtune.data.reading.row_counts import count_training_rows
+from qtune.data.registrations import Registration, complete_entry, read_registrations
 from qtune.data.sources import DataSource, sources_of, uses_of
 from qtune.files import alone, link_atomic, write_atomic
 from qtune.launch.plan import plan_launch

@@ -28,6 +28,7 @@ from qtune.runs.find import (
     under_way,
 )
 from qtune.runs.record import Run
+from qtune.units import counted
 from qtune.values import Config, Layer, Origin, Value
 
 _LENGTHS = ("train.num_train_epochs", "train.max_steps")
@@ -197,10 +198,10 @@ def _require_resumable(so_far: Config, config: Config, run: Run) -> None:
     if sharded and so_far.processes != config.processes:
         weights = "adapter_name_or_path" if finetuning in ("lora", "oft") else "model_name_or_path"
         raise QtuneError(
-            f"its optimizer state lies in {so_far.processes} parts, a process each, so {config.processes} "
-            "cannot go on with it",
+            f"its optimizer state lies in {counted(so_far.processes, 'part')}, a process each, so "
+            f"{config.processes} cannot go on with it",
             where=where,
-            fix=f"resume with {so_far.processes} processes, or start a new run from its weights: "
+            fix=f"resume with {counted(so_far.processes, 'process')}, or start a new run from its weights: "
             f"`-s {weights}={where}/checkpoint-…`",
         )
 

@@ -91,7 +91,7 @@ RULES = (
         "layerwise-on-one-device",
         ("galore_layerwise", "apollo_layerwise", "launch.nproc_per_node"),
         lambda view: view.distributed and not view.zero and _layerwise(view),
-        "`{found}` works with one GPU only; this would train on {hardware} with {processes} processes",
+        "`{found}` works with one GPU only, and torchrun would train this on {hardware}",
         "take `{found}` out, or train on one GPU",
         _PARSER,
     ),

@@ -17,6 +17,7 @@ from qtune.cli.output import note, print_json
 from qtune.config.names import few, valid_name
 from qtune.config.project import Project
 from qtune.errors import QtuneError
+from qtune.units import counted
 from qtune.values import DATASETS
 
 if TYPE_CHECKING:  # read by this command alone, and by no other's start
@@ -120,7 +121,7 @@ def _tell(project: Project, name: str, entry: Mapping[str, Any], found: Found, e
     from qtune.data.adding.register import entries_text
 
     if found.proposal and found.head:
-        count = f"{len(found.head.rows):,} row{'s' if len(found.head.rows) > 1 else ''}"
+        count = counted(len(found.head.rows), "row")
         typer.echo(f"{found.proposal}; {count if found.head.whole else f'the first {count} were looked at'}")
         if found.proposal.unused:
             typer.echo(f"not used: {', '.join(found.proposal.unused)}")
@@ -179,7 +180,7 @@ def _as_the_model_sees_it(
 
 
 def _shortened(text: str) -> str:
-    return text if len(text) <= _MOST_SHOWN else f"{text[:_MOST_SHOWN]}… ({len(text):,} characters)"
+    return text if len(text) <= _MOST_SHOWN else f"{text[:_MOST_SHOWN]}… ({counted(len(text), 'character')})"
 
 
 def _add_registry(project: Project, path: Path, *, force: bool, dry_run: bool, as_json: bool) -> None:
@@ -195,7 +196,7 @@ def _add_registry(project: Project, path: Path, *, force: bool, dry_run: bool, a
     elif dry_run:
         typer.echo(entries_text(registry.datasets), nl=False)
     else:
-        typer.echo(f"{len(registry.datasets)} datasets registered in data/datasets.yaml")
+        typer.echo(f"{counted(len(registry.datasets), 'dataset')} registered in data/datasets.yaml")
     if registry.missing:
         note(f"{len(registry.missing)} of them have no file here: {few(registry.missing)}")
     if registry.ignored:

@@ -12,9 +12,10 @@ from qtune.cli import options
 from qtune.cli.app import here
 from qtune.cli.commands import command
 from qtune.cli.complete import dataset_names
-from qtune.cli.data.report_view import counted, reading, show_reports
+from qtune.cli.data.report_view import reading, show_reports
 from qtune.cli.output import complain, note, plain_finding, print_json, report
 from qtune.errors import QtuneError
+from qtune.units import counted
 
 if TYPE_CHECKING:
     from qtune.data.scanning.clean import Cleaned

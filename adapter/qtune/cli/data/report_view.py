@@ -10,6 +10,9 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from qtune.cli.terminal import echo, folded, say
+from qtune.units import counted
+
 if TYPE_CHECKING:
     from qtune.data.scanning.scan import Group, Report
     from qtune.data.sources import DataSource
@@ -18,6 +21,7 @@ _MOST_BEFORE_START = 4
 _MOST_QUIET = 6
 _MOST_ORIGINALS = 2
 _BAR_FROM_BYTES = 20_000_000
+_TEXT_AT = 11  # the column behind `  warning  `
 
 
 @contextmanager
@@ -58,20 +62,18 @@ def show_reports(reports: Sequence[Report], most_groups: int | None, *, err: boo
     """Print reports. most_groups: how many groups of findings in all, the worst first; None for all."""
     quiet = [item.name for item in reports if not item.groups]
     if len(quiet) > _MOST_QUIET:
-        typer.echo(f"nothing wrong: {', '.join(quiet)}", err=err)
+        say(f"nothing wrong: {', '.join(quiet)}", err=err)
         reports = [item for item in reports if item.groups]
     ranked = sorted((group for item in reports for group in item.groups), key=lambda group: group.severity)
     shown = {id(group) for group in ranked[:most_groups]}
     for item in reports:
-        typer.echo(_heading(item), err=err)
+        say(_heading(item), err=err)
         for group in item.groups:
             if id(group) in shown:
                 _show_group(group, err)
     if len(ranked) > len(shown):
         more = len(ranked) - len(shown)
-        typer.echo(
-            f"and {counted(more, 'more kind')} of findings: `qtune data check --all` lists all", err=err
-        )
+        say(f"and {counted(more, 'more kind')} of findings: `qtune data check --all` lists all", err=err)
 
 
 def _heading(item: Report) -> str:
@@ -87,12 +89,13 @@ def _heading(item: Report) -> str:
 
 def _show_group(group: Group, err: bool) -> None:
     colour = "red" if group.severity == "error" else "yellow"
-    typer.secho(f"  {group.severity:<9}", fg=colour, bold=True, nl=False, err=err)
     repeats = ", ".join(_repeats(group))
     message = f"{group.flaw.message} ({repeats})" if repeats else group.flaw.message
     places = _places(group)
-    typer.echo(f"{places}: {message}" if places else message, err=err)
-    typer.echo(f"{'':11}fix: {group.flaw.fix}", err=err)
+    echo(f"  {group.severity:<9}", fg=colour, bold=True, nl=False, err=err)
+    text = f"{places}: {message}" if places else message
+    typer.echo(folded(text, err=err, indent=_TEXT_AT, later=_TEXT_AT)[_TEXT_AT:], err=err)
+    say(f"fix: {group.flaw.fix}", err=err, indent=_TEXT_AT, later=_TEXT_AT + len("fix: "))
 
 
 def _places(group: Group) -> str:
@@ -109,7 +112,3 @@ def _repeats(group: Group) -> Iterator[str]:
     places = [(file, line) for file, lines in group.places.items() for line in lines]
     for (file, line), first in zip(places, group.originals[:_MOST_ORIGINALS], strict=False):
         yield f"{line} repeats {first.line if first.file == file else f'{first.file}:{first.line}'}"
-
-
-def counted(number: int, noun: str) -> str:
-    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"

@@ -13,6 +13,7 @@ from qtune.cli.commands import command
 from qtune.cli.output import note, print_json
 from qtune.config.names import valid_name
 from qtune.errors import QtuneError
+from qtune.units import counted
 
 
 @command("data split", "qtune data split answers --eval 0.05", "qtune data split answers --eval 0.1 --seed 7")
@@ -57,5 +58,5 @@ def split_command(
     else:
         for name, file, rows in sides:
             shown = os.path.relpath(file, project.root)
-            typer.echo(f"{name}: {rows} of {total} rows ({rows / total:.1%}) in {shown}")
+            typer.echo(f"{name}: {rows:,} of {counted(total, 'row')} ({rows / total:.1%}) in {shown}")
     note(f"next: qtune train PRESET -d {train} -s eval_dataset={evaluation}")

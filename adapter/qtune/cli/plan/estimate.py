@@ -10,6 +10,7 @@ from qtune.cli import options
 from qtune.cli.app import here
 from qtune.cli.commands import command
 from qtune.cli.output import note, print_json
+from qtune.cli.terminal import say
 from qtune.config.presets import DEFAULT
 from qtune.errors import QtuneError
 
@@ -30,6 +31,7 @@ def estimate_command(
     assignments: options.Assignments = None,
     launcher: options.Launcher = None,
     hardware: options.Hardware = None,
+    wide: options.Wide = False,
     as_json: options.Json = False,
 ) -> None:
     """Say what memory a training needs, part by part, whether it fits, and what it writes to disk.
@@ -63,9 +65,9 @@ def estimate_command(
         print_json({"presets": [describe(row) for row in rows], "unsuitable": unsuitable})
         return
     if rows:
-        show_all(rows)
+        show_all(rows, wide=wide)
     for name, why in unsuitable.items():
-        typer.echo(f"not for this: {name} ({why})")
+        say(f"not for this: {name} ({why})")
     explain_terms(rows)
     note(
         f"next: `qtune estimate PRESET{_options(model, hardware)}` for its parts, or "

@@ -13,7 +13,8 @@ from qtune.cli import options
 from qtune.cli.app import here
 from qtune.cli.commands import command
 from qtune.cli.data.report_view import check_rows
-from qtune.cli.output import left_out, note, pass_on, print_json, print_table, report
+from qtune.cli.output import left_out, note, pass_on, print_json, report
+from qtune.cli.table import print_table
 from qtune.config.project import Project
 from qtune.errors import QtuneError
 
@@ -47,6 +48,7 @@ def eval_command(
     include_path: Annotated[
         Path | None, typer.Option(metavar="DIR", help="With --harness: a directory of more tasks.")
     ] = None,
+    wide: options.Wide = False,
     as_json: options.Json = False,
 ) -> None:
     """Measure what was trained beside its base: loss, perplexity, and answers against their references.
@@ -91,7 +93,7 @@ def eval_command(
     if as_json:
         print_json({**result.plain(), "files": [os.path.relpath(path) for path in files]})
         return
-    print_table(*table(result))
+    print_table(*table(result), leaving=("tokens", "rows", "ROUGE-2", "ROUGE-1", "ROUGE-L"), wide=wide)
     note("\n".join(os.path.relpath(path) for path in files))
 
 
@@ -133,11 +135,9 @@ def _benchmarks(
     if as_json:
         print_json({**plain, "files": [os.path.relpath(path) for path in files]})
         return
-    whose = list(subjects)
-    lines = [
-        [figure.task, figure.metric, *(_figure(figure, name) for name in whose)] for figure in figures(plain)
-    ]
-    print_table(["task", "metric", *whose], lines)
+    whose, found = list(subjects), figures(plain)
+    lines = [[figure.metric, *(_figure(figure, name) for name in whose)] for figure in found]
+    print_table(["metric", *whose], lines, headings=[figure.task for figure in found])
     note("\n".join(os.path.relpath(path) for path in files))
 
 
