@@ -16,6 +16,8 @@ from qtune.secrets.text import holds
 from qtune.values import Config, Finding, KeyPath, Value
 
 _USES = ("dataset", "eval_dataset")
+_DEMO, _DEMO_ROWS = "demo", "demo_eval"
+"""What `qtune init` registers."""
 
 # One of these says where the data lies. Hub keys may stand together: the environment picks the hub.
 _HUBS = ("hf_hub_url", "ms_hub_url", "om_hub_url")
@@ -37,7 +39,18 @@ def check_datasets(config: Config, registrations: Mapping[str, Registration]) ->
         for name in names_in(config.get("train", key)):
             if name in registrations:
                 findings += check_registration(registrations[name], stage)
-    return list(dict.fromkeys(findings))
+    return [*dict.fromkeys(findings), *_check_demo_rows(config)]
+
+
+def _check_demo_rows(config: Config) -> list[Finding]:
+    """The demo's evaluation rows, which older projects name in their qtune.yaml, beside other data."""
+    used = {key: names_in(config.get("train", key)) for key in _USES}
+    if _DEMO_ROWS not in used["eval_dataset"] or _DEMO in used["dataset"] or not used["dataset"]:
+        return []
+    others = quoted(used["dataset"])
+    message = f"`{_DEMO_ROWS}` says nothing of a training on {others}, and picks its best checkpoint"
+    fix = "name rows of your own, as `qtune data split NAME --eval 5%` makes them; or take it out"
+    return [Finding("warning", "eval_dataset", message, fix, config.origin("train", "eval_dataset"))]
 
 
 def check_names(values: Mapping[KeyPath, Value], registrations: Mapping[str, Registration]) -> list[Finding]:

@@ -149,8 +149,8 @@ def _findings(source: DataSource) -> list[Finding]:
 
 def _layers(project: Project) -> Iterator[Mapping[KeyPath, Value]]:
     """The values of the project and of each preset that can be read; `qtune check` tells of the others."""
-    if project.layer is not None:
-        yield project.layer.values
+    for layer in project.layers:
+        yield layer.values
     for name in project.store.names():
         with suppress(QtuneError):
             yield project.store.load(name).layer.values

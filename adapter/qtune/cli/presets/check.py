@@ -9,7 +9,7 @@ import typer
 from qtune.cli import options
 from qtune.cli.app import here
 from qtune.cli.commands import command
-from qtune.cli.output import leave_out, plain_finding, print_json, report
+from qtune.cli.output import leave_out, note, plain_finding, print_json, report
 
 
 @command("check", "qtune check", "qtune check stage3 --hardware 8x80GB")
@@ -56,6 +56,8 @@ def check_command(
         )
     else:
         report(found.distinct)
+        for withdrawn in found.notes:
+            note(f"note: {withdrawn}")
         good = [name for name, findings in found.findings.items() if not findings]
         if good:
             typer.echo(f"ok: {', '.join(good)}")
