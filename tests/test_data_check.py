@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from trees import Result, files_below
+from trees import TINY_MODEL, Result, files_below
 
 from qtune.config.project import find_project
 from qtune.data.digests import sha256
@@ -222,6 +222,23 @@ def test_rows_that_cutoff_len_cuts_are_named_where_a_preset_says_how_long_they_m
     assert done.code == 0
     assert "data/rows.jsonl:11: cutoff_len 64 cuts off the end of its answer" in done.out
     assert "0 warnings" in qtune("data", "check", "-p", "lora", directory=root).out
+
+
+def test_rows_that_are_cut_are_named_without_a_preset_and_whatever_the_project_trains_on(
+    project: Make, qtune: Qtune
+) -> None:
+    """The cutoff_len is that of what was rendered last, else of the default preset in this project."""
+    tree = {
+        "qtune.yaml": f"train: {{model_name_or_path: {TINY_MODEL}, dataset: rows, cutoff_len: 64}}\n",
+        "data/datasets.yaml": "rows: {file_name: rows.jsonl}\nother: {file_name: other.jsonl}\n",
+        "data/other.jsonl": [*GOOD, row(1, output="and so on " * 200)],
+    }
+    root = project(tree)
+    said = "data/other.jsonl:11: cutoff_len 64 cuts off the end of its answer"
+    assert said in qtune("data", "check", "other", directory=root).out
+    assert said in qtune("data", "check", directory=root).out
+    assert qtune("render", "lora", "-s", "cutoff_len=2048", "--hardware", "cpu", directory=root).code == 0
+    assert "cuts off" not in qtune("data", "check", "other", directory=root).out
 
 
 def test_a_training_is_not_told_which_rows_another_cutoff_len_would_cut(project: Make, qtune: Qtune) -> None:
@@ -473,6 +490,19 @@ def test_train_reads_the_rows_once_as_long_as_nothing_changes(
     (tree / "data/datasets.yaml").write_text("rows: {file_name: rows.jsonl, formatting: alpaca}\n")
     qtune("train", directory=tree)
     assert scans == [["rows"]] * 3
+
+
+def test_train_says_which_rows_its_own_cutoff_len_cuts_read_anew_or_not(
+    project: Make, qtune: Qtune, scans: list[list[str]]
+) -> None:
+    root = project({"data/rows.jsonl": [*GOOD, row(1, output="and so on " * 200)]})
+    said = "data/rows.jsonl:11: cutoff_len 64 cuts off the end of its answer"
+    for _ in range(2):
+        done = qtune(*TRAIN, "-s", "cutoff_len=64", directory=root)
+        assert done.code == 0 and said in done.err
+    assert scans == [["rows"]]
+    assert "cuts off" not in qtune(*TRAIN, directory=root).err
+    assert scans == [["rows"]] * 2
 
 
 def test_a_check_by_hand_counts_for_train(project: Make, qtune: Qtune, scans: list[list[str]]) -> None:
