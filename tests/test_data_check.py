@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import random
+import re
 import resource
 import signal
 import subprocess
@@ -19,8 +20,10 @@ from trees import TINY_MODEL, Result, files_below
 
 from qtune.config.project import find_project
 from qtune.data.digests import sha256
+from qtune.data.registrations import read_registrations
 from qtune.data.scanning import check_cache, clean, duplicates
 from qtune.data.scanning.duplicates import ELSEWHERE, NEW, REPEATED, Duplicates, Place
+from qtune.files import block_lines
 from qtune.machine.hardware import Hardware
 from qtune.prepare import pipeline
 from qtune.prepare.inspection import inspection_of
@@ -346,6 +349,99 @@ def test_what_fix_wrote_has_nothing_wrong(project: Make, qtune: Qtune) -> None:
     assert qtune("data", "check", "rows", "--fix", "data/clean.jsonl", directory=tree).code == 0
     (tree / "data/datasets.yaml").write_text("rows: {file_name: clean.jsonl}\n")
     assert qtune("data", "check", directory=tree).out == "rows: 11 rows, 0 errors, 0 warnings (stage sft)\n"
+
+
+SUPPORT = """\
+rows:
+  file_name: rows.jsonl
+  columns: {prompt: customer_question, response: agent_reply, system: tone}
+  num_samples: 9
+# the last line stays
+"""
+
+
+def test_what_fix_wrote_is_registered_like_the_original_and_the_next_step_works(
+    project: Make, qtune: Qtune
+) -> None:
+    rows = [{"customer_question": f"q{at}", "agent_reply": f"a{at}", "tone": "kind"} for at in range(5)]
+    tree = with_bad(project, [*rows, {**rows[0], "agent_reply": None}], **{"data/datasets.yaml": SUPPORT})
+    done = qtune("data", "check", "rows", "--fix", "good answers.jsonl", directory=tree)
+    assert done.code == 0, done.err
+    assert (tree / "data/datasets.yaml").read_text().startswith(SUPPORT)
+    read_registrations.cache_clear()
+    known = read_registrations(find_project(tree))
+    assert known["good_answers"].entry == {**known["rows"].entry, "file_name": "../good answers.jsonl"}
+    said = re.search(r"registered as `good_answers`; next: `qtune (.*)`, then `qtune train`", done.err)
+    assert said and said[1] == "render lora -d good_answers"
+    assert qtune(*said[1].split(), "--hardware", "cpu", directory=tree).code == 0
+    checked = qtune("data", "check", "good_answers", directory=tree)
+    assert checked.out.startswith("good_answers: 5 rows, 0 errors, 0 warnings")
+
+
+def test_fix_takes_conversations_with_their_tags_and_says_the_preset_they_are_for(
+    project: Make, qtune: Qtune
+) -> None:
+    talks = [{"talk": [{"who": who, "says": f"{who} {at}"} for who in ("a", "b")]} for at in range(3)]
+    entry = {
+        "file_name": "rows.jsonl",
+        "formatting": "sharegpt",
+        "columns": {"messages": "talk"},
+        "tags": {"role_tag": "who", "content_tag": "says", "user_tag": "a", "assistant_tag": "b"},
+    }
+    answers = {"prompt": "q", "chosen": "a", "rejected": "b"}
+    pairs = {"file_name": "pairs.jsonl", "ranking": True, "columns": answers}
+    registered = "".join(f"{line}\n" for line in block_lines({"rows": entry, "pairs": pairs}))
+    ranked = [{"q": "q", "a": "a", "b": "b"}, {"q": "q", "a": "a", "b": None}]
+    more = {"data/datasets.yaml": registered, "data/pairs.jsonl": ranked}
+    tree = with_bad(project, [*talks, talks[0]], **more)
+    assert qtune("data", "check", "rows", "--fix", "data/good.jsonl", directory=tree).code == 0
+    done = qtune("data", "check", "pairs", "--fix", "data/better.jsonl", "--json", directory=tree)
+    assert json.loads(done.out)["fixed"]["name"] == "better"
+    read_registrations.cache_clear()
+    known = read_registrations(find_project(tree))
+    assert known["good"].entry == {**entry, "file_name": "good.jsonl"}
+    assert known["better"].entry == {**pairs, "file_name": "better.jsonl"}
+    done = qtune("data", "check", "pairs", "--fix", "data/better.jsonl", "--force", directory=tree)
+    assert "`qtune render dpo -d better`" in done.err
+
+
+EMPTY = [
+    {"instruction": "", "input": "", "output": "an answer"},
+    {"instruction": "a question", "input": "", "output": ""},
+    {"instruction": " \n", "input": "", "output": "an answer"},
+    {"instruction": "a question", "input": "", "output": "  "},
+]
+
+
+def test_empty_questions_and_answers_are_taken_out_where_that_is_asked_for(
+    project: Make, qtune: Qtune
+) -> None:
+    tree = with_bad(project, [*GOOD, *EMPTY, row(11), row(11)])
+    assert qtune("data", "check", "rows", "--fix", "all.jsonl", directory=tree).code == 0
+    assert len((tree / "all.jsonl").read_text().splitlines()) == 15
+    done = qtune("data", "check", "rows", "--fix", "some.jsonl", "--no-empty", directory=tree)
+    assert done.code == 0, done.err
+    rows = [json.loads(line) for line in (tree / "some.jsonl").read_text().splitlines()]
+    assert rows == [*GOOD, row(11)]
+    assert [line for line, _ in rejected(tree / "some.rejected.jsonl")] == [11, 12, 13, 14, 16]
+    assert all(len(reasons) == 1 for _, reasons in rejected(tree / "some.rejected.jsonl"))
+    alone = qtune("data", "check", "rows", "--no-empty", directory=tree)
+    assert alone.code == 2 and "--no-empty: goes with --fix" in alone.err
+
+
+def test_fix_writes_nothing_that_it_cannot_register(project: Make, qtune: Qtune) -> None:
+    tree = with_bad(project)
+    before = {name: (tree / name).read_bytes() for name in files_below(tree)}
+    taken = qtune("data", "check", "rows", "--fix", "out/rows.jsonl", directory=tree)
+    assert taken.code == 2 and "`rows` is registered already" in taken.err and "--force" in taken.err
+    unnamed = qtune("data", "check", "rows", "--fix", "答.jsonl", directory=tree)
+    assert unnamed.code == 2 and "is no name for a dataset\n  fix: name the file otherwise" in unnamed.err
+    assert {name: (tree / name).read_bytes() for name in files_below(tree)} == before
+    (tree / "data/datasets.yaml").write_text("{rows: {file_name: rows.jsonl}}\n")
+    before = {name: (tree / name).read_bytes() for name in files_below(tree)}
+    full = qtune("data", "check", "rows", "--fix", "good.jsonl", directory=tree)
+    assert full.code == 2 and "has no room" in full.err
+    assert {name: (tree / name).read_bytes() for name in files_below(tree)} == before
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ import typer
 from qtune.cli import options
 from qtune.cli.app import here
 from qtune.cli.commands import command
+from qtune.cli.data.group import PRESETS
 from qtune.cli.data.token_view import legend, marked
 from qtune.cli.output import note, print_json
 from qtune.config.names import few, valid_name
@@ -23,7 +24,6 @@ if TYPE_CHECKING:  # read by this command alone, and by no other's start
     from qtune.data.adding.look import Examined, Found
     from qtune.data.rows.examples import Example
 
-_PRESETS = {"sft": "lora", "dpo": "dpo", "kto": "kto", "pt": "pretrain"}
 _MOST_SHOWN = 300
 _MOST_FLAWS = 3
 _DONE = {
@@ -121,7 +121,7 @@ def add_command(
     if dry_run:
         note("nothing was written (--dry-run)")
     elif found.proposal:
-        preset = _PRESETS[found.proposal.stage]
+        preset = PRESETS[found.proposal.stage]
         note(f"next: `qtune data check {name}`, then `qtune train {preset} -d {name}`")
 
 

@@ -66,11 +66,14 @@ def name_of(source: str) -> str:
     """The dataset's name where none is given: the source's own, without what no name may hold."""
     path = Path(source).expanduser()
     stem = path.stem if path.is_file() else path.resolve().name
+    return name_from(stem, source, "give one with -n, e.g. -n my_data")
+
+
+def name_from(stem: str, where: str, fix: str) -> str:
+    """`stem` without what no name may hold; raises QtuneError where nothing is left of it."""
     name = re.sub(r"[^A-Za-z0-9._-]+", "_", stem).strip("._-")
     if not is_name(name):
-        raise QtuneError(
-            f"`{stem}` is no name for a dataset", where=source, fix="give one with -n, e.g. -n my_data"
-        )
+        raise QtuneError(f"`{stem}` is no name for a dataset", where=where, fix=fix)
     return name
 
 
