@@ -15,7 +15,8 @@ from qtune.schema import column_keys, dataset_keys, problem, tag_keys
 from qtune.secrets.text import holds
 from qtune.values import Config, Finding, KeyPath, Value
 
-_USES = ("dataset", "eval_dataset")
+USES = ("dataset", "eval_dataset")
+"""The arguments that name datasets."""
 _DEMO, _DEMO_ROWS = "demo", "demo_eval"
 """What `qtune init` registers."""
 
@@ -35,7 +36,7 @@ def check_datasets(config: Config, registrations: Mapping[str, Registration]) ->
     """Findings for the datasets that `config` uses."""
     findings = check_names(config.values, registrations)
     stage = config.argument("stage")
-    for key in _USES:
+    for key in USES:
         for name in names_in(config.get("train", key)):
             if name in registrations:
                 findings += check_registration(registrations[name], stage)
@@ -44,7 +45,7 @@ def check_datasets(config: Config, registrations: Mapping[str, Registration]) ->
 
 def _check_demo_rows(config: Config) -> list[Finding]:
     """The demo's evaluation rows, which older projects name in their qtune.yaml, beside other data."""
-    used = {key: names_in(config.get("train", key)) for key in _USES}
+    used = {key: names_in(config.get("train", key)) for key in USES}
     if _DEMO_ROWS not in used["eval_dataset"] or _DEMO in used["dataset"] or not used["dataset"]:
         return []
     others = quoted(used["dataset"])
@@ -63,7 +64,7 @@ def check_names(values: Mapping[KeyPath, Value], registrations: Mapping[str, Reg
             _how_to_register(name, registrations),
             values["train", key].origin,
         )
-        for key in _USES
+        for key in USES
         if ("train", key) in values
         for name in names_in(values["train", key].value)
         if name not in registrations
