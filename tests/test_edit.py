@@ -16,8 +16,12 @@ NEW = {"dataset": "a_train", "eval_dataset": "a_eval"}
     [
         (
             "# ours\ntrain:\n  dataset: a   # the best\n  # why not\n  eval_dataset: 'b'  # too\n\nruns: r\n",
-            "# ours\ntrain:\n  dataset: a_train   # the best\n  # why not\n  eval_dataset: a_eval  # too\n"
+            "# ours\ntrain:\n  dataset: a_train # the best\n  # why not\n  eval_dataset: a_eval # too\n"
             "\nruns: r\n",
+        ),
+        (
+            "train:\n  dataset: a            # one\n  eval_dataset: b       # two\n",
+            "train:\n  dataset: a_train      # one\n  eval_dataset: a_eval  # two\n",
         ),
         (
             "train:\n    dataset: a\n    # after it\n\n# presets: [x]\n",

@@ -1,7 +1,8 @@
-"""Edits of YAML that people write: comments, order and all other lines stay as they are, byte for byte."""
+"""Edits of YAML that people write: comments, order and all other lines stay as they are."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
@@ -60,6 +61,10 @@ def _with_value(text: str, block: str, key: str, value: str) -> str:
     if isinstance(old, yaml.ScalarNode) or (isinstance(old, yaml.CollectionNode) and old.flow_style):
         start, end = old.start_mark.index, old.end_mark.index
         gap = " " if text[start - 1] == ":" else ""  # of a key that had no value
+        spaces = re.match(r" +(?=#)", text[end:])  # before a comment, which keeps its column where it can
+        if spaces is not None:
+            value = value.ljust(end - start + len(spaces[0]) - 1) + " "
+            end += len(spaces[0])
         return f"{text[:start]}{gap}{value}{text[end:]}"
     if old is not None or not isinstance(found, yaml.MappingNode):
         return text
