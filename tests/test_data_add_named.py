@@ -163,9 +163,11 @@ def test_what_cannot_be_so_is_refused_and_nothing_is_written(
 
 def test_a_half_named_table_is_asked_for_the_other_half(root: Path, qtune: Qtune) -> None:
     write_tree(root, {"my tickets.jsonl": TICKETS})
-    refused = qtune("data", "add", "my tickets.jsonl", "--columns", "response=agent_reply", directory=root)
+    given = ("my tickets.jsonl", "--columns", "response=agent_reply", "-n", "ours")
+    command = typed(qtune("data", "add", *given, directory=root))
     named = "prompt=customer_question,response=agent_reply"
-    assert typed(refused) == ["data", "add", "my tickets.jsonl", "--columns", named]
+    assert command == ["data", "add", "my tickets.jsonl", "-n", "ours", "--columns", named]
+    assert qtune(*command, directory=root).code == 0 and entry(root, "ours")
 
 
 def test_tags_for_rows_without_messages_are_refused(root: Path, qtune: Qtune) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import yaml
-from trees import REPOSITORY, ROWS, Result, write_tree
+from trees import REPOSITORY, ROWS, TINY_MODEL, Result, write_tree
 
 from qtune.cli.options import override_layers
 from qtune.config.project import find_project
@@ -69,6 +69,7 @@ def test_the_demo_is_evaluated_on_its_own_rows_and_nothing_is_said(root: Path, q
     [
         (("-s", "eval_dataset=rows"), {"eval_dataset": "rows"}),
         (("-d", "rows", "-s", "eval_dataset=demo_eval"), {"eval_dataset": "demo_eval"}),
+        (("-d", "demo"), {"eval_dataset": "demo_eval"}),
         (("-s", "val_size=0.1"), {"val_size": 0.1}),
         (("-d", "rows", "-s", "val_size=auto"), {"val_size": 0.1}),
         (("-s", "val_size=auto"), {"eval_dataset": "demo_eval"}),
@@ -84,6 +85,14 @@ def test_rows_to_evaluate_on_that_are_named_hold_alone(
     train = rendered(root, "lora")
     assert {key: train[key] for key in ("eval_dataset", "val_size") if key in train} == evaluation
     assert "nothing is evaluated" not in done.err
+
+
+def test_default_evaluation_rows_without_a_default_dataset_are_for_all(
+    project: Callable[..., Path], qtune: Qtune
+) -> None:
+    text = f"defaults: {{model_name_or_path: {TINY_MODEL}, eval_dataset: rows}}\n"
+    shown = qtune("show", "lora", "-d", "rows", directory=project({"qtune.yaml": text}))
+    assert "eval_dataset: rows\n" in shown.out
 
 
 def test_an_import_keeps_its_own_model_data_and_evaluation(root: Path, qtune: Qtune) -> None:

@@ -14,8 +14,8 @@ DEFAULTS = "defaults"
 LAYER = "project defaults"
 """No preset can be called that."""
 
+_DATASET = ("train", "dataset")
 _EVALUATION = (("train", "eval_dataset"), ("train", "val_size"))
-_DATA = (("train", "dataset"), *_EVALUATION)
 _WITHDRAWN = f"{LAYER} withdrawn"
 
 
@@ -42,10 +42,13 @@ def withdrawn_layer(config: Config) -> Layer | None:
     evaluation rows are: LLaMA-Factory refuses `eval_dataset` beside `val_size` (hparams/data_args.py), of
     which `auto` gives way by itself.
     """
-    found = {path: config.find(*path) for path in _DATA}
-    defaults = [path for path in _EVALUATION if (value := found[path]) and value.origin.layer == LAYER]
-    others = [value for value in found.values() if value and value.origin.layer != LAYER]
-    if not defaults or all(value.value in (AUTO, 0) for value in others):
+    found = {path: value for path in _EVALUATION if (value := config.find(*path)) is not None}
+    defaults = [path for path, value in found.items() if value.origin.layer == LAYER]
+    named = any(value.origin.layer != LAYER and value.value not in (AUTO, 0) for value in found.values())
+    datasets = [layer.values[_DATASET] for layer in config.layers if _DATASET in layer.values]
+    default = next((value.value for value in datasets if value.origin.layer == LAYER), None)
+    moved = default is not None and config.get(*_DATASET) != default
+    if not defaults or not (named or moved):
         return None
     return Layer(_WITHDRAWN, {path: Value(None, Origin(_WITHDRAWN)) for path in defaults})
 
@@ -56,7 +59,7 @@ def withdrawal(config: Config) -> str | None:
     withdrawn = [path[-1] for layer in config.layers if layer.name == _WITHDRAWN for path in layer.values]
     if not withdrawn or any(config.find(*path) for path in _EVALUATION):
         return None
-    dataset = str(config.get("train", "dataset"))
+    dataset = str(config.get(*_DATASET))
     return (
         f"nothing is evaluated: qtune.yaml's default `{withdrawn[0]}` goes with its default `dataset`; "
         f"`qtune data split {'NAME' if ',' in dataset else dataset} --eval 5%` sets rows aside, "

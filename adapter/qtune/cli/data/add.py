@@ -104,12 +104,15 @@ def add_command(
     if not path.exists() and hub is None and not is_hub_id(source):
         fix = "correct the path; a hub's id is owner/name"
         raise QtuneError("there is no such file", where=source, fix=fix)
+    asked = [str(path) if path.exists() else source, *(["--force"] if force else [])]
+    for option, value in {**of_hub, "-n": name, "--num-samples": num_samples}.items():
+        asked += [option, str(value)] if value is not None else []
     name = name_of(source) if name is None else valid_name(name, "dataset")
     refuse_taken(project, [name], force=force)  # before a long look
     if path.exists():
-        found = find_local(path, project, named)
+        found = find_local(path, project, named, asked)
     else:
-        found = find_on_hub(HubData(source, hub or default_hub(), subset, split, folder), named)
+        found = find_on_hub(HubData(source, hub or default_hub(), subset, split, folder), named, asked)
     entry = {**found.entry} if num_samples is None else {**found.entry, "num_samples": num_samples}
     examined = examine(found, project)
     if not dry_run:

@@ -97,14 +97,14 @@ class Proposal:
         return [self.columns[name] for name in names if name in self.columns]
 
 
-def propose(rows: Sequence[Row], where: str, named: Named = _NOTHING, source: str | None = None) -> Proposal:
+def propose(rows: Sequence[Row], where: str, named: Named = _NOTHING, asked: Sequence[str] = ()) -> Proposal:
     """How to read data that begins with `rows`, of which there is at least one.
 
-    where: the data's name in errors; named: what the user says of it; source: the data's name for
-    `data add`, where that is another one. Raises QtuneError where it cannot be told, where LLaMA-Factory has
-    no way to read such rows, or where they are not as the user says.
+    where: the data's name in errors; named: what the user says of it; asked: the words that `data add` was
+    given, where there are more than that name. Raises QtuneError where it cannot be told, where
+    LLaMA-Factory has no way to read such rows, or where they are not as the user says.
     """
-    look = _Look(rows, named, source or where)
+    look = _Look(rows, named, asked or [where])
     if missing := [name for name in named.columns.values() if name not in look.kinds]:
         fix = did_you_mean(missing[0], look.kinds) or f"there are {look}"
         raise QtuneError(f"no row that was looked at has `{missing[0]}`", where=where, fix=fix)
@@ -132,10 +132,10 @@ def _misnamed(look: _Look, column: str, where: str) -> QtuneError:
 class _Look:
     """The rows, and the kind of value that each of their keys mostly has."""
 
-    def __init__(self, rows: Sequence[Row], named: Named, source: str) -> None:
+    def __init__(self, rows: Sequence[Row], named: Named, asked: Sequence[str]) -> None:
         self.rows = rows
         self.named = named
-        self.source = source
+        self.asked = asked
         counts: dict[str, Counter[Kind]] = {}
         for row in rows:
             for key, value in row.items():
@@ -213,7 +213,7 @@ def _conversation(look: _Look, messages: str, where: str) -> Proposal:
             if _kind(row.get(messages)) == "objects" and _kind(row.get(pair[0])) == "object"
         ]
     seen = speakers(
-        turns, keys, where, look.named.tags, lambda tags: naming(look.source, look.named.columns, tags)
+        turns, keys, where, look.named.tags, lambda tags: naming(look.asked, look.named.columns, tags)
     )
     openai = seen.needs_openai or bool(tools and look.kinds[tools] in ("objects", "object"))
     if openai:
@@ -233,7 +233,7 @@ def _no_messages(look: _Look, key: str, where: str) -> QtuneError:
     if len(look.rows) == 1:
         return _nested(key, where)
     tags, inner = likely_keys(look.values(key)), quoted(look.values(key)[0][0])
-    named = naming(look.source, {"messages": key}, tags)
+    named = naming(look.asked, {"messages": key}, tags)
     return QtuneError(
         f"the items of `{key}` are no messages with a role and a text: they have {inner}",
         where=where,
@@ -330,9 +330,9 @@ def _undecided(look: _Look, where: str) -> QtuneError:
         what = f"`{wrong}` is {_WORDS[look.kinds[wrong]]}; {takes}"
         return QtuneError(what, where=where, fix="write the rows so to a new file")
     if inner and (tags := likely_keys(look.values(inner))):
-        named = naming(look.source, {"messages": inner}, tags)
+        named = naming(look.asked, {"messages": inner}, tags)
     else:
-        named = naming(look.source, _likely(look))
+        named = naming(look.asked, _likely(look))
     return QtuneError(
         f"cannot tell what is asked and what is answered: rows have {look}",
         where=where,

@@ -60,14 +60,14 @@ def examine(found: Found, project: Project) -> Examined:
     return Examined(example, Counter(flaw for _, flaws in seen for flaw in flaws).most_common())
 
 
-def find_local(path: Path, project: Project, named: Named) -> Found:
-    """A file or a folder of shards; named: what the user says of its columns.
+def find_local(path: Path, project: Project, named: Named, asked: Sequence[str]) -> Found:
+    """A file or a folder of shards; named, asked: as `propose` takes them.
 
     A default column that the proposal does not read, but that is in the data somewhere, is switched off in
     the entry: `Registration.columns` would fill it in. Raises QtuneError where the data cannot be registered.
     """
     head = read_head(path)
-    proposal = propose(head.rows, str(path), named)
+    proposal = propose(head.rows, str(path), named, asked)
     entry = {"file_name": str(path.absolute()), **proposal.entry}  # data/ may be still to be made
     filled = as_registration("found", entry, project).columns()
     unread = [column for column in filled if column not in proposal.columns]
@@ -78,10 +78,10 @@ def find_local(path: Path, project: Project, named: Named) -> Found:
     return Found(entry, head, proposal, (*proposal.notes, *outside))
 
 
-def find_on_hub(data: HubData, named: Named) -> Found:
+def find_on_hub(data: HubData, named: Named, asked: Sequence[str]) -> Found:
     """A hub's data set, unseen where no file of it can be had. Raises QtuneError as `look_at` does.
 
-    named: what the user says of its columns.
+    named, asked: as `propose` takes them.
     """
     path, why = look_at(data)
     if path is None:
@@ -93,5 +93,5 @@ def find_on_hub(data: HubData, named: Named) -> Found:
             unseen = f"whether the rows have these columns is unknown: {why}"
         return Found({**data.entry, **named.entry}, notes=(unseen,))
     head = read_head(path)
-    proposal = propose(head.rows, f"{data.id}: {path.name}", named, data.id)
+    proposal = propose(head.rows, f"{data.id}: {path.name}", named, asked)
     return Found({**data.entry, **proposal.entry}, head, proposal, proposal.notes)

@@ -46,9 +46,9 @@ def read_named(columns: Sequence[str], tags: Sequence[str]) -> Named:
     )
 
 
-def naming(source: str, columns: Mapping[str, str], tags: Mapping[str, str] | None = None) -> str:
-    """The command that registers `source` with these columns and tags."""
-    words = ["qtune", "data", "add", source]
+def naming(asked: Sequence[str], columns: Mapping[str, str], tags: Mapping[str, str] | None = None) -> str:
+    """The command that registers what `data add` was asked for with these columns and tags."""
+    words = ["qtune", "data", "add", *asked]
     for option, pairs in (("--columns", columns), ("--tags", tags or {})):
         if pairs:
             words += [option, ",".join(f"{key}={name}" for key, name in pairs.items())]
