@@ -88,6 +88,17 @@ def test_data_that_is_not_registered_stops_no_estimate(project: Project) -> None
     assert forecast("lora", find_project(broken), machine, [], None).rows is None
 
 
+@pytest.mark.parametrize(
+    "options", [("-d", "nosuch"), ("-s", "eval_dataset=nosuch"), ("--all", "-d", "nosuch")]
+)
+def test_data_that_is_asked_for_and_not_registered_is_refused_as_by_train(
+    project: Project, qtune: Qtune, options: tuple[str, ...]
+) -> None:
+    result = qtune("estimate", *options, "--hardware", "1x24GB", directory=project())
+    assert (result.code, result.out) == (2, "")
+    assert "dataset `nosuch` is not registered" in result.err and "qtune data add" in result.err
+
+
 def test_a_value_of_no_use_is_named_with_where_to_look(project: Project, qtune: Qtune) -> None:
     result = qtune("estimate", "lora", "-s", "cutoff_len=long", "--hardware", "1x24GB", directory=project())
     assert result.code == 2

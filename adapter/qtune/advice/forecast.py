@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from qtune.advice.candidates import why_not_quantized
+from qtune.checks.datasets import USES, check_names
 from qtune.config.project import Project
 from qtune.data.reading.row_counts import count_training_rows
 from qtune.data.registrations import read_registrations
@@ -19,7 +20,7 @@ from qtune.predict.models.shapes import Model
 from qtune.predict.steps import predict_steps
 from qtune.prepare import pipeline
 from qtune.units import counted
-from qtune.values import Config, Layer
+from qtune.values import Config, Finding, Layer
 
 
 @dataclass(frozen=True)
@@ -58,6 +59,15 @@ class Forecast:
             return train.get("max_steps") if train.get("max_steps", -1) > 0 else None
         found = predict_steps(train, self.rows, self.batch[2])
         return None if found is None else found.total
+
+
+def unregistered(project: Project, layers: Sequence[Layer]) -> list[Finding]:
+    """The datasets that these layers name and nobody registered; data of presets may be still to come.
+
+    Raises QtuneError where layers name data, and the registrations are broken.
+    """
+    naming = [layer.values for layer in layers if layer.values.keys() & {("train", key) for key in USES}]
+    return [item for values in naming for item in check_names(values, read_registrations(project))]
 
 
 def forecast(

@@ -15,7 +15,10 @@ from qtune.schema import column_keys, dataset_keys, problem, tag_keys
 from qtune.secrets.text import holds
 from qtune.values import Config, Finding, KeyPath, Value
 
-_USES = ("dataset", "eval_dataset")
+USES = ("dataset", "eval_dataset")
+"""The arguments that name datasets."""
+_DEMO, _DEMO_ROWS = "demo", "demo_eval"
+"""What `qtune init` registers."""
 
 # One of these says where the data lies. Hub keys may stand together: the environment picks the hub.
 _HUBS = ("hf_hub_url", "ms_hub_url", "om_hub_url")
@@ -33,11 +36,22 @@ def check_datasets(config: Config, registrations: Mapping[str, Registration]) ->
     """Findings for the datasets that `config` uses."""
     findings = check_names(config.values, registrations)
     stage = config.argument("stage")
-    for key in _USES:
+    for key in USES:
         for name in names_in(config.get("train", key)):
             if name in registrations:
                 findings += check_registration(registrations[name], stage)
-    return list(dict.fromkeys(findings))
+    return [*dict.fromkeys(findings), *_check_demo_rows(config)]
+
+
+def _check_demo_rows(config: Config) -> list[Finding]:
+    """The demo's evaluation rows, which older projects name in their qtune.yaml, beside other data."""
+    used = {key: names_in(config.get("train", key)) for key in USES}
+    if _DEMO_ROWS not in used["eval_dataset"] or _DEMO in used["dataset"] or not used["dataset"]:
+        return []
+    others = quoted(used["dataset"])
+    message = f"`{_DEMO_ROWS}` says nothing of a training on {others}, and picks its best checkpoint"
+    fix = "name rows of your own, as `qtune data split NAME --eval 5%` makes them; or take it out"
+    return [Finding("warning", "eval_dataset", message, fix, config.origin("train", "eval_dataset"))]
 
 
 def check_names(values: Mapping[KeyPath, Value], registrations: Mapping[str, Registration]) -> list[Finding]:
@@ -50,7 +64,7 @@ def check_names(values: Mapping[KeyPath, Value], registrations: Mapping[str, Reg
             _how_to_register(name, registrations),
             values["train", key].origin,
         )
-        for key in _USES
+        for key in USES
         if ("train", key) in values
         for name in names_in(values["train", key].value)
         if name not in registrations

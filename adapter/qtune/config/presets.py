@@ -9,6 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from qtune.config.entries import PRESETS
 from qtune.config.names import did_you_mean, quoted, valid_name
 from qtune.config.sources import Source, built_in
 from qtune.errors import QtuneError, printable
@@ -200,6 +201,9 @@ class PresetStore:
                 return preset
         names = self._names[asked] if slash else self.names()
         hint = did_you_mean(bare, names)
+        unlisted = self._project_root / PRESETS / f"{bare}.yaml"
+        if not slash and unlisted.is_file():
+            hint = f"list its directory in qtune.yaml: `presets: [{PRESETS}, …]`."
         listing = "`qtune presets` lists them"
         raise QtuneError(
             f"there is no preset `{name}`", where=asked_by, fix=f"{hint} {listing}" if hint else listing

@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from qtune.cli.output import note
 from qtune.cli.terminal import echo, folded, say
 from qtune.units import counted
 
 if TYPE_CHECKING:
     from qtune.data.scanning.scan import Group, Report
     from qtune.data.sources import DataSource
+    from qtune.values import Config
 
 _MOST_BEFORE_START = 4
 _MOST_QUIET = 6
@@ -45,15 +47,21 @@ def reading(sources: Sequence[DataSource]) -> Iterator[Callable[[int], None]]:
         yield lambda size: bar.advance(task, size)
 
 
-def check_rows(sources: Sequence[DataSource], root: Path) -> list[Report]:
+def check_rows(sources: Sequence[DataSource], root: Path, config: Config | None = None) -> list[Report]:
     """Read the rows that no earlier check passed, and show on stderr what is wrong with them.
 
-    root: the project's. Raises QtuneError where a file's library is not installed.
+    root: the project's; config: whose cutoff_len counts, None where no row is cut. Raises QtuneError where a
+    file's library is not installed.
     """
     from qtune.data.scanning import check_cache
+    from qtune.prepare.cutoff_check import CutoffCheck
 
+    cutoff = None if config is None else CutoffCheck(config, root, note)
     with reading(sources) as progress:
-        reports = check_cache.check(sources, root, progress)
+        if cutoff is None:
+            reports = check_cache.check(sources, root, progress)
+        else:
+            reports = check_cache.check(sources, root, progress, extra=cutoff.of, basis=cutoff.basis)
     show_reports([item for item in reports if item.groups], _MOST_BEFORE_START, err=True)
     return reports
 

@@ -9,7 +9,7 @@ import typer
 from qtune.cli import options
 from qtune.cli.app import here
 from qtune.cli.commands import command
-from qtune.cli.output import note, print_json
+from qtune.cli.output import note, print_json, report
 from qtune.cli.terminal import say
 from qtune.config.presets import DEFAULT
 from qtune.errors import QtuneError
@@ -43,7 +43,7 @@ def estimate_command(
 
     Exit code 0 also where it does not fit: the answer says so.
     """
-    from qtune.advice.forecast import forecast, forecast_all
+    from qtune.advice.forecast import forecast, forecast_all, unregistered
     from qtune.cli.plan.estimate_view import describe, explain_terms, show, show_all
     from qtune.machine.host import read_host
 
@@ -51,6 +51,9 @@ def estimate_command(
         raise QtuneError(f"--all takes no preset, and here is `{preset}`", fix="leave one of them out")
     project, machine = here(), options.hardware_from(hardware)
     layers = options.override_layers(model, dataset, assignments, launcher)
+    if findings := unregistered(project, layers):
+        report(findings)
+        raise typer.Exit(2)
     # of a machine that --hardware names nobody knows what is free
     free = read_host().memory_available if hardware is None else None
     if not every:

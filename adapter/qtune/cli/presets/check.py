@@ -9,7 +9,7 @@ import typer
 from qtune.cli import options
 from qtune.cli.app import here
 from qtune.cli.commands import command
-from qtune.cli.output import left_out, plain_finding, print_json, report
+from qtune.cli.output import left_out, note, plain_finding, print_json, report
 from qtune.cli.terminal import say
 
 
@@ -57,6 +57,8 @@ def check_command(
         )
     else:
         report(found.distinct)
+        for withdrawn in found.notes:
+            note(f"note: {withdrawn}")
         good = [name for name, findings in found.findings.items() if not findings]
         if good:
             say(f"ok: {', '.join(good)}")

@@ -68,7 +68,7 @@ def look(prepared: Prepared, how: How, *, held: int = 0) -> dict[str, int]:
     doctor.show(lines, numbered=False, err=True)
     if any(line.level == "failure" for line in lines):
         stop("`qtune doctor` looks closer", how)
-    reports = check_rows(prepared.sources, prepared.project.root)
+    reports = check_rows(prepared.sources, prepared.project.root, prepared.config)
     if any(item.errors for item in reports):
         stop("`qtune data check NAME --fix OUT` writes the good rows", how)
     return {item.name: item.rows for item in reports}
