@@ -163,6 +163,12 @@ _METHOD = [
         {"resize_vocab": True},
     ),
     Case(
+        "quantized-model-without-new-tokens",
+        {"quantization_bit": 4, "add_tokens": "<a>,<b>"},
+        {"quantization_bit": None, "add_tokens": "<a>,<b>"},
+        also_near={"model_name_or_path": "gptq", "add_tokens": ""},
+    ),
+    Case(
         "quantization-without-new-adapter",
         {"quantization_bit": 4, "adapter_name_or_path": "one", "create_new_adapter": True},
         {"quantization_bit": 4, "adapter_name_or_path": "one"},
