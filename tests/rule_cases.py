@@ -30,6 +30,7 @@ _ZERO2 = {"zero.stage": 2}
 _ZERO3 = {"zero.stage": 3, "zero.stage3_gather_16bit_weights_on_model_save": True}
 _EVALUATES = {"val_size": 0.2, "load_best_model_at_end": False}
 _BEST = {"val_size": 0.2, "load_best_model_at_end": True, "eval_strategy": "steps", "save_strategy": "steps"}
+_APART = {"eval_dataset": "texts,chats", "eval_on_each_dataset": True}
 _STREAM = {"streaming": True, "max_steps": 5, "dataloader_num_workers": 1}
 
 
@@ -306,7 +307,13 @@ _STAGES = [
         {"streaming": True, "dataloader_num_workers": 1},
         _STREAM,
     ),
-    Case("streaming-val-size", {**_STREAM, "val_size": 0.1}, {**_STREAM, "val_size": 2}),
+    Case("streaming-val-size", {**_STREAM, "val_size": 0.1}, {**_STREAM, "eval_dataset": "rows"}),
+    Case(
+        "streaming-validation-rows-return",
+        {**_STREAM, "val_size": 2},
+        {**_STREAM, "eval_dataset": "rows"},
+        also_near={"val_size": 2},
+    ),
     Case("streaming-without-max-samples", {**_STREAM, "max_samples": 5}, {"max_samples": 5}),
     Case(
         "streaming-without-saving-tokens",
@@ -491,6 +498,12 @@ _TRAINER = [
         also_near={"early_stopping_steps": 3, **_BEST},
     ),
     Case(
+        "metric-of-each-dataset",
+        {**_APART, "load_best_model_at_end": True},
+        {**_APART, "load_best_model_at_end": True, "metric_for_best_model": "chats_loss"},
+        also_near={**_APART, "load_best_model_at_end": "auto"},
+    ),
+    Case(
         "early-stopping-needs-evaluation",
         {"early_stopping_steps": 3, "metric_for_best_model": "loss"},
         {"early_stopping_steps": 3, "metric_for_best_model": "loss", **_EVALUATES},
@@ -622,7 +635,17 @@ _DEEPSPEED = [
         _ZERO2,
         stack=replace(EVERYTHING, has_compiler=lambda: False),
     ),
-    Case("zero3-gathers-weights", {"zero.stage": 3}, _ZERO3),
+    Case(
+        "zero3-gathers-weights",
+        {**_FULL, "zero.stage": 3},
+        {**_FULL, **_ZERO3},
+        also_near={"zero.stage": 3, "finetuning_type": "oft"},
+    ),
+    Case(
+        "zero3-gathers-value-heads",
+        {"stage": "rm", "dataset": "pairs", "zero.stage": 3},
+        {"stage": "rm", "dataset": "pairs", **_ZERO3},
+    ),
     Case(
         "zero3-without-batch-finding",
         {**_ZERO3, "auto_find_batch_size": True},

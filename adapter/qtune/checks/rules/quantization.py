@@ -161,8 +161,7 @@ RULES = (
         "quantized-model-without-new-tokens",
         ("resize_vocab", *TOKENS, "quantization_bit", "model_name_or_path"),
         _enlarged,
-        "{found} resizes the embedding, and a quantised model's cannot be resized: the training stops once the"
-        " model is loaded",
+        "{found} resizes the embedding, and that of a quantised model stops the training once it is loaded",
         "take it out (tokens that the model has need no adding), or train LoRA on 16-bit weights",
         _EMBEDDING,
     ),
