@@ -30,6 +30,7 @@ _ZERO2 = {"zero.stage": 2}
 _ZERO3 = {"zero.stage": 3, "zero.stage3_gather_16bit_weights_on_model_save": True}
 _EVALUATES = {"val_size": 0.2, "load_best_model_at_end": False}
 _BEST = {"val_size": 0.2, "load_best_model_at_end": True, "eval_strategy": "steps", "save_strategy": "steps"}
+_QWEN3_5 = {"model_name_or_path": "qwen3_5", "flash_attn": "fa2"}
 _APART = {"eval_dataset": "texts,chats", "eval_on_each_dataset": True}
 _STREAM = {"streaming": True, "max_steps": 5, "dataloader_num_workers": 1}
 
@@ -384,6 +385,18 @@ _STAGES = [
         {"dataset": "rows,texts", "interleave_probs": "0.4,0.6", "mix_strategy": "interleave_over"},
     ),
     Case("only-for-sft", {"stage": "pt", "dataset": "texts", "neat_packing": True}, {"neat_packing": True}),
+    Case(
+        "neat-packing-without-state",
+        {"model_name_or_path": "qwen3_next", "neat_packing": True},
+        {"model_name_or_path": "qwen3_next", "packing": True},
+        also_near={**_QWEN3_5, "neat_packing": True, "per_device_train_batch_size": 1},
+    ),
+    Case(
+        "neat-packing-one-sequence",
+        {"neat_packing": True, "flash_attn": "fa2", "per_device_train_batch_size": 2},
+        {"neat_packing": True, "per_device_train_batch_size": 2},
+        also_near={"neat_packing": True, "flash_attn": "fa2", "per_device_train_batch_size": 1},
+    ),
     Case("prompt-or-history", {"train_on_prompt": True, "mask_history": True}, {"mask_history": True}),
     Case(
         "train-on-prompt-template",
@@ -731,6 +744,12 @@ _MACHINE = [
     ),
     Case("loggers-are-installed", {"report_to": "wandb"}, {"report_to": "none"}, stack=lacking("wandb")),
     Case(
+        "flash-linear-attention-is-installed",
+        _QWEN3_5,
+        {**_QWEN3_5, "flash_attn": "sdpa"},
+        stack=lacking("fla"),
+    ),
+    Case(
         "ppo-needs-old-trl",
         _PPO,
         _PPO,
@@ -847,6 +866,14 @@ pictures: {file_name: pictures.jsonl, columns: {prompt: instruction, response: o
 _MODELS = {"gptq": {"quant_method": "gptq", "bits": 4}, "fp8": {"quant_method": "fp8"}}
 _MODELS["bitsandbytes"] = {"quant_method": "bitsandbytes", "load_in_4bit": True}
 
+_RECURRENT = {
+    "qwen3_next": {"full_attention_interval": 4},
+    "qwen3_5": {
+        "architectures": ["Qwen3_5ForConditionalGeneration"],
+        "text_config": {"model_type": "qwen3_5_text", "layer_types": ["linear_attention", "full_attention"]},
+    },
+}
+
 
 def rules_project(root: Path) -> Project:
     """A project with what the cases name: data of each kind, quantised models, tokens."""
@@ -854,6 +881,7 @@ def rules_project(root: Path) -> Project:
         f"{name}/config.json": {"model_type": "qwen2", "quantization_config": block}
         for name, block in _MODELS.items()
     }
+    models |= {f"{name}/config.json": {"model_type": name, **block} for name, block in _RECURRENT.items()}
     tree = {
         "qtune.yaml": f"train: {{model_name_or_path: {TINY_MODEL}, dataset: rows, template: qwen}}\n",
         "data/datasets.yaml": _DATASETS,
