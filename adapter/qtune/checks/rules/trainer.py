@@ -67,7 +67,7 @@ def _no_such_metric(view: View) -> str:
     metric = "eval_" + (view["metric_for_best_model"] or "loss").removeprefix("eval_")
     if not names or not _judged(view) or metric.startswith(tuple(f"eval_{name}_" for name in names)):
         return ""
-    return f"`{metric}`, but {quoted(f'eval_{name}_loss' for name in names)}"
+    return f"`{metric}`, only as {quoted(f'eval_{name}_loss' for name in names)}"
 
 
 RULES = (
