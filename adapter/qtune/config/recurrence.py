@@ -12,7 +12,7 @@ _TYPES = (
     *("bamba", "falcon_h1", "falcon_mamba", "granitemoehybrid", "jamba", "mamba", "mamba2", "nemotron_h"),
     *("zamba", "zamba2", "recurrent_gemma", "rwkv", "xlstm", "lfm2", "lfm2_moe", "lfm2_vl"),
 )
-_LAYERS = {"linear_attention", "mamba", "hybrid", "conv", "recurrent"}
+_LAYERS = ("linear_attention", "mamba", "hybrid", "conv", "recurrent")
 # The others are part of no name, or of those of models without such layers.
 _NAMED = tuple(kind for kind in _TYPES if kind not in ("granitemoehybrid", "nemotron_h", "minimax"))
 

@@ -14,8 +14,8 @@ _PATCHED = {
 def _is_patched(view: View) -> bool:
     """Whether LLaMA-Factory hands the rows' bounds on to the layers that carry a state."""
     architecture = _PATCHED.get(view.recurrent)
-    named = view.model.get("architectures") or [architecture]
-    return view["flash_attn"] == "fa2" and architecture is not None and named[0] == architecture
+    named = view.model.get("architectures", [architecture])  # a hub's model is taken for what its name says
+    return view["flash_attn"] == "fa2" and architecture is not None and named == [architecture]
 
 
 def _leaks(view: View) -> str:
