@@ -5,6 +5,7 @@ from __future__ import annotations
 from qtune.checks.rules.view import Rule, View
 from qtune.config.names import quoted
 from qtune.config.vocabulary import TOKENS
+from qtune.data.lengths.vocabulary import outgrows_embedding
 
 _PARSER = "llamafactory/hparams/parser.py, get_train_args"
 _MODEL_PARSER = "llamafactory/hparams/parser.py, _verify_model_args"
@@ -30,12 +31,12 @@ def _wrong_bits(view: View) -> str:
 
 
 def _enlarged(view: View) -> str:
-    """The arguments that resize the embedding of quantised weights; the parser sees one of them."""
+    """The arguments that resize the embedding of quantised weights, but for what the parser sees itself."""
     names = [name for name in ("resize_vocab", *TOKENS) if view[name]]
     quantized = view["quantization_bit"] is not None
-    if not (quantized or view.model_quantization) or (quantized and view["resize_vocab"]):
+    if not names or not (quantized or view.model_quantization) or (quantized and view["resize_vocab"]):
         return ""
-    return quoted(names)
+    return quoted(names) if outgrows_embedding(view.config.block("train"), view.root) else ""
 
 
 def _sharded(view: View) -> str:
@@ -161,8 +162,9 @@ RULES = (
         "quantized-model-without-new-tokens",
         ("resize_vocab", *TOKENS, "quantization_bit", "model_name_or_path"),
         _enlarged,
-        "{found} resizes the embedding, and that of a quantised model stops the training once it is loaded",
-        "take it out (tokens that the model has need no adding), or train LoRA on 16-bit weights",
+        "{found} may need a larger embedding than there is, and that of a quantised model cannot be resized",
+        "take it out, or train LoRA on 16-bit weights; rows to spare are counted once the model is here"
+        " (`qtune download`)",
         _EMBEDDING,
     ),
     Rule(
