@@ -5,7 +5,6 @@ from __future__ import annotations
 from qtune.checks.rules.view import Rule, View
 from qtune.config.names import quoted
 from qtune.config.vocabulary import TOKENS
-from qtune.data.lengths.vocabulary import outgrows_embedding
 
 _PARSER = "llamafactory/hparams/parser.py, get_train_args"
 _MODEL_PARSER = "llamafactory/hparams/parser.py, _verify_model_args"
@@ -36,6 +35,8 @@ def _enlarged(view: View) -> str:
     quantized = view["quantization_bit"] is not None
     if not names or not (quantized or view.model_quantization) or (quantized and view["resize_vocab"]):
         return ""
+    from qtune.data.lengths.vocabulary import outgrows_embedding  # which few configs need
+
     return quoted(names) if outgrows_embedding(view.config.block("train"), view.root) else ""
 
 
