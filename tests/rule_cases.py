@@ -30,6 +30,8 @@ _ZERO2 = {"zero.stage": 2}
 _ZERO3 = {"zero.stage": 3, "zero.stage3_gather_16bit_weights_on_model_save": True}
 _EVALUATES = {"val_size": 0.2, "load_best_model_at_end": False}
 _BEST = {"val_size": 0.2, "load_best_model_at_end": True, "eval_strategy": "steps", "save_strategy": "steps"}
+_QWEN3_5 = {"model_name_or_path": "qwen3_5", "flash_attn": "fa2"}
+_APART = {"eval_dataset": "texts,chats", "eval_on_each_dataset": True}
 _STREAM = {"streaming": True, "max_steps": 5, "dataloader_num_workers": 1}
 
 
@@ -161,6 +163,12 @@ _METHOD = [
         "quantization-without-resize-vocab",
         {"quantization_bit": 4, "resize_vocab": True},
         {"resize_vocab": True},
+    ),
+    Case(
+        "quantized-model-without-new-tokens",
+        {"quantization_bit": 4, "add_tokens": "<a>,<b>"},
+        {"quantization_bit": None, "add_tokens": "<a>,<b>"},
+        also_near={"model_name_or_path": "gptq", "add_tokens": ""},
     ),
     Case(
         "quantization-without-new-adapter",
@@ -306,7 +314,13 @@ _STAGES = [
         {"streaming": True, "dataloader_num_workers": 1},
         _STREAM,
     ),
-    Case("streaming-val-size", {**_STREAM, "val_size": 0.1}, {**_STREAM, "val_size": 2}),
+    Case("streaming-val-size", {**_STREAM, "val_size": 0.1}, {**_STREAM, "eval_dataset": "rows"}),
+    Case(
+        "streaming-validation-rows-return",
+        {**_STREAM, "val_size": 2},
+        {**_STREAM, "eval_dataset": "rows"},
+        also_near={"val_size": 2},
+    ),
     Case("streaming-without-max-samples", {**_STREAM, "max_samples": 5}, {"max_samples": 5}),
     Case(
         "streaming-without-saving-tokens",
@@ -377,6 +391,18 @@ _STAGES = [
         {"dataset": "rows,texts", "interleave_probs": "0.4,0.6", "mix_strategy": "interleave_over"},
     ),
     Case("only-for-sft", {"stage": "pt", "dataset": "texts", "neat_packing": True}, {"neat_packing": True}),
+    Case(
+        "neat-packing-without-state",
+        {"model_name_or_path": "qwen3_next", "neat_packing": True},
+        {"model_name_or_path": "qwen3_next", "packing": True},
+        also_near={**_QWEN3_5, "neat_packing": True, "per_device_train_batch_size": 1},
+    ),
+    Case(
+        "neat-packing-one-sequence",
+        {"neat_packing": True, "flash_attn": "fa2", "per_device_train_batch_size": 2},
+        {"neat_packing": True, "per_device_train_batch_size": 2},
+        also_near={"neat_packing": True, "flash_attn": "fa2", "per_device_train_batch_size": 1},
+    ),
     Case("prompt-or-history", {"train_on_prompt": True, "mask_history": True}, {"mask_history": True}),
     Case(
         "train-on-prompt-template",
@@ -489,6 +515,12 @@ _TRAINER = [
         {**_EVALUATES, "save_strategy": "best"},
         {**_EVALUATES, "save_strategy": "best", "metric_for_best_model": "loss"},
         also_near={"early_stopping_steps": 3, **_BEST},
+    ),
+    Case(
+        "metric-of-each-dataset",
+        {**_APART, "load_best_model_at_end": True},
+        {**_APART, "load_best_model_at_end": True, "metric_for_best_model": "chats_loss"},
+        also_near={**_APART, "load_best_model_at_end": "auto"},
     ),
     Case(
         "early-stopping-needs-evaluation",
@@ -622,7 +654,17 @@ _DEEPSPEED = [
         _ZERO2,
         stack=replace(EVERYTHING, has_compiler=lambda: False),
     ),
-    Case("zero3-gathers-weights", {"zero.stage": 3}, _ZERO3),
+    Case(
+        "zero3-gathers-weights",
+        {**_FULL, "zero.stage": 3},
+        {**_FULL, **_ZERO3},
+        also_near={"zero.stage": 3, "finetuning_type": "oft"},
+    ),
+    Case(
+        "zero3-gathers-value-heads",
+        {"stage": "rm", "dataset": "pairs", "zero.stage": 3},
+        {"stage": "rm", "dataset": "pairs", **_ZERO3},
+    ),
     Case(
         "zero3-without-batch-finding",
         {**_ZERO3, "auto_find_batch_size": True},
@@ -707,6 +749,12 @@ _MACHINE = [
         stack=lacking("bitsandbytes"),
     ),
     Case("loggers-are-installed", {"report_to": "wandb"}, {"report_to": "none"}, stack=lacking("wandb")),
+    Case(
+        "flash-linear-attention-is-installed",
+        _QWEN3_5,
+        {**_QWEN3_5, "flash_attn": "sdpa"},
+        stack=lacking("fla"),
+    ),
     Case(
         "ppo-needs-old-trl",
         _PPO,
@@ -824,6 +872,14 @@ pictures: {file_name: pictures.jsonl, columns: {prompt: instruction, response: o
 _MODELS = {"gptq": {"quant_method": "gptq", "bits": 4}, "fp8": {"quant_method": "fp8"}}
 _MODELS["bitsandbytes"] = {"quant_method": "bitsandbytes", "load_in_4bit": True}
 
+_RECURRENT = {
+    "qwen3_next": {"full_attention_interval": 4},
+    "qwen3_5": {
+        "architectures": ["Qwen3_5ForConditionalGeneration"],
+        "text_config": {"model_type": "qwen3_5_text", "layer_types": ["linear_attention", "full_attention"]},
+    },
+}
+
 
 def rules_project(root: Path) -> Project:
     """A project with what the cases name: data of each kind, quantised models, tokens."""
@@ -831,6 +887,7 @@ def rules_project(root: Path) -> Project:
         f"{name}/config.json": {"model_type": "qwen2", "quantization_config": block}
         for name, block in _MODELS.items()
     }
+    models |= {f"{name}/config.json": {"model_type": name, **block} for name, block in _RECURRENT.items()}
     tree = {
         "qtune.yaml": f"train: {{model_name_or_path: {TINY_MODEL}, dataset: rows, template: qwen}}\n",
         "data/datasets.yaml": _DATASETS,

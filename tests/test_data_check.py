@@ -273,6 +273,14 @@ def test_registrations_and_unregistered_names_are_findings_with_their_line(
     assert done.out == "rows: 10 rows, 0 errors, 0 warnings (stage sft)\n"
 
 
+def test_a_warning_about_a_registration_hides_no_rows(project: Make, qtune: Qtune) -> None:
+    tree = project({"data/datasets.yaml": "rows:\n  file_name: rows.jsonl\n  num_samples: 11\n"})
+    done = qtune("data", "check", directory=tree)
+    assert done.code == 0
+    assert "warning: data/datasets.yaml:3 rows.num_samples: is 11 and there are 10 rows" in done.err
+    assert done.out == "rows: 10 rows, 0 errors, 0 warnings (stage sft)\n"
+
+
 def test_a_hubs_dataset_is_named_as_not_checked(project: Make, qtune: Qtune) -> None:
     tree = project({"data/datasets.yaml": "rows: {file_name: rows.jsonl}\nfar: {hf_hub_url: a/b}\n"})
     done = qtune("data", "check", directory=tree)

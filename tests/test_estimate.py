@@ -60,6 +60,18 @@ def test_json_has_bytes_and_parts_that_add_up(project: Project, qtune: Qtune) ->
     assert (found["effective_batch"], found["steps_per_epoch"], found["steps"]) == (8, 2, 6)
 
 
+@pytest.mark.parametrize(
+    "setting", ["add_tokens=<a>", "add_special_tokens=<a>,<b>", "new_special_tokens_config=tokens.yaml"]
+)
+def test_added_tokens_are_a_resized_vocabulary(project: Project, qtune: Qtune, setting: str) -> None:
+    """llamafactory/model/patcher.py, patch_tokenizer: both embeddings are then trained whole."""
+
+    def told(setting: str) -> str:
+        return qtune("estimate", "lora", *SEVEN, "-s", setting, "--json", directory=project()).out
+
+    assert told(setting) == told("resize_vocab=true") != told("resize_vocab=false")
+
+
 def test_all_lists_every_preset_in_the_order_of_the_catalogue(tmp_path: Path, qtune: Qtune) -> None:
     found = json.loads(qtune("estimate", "--all", *SEVEN, "--json", directory=tmp_path).out)
     listed = json.loads(qtune("presets", "--json", directory=tmp_path).out)

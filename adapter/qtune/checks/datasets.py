@@ -8,7 +8,7 @@ from typing import Any
 
 from qtune.config.names import did_you_mean, quoted
 from qtune.data.file_types import JSON_SUFFIXES
-from qtune.data.peek import column_names, first_row
+from qtune.data.peek import column_names, count_rows, first_row
 from qtune.data.registrations import CONVERSATIONS, Registration, names_in
 from qtune.errors import QtuneError
 from qtune.schema import column_keys, dataset_keys, problem, tag_keys
@@ -78,7 +78,7 @@ def check_registration(registration: Registration, stage: str | None = None) -> 
     """
     findings = _check_secrets(registration) or _check_keys(registration) or _check_source(registration)
     if not findings:
-        findings = _check_columns(registration, stage)
+        findings = [*_check_columns(registration, stage), *_check_draws(registration)]
     return findings
 
 
@@ -176,6 +176,18 @@ def _check_columns(registration: Registration, stage: str | None) -> list[Findin
     if registration.formatting in CONVERSATIONS:
         return _check_tags(registration, row.get(columns["messages"]))
     return []
+
+
+def _check_draws(registration: Registration) -> list[Finding]:
+    """What beyond all rows is asked for (llamafactory/data/loader.py, _load_single_dataset)."""
+    drawn, path = registration.entry.get("num_samples"), registration.json_path
+    rows = count_rows(path) if path is not None and drawn else None
+    if not rows or not drawn or drawn <= rows:
+        return []
+    message = f"is {drawn:,} and there are {rows:,} rows: {drawn - rows:,} are drawn again, by chance"
+    fix = f"set it to {rows} or fewer, unless rows are meant to repeat"
+    key, origin = f"{registration.name}.num_samples", registration.origin("num_samples")
+    return [Finding("warning", key, message, fix, origin)]
 
 
 def _needed(registration: Registration, stage: str | None) -> tuple[str, ...]:

@@ -44,7 +44,7 @@ class Inspection:
         for source in sources:
             found = _findings(source)
             self.findings += (finding for finding in found if finding not in self.findings)
-            if found:
+            if any(finding.severity == "error" for finding in found):
                 continue
             if is_local(source.registration):
                 here.append(source)

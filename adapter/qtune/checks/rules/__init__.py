@@ -15,6 +15,7 @@ from qtune.checks.rules import (
     machine,
     optimizers,
     packages,
+    packing,
     preferences,
     quantization,
     ranges,
@@ -39,6 +40,7 @@ RULES: tuple[Rule, ...] = (
     *launching.RULES,
     *clusters.RULES,
     *machine.RULES,
+    *packing.RULES,
     *packages.RULES,
 )
 

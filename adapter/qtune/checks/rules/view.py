@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from qtune import schema
 from qtune.config.model import local_model
+from qtune.config.recurrence import recurrent_kind
 from qtune.data.registrations import Registration, names_in
 from qtune.files import dump_yaml, read_object
 from qtune.machine.hardware import Hardware
@@ -138,6 +139,11 @@ class View:
         block = self.model.get("quantization_config")
         method = str(block.get("quant_method", "")) if isinstance(block, dict) else None
         return None if method in ("mxfp4", "fp8") else method
+
+    @cached_property
+    def recurrent(self) -> str:
+        """The model's type where it carries a state from token to token, else empty."""
+        return recurrent_kind(self.model, str(self["model_name_or_path"]))
 
     def lacks(self, module: str) -> bool:
         """Whether the training will run here, and here is no such module."""

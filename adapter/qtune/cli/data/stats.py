@@ -176,6 +176,9 @@ def _cutoff_len(found: Statistics) -> str:
 
 
 def _packing(found: Statistics) -> str:
+    if found.recurrent:
+        on = "on: `qtune check` says whether rows see each other in this model"
+        return on if found.packing else "would let rows see each other in this model"
     if found.recommends_packing:
         return (
             "on, as it should be" if found.packing else "-s packing=true -s neat_packing=true saves padding"

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from qtune.config.names import did_you_mean
+from qtune.config.vocabulary import resizes_vocabulary
 from qtune.errors import QtuneError
 from qtune.predict.models.shapes import Model, Module, Tensor
 from qtune.schema import argument
@@ -118,7 +119,7 @@ def _forbidden(model: Model, train: Train) -> tuple[str, ...]:
 
 def _copied_names(model: Model, train: Train) -> tuple[str, ...]:
     named = _names(train, "additional_target")
-    if named or not argument(train, "resize_vocab"):
+    if named or not resizes_vocabulary(train):
         return named
     # adapter.py: a resized vocabulary trains both its ends
     ends = (module for module in model.modules if module.kind == "embedding" or module.last_name in _ENDS)
