@@ -8,7 +8,8 @@ from typing import Any
 
 from qtune.config.names import did_you_mean, quoted
 from qtune.data.file_types import JSON_SUFFIXES
-from qtune.data.peek import column_names, count_rows, first_row
+from qtune.data.peek import column_names, first_row
+from qtune.data.reading.row_counts import count_rows
 from qtune.data.registrations import CONVERSATIONS, Registration, names_in
 from qtune.errors import QtuneError
 from qtune.schema import column_keys, dataset_keys, problem, tag_keys
@@ -180,8 +181,8 @@ def _check_columns(registration: Registration, stage: str | None) -> list[Findin
 
 def _check_draws(registration: Registration) -> list[Finding]:
     """What beyond all rows is asked for (llamafactory/data/loader.py, _load_single_dataset)."""
-    drawn, path = registration.entry.get("num_samples"), registration.json_path
-    rows = count_rows(path) if path is not None and drawn else None
+    drawn = registration.entry.get("num_samples")
+    rows = count_rows(registration.files) if drawn else None
     if not rows or not drawn or drawn <= rows:
         return []
     message = f"is {drawn:,} and there are {rows:,} rows: {drawn - rows:,} are drawn again, by chance"

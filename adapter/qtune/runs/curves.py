@@ -9,14 +9,11 @@ can write it, transformers never asks it to (torch/utils/tensorboard/writer.py, 
 
 from __future__ import annotations
 
-import struct
 import time
+from importlib.util import find_spec
 from pathlib import Path
 
 _PREFIX = "events.out.tfevents."
-_POLYNOMIAL = 0x82F63B78  # CRC-32C, bits reversed
-_VERSION = b"\x1a\x0dbrain.Event:2"  # field 3 of tensorboard's Event: text of 13 bytes
-_START = b"\x3a\x02\x08\x01"  # field 7, a SessionLog of 2 bytes: its field 1 is 1
 
 
 def logged_to(directory: Path) -> Path | None:
@@ -28,45 +25,23 @@ def logged_to(directory: Path) -> Path | None:
 def go_on(directory: Path, step: int) -> None:
     """Take back what was logged in the run's `directory` from `step` on.
 
-    Nothing is done where nothing was logged, or by a clock that was set back since.
+    Nothing is done where nothing was logged, without tensorboard, or by a clock that was set back since.
     """
     logged, now = logged_to(directory), int(time.time())
-    if logged is None or now <= max(map(_made, logged.glob(f"{_PREFIX}*"))):
+    if logged is None or find_spec("tensorboard") is None:
         return
-    at = b"\x09" + struct.pack("<d", now)  # field 1, in seconds
-    start = at + b"\x10" + _varint(step) + _START  # field 2
-    # twice: the first of a directory takes nothing back (plugin_event_accumulator.py, of the same name)
-    events = b"".join(map(_record, (at + _VERSION, start, start)))
-    (logged / f"{_PREFIX}{now:010d}.qtune").write_bytes(events)
+    if now <= max(map(_made, logged.glob(f"{_PREFIX}*"))):
+        return
+    from tensorboard.compat.proto.event_pb2 import Event, SessionLog
+    from tensorboard.summary.writer.record_writer import RecordWriter
+
+    start = Event(wall_time=now, step=step, session_log=SessionLog(status=SessionLog.START))
+    with (logged / f"{_PREFIX}{now:010d}.qtune").open("wb") as stream:
+        # START twice: the first of a directory takes nothing back (plugin_event_accumulator.py, of that name)
+        for event in (Event(wall_time=now, file_version="brain.Event:2"), start, start):
+            RecordWriter(stream).write(event.SerializeToString())
 
 
 def _made(file: Path) -> int:
     second = file.name.removeprefix(_PREFIX).split(".")[0]
     return int(second) if second.isdecimal() else 0
-
-
-def _varint(number: int) -> bytes:
-    """7 bits a byte, the lowest first; each byte but the last has its highest bit set."""
-    found = bytearray()
-    while number > 0x7F:
-        found.append(number & 0x7F | 0x80)
-        number >>= 7
-    return bytes([*found, number])
-
-
-def _record(event: bytes) -> bytes:
-    """As TFRecord: length, its checksum, the event, its checksum."""
-    length = struct.pack("<Q", len(event))
-    return length + _checksum(length) + event + _checksum(event)
-
-
-def _checksum(data: bytes) -> bytes:
-    """CRC-32C, turned by 15 bits and masked (tensorboard's masked_crc32c)."""
-    crc = 0xFFFFFFFF
-    for byte in data:
-        crc ^= byte
-        for _ in range(8):
-            crc = crc >> 1 ^ (_POLYNOMIAL if crc & 1 else 0)
-    crc ^= 0xFFFFFFFF
-    turned = (crc >> 15 | crc << 17) & 0xFFFFFFFF
-    return struct.pack("<I", (turned + 0xA282EAD8) & 0xFFFFFFFF)
