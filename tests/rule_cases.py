@@ -660,7 +660,15 @@ _MACHINE = [
         hardware="cpu",
     ),
     Case("backend-needs-processes", {"ddp_backend": "nccl"}, {"ddp_backend": None}),
-    Case("gpu-processes-need-nccl", {"ddp_backend": "hccl"}, {"ddp_backend": "nccl"}, hardware="2x24GB"),
+    Case(
+        "gpu-processes-need-nccl",
+        {"ddp_backend": "hccl"},
+        {"ddp_backend": "nccl"},
+        hardware="2x24GB",
+        stack=lacking("torch_npu"),
+        other_stack=EVERYTHING,
+        also_near={"ddp_backend": "hccl"},
+    ),
     Case(
         "cpu-zero3-processes",
         {**_ZERO3, "launch.nproc_per_node": 2},

@@ -14,6 +14,16 @@ def _more_than_cores(view: View, workers: int | None) -> str:
     return f"{workers} workers on {view.hardware.cores} cores" if many else ""
 
 
+def _foreign_backend(view: View) -> bool:
+    """Whether the GPUs do not talk over it: Ascend's do over hccl, Intel's over xccl."""
+    backend = view["ddp_backend"]
+    if backend == "hccl":
+        return view.lacks("torch_npu")
+    if backend == "xccl":
+        return view.stack is not None and "+xpu" not in (view.stack.version("torch") or "")
+    return backend not in (None, "nccl", "gloo")
+
+
 RULES = (
     Rule(
         "bf16-on-hardware",
@@ -81,14 +91,10 @@ RULES = (
     Rule(
         "gpu-processes-need-nccl",
         ("ddp_backend",),
-        lambda view: (
-            not view.hardware.is_cpu
-            and view.distributed
-            and view["ddp_backend"] not in (None, "nccl", "gloo")
-        ),
+        lambda view: not view.hardware.is_cpu and view.distributed and _foreign_backend(view),
         "NVIDIA GPUs talk over nccl; {ddp_backend} is for others",
         "set ddp_backend: auto",
-        "torch/distributed/distributed_c10d.py, init_process_group",
+        "torch/distributed/distributed_c10d.py, init_process_group; accelerate/state.py, _prepare_backend",
     ),
     Rule(
         "cpu-zero3-processes",
