@@ -11,6 +11,7 @@ from qtune.checks.rules import (
     clusters,
     data,
     deepspeed,
+    idle,
     launching,
     machine,
     optimizers,
@@ -40,6 +41,7 @@ RULES: tuple[Rule, ...] = (
     *clusters.RULES,
     *machine.RULES,
     *packages.RULES,
+    *idle.RULES,
 )
 
 

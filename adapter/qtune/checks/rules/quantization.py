@@ -59,6 +59,29 @@ RULES = (
         _QUANTIZATION,
     ),
     Rule(
+        "model-named-as-quantized-needs-adapter",
+        ("finetuning_type", "model_name_or_path"),
+        lambda view: (view["finetuning_type"] not in ("lora", "oft") and view.named_quantization) or "",
+        "by its name the model's weights are quantised ({found}), and can only carry an adapter;"
+        " `finetuning_type` is {finetuning_type}",
+        "set finetuning_type: lora, or name the model that is not quantised",
+        "llamafactory/model/adapter.py, init_adapter",
+        "warning",
+    ),
+    Rule(
+        "model-named-as-quantized-without-zero3",
+        ("zero.stage", "fsdp", "launch.launcher", "model_name_or_path"),
+        lambda view: (
+            f"{_sharded(view)} cannot shard ({view.named_quantization})"
+            if view.named_quantization and _sharded(view)
+            else ""
+        ),
+        "by its name the model's weights are quantised, which {found}",
+        "use zero.stage 2 instead, or name the model that is not quantised, with quantization_bit: 4",
+        _QUANTIZATION,
+        "warning",
+    ),
+    Rule(
         "quantization-bit-on-quantized-model",
         ("quantization_bit", "model_name_or_path"),
         lambda view: (view["quantization_bit"] is not None and view.model_quantization) or "",
