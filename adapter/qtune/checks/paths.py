@@ -36,8 +36,9 @@ def _loaded(view: View) -> Iterator[Finding]:
     model = view[_MODEL]
     for name in view.adapters:
         yield from _adapter(view, "adapter_name_or_path", name, model)
-    if view["ref_model"] not in (None, model) and not without_reference(view):
-        yield from _model(view, "ref_model")
+    if view["ref_model"] is not None and not without_reference(view):
+        if view["ref_model"] != model:  # of which the check of the model tells
+            yield from _model(view, "ref_model")
         for name in names_in(view["ref_model_adapters"]):
             yield from _adapter(view, "ref_model_adapters", name, view["ref_model"])
     if view["stage"] != "ppo" or view["reward_model"] is None:

@@ -71,12 +71,8 @@ RULES = (
     Rule(
         "model-named-as-quantized-without-zero3",
         ("zero.stage", "fsdp", "launch.launcher", "model_name_or_path"),
-        lambda view: (
-            f"{_sharded(view)} cannot shard ({view.named_quantization})"
-            if view.named_quantization and _sharded(view)
-            else ""
-        ),
-        "by its name the model's weights are quantised, which {found}",
+        lambda view: _sharded(view) if view.named_quantization else "",
+        "{found} cannot shard the model's weights, which by its name are quantised",
         "use zero.stage 2 instead, or name the model that is not quantised, with quantization_bit: 4",
         _QUANTIZATION,
         "warning",
