@@ -13,7 +13,8 @@ from qtune.values import Origin, Value
 
 _LISTS = ("adapter_name_or_path", "ref_model_adapters", "reward_model_adapters")
 _MODELS = ("model_name_or_path", "ref_model", "reward_model")
-_FILES = ("resume_from_checkpoint", "media_dir", "new_special_tokens_config", "accelerator_config")
+_FILES = ("resume_from_checkpoint", "media_dir", "new_special_tokens_config")
+_FILES_OR_JSON = ("accelerator_config", "fsdp_config")
 _WRITTEN = ("tokenized_path",)
 
 
@@ -22,11 +23,11 @@ def settled(part: Translation, source: ImportedFile, project: Project) -> Transl
 
     What could be a path and is nowhere is a warning, but for what a training writes.
     """
-    for name in (*_MODELS, *_LISTS, *_FILES, *_WRITTEN):
+    for name in (*_MODELS, *_LISTS, *_FILES, *_FILES_OR_JSON, *_WRITTEN):
         value = part.values.get(("train", name))
-        if value is None or not isinstance(value.value, str) or not value.value:
+        if value is None or not isinstance(value.value, str) or value.value.startswith("{"):
             continue
-        given = names_in(value.value) if name in _LISTS else [value.value]
+        given = names_in(value.value) if name in _LISTS else [value.value] if value.value else []
         seen = [_seen(text, source, project) for text in given]
         moved = ",".join(there or text for there, text in zip(seen, given, strict=True))
         if moved != ",".join(given):

@@ -53,7 +53,9 @@ def _row(
     return Rule(
         id,
         names,
-        lambda view: quoted(_meant(view, names, switches, defaults)) if off(view) else "",
+        lambda view: (
+            quoted(found) if (found := _meant(view, names, switches, defaults)) and off(view) else ""
+        ),
         f"{{found}} without effect: {because}",
         fix,
         source,
@@ -67,16 +69,19 @@ def _meant(view: View, names: tuple[str, ...], switches: tuple[str, ...], defaul
     Not those that a lower layer set for what a higher one has turned off, nor those that qtune.yaml sets for
     the presets that read them.
     """
-    decided = view.decided(switches)
-
-    def meant(name: str) -> bool:
-        value = view.config.find("train", name)
-        if value is None or (value.value == arguments()[name].default and not defaults):
-            return False
-        rank = view.rank(name)
-        return rank >= max(decided, 0) and not (rank > decided >= 0 and value.origin.file == FILE)
-
-    return [name for name in names if meant(name)]
+    given = {
+        name: value
+        for name in names
+        if (value := view.config.find("train", name)) is not None
+        and (defaults or value.value != arguments()[name].default)
+    }
+    decided = view.decided(switches) if given else -1
+    return [
+        name
+        for name, value in given.items()
+        if (rank := view.rank(name)) >= max(decided, 0)
+        and not (rank > decided >= 0 and value.origin.file == FILE)
+    ]
 
 
 def _switched(id: str, switch: str, names: tuple[str, ...], source: str) -> Rule:

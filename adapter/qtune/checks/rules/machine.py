@@ -14,14 +14,18 @@ def _more_than_cores(view: View, workers: int | None) -> str:
     return f"{workers} workers on {view.hardware.cores} cores" if many else ""
 
 
-def _foreign_backend(view: View) -> bool:
-    """Whether the GPUs do not talk over it: Ascend's do over hccl, Intel's over xccl."""
+def _foreign_backend(view: View) -> str:
+    """Why the GPUs do not talk over the backend; Ascend's do over hccl, Intel's over xccl."""
     backend = view["ddp_backend"]
     if backend == "hccl":
-        return view.lacks("torch_npu")
+        absent = "hccl is of Ascend NPUs and needs torch_npu, which is not installed here"
+        return absent if view.lacks("torch_npu") else ""
     if backend == "xccl":
-        return view.stack is not None and "+xpu" not in (view.stack.version("torch") or "")
-    return backend not in (None, "nccl", "gloo")
+        built = view.stack is None or "+xpu" in (view.stack.version("torch") or "")
+        return "" if built else "xccl is of Intel GPUs and needs a torch that is built for them"
+    if backend in (None, "nccl", "gloo"):
+        return ""
+    return f"NVIDIA and AMD GPUs talk over nccl; {backend} is for others"
 
 
 RULES = (
@@ -91,9 +95,9 @@ RULES = (
     Rule(
         "gpu-processes-need-nccl",
         ("ddp_backend",),
-        lambda view: not view.hardware.is_cpu and view.distributed and _foreign_backend(view),
-        "NVIDIA GPUs talk over nccl; {ddp_backend} is for others",
-        "set ddp_backend: auto",
+        lambda view: "" if view.hardware.is_cpu or not view.distributed else _foreign_backend(view),
+        "{found}",
+        "set ddp_backend: auto, which leaves it to what is there",
         "torch/distributed/distributed_c10d.py, init_process_group; accelerate/state.py, _prepare_backend",
     ),
     Rule(

@@ -51,7 +51,7 @@ RULES = (
         ("zero.stage", "fsdp", "launch.launcher", "model_name_or_path"),
         lambda view: (
             f"{_sharded(view)} cannot shard {view.model_quantization} weights"
-            if view.model_quantization and _sharded(view)
+            if _sharded(view) and view.model_quantization
             else ""
         ),
         "the model's weights are quantised, and {found}",
@@ -71,7 +71,7 @@ RULES = (
     Rule(
         "model-named-as-quantized-without-zero3",
         ("zero.stage", "fsdp", "launch.launcher", "model_name_or_path"),
-        lambda view: _sharded(view) if view.named_quantization else "",
+        lambda view: sharded if (sharded := _sharded(view)) and view.named_quantization else "",
         "{found} cannot shard the model's weights, which by its name are quantised",
         "use zero.stage 2 instead, or name the model that is not quantised, with quantization_bit: 4",
         _QUANTIZATION,
