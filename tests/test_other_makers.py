@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,13 +10,15 @@ import pytest
 from rule_cases import EVERYTHING, examine, lacking, rules_project
 from trees import Result, write_tree
 
-from qtune.doctor import accelerators
+from qtune.doctor import accelerators, facts
+from qtune.doctor.host import Demand
 from qtune.doctor.needs import Needs
 from qtune.machine import makers
 from qtune.machine.builds import Build, read_build
 from qtune.machine.gpus import Gpus
 from qtune.machine.hardware import Hardware
 from qtune.machine.makers import Accelerators, other_accelerators
+from qtune.runs import provenance
 
 GIB = 1 << 30
 NODES = "sys/class/kfd/kfd/topology/nodes"
@@ -159,10 +162,23 @@ def test_hccl_is_for_those_that_have_its_package(tmp_path: Path) -> None:
 
 
 def test_the_doctor_names_them_and_advises_what_check_takes() -> None:
-    [cpu] = accelerators.gpu_lines(Gpus(), Needs("lora"), hidden=None, others=EIGHT)
-    assert cpu.level == "warning" and "8 Ascend NPUs" in cpu.says
+    cpu = accelerators.others_line(EIGHT, Needs("lora"), rendered=False)
+    assert cpu.level == "failure" and "8 Ascend NPUs" in cpu.says
     assert cpu.fix and "`qtune render lora --hardware 8x64GB`" in cpu.fix
-    [named] = accelerators.gpu_lines(Gpus(), Needs("lora", gpu=True, processes=8), hidden=None, others=EIGHT)
+    assert accelerators.others_line(EIGHT, Needs("lora"), rendered=True).level == "warning"
+    named = accelerators.others_line(EIGHT, Needs("lora", gpu=True, processes=8), rendered=True)
     assert named.level == "ok"
-    [many] = accelerators.gpu_lines(Gpus(), Needs("lora", gpu=True, processes=9), hidden=None, others=EIGHT)
+    many = accelerators.others_line(EIGHT, Needs("lora", gpu=True, processes=9), rendered=True)
     assert many.level == "warning" and "9 processes" in many.says
+
+
+def test_what_is_known_of_the_machine_names_them(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A run's record, and the doctor's facts, for which CUDA's toolkit counts no more."""
+    for module in (facts, provenance):
+        monkeypatch.setattr(module, "other_accelerators", lambda: EIGHT)
+    monkeypatch.setattr(provenance, "detect_hardware", Hardware)
+    monkeypatch.setattr(facts, "read_gpus", Gpus)
+    assert provenance.HERE["machine"](tmp_path)["hardware"] == "8 Ascend NPUs (/dev/davinci0)"
+    needs = Needs("stage3", gpu=True, operations=True, cuda_home=True)
+    found = facts.gather(needs, (), tmp_path, "runs", Path(sys.executable), Demand(), rendered=True)
+    assert (found.others, found.needs.cuda_home) == (EIGHT, False)

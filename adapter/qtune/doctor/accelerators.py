@@ -37,13 +37,9 @@ def driver_line(gpus: Gpus, torch_cuda: str | None, torch_version: str | None, *
     return Line(subject, "ok", f"{says}; torch is built for {torch_cuda}")
 
 
-def gpu_lines(
-    gpus: Gpus, needs: Needs, *, hidden: str | None, others: Accelerators | None = None
-) -> list[Line]:
-    """One for each GPU in sight; hidden: CUDA_VISIBLE_DEVICES, where it is set; others: of another maker."""
+def gpu_lines(gpus: Gpus, needs: Needs, *, hidden: str | None) -> list[Line]:
+    """One for each GPU in sight; hidden: CUDA_VISIBLE_DEVICES, where it is set."""
     if not gpus.devices:
-        if others is not None:
-            return [_others_line(others, needs)]
         if gpus.installed:
             says = f"CUDA_VISIBLE_DEVICES={hidden} hides all {gpus.installed}: trainings run on the CPU"
             return [Line("GPUs", "warning", says, "unset it, or name some: CUDA_VISIBLE_DEVICES=0")]
@@ -59,11 +55,15 @@ def gpu_lines(
     return lines
 
 
-def _others_line(others: Accelerators, needs: Needs) -> Line:
+def others_line(others: Accelerators, needs: Needs, *, rendered: bool) -> Line:
+    """Accelerators of another maker than NVIDIA; rendered: whether the config was rendered already.
+
+    What is not stops at them: see qtune.machine.makers.this_machine.
+    """
     subject, says = "GPUs", f"{others}; qtune does not ask them"
     if not needs.gpu:
         fix = f"name them where the preset is rendered: `qtune render {needs.config} {others.option}`"
-        return Line(subject, "warning", f"{says}, and the config is one for a CPU", fix)
+        return Line(subject, severity(not rendered), f"{says}, and the config is one for a CPU", fix)
     if others.count is not None and needs.processes > others.count:
         fix = f"name as many as there are: {others.option}"
         return Line(subject, "warning", f"{says}, and each of {needs.processes} processes takes one", fix)

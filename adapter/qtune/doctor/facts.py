@@ -29,7 +29,8 @@ class Facts:
     model in the hub's cache, None where it is a directory; hidden: CUDA_VISIBLE_DEVICES, where it is set;
     gates_off: whether LLaMA-Factory's version checks are; meeting: where the nodes meet, None where they need
     no such place; library: LLaMA-Factory's package, None where it is not installed; others: accelerators of
-    another maker than NVIDIA, where it has none of theirs.
+    another maker than NVIDIA, where it has none of theirs; rendered: whether the config was rendered, for a
+    machine that was named or needed no name.
     """
 
     needs: Needs
@@ -47,13 +48,21 @@ class Facts:
     meeting: Meeting | None = None
     library: Path | None = None
     others: Accelerators | None = None
+    rendered: bool = False
 
 
 def gather(
-    needs: Needs, findings: Sequence[Finding], root: Path, runs: str, python: Path, demand: Demand
+    needs: Needs,
+    findings: Sequence[Finding],
+    root: Path,
+    runs: str,
+    python: Path,
+    demand: Demand,
+    *,
+    rendered: bool,
 ) -> Facts:
     """Look at this machine. root: the project's; runs: relative to it; python: the training's, beside which
-    its tools lie."""
+    its tools lie; rendered: as Facts has it."""
     hub = read_hub(needs.cache_dir)
     gpus = read_gpus()
     others = None if gpus.devices else other_accelerators()
@@ -80,6 +89,7 @@ def gather(
         look_at(*needs.meets_at, owner=needs.node_rank == 0) if needs.meets_at else None,
         library(),
         others,
+        rendered,
     )
 
 
