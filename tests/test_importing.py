@@ -700,6 +700,15 @@ def test_media_lie_beside_the_registrations_of_the_original(root: Path) -> None:
     assert preset(imported(root, text, "old/original.yaml"))["train"]["media_dir"] == "old/mine"
 
 
+def test_a_path_from_home_is_written_in_full(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    write_tree(tmp_path, {"home/saves/one/adapter_config.json": {}})
+    train = preset(imported(root, f"{SFT}adapter_name_or_path: ~/saves/one\n"))["train"]
+    assert train["adapter_name_or_path"] == f"{tmp_path}/home/saves/one"
+
+
 def test_a_path_that_is_nowhere_is_said(root: Path) -> None:
     text = f"{SFT}adapter_name_or_path: saves/one,../gone\nref_model: owner/model\nmedia_dir: gone\n"
     found = imported(root, text)

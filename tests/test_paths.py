@@ -194,6 +194,27 @@ def test_a_wrong_path_stands_at_its_line(qtune: Callable[..., Result], project: 
     assert "presets/x.yaml:3 adapter_name_or_path: there is no adapter directory saves/lora" in found.err
 
 
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"model_name_or_path": "~/base"},
+        {"adapter_name_or_path": "~/one"},
+        {"resume_from_checkpoint": "~/one"},
+        {"dataset": "pictures", "media_dir": "~/one"},
+    ],
+    ids=str,
+)
+def test_the_library_does_not_know_the_home_directory(
+    saved: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, settings: dict[str, object]
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    shutil.copytree(TINY_MODEL, tmp_path / "home/base")
+    write_tree(tmp_path, {"home/one/adapter_config.json": TRAINED, "home/one/trainer_state.json": {}})
+    [finding] = examine(saved, settings, "1x24GB").findings
+    assert (finding.severity, finding.key) == ("error", [*settings][-1])
+    assert finding.fix.startswith(f"write it in full: {tmp_path}/home/")
+
+
 def test_no_such_user_is_a_missing_directory(saved: Project) -> None:
     [finding] = examine(saved, {"model_name_or_path": "~nobody-of-this-name/model"}, "1x24GB").findings
     assert "there is no model directory" in finding.message

@@ -22,6 +22,10 @@ from qtune.values import Finding
 _ADAPTER = "adapter_config.json"
 _CHECKPOINT = "trainer_state.json"
 _MODEL = "model_name_or_path"
+_PATHS = (
+    *(_MODEL, "adapter_name_or_path", "ref_model", "ref_model_adapters"),
+    *("reward_model", "reward_model_adapters", "resume_from_checkpoint", "media_dir"),
+)
 _MOST_LOOKED_AT = 1000
 _CACHED = re.compile(r"models--[^/]+--(?P<name>[^/]+?)/snapshots/[^/]+/?$")
 
@@ -29,7 +33,17 @@ _CACHED = re.compile(r"models--[^/]+--(?P<name>[^/]+?)/snapshots/[^/]+/?$")
 def check_paths(view: View) -> list[Finding]:
     """A finding for each local path that is not there or holds something else, and for each adapter of
     another base model; nothing of what the hub has."""
-    return [*_loaded(view), *_resumed(view), *_media(view), *_tokens(view)]
+    return [*_from_home(view), *_loaded(view), *_resumed(view), *_media(view), *_tokens(view)]
+
+
+def _from_home(view: View) -> Iterator[Finding]:
+    """`~` is the shell's and qtune's, not the libraries' (transformers/utils/hub.py; peft/config.py)."""
+    for key in _PATHS:
+        for name in names_in(view[key]):
+            path = local_model(name, view.root) if name.startswith("~") else None
+            if path is not None and path.exists():
+                message = f"{name}: LLaMA-Factory does not know `~`, and would look for it on the hub or fail"
+                yield _finding(view, "error", key, message, f"write it in full: {path}")
 
 
 def _loaded(view: View) -> Iterator[Finding]:
@@ -84,7 +98,7 @@ def _resumed(view: View) -> Iterator[Finding]:
     key = "resume_from_checkpoint"
     if not isinstance(view[key], str) or not view[key]:
         return
-    directory = view.root / view[key]
+    directory = local_model(view[key], view.root) or view.root / view[key]
     if not directory.is_dir():
         yield _missing(view, key, "checkpoint", directory)
     elif not (directory / _CHECKPOINT).is_file():
@@ -98,10 +112,13 @@ def _media(view: View) -> Iterator[Finding]:
     """Without the directory LLaMA-Factory takes the rows' paths as they are (data/converter.py)."""
     key = "media_dir"
     origin = view.config.origin("train", key)
-    if origin is None or origin.layer == BASE or not view[key] or (view.root / view[key]).is_dir():
+    if origin is None or origin.layer == BASE or not view[key]:
+        return
+    directory = local_model(view[key], view.root) or view.root / view[key]
+    if directory.is_dir():
         return
     read = any(item.has_media for item in view.datasets)
-    yield _missing(view, key, "media directory", view.root / view[key], "error" if read else "warning")
+    yield _missing(view, key, "media directory", directory, "error" if read else "warning")
 
 
 def _tokens(view: View) -> Iterator[Finding]:

@@ -44,7 +44,8 @@ def _seen(text: str, source: ImportedFile, project: Project) -> str | None:
     found = source.find(text)
     if found is None:
         return None
-    if found.resolve() == (project.root / Path(text).expanduser()).resolve():
+    # a shell has a home directory, the library none
+    if not text.startswith("~") and found.resolve() == (project.root / text).resolve():
         return text
     return file_name(found, project, project.root)
 
