@@ -127,6 +127,17 @@ _METHOD = [
         also_near={"model_name_or_path": "gptq", **_ZERO2},
     ),
     Case(
+        "model-named-as-quantized-needs-adapter",
+        {**_FULL, "model_name_or_path": "nobody/Tiny-Instruct-GPTQ-Int4"},
+        {"model_name_or_path": "nobody/Tiny-Instruct-GPTQ-Int4"},
+        also_near={**_FULL, "model_name_or_path": "nobody/Tiny-Instruct-FP8"},
+    ),
+    Case(
+        "model-named-as-quantized-without-zero3",
+        {"model_name_or_path": "nobody/tiny-bnb-4bit", **_ZERO3},
+        {"model_name_or_path": "nobody/tiny-bnb-4bit", **_ZERO2},
+    ),
+    Case(
         "quantization-bit-on-quantized-model",
         {"model_name_or_path": "gptq", "quantization_bit": 4},
         {"model_name_or_path": "gptq"},
@@ -207,7 +218,6 @@ _METHOD = [
         "freeze-trains-layers",
         {"finetuning_type": "freeze", "freeze_trainable_layers": 0},
         {"finetuning_type": "freeze", "freeze_trainable_layers": -1},
-        also_near={"freeze_trainable_layers": 0},
     ),
     Case(
         "oft-rank-or-block-size",
@@ -276,7 +286,7 @@ _METHOD = [
     Case(
         "badam-update-ratio",
         {**_FULL, "use_badam": True, "badam_mode": "ratio", "badam_update_ratio": 0.0},
-        {**_FULL, "use_badam": True, "badam_update_ratio": 0.0},
+        {**_FULL, "use_badam": True, "badam_mode": "ratio", "badam_update_ratio": 0.1},
     ),
     Case(
         "optimizer-state-not-loadable",
@@ -290,6 +300,125 @@ _METHOD = [
     Case("kt-without-oft", {"use_kt": True, "finetuning_type": "oft"}, {"use_kt": True}),
     Case("pure-bf16-without-zero3", {"pure_bf16": True, **_ZERO3}, {"pure_bf16": True, **_ZERO2}),
     Case("fa3-for-gpt-oss", {"flash_attn": "fa3"}, {"flash_attn": "fa2"}),
+]
+
+_OFT = {"finetuning_type": "oft", "lora_rank": None}
+_FREEZE = {"finetuning_type": "freeze"}
+_SIMPO = {**_PAIRS, "pref_loss": "simpo"}
+_IDLE = [
+    Case(
+        "quantization-settings-need-bits",
+        {"quantization_type": "nf4", "double_quantization": True},
+        {"quantization_type": "nf4", "double_quantization": True, "quantization_bit": 4},
+    ),
+    Case(
+        "quantization-type-is-for-bnb-4",
+        {"quantization_bit": 8, "double_quantization": False},
+        {"quantization_bit": 4, "double_quantization": False},
+    ),
+    Case("lora-settings-need-lora", {**_FULL, "lora_alpha": 32}, {"lora_alpha": 32}),
+    Case(
+        "adapter-settings-need-adapter",
+        {**_FULL, "additional_target": "embed_tokens"},
+        {"additional_target": "embed_tokens"},
+        also_near={**_OFT, "additional_target": "embed_tokens"},
+    ),
+    Case(
+        "loaded-adapter-has-its-own-settings",
+        {"adapter_name_or_path": "one", "lora_rank": 16},
+        {"adapter_name_or_path": "one", "lora_rank": 16, "create_new_adapter": True},
+        also_near={"adapter_name_or_path": "one"},
+    ),
+    Case("oft-settings-need-oft", {"oft_block_size": 64}, {**_OFT, "oft_block_size": 64}),
+    Case(
+        "freeze-layers-need-freeze",
+        {"freeze_trainable_layers": 0},
+        {**_FREEZE, "freeze_trainable_layers": 4},
+        also_near={"freeze_trainable_layers": 1, "use_llama_pro": True},
+    ),
+    Case(
+        "freeze-modules-need-freeze",
+        {"freeze_extra_modules": "norm"},
+        {**_FREEZE, "freeze_extra_modules": "norm"},
+    ),
+    Case(
+        "freezing-parts-needs-parts",
+        {"freeze_vision_tower": False},
+        {"freeze_vision_tower": True},
+        also_near={"freeze_vision_tower": False, "model_name_or_path": "sees"},
+    ),
+    Case(
+        "galore-settings-need-galore",
+        {"galore_rank": 64},
+        {**_FULL, "use_galore": True, "optim": "adamw_torch", "galore_rank": 64},
+    ),
+    Case(
+        "apollo-settings-need-apollo",
+        {"apollo_rank": 64},
+        {**_FULL, "use_apollo": True, "optim": "adamw_torch", "apollo_rank": 64},
+    ),
+    Case("badam-settings-need-badam", {"badam_verbose": 1}, {**_FULL, "use_badam": True, "badam_verbose": 1}),
+    Case(
+        "badam-settings-by-layer",
+        {**_FULL, "use_badam": True, "badam_mode": "ratio", "badam_switch_interval": 10},
+        {**_FULL, "use_badam": True, "badam_switch_interval": 10},
+    ),
+    Case(
+        "badam-settings-by-ratio",
+        {**_FULL, "use_badam": True, "badam_update_ratio": 0.0},
+        {**_FULL, "use_badam": True, "badam_mode": "ratio", "badam_update_ratio": 0.1},
+    ),
+    Case(
+        "swanlab-settings-need-swanlab",
+        {"swanlab_project": "ours"},
+        {"use_swanlab": True, "swanlab_project": "ours"},
+    ),
+    Case("kt-settings-need-kt", {"kt_lora_expert_num": 2}, {"use_kt": True, "kt_lora_expert_num": 2}),
+    Case("fp8-settings-need-fp8", {"fp8_backend": "te"}, {"fp8_backend": "auto"}),
+    Case(
+        "hub-settings-need-push",
+        {"hub_model_id": "ours/model"},
+        {"push_to_hub": True, "hub_model_id": "ours/model"},
+    ),
+    Case("buffer-size-needs-streaming", {"buffer_size": 100}, {**_STREAM, "buffer_size": 100}),
+    Case("pissa-iter-needs-pissa", {"pissa_iter": 4}, {"pissa_init": True, "pissa_iter": 4}),
+    Case(
+        "loraplus-embedding-needs-loraplus",
+        {"loraplus_lr_embedding": 1e-5},
+        {"loraplus_lr_embedding": 1e-5, "loraplus_lr_ratio": 16.0},
+    ),
+    Case(
+        "preference-settings-need-pairs-or-judgements",
+        {"pref_beta": 0.2},
+        {**_PAIRS, "pref_beta": 0.2},
+        also_near={"stage": "kto", "dataset": "judged", "pref_beta": 0.2},
+    ),
+    Case("dpo-settings-need-dpo", {"pref_loss": "simpo"}, _SIMPO),
+    Case("simpo-gamma-needs-simpo", {**_PAIRS, "simpo_gamma": 0.7}, {**_SIMPO, "simpo_gamma": 0.7}),
+    Case(
+        "kto-settings-need-kto",
+        {"kto_chosen_weight": 2.0},
+        {"stage": "kto", "dataset": "judged", "kto_chosen_weight": 2.0},
+    ),
+    Case("ppo-settings-need-ppo", {"ppo_epochs": 2}, {**_PPO, "ppo_epochs": 2}),
+    Case("losses-need-sft", {**_PAIRS, "use_dft_loss": True}, {"use_dft_loss": True}),
+    Case(
+        "asft-alpha-needs-its-loss",
+        {"asft_alpha": 0.3},
+        {"use_asft_loss": True, "ref_model": str(TINY_MODEL), "asft_alpha": 0.3},
+    ),
+    Case("eaft-alpha-needs-its-loss", {"eaft_alpha": 0.3}, {"use_eaft_loss": True, "eaft_alpha": 0.3}),
+    Case(
+        "reference-model-is-for-preferences",
+        {"ref_model": str(TINY_MODEL)},
+        {**_PAIRS, "ref_model": str(TINY_MODEL)},
+    ),
+    Case(
+        "reference-settings-need-reference-model",
+        {**_PAIRS, "ref_model_quantization_bit": 4},
+        {**_PAIRS, "ref_model": str(TINY_MODEL), "ref_model_quantization_bit": 4},
+    ),
+    Case("engines-are-for-inference", {"vllm_maxlen": 8192}, {"vllm_maxlen": 4096}),
 ]
 
 _STAGES = [
@@ -432,8 +561,8 @@ _STAGES = [
     ),
     Case(
         "rm-ppo-resume-with-lora",
-        {**_FULL, "stage": "rm", "dataset": "pairs", "resume_from_checkpoint": "x"},
-        {"stage": "rm", "dataset": "pairs", "resume_from_checkpoint": "x"},
+        {**_FULL, "stage": "rm", "dataset": "pairs", "resume_from_checkpoint": "saved"},
+        {"stage": "rm", "dataset": "pairs", "resume_from_checkpoint": "saved"},
     ),
     Case("ppo-needs-reward-model", {"stage": "ppo"}, _PPO),
     Case("ppo-reward-model-type", {**_FULL, **_PPO}, {**_FULL, **_PPO, "reward_model_type": "full"}),
@@ -451,7 +580,7 @@ _STAGES = [
     Case("ppo-without-evaluation", {**_PPO, "val_size": 0.2}, _PPO),
     Case(
         "ppo-without-resume",
-        {**_PPO, "resume_from_checkpoint": "x"},
+        {**_PPO, "resume_from_checkpoint": "saved"},
         {**_PPO, "adapter_name_or_path": "x"},
     ),
     Case("ppo-without-shift-attn", {**_PPO, "shift_attn": True}, {"shift_attn": True}),
@@ -506,8 +635,8 @@ _TRAINER = [
     ),
     Case(
         "resume-needs-whole-checkpoints",
-        {"save_only_model": True, "resume_from_checkpoint": "x", **_ZERO2},
-        {"resume_from_checkpoint": "x", **_ZERO2},
+        {"save_only_model": True, "resume_from_checkpoint": "saved", **_ZERO2},
+        {"resume_from_checkpoint": "saved", **_ZERO2},
     ),
     Case("deepspeed-saves-whole-checkpoints", {"save_only_model": True, **_ZERO2}, {"save_only_model": True}),
     Case(
@@ -708,7 +837,15 @@ _MACHINE = [
         hardware="cpu",
     ),
     Case("backend-needs-processes", {"ddp_backend": "nccl"}, {"ddp_backend": None}),
-    Case("gpu-processes-need-nccl", {"ddp_backend": "hccl"}, {"ddp_backend": "nccl"}, hardware="2x24GB"),
+    Case(
+        "gpu-processes-need-nccl",
+        {"ddp_backend": "hccl"},
+        {"ddp_backend": "nccl"},
+        hardware="2x24GB",
+        stack=lacking("torch_npu"),
+        other_stack=EVERYTHING,
+        also_near={"ddp_backend": "hccl"},
+    ),
     Case(
         "cpu-zero3-processes",
         {**_ZERO3, "launch.nproc_per_node": 2},
@@ -844,6 +981,7 @@ _CLUSTERS = [
 
 CASES = [
     *_METHOD,
+    *_IDLE,
     *_STAGES,
     *_TRAINER,
     *_ranges(),
@@ -898,6 +1036,8 @@ def rules_project(root: Path) -> Project:
         "data/pictures.jsonl": [{**row, "images": []} for row in ROWS],
         "tokens/dataset_info.json": {},
         "tokens/state.json": {"_data_files": []},
+        "saved/trainer_state.json": {},
+        "sees/config.json": {"model_type": "qwen2_vl", "vision_config": {}},
         "half/dataset_dict.json": {"splits": ["train"]},
         "accelerator.json": {"split_batches": False},
         **models,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 
 from qtune.files import read_object
@@ -13,7 +14,9 @@ def local_model(name: str, root: Path) -> Path | None:
 
     `data/tiny-qwen2` could be either: it is a directory where its first part is one in the project.
     """
-    path = root / Path(name).expanduser()
+    path = root / Path(name)
+    with suppress(RuntimeError):  # no such user
+        path = root / Path(name).expanduser()
     parts = Path(name).parts
     looks_local = name.startswith((".", "/", "~")) or len(parts) > 2
     if path.exists() or looks_local or (len(parts) == 2 and (root / parts[0]).is_dir()):

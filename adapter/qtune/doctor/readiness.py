@@ -82,7 +82,13 @@ def _facts(prepared: Prepared, held: int = 0) -> Facts:
     project, config = prepared.project, prepared.config
     needs = needs_of(config, prepared.hardware, prepared.registrations, project.root)
     return gather(
-        needs, prepared.findings, project.root, project.runs, process.likely_python(), _demand(prepared, held)
+        needs,
+        prepared.findings,
+        project.root,
+        project.runs,
+        process.likely_python(),
+        _demand(prepared, held),
+        rendered=bool(prepared.files),
     )
 
 

@@ -11,6 +11,7 @@ from qtune.checks.rules import (
     clusters,
     data,
     deepspeed,
+    idle,
     launching,
     machine,
     optimizers,
@@ -42,6 +43,7 @@ RULES: tuple[Rule, ...] = (
     *machine.RULES,
     *packing.RULES,
     *packages.RULES,
+    *idle.RULES,
 )
 
 

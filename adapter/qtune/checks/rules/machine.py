@@ -27,6 +27,20 @@ def _loaders(view: View) -> str:
     return f"{found}, {each} in each of {processes} processes" if found and processes > 1 else found
 
 
+def _foreign_backend(view: View) -> str:
+    """Why the GPUs do not talk over the backend; Ascend's do over hccl, Intel's over xccl."""
+    backend = view["ddp_backend"]
+    if backend == "hccl":
+        absent = "hccl is of Ascend NPUs and needs torch_npu, which is not installed here"
+        return absent if view.lacks("torch_npu") else ""
+    if backend == "xccl":
+        built = view.stack is None or "+xpu" in (view.stack.version("torch") or "")
+        return "" if built else "xccl is of Intel GPUs and needs a torch that is built for them"
+    if backend in (None, "nccl", "gloo"):
+        return ""
+    return f"NVIDIA and AMD GPUs talk over nccl; {backend} is for others"
+
+
 RULES = (
     Rule(
         "bf16-on-hardware",
@@ -94,14 +108,10 @@ RULES = (
     Rule(
         "gpu-processes-need-nccl",
         ("ddp_backend",),
-        lambda view: (
-            not view.hardware.is_cpu
-            and view.distributed
-            and view["ddp_backend"] not in (None, "nccl", "gloo")
-        ),
-        "NVIDIA GPUs talk over nccl; {ddp_backend} is for others",
-        "set ddp_backend: auto",
-        "torch/distributed/distributed_c10d.py, init_process_group",
+        lambda view: "" if view.hardware.is_cpu or not view.distributed else _foreign_backend(view),
+        "{found}",
+        "set ddp_backend: auto, which leaves it to what is there",
+        "torch/distributed/distributed_c10d.py, init_process_group; accelerate/state.py, _prepare_backend",
     ),
     Rule(
         "cpu-zero3-processes",

@@ -67,12 +67,31 @@ RULES = (
         ("zero.stage", "fsdp", "launch.launcher", "model_name_or_path"),
         lambda view: (
             f"{_sharded(view)} cannot shard {view.model_quantization} weights"
-            if view.model_quantization and _sharded(view)
+            if _sharded(view) and view.model_quantization
             else ""
         ),
         "the model's weights are quantised, and {found}",
         "use zero.stage 2 instead, or name the model that is not quantised, with quantization_bit: 4",
         _QUANTIZATION,
+    ),
+    Rule(
+        "model-named-as-quantized-needs-adapter",
+        ("finetuning_type", "model_name_or_path"),
+        lambda view: (view["finetuning_type"] not in ("lora", "oft") and view.named_quantization) or "",
+        "by its name the model's weights are quantised ({found}), and can only carry an adapter;"
+        " `finetuning_type` is {finetuning_type}",
+        "set finetuning_type: lora, or name the model that is not quantised",
+        "llamafactory/model/adapter.py, init_adapter",
+        "warning",
+    ),
+    Rule(
+        "model-named-as-quantized-without-zero3",
+        ("zero.stage", "fsdp", "launch.launcher", "model_name_or_path"),
+        lambda view: sharded if (sharded := _sharded(view)) and view.named_quantization else "",
+        "{found} cannot shard the model's weights, which by its name are quantised",
+        "use zero.stage 2 instead, or name the model that is not quantised, with quantization_bit: 4",
+        _QUANTIZATION,
+        "warning",
     ),
     Rule(
         "quantization-bit-on-quantized-model",

@@ -43,12 +43,15 @@ def doctor_command(
     A failure ends a training by the preset; a warning may, or ends other presets. Exit code 1 on a failure.
     """
     from qtune.doctor import readiness
+    from qtune.machine.hardware import detect_hardware
     from qtune.prepare import renderings
 
     project = here()
     rendered = preset is None and renderings.current(project) is not None
     layers = options.override_layers(model, None, assignments, launcher)
-    machine, stack = options.hardware_from(hardware), options.stack_from(hardware)
+    # of accelerators that only --hardware can name it has a line of its own
+    machine = detect_hardware() if hardware is None else options.hardware_from(hardware)
+    stack = options.stack_from(hardware)
     prepared = renderings.examine(project, preset, machine, layers, anew=hardware is not None, stack=stack)
     name = prepared.config.name
     if hardware is not None:

@@ -19,6 +19,7 @@ from qtune.config.project import Project
 from qtune.errors import QtuneError
 
 if TYPE_CHECKING:
+    from qtune.machine.hardware import Hardware
     from qtune.use.evaluation.harness import Figure
     from qtune.use.evaluation.plan import Evaluation, Pass
 
@@ -49,6 +50,7 @@ def eval_command(
         Path | None, typer.Option(metavar="DIR", help="With --harness: a directory of more tasks.")
     ] = None,
     wide: options.Wide = False,
+    hardware: options.Hardware = None,
     as_json: options.Json = False,
 ) -> None:
     """Measure what was trained beside its base: loss, perplexity, and answers against their references.
@@ -60,17 +62,18 @@ def eval_command(
     Exit code 1 where LLaMA-Factory failed, 2 where it could only fail, 130 where Ctrl-C ended it.
     """
     from qtune.launch.plan import CLI
-    from qtune.machine.hardware import detect_hardware
     from qtune.machine.stack import installed_stack
     from qtune.processes import process
     from qtune.use.evaluation.measure import measure
     from qtune.use.evaluation.plan import plan
     from qtune.use.evaluation.table import table
 
-    project = here()
+    project, machine = here(), options.hardware_from(hardware)
     if harness is not None:
         without = {"-d": dataset, "-s": assignments, "--loss-only": loss_only}
-        _benchmarks(project, run, checkpoint, base, harness, include_path, max_samples, without, as_json)
+        _benchmarks(
+            project, machine, run, checkpoint, base, harness, include_path, max_samples, without, as_json
+        )
         return
     if include_path is not None:
         raise QtuneError("is for tasks of the harness", where="--include-path", fix="add --harness TASKS")
@@ -84,7 +87,7 @@ def eval_command(
         loss_only=loss_only,
         max_samples=max_samples,
         assignments=assignments or [],
-        hardware=detect_hardware(),
+        hardware=machine,
         stack=installed_stack(),
         left_out=left_out,
     )
@@ -99,6 +102,7 @@ def eval_command(
 
 def _benchmarks(
     project: Project,
+    machine: Hardware,
     run: str | None,
     checkpoint: int | None,
     base: bool | None,
@@ -109,7 +113,6 @@ def _benchmarks(
     as_json: bool,
 ) -> None:
     from qtune.data.registrations import names_in
-    from qtune.machine.hardware import detect_hardware
     from qtune.use.evaluation.harness import Benchmarks, figures, require_harness, run_benchmarks
     from qtune.use.evaluation.plan import subjects_of
 
@@ -128,7 +131,7 @@ def _benchmarks(
         project,
         subjects,
         benchmarks,
-        detect_hardware(),
+        machine,
         lambda subject: note(f"{tasks}: {subject.title}"),
         pass_on,
     )

@@ -78,13 +78,13 @@ def name_from(stem: str, where: str, fix: str) -> str:
     return name
 
 
-def file_name(path: Path, project: Project) -> str:
-    """`path` as data/datasets.yaml names it.
+def file_name(path: Path, project: Project, start: Path | None = None) -> str:
+    """`path` as data/datasets.yaml names it, or as what starts from another directory of the project does.
 
-    From data/ where the file moves along with the project: in it, or in the git repository that holds it.
+    From there where the file moves along with the project: in it, or in the git repository that holds it.
     In full elsewhere, because the project may move alone.
     """
-    root, directory = project.root.resolve(), project.registrations.parent.resolve()
+    root, directory = project.root.resolve(), (start or project.registrations.parent).resolve()
     home = next((parent for parent in (root, *root.parents) if (parent / ".git").exists()), root)
     # a link inside the project is named as the link, so that its target may differ from machine to machine
     named = Path(os.path.normpath(path.absolute()))
