@@ -11,6 +11,7 @@ from qtune.checks.model import check_model
 from qtune.checks.rules import check_rules
 from qtune.checks.rules.view import View
 from qtune.checks.schema import check_schema
+from qtune.checks.served_text import check_served_text
 from qtune.data.registrations import Registration
 from qtune.machine.hardware import Hardware
 from qtune.machine.stack import Stack
@@ -38,6 +39,9 @@ def check(
     mistaken = frozenset(mistake.key for mistake in mistakes)
     view = View(_without(config, mistaken), hardware, registrations, root, stack)
     findings += [*check_datasets(config, registrations), *mistakes, *check_rules(view, mistaken)]
+    if not any(found.key == "template" for found in findings):  # else the text is another one soon
+        tools = any(dataset.block("columns").get("tools") for dataset in view.datasets)
+        findings += check_served_text(view.config, root, tools=tools)
     return [replace(found, message=without(found.message), fix=without(found.fix)) for found in findings]
 
 

@@ -13,6 +13,7 @@ from qtune.checks.rules import (
     deepspeed,
     launching,
     machine,
+    models,
     optimizers,
     packages,
     preferences,
@@ -26,6 +27,7 @@ from qtune.checks.rules.view import Rule, View, apply
 from qtune.values import Finding
 
 RULES: tuple[Rule, ...] = (
+    *models.RULES,
     *quantization.RULES,
     *tuning.RULES,
     *optimizers.RULES,

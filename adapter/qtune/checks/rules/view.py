@@ -53,10 +53,11 @@ class View:
 
     def __getitem__(self, argument: str) -> Any:
         """A train argument's value, the library's default where the config sets none."""
-        return schema.argument(self._train, argument)
+        return schema.argument(self.train, argument)
 
     @cached_property
-    def _train(self) -> Mapping[str, Any]:
+    def train(self) -> Mapping[str, Any]:
+        """The arguments that the config sets."""
         return self.config.block("train")
 
     @cached_property
