@@ -262,7 +262,7 @@ def models() -> dict[str, str]:
     """Template by model identifier, lower-cased."""
     from llamafactory.extras.constants import DEFAULT_TEMPLATE
 
-    found: dict[str, str] = {}
+    found = {identifier.lower(): template for identifier, template in TABLES["more_models"].items()}
     for name, identifiers, group_template in registered_models():
         # A model registered twice has the template that the library itself ends up with.
         template = DEFAULT_TEMPLATE.get(name, group_template)

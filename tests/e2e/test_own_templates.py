@@ -22,7 +22,7 @@ TOOLS = [{"type": "function", "function": {"name": "größe", "parameters": {"a"
 @pytest.mark.parametrize(
     "text",
     [
-        "{% for m in messages %}\n  {% if loop.last %}\n{% break %}{% endif %}\n{{ m.content }}\n {% endfor %}",
+        "{% for m in messages %}\n {% if loop.last %}{% break %}{% endif %}\n{{ m.content }}\n {% endfor %}",
         "{{ tools | tojson }}{{ tools | tojson(indent=2) }}{{ tools | tojson(ensure_ascii=True) }}",
         "a\n    {%- generation %} {{ messages[2].content }}\n {% endgeneration -%}\n b",
         "{{ messages[0].content | trim }}{{ messages[1].content }}{{ undefined_name }}{{ bos_token }}",

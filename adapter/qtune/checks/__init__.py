@@ -39,9 +39,9 @@ def check(
     mistaken = frozenset(mistake.key for mistake in mistakes)
     view = View(_without(config, mistaken), hardware, registrations, root, stack)
     findings += [*check_datasets(config, registrations), *mistakes, *check_rules(view, mistaken)]
-    if not any(found.key == "template" for found in findings):  # else the text is another one soon
+    if not any(found.key == "template" for found in findings):  # else the text will be another one
         tools = any(dataset.block("columns").get("tools") for dataset in view.datasets)
-        findings += check_served_text(view.config, root, tools=tools)
+        findings += check_served_text(view.config, view.model_directory, tools=tools)
     return [replace(found, message=without(found.message), fix=without(found.fix)) for found in findings]
 
 

@@ -5,13 +5,12 @@ Source: transformers 5.5, tokenization_utils_base.py, _from_pretrained and get_c
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from qtune.data.lengths.tokens import model_file, special_tokens, tokenizer_settings
 from qtune.files import MAX_BYTES, read_text
 
 _DEFAULT, _WITH_TOOLS = "default", "tool_use"
@@ -32,22 +31,23 @@ class OwnTemplate:
     tokens: tuple[tuple[str, str], ...]
 
 
-def own_template(train: Mapping[str, Any], root: Path) -> OwnTemplate | None:
-    """That of the model that a config trains; None where it has none, or is not on this machine.
+def own_template(directory: Path | None) -> OwnTemplate | None:
+    """That of the model in a directory; None where it has none, or there is no directory.
 
     Raises OSError or ValueError where its file cannot be read, or is no template by its size.
     """
-    file = model_file("config.json", train, root)
-    if file is None:
+    if directory is None:
         return None
-    found = (file.parent / name for name in (*_SETTINGS, *_FILES.values()))
+    found = (directory / name for name in (*_SETTINGS, *_FILES.values()))
     stats = (path.stat() for path in found if path.is_file())
-    return _read(file.parent, tuple((stat.st_mtime_ns, stat.st_size) for stat in stats))
+    return _read(directory, tuple((stat.st_mtime_ns, stat.st_size) for stat in stats))
 
 
 @lru_cache(maxsize=8)  # for a check of many presets
 def _read(directory: Path, state: tuple[tuple[int, int], ...]) -> OwnTemplate | None:
     """What the files say; state: of those files, so that none is taken for what it was before."""
+    from qtune.data.lengths.tokens import special_tokens, tokenizer_settings  # only where a model is here
+
     settings = tokenizer_settings(directory)
     texts = dict(_named(settings.get("chat_template")))
     for name, place in _FILES.items():

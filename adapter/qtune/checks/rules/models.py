@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from qtune.checks.own_template import own_template
 from qtune.checks.rules.view import Rule, View
-from qtune.data.lengths.chat import chat_for
-from qtune.data.lengths.tokens import model_file
 from qtune.files import read_object
 from qtune.schema import always_thinks, is_base, template_for, template_names
-from qtune.schema.chat_templates import ChatTemplate
-from qtune.schema.library import model_types, packages
+
+if TYPE_CHECKING:
+    from qtune.schema.chat_templates import ChatTemplate
 
 
 def _unknown_type(view: View) -> str:
     """What the tested transformers, or an older one that is installed, cannot build."""
+    if view.model_directory is None:
+        return ""
+    from qtune.schema.library import model_types, packages  # only where a model is here
+
     config = _config(view)
     found = config.get("model_type")
     if not isinstance(found, str) or found in model_types() or "auto_map" in config:
@@ -47,6 +50,8 @@ def _template_of_others(view: View) -> str:
         right = template_for(name, _config(view).get("model_type"))
     if right is None or right == template:
         return ""
+    from qtune.data.lengths.chat import chat_for  # most configs take the one of their model
+
     theirs, ours = (chat_for({**view.train, "template": each}).template for each in (right, template))
     return "" if _goes_with(theirs, ours, hybrid=not always_thinks(name)) else right
 
@@ -63,14 +68,12 @@ def _goes_with(theirs: ChatTemplate, ours: ChatTemplate, *, hybrid: bool) -> boo
 
 
 def _config(view: View) -> dict[str, Any]:
-    """The model's config.json, here or in the hub's cache; empty where there is none to read."""
-    file = model_file("config.json", view.train, view.root)
-    return {} if file is None else read_object(file)
+    return {} if view.model_directory is None else read_object(view.model_directory / "config.json")
 
 
 def _has_own_template(view: View) -> bool:
     try:
-        return own_template(view.train, view.root) is not None
+        return own_template(view.model_directory) is not None
     except (OSError, ValueError):
         return True
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from qtune import schema
-from qtune.config.model import local_model
+from qtune.config.model import local_model, model_file
 from qtune.data.registrations import Registration, names_in
 from qtune.files import dump_yaml, read_object
 from qtune.machine.hardware import Hardware
@@ -129,6 +129,12 @@ class View:
         name = self["model_name_or_path"]
         directory = local_model(name, self.root) if name else None
         return {} if directory is None else read_object(directory / "config.json")
+
+    @cached_property
+    def model_directory(self) -> Path | None:
+        """Where the model's files are, here or in the hub's cache; None where nothing of it is."""
+        file = model_file("config.json", self.train, self.root)
+        return None if file is None else file.parent
 
     @cached_property
     def model_quantization(self) -> str | None:

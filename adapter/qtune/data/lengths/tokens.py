@@ -8,10 +8,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from qtune.config.model import local_model
+from qtune.config.model import model_file
 from qtune.errors import QtuneError
 from qtune.files import read_object
-from qtune.machine.hub import cached_file
 from qtune.schema.chat_templates import ChatTemplate
 
 FILE = "tokenizer.json"
@@ -123,16 +122,6 @@ def load_tokenizer(train: Mapping[str, Any], template: ChatTemplate, root: Path)
     if file is None:
         return CharacterEstimate(str(train.get("model_name_or_path") or "the model"))
     return ModelTokenizer(file.parent, template, train)
-
-
-def model_file(name: str, train: Mapping[str, Any], root: Path) -> Path | None:
-    """A file of the model that a config trains; None where it has none, or was never downloaded."""
-    model = train.get("model_name_or_path")
-    if not isinstance(model, str):
-        return None
-    if (directory := local_model(model, root)) is not None:
-        return directory / name if (directory / name).is_file() else None
-    return cached_file(name, model, train.get("model_revision") or "main", train.get("cache_dir"))
 
 
 def tokenizer_settings(directory: Path) -> dict[str, Any]:
