@@ -91,6 +91,7 @@ def say(project: Callable[..., Path], tmp_path: Path) -> Say:
         (with_system("x"), "qwen", {"stage": "pt", "dataset": "rows"}),
         (None, "qwen", {}),
         (7, "qwen", {}),
+        ([7, {"name": "default"}], "qwen", {}),
     ],
 )
 def test_what_is_the_same_is_no_finding(
@@ -265,10 +266,11 @@ def test_a_template_of_another_family_is_said_by_the_models_name(
         ("qwen3", {"template": "qwen3_nothink"}, []),
         ("llama", {"template": "qwen"}, []),  # a type of many families
         ("qwen3", {"template": "qwen", "stage": "pt"}, []),  # which knows no roles
+        ([], {"template": "qwen"}, []),
     ],
 )
 def test_a_model_of_an_unknown_name_is_judged_by_its_type(
-    project: Callable[..., Path], model_type: str, settings: dict[str, object], rules: list[str]
+    project: Callable[..., Path], model_type: object, settings: dict[str, object], rules: list[str]
 ) -> None:
     root = project({"mine/config.json": {"model_type": model_type}})
     found = findings(root, model_name_or_path="./mine", **settings)

@@ -33,14 +33,14 @@ def check_served_text(config: Config, directory: Path | None, *, tools: bool) ->
         if own is None or directory is None or difference is None:
             return []
         message = f"servers such as vLLM use the model's own chat template, and it differs: {difference}"
-        fix = _fix(own, train, read_object(directory / "config.json").get("model_type"), tools)
+        fix = _fix(own, train, str(read_object(directory / "config.json").get("model_type")), tools)
     except (OSError, ValueError) as error:
         message = f"the model's own chat template, which servers use, is of no use: it {error}"
         fix = "take the file from where the model was published"
     return [Finding("warning", _KEY, message, fix, config.origin("train", _KEY))]
 
 
-def _fix(own: OwnTemplate, train: Mapping[str, Any], kind: str | None, tools: bool) -> str:
+def _fix(own: OwnTemplate, train: Mapping[str, Any], kind: str, tools: bool) -> str:
     """What ends the difference, tried out; kind: the model's `model_type`."""
     for key, value in _changes(own, train, template_for(train["model_name_or_path"], kind)):
         if _difference(own, {**train, key: value}, tools) is None:

@@ -47,7 +47,7 @@ def _template_of_others(view: View) -> str:
         return ""
     right = template_for(name, None)
     if right is None and not _has_own_template(view):
-        right = template_for(name, _config(view).get("model_type"))
+        right = template_for(name, str(_config(view).get("model_type")))
     if right is None or right == template:
         return ""
     from qtune.data.lengths.chat import chat_for  # most configs take the one of their model
