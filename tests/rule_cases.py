@@ -535,7 +535,7 @@ _STAGES = [
     Case("prompt-or-history", {"train_on_prompt": True, "mask_history": True}, {"mask_history": True}),
     Case(
         "train-on-prompt-template",
-        {"train_on_prompt": True, "template": "glm4"},
+        {"train_on_prompt": True, "template": "glm4", "model_name_or_path": "THUDM/glm-4-9b-chat"},
         {"train_on_prompt": True, "template": "qwen"},
     ),
     Case(
@@ -990,6 +990,13 @@ CASES = [
     *_CLUSTERS,
     *_MACHINE,
     *_packages(),
+    Case("model-type-is-known", {"model_name_or_path": "newer"}, {"model_name_or_path": "own_code"}),
+    Case(
+        "template-of-another-family",
+        {"model_name_or_path": "Qwen/Qwen3-8B", "template": "qwen"},
+        {"model_name_or_path": "Qwen/Qwen3-8B", "template": "qwen3_nothink"},
+        also_near={"model_name_or_path": "Qwen/Qwen3-8B-Base", "template": "llama3"},
+    ),
 ]
 
 _PAIR = [{"instruction": "say", "chosen": "yes", "rejected": "no"}] * 10
@@ -1007,6 +1014,10 @@ chats: {file_name: chats.jsonl, formatting: sharegpt}
 judged: {file_name: chats.jsonl, formatting: sharegpt, columns: {messages: conversations, kto_tag: good}}
 pictures: {file_name: pictures.jsonl, columns: {prompt: instruction, response: output, images: images}}
 """
+_OTHERS = {
+    "newer": {"model_type": "qwen9"},
+    "own_code": {"model_type": "qwen9", "auto_map": {"AutoConfig": "configuration_qwen9.Qwen9Config"}},
+}
 _MODELS = {"gptq": {"quant_method": "gptq", "bits": 4}, "fp8": {"quant_method": "fp8"}}
 _MODELS["bitsandbytes"] = {"quant_method": "bitsandbytes", "load_in_4bit": True}
 
@@ -1041,6 +1052,7 @@ def rules_project(root: Path) -> Project:
         "half/dataset_dict.json": {"splits": ["train"]},
         "accelerator.json": {"split_batches": False},
         **models,
+        **{f"{name}/config.json": content for name, content in _OTHERS.items()},
     }
     return find_project(write_tree(root, tree))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -136,6 +137,16 @@ def test_a_warning_does_not_stop_a_rendering(rules: Project) -> None:
 def test_where_llamafactory_is_not_installed_there_is_no_stack(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "llamafactory", None)
     assert installed_stack() is None
+
+
+@pytest.mark.parametrize(("installed", "says"), [("5.5.4", "5.5.4"), ("4.57.1", "4.57.1"), ("5.6.0", "")])
+def test_a_newer_transformers_may_know_what_the_tested_one_does_not(
+    rules: Project, installed: str, says: str
+) -> None:
+    stack = replace(EVERYTHING, version=lambda distribution: installed)
+    found = examine(rules, {"model_name_or_path": "newer"}, "1x24GB", stack).findings
+    said = [f"transformers {says} knows no model_type `qwen9`"] if says else []
+    assert [finding.message.partition(": ")[2] for finding in found] == said
 
 
 def test_the_stack_looks_when_it_is_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

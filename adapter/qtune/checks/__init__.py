@@ -12,6 +12,7 @@ from qtune.checks.paths import check_paths
 from qtune.checks.rules import check_rules
 from qtune.checks.rules.view import View
 from qtune.checks.schema import check_schema
+from qtune.checks.served_text import check_served_text
 from qtune.data.registrations import Registration
 from qtune.machine.hardware import Hardware
 from qtune.machine.stack import Stack
@@ -40,6 +41,9 @@ def check(
     view = View(_without(config, mistaken), hardware, registrations, root, stack)
     findings += [*check_datasets(config, registrations), *mistakes]
     findings += [*check_paths(view), *check_rules(view, mistaken)]
+    if not any(found.key == "template" for found in findings):  # else the text will be another one
+        tools = any(dataset.block("columns").get("tools") for dataset in view.datasets)
+        findings += check_served_text(view.config, view.model_directory, tools=tools)
     return [replace(found, message=without(found.message), fix=without(found.fix)) for found in findings]
 
 

@@ -8,9 +8,10 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from qtune.config.model import model_file
 from qtune.data.digests import sha256
 from qtune.data.lengths.cutoff import cut_answers
-from qtune.data.lengths.tokens import FILE, model_file
+from qtune.data.lengths.tokens import FILE
 from qtune.data.scanning.scan import Extra
 from qtune.data.sources import DataSource
 from qtune.data.token_cache import token_arguments

@@ -14,6 +14,7 @@ from qtune.checks.rules import (
     idle,
     launching,
     machine,
+    models,
     optimizers,
     packages,
     packing,
@@ -28,6 +29,7 @@ from qtune.checks.rules.view import Rule, View, apply
 from qtune.values import Finding
 
 RULES: tuple[Rule, ...] = (
+    *models.RULES,
     *quantization.RULES,
     *tuning.RULES,
     *optimizers.RULES,

@@ -11,12 +11,11 @@ from typing import Any, Literal
 
 from qtune import schema
 from qtune.config.auto import AUTO, DECIDED
-from qtune.config.model import local_model
+from qtune.config.model import model_file
 from qtune.config.recurrence import recurrent_kind
 from qtune.data.registrations import Registration, names_in
 from qtune.files import dump_yaml, read_object
 from qtune.machine.hardware import Hardware
-from qtune.machine.hub import cached_file
 from qtune.machine.stack import Stack
 from qtune.values import Config, Finding, KeyPath
 
@@ -62,10 +61,11 @@ class View:
 
     def __getitem__(self, argument: str) -> Any:
         """A train argument's value, the library's default where the config sets none."""
-        return schema.argument(self._train, argument)
+        return schema.argument(self.train, argument)
 
     @cached_property
-    def _train(self) -> Mapping[str, Any]:
+    def train(self) -> Mapping[str, Any]:
+        """The arguments that the config sets."""
         return self.config.block("train")
 
     @cached_property
@@ -134,13 +134,8 @@ class View:
     @cached_property
     def model(self) -> Mapping[str, Any]:
         """The model's config.json, here or in a hub's cache; empty where there is none to read."""
-        name = self["model_name_or_path"]
-        if not name:
-            return {}
-        if (directory := local_model(name, self.root)) is not None:
-            return read_object(directory / "config.json")
-        file = cached_file("config.json", name, self["model_revision"], self["cache_dir"])
-        return {} if file is None else read_object(file)
+        directory = self.model_directory
+        return {} if directory is None else read_object(directory / "config.json")
 
     @cached_property
     def named_quantization(self) -> str:
@@ -148,6 +143,12 @@ class View:
         name = str(self["model_name_or_path"] or "")
         found = None if self.model else QUANTIZED_NAME.search(name.rpartition("/")[2])
         return found["method"] if found else ""
+
+    @cached_property
+    def model_directory(self) -> Path | None:
+        """Where the model's files are, here or in the hub's cache; None where nothing of it is."""
+        file = model_file("config.json", self.train, self.root)
+        return None if file is None else file.parent
 
     @cached_property
     def model_quantization(self) -> str | None:

@@ -11,12 +11,13 @@ from itertools import accumulate, chain
 from pathlib import Path
 from typing import Any
 
+from qtune.config.model import model_file
 from qtune.config.recurrence import recurrent_kind
 from qtune.data.file_types import data_files
 from qtune.data.lengths.chat import chat_for
 from qtune.data.lengths.packing import greedy_knapsack, padded_tokens, round_up
 from qtune.data.lengths.processors import Lengths, Processor, cutoff_of, packs, processor_for, readable
-from qtune.data.lengths.tokens import load_tokenizer, model_file
+from qtune.data.lengths.tokens import load_tokenizer
 from qtune.data.reading.readers import blocks
 from qtune.data.registrations import Registration
 from qtune.data.rows.examples import Converter, Example, converter

@@ -7,7 +7,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from qtune.data.lengths.tokens import FILE, model_file
+from qtune.config.model import model_file
+from qtune.data.lengths.tokens import FILE
 from qtune.data.registrations import names_in
 from qtune.errors import QtuneError
 from qtune.files import read_object, read_yaml

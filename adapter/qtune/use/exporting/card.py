@@ -8,9 +8,8 @@ from typing import Any
 
 import yaml
 
-from qtune.config.model import local_model
+from qtune.config.model import local_model, model_file
 from qtune.config.project import Project
-from qtune.data.lengths.tokens import model_file
 from qtune.data.reading.row_counts import count_training_rows
 from qtune.data.registrations import Registration, names_in
 from qtune.errors import QtuneError
