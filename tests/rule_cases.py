@@ -345,7 +345,7 @@ _IDLE = [
         "freezing-parts-needs-parts",
         {"freeze_vision_tower": False},
         {"freeze_vision_tower": True},
-        also_near={"freeze_vision_tower": False, "model_name_or_path": "sees"},
+        also_near={"freeze_vision_tower": False, "model_name_or_path": "sees", "template": "qwen2_vl"},
     ),
     Case(
         "galore-settings-need-galore",
