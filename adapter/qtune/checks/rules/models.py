@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from qtune.checks.own_template import own_template
 from qtune.checks.rules.view import Rule, View
-from qtune.files import read_object
 from qtune.schema import always_thinks, is_base, template_for, template_names
 
 if TYPE_CHECKING:
@@ -20,9 +19,8 @@ def _unknown_type(view: View) -> str:
         return ""
     from qtune.schema.library import model_types, packages  # only where a model is here
 
-    config = _config(view)
-    found = config.get("model_type")
-    if not isinstance(found, str) or found in model_types() or "auto_map" in config:
+    found = view.model.get("model_type")
+    if not isinstance(found, str) or found in model_types() or "auto_map" in view.model:
         return ""
     tested = packages()["transformers"].tested
     installed = (view.stack.version("transformers") if view.stack is not None else None) or tested
@@ -47,7 +45,7 @@ def _template_of_others(view: View) -> str:
         return ""
     right = template_for(name, None)
     if right is None and not _has_own_template(view):
-        right = template_for(name, str(_config(view).get("model_type")))
+        right = template_for(name, str(view.model.get("model_type")))
     if right is None or right == template:
         return ""
     from qtune.data.lengths.chat import chat_for  # most configs take the one of their model
@@ -65,10 +63,6 @@ def _goes_with(theirs: ChatTemplate, ours: ChatTemplate, *, hybrid: bool) -> boo
         for name in ("kind", "multimodal", "thought_words", "enable_thinking", "preserve_thinking")
     }
     return hybrid and theirs.reasons and not ours.reasons and replace(theirs, **without) == ours
-
-
-def _config(view: View) -> dict[str, Any]:
-    return {} if view.model_directory is None else read_object(view.model_directory / "config.json")
 
 
 def _has_own_template(view: View) -> bool:
