@@ -72,6 +72,13 @@ def _cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyP
 
 
 @pytest.fixture(autouse=True)
+def _plain_output(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is printed does not depend on the terminal from which the tests are run."""
+    for name in ("COLUMNS", "NO_COLOR", "FORCE_COLOR", "CLICOLOR", "CLICOLOR_FORCE"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture(autouse=True)
 def _environment() -> Iterator[None]:
     """A project's `hub:` settings, which hold for the rest of a process, end with the test."""
     before = dict(os.environ)

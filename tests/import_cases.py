@@ -209,7 +209,7 @@ YAMLS: dict[str, str] = {
     "streaming": f"{HEAD}stage: pt\ndo_train: true\ndataset: text\nstreaming: true\nmax_steps: 100\n"
     "dataloader_num_workers: 1\n",
     "packing": f"{SFT}packing: true\ncutoff_len: 4096\n",
-    "neat_packing": f"{SFT}neat_packing: true\nflash_attn: fa2\n",
+    "neat_packing": f"{SFT}neat_packing: true\nflash_attn: fa2\nper_device_train_batch_size: 1\n",
     "multimodal": f"{HEAD}stage: sft\ndo_train: true\ndataset: pictures\ntemplate: qwen2_vl\n"
     "image_max_pixels: 262144\nvideo_max_pixels: 16384\nfreeze_vision_tower: true\n"
     "freeze_multi_modal_projector: false\n",

@@ -30,6 +30,8 @@ _ZERO2 = {"zero.stage": 2}
 _ZERO3 = {"zero.stage": 3, "zero.stage3_gather_16bit_weights_on_model_save": True}
 _EVALUATES = {"val_size": 0.2, "load_best_model_at_end": False}
 _BEST = {"val_size": 0.2, "load_best_model_at_end": True, "eval_strategy": "steps", "save_strategy": "steps"}
+_QWEN3_5 = {"model_name_or_path": "qwen3_5", "flash_attn": "fa2"}
+_APART = {"eval_dataset": "texts,chats", "eval_on_each_dataset": True}
 _STREAM = {"streaming": True, "max_steps": 5, "dataloader_num_workers": 1}
 
 
@@ -125,6 +127,17 @@ _METHOD = [
         also_near={"model_name_or_path": "gptq", **_ZERO2},
     ),
     Case(
+        "model-named-as-quantized-needs-adapter",
+        {**_FULL, "model_name_or_path": "nobody/Tiny-Instruct-GPTQ-Int4"},
+        {"model_name_or_path": "nobody/Tiny-Instruct-GPTQ-Int4"},
+        also_near={**_FULL, "model_name_or_path": "nobody/Tiny-Instruct-FP8"},
+    ),
+    Case(
+        "model-named-as-quantized-without-zero3",
+        {"model_name_or_path": "nobody/tiny-bnb-4bit", **_ZERO3},
+        {"model_name_or_path": "nobody/tiny-bnb-4bit", **_ZERO2},
+    ),
+    Case(
         "quantization-bit-on-quantized-model",
         {"model_name_or_path": "gptq", "quantization_bit": 4},
         {"model_name_or_path": "gptq"},
@@ -163,6 +176,12 @@ _METHOD = [
         {"resize_vocab": True},
     ),
     Case(
+        "quantized-model-without-new-tokens",
+        {"quantization_bit": 4, "add_tokens": "<a>,<b>"},
+        {"quantization_bit": None, "add_tokens": "<a>,<b>"},
+        also_near={"model_name_or_path": "gptq", "add_tokens": ""},
+    ),
+    Case(
         "quantization-without-new-adapter",
         {"quantization_bit": 4, "adapter_name_or_path": "one", "create_new_adapter": True},
         {"quantization_bit": 4, "adapter_name_or_path": "one"},
@@ -199,7 +218,6 @@ _METHOD = [
         "freeze-trains-layers",
         {"finetuning_type": "freeze", "freeze_trainable_layers": 0},
         {"finetuning_type": "freeze", "freeze_trainable_layers": -1},
-        also_near={"freeze_trainable_layers": 0},
     ),
     Case(
         "oft-rank-or-block-size",
@@ -268,14 +286,139 @@ _METHOD = [
     Case(
         "badam-update-ratio",
         {**_FULL, "use_badam": True, "badam_mode": "ratio", "badam_update_ratio": 0.0},
-        {**_FULL, "use_badam": True, "badam_update_ratio": 0.0},
+        {**_FULL, "use_badam": True, "badam_mode": "ratio", "badam_update_ratio": 0.1},
     ),
+    Case(
+        "optimizer-state-not-loadable",
+        {**_FULL, "use_galore": True, "optim": "adamw_torch"},
+        {**_FULL, "use_muon": True, "optim": "adamw_torch"},
+    ),
+    Case("optimizer-state-not-saved", {**_FULL, "use_badam": True}, {**_FULL, "optim": "adafactor"}),
     Case("unsloth-without-zero3", {"use_unsloth": True, **_ZERO3}, {"use_unsloth": True, **_ZERO2}),
     Case("unsloth-without-oft", {"use_unsloth": True, "finetuning_type": "oft"}, {"use_unsloth": True}),
     Case("kt-without-zero3", {"use_kt": True, **_ZERO3}, {"use_kt": True}),
     Case("kt-without-oft", {"use_kt": True, "finetuning_type": "oft"}, {"use_kt": True}),
     Case("pure-bf16-without-zero3", {"pure_bf16": True, **_ZERO3}, {"pure_bf16": True, **_ZERO2}),
     Case("fa3-for-gpt-oss", {"flash_attn": "fa3"}, {"flash_attn": "fa2"}),
+]
+
+_OFT = {"finetuning_type": "oft", "lora_rank": None}
+_FREEZE = {"finetuning_type": "freeze"}
+_SIMPO = {**_PAIRS, "pref_loss": "simpo"}
+_IDLE = [
+    Case(
+        "quantization-settings-need-bits",
+        {"quantization_type": "nf4", "double_quantization": True},
+        {"quantization_type": "nf4", "double_quantization": True, "quantization_bit": 4},
+    ),
+    Case(
+        "quantization-type-is-for-bnb-4",
+        {"quantization_bit": 8, "double_quantization": False},
+        {"quantization_bit": 4, "double_quantization": False},
+    ),
+    Case("lora-settings-need-lora", {**_FULL, "lora_alpha": 32}, {"lora_alpha": 32}),
+    Case(
+        "adapter-settings-need-adapter",
+        {**_FULL, "additional_target": "embed_tokens"},
+        {"additional_target": "embed_tokens"},
+        also_near={**_OFT, "additional_target": "embed_tokens"},
+    ),
+    Case(
+        "loaded-adapter-has-its-own-settings",
+        {"adapter_name_or_path": "one", "lora_rank": 16},
+        {"adapter_name_or_path": "one", "lora_rank": 16, "create_new_adapter": True},
+        also_near={"adapter_name_or_path": "one"},
+    ),
+    Case("oft-settings-need-oft", {"oft_block_size": 64}, {**_OFT, "oft_block_size": 64}),
+    Case(
+        "freeze-layers-need-freeze",
+        {"freeze_trainable_layers": 0},
+        {**_FREEZE, "freeze_trainable_layers": 4},
+        also_near={"freeze_trainable_layers": 1, "use_llama_pro": True},
+    ),
+    Case(
+        "freeze-modules-need-freeze",
+        {"freeze_extra_modules": "norm"},
+        {**_FREEZE, "freeze_extra_modules": "norm"},
+    ),
+    Case(
+        "freezing-parts-needs-parts",
+        {"freeze_vision_tower": False},
+        {"freeze_vision_tower": True},
+        also_near={"freeze_vision_tower": False, "model_name_or_path": "sees", "template": "qwen2_vl"},
+    ),
+    Case(
+        "galore-settings-need-galore",
+        {"galore_rank": 64},
+        {**_FULL, "use_galore": True, "optim": "adamw_torch", "galore_rank": 64},
+    ),
+    Case(
+        "apollo-settings-need-apollo",
+        {"apollo_rank": 64},
+        {**_FULL, "use_apollo": True, "optim": "adamw_torch", "apollo_rank": 64},
+    ),
+    Case("badam-settings-need-badam", {"badam_verbose": 1}, {**_FULL, "use_badam": True, "badam_verbose": 1}),
+    Case(
+        "badam-settings-by-layer",
+        {**_FULL, "use_badam": True, "badam_mode": "ratio", "badam_switch_interval": 10},
+        {**_FULL, "use_badam": True, "badam_switch_interval": 10},
+    ),
+    Case(
+        "badam-settings-by-ratio",
+        {**_FULL, "use_badam": True, "badam_update_ratio": 0.0},
+        {**_FULL, "use_badam": True, "badam_mode": "ratio", "badam_update_ratio": 0.1},
+    ),
+    Case(
+        "swanlab-settings-need-swanlab",
+        {"swanlab_project": "ours"},
+        {"use_swanlab": True, "swanlab_project": "ours"},
+    ),
+    Case("kt-settings-need-kt", {"kt_lora_expert_num": 2}, {"use_kt": True, "kt_lora_expert_num": 2}),
+    Case("fp8-settings-need-fp8", {"fp8_backend": "te"}, {"fp8_backend": "auto"}),
+    Case(
+        "hub-settings-need-push",
+        {"hub_model_id": "ours/model"},
+        {"push_to_hub": True, "hub_model_id": "ours/model"},
+    ),
+    Case("buffer-size-needs-streaming", {"buffer_size": 100}, {**_STREAM, "buffer_size": 100}),
+    Case("pissa-iter-needs-pissa", {"pissa_iter": 4}, {"pissa_init": True, "pissa_iter": 4}),
+    Case(
+        "loraplus-embedding-needs-loraplus",
+        {"loraplus_lr_embedding": 1e-5},
+        {"loraplus_lr_embedding": 1e-5, "loraplus_lr_ratio": 16.0},
+    ),
+    Case(
+        "preference-settings-need-pairs-or-judgements",
+        {"pref_beta": 0.2},
+        {**_PAIRS, "pref_beta": 0.2},
+        also_near={"stage": "kto", "dataset": "judged", "pref_beta": 0.2},
+    ),
+    Case("dpo-settings-need-dpo", {"pref_loss": "simpo"}, _SIMPO),
+    Case("simpo-gamma-needs-simpo", {**_PAIRS, "simpo_gamma": 0.7}, {**_SIMPO, "simpo_gamma": 0.7}),
+    Case(
+        "kto-settings-need-kto",
+        {"kto_chosen_weight": 2.0},
+        {"stage": "kto", "dataset": "judged", "kto_chosen_weight": 2.0},
+    ),
+    Case("ppo-settings-need-ppo", {"ppo_epochs": 2}, {**_PPO, "ppo_epochs": 2}),
+    Case("losses-need-sft", {**_PAIRS, "use_dft_loss": True}, {"use_dft_loss": True}),
+    Case(
+        "asft-alpha-needs-its-loss",
+        {"asft_alpha": 0.3},
+        {"use_asft_loss": True, "ref_model": str(TINY_MODEL), "asft_alpha": 0.3},
+    ),
+    Case("eaft-alpha-needs-its-loss", {"eaft_alpha": 0.3}, {"use_eaft_loss": True, "eaft_alpha": 0.3}),
+    Case(
+        "reference-model-is-for-preferences",
+        {"ref_model": str(TINY_MODEL)},
+        {**_PAIRS, "ref_model": str(TINY_MODEL)},
+    ),
+    Case(
+        "reference-settings-need-reference-model",
+        {**_PAIRS, "ref_model_quantization_bit": 4},
+        {**_PAIRS, "ref_model": str(TINY_MODEL), "ref_model_quantization_bit": 4},
+    ),
+    Case("engines-are-for-inference", {"vllm_maxlen": 8192}, {"vllm_maxlen": 4096}),
 ]
 
 _STAGES = [
@@ -300,7 +443,13 @@ _STAGES = [
         {"streaming": True, "dataloader_num_workers": 1},
         _STREAM,
     ),
-    Case("streaming-val-size", {**_STREAM, "val_size": 0.1}, {**_STREAM, "val_size": 2}),
+    Case("streaming-val-size", {**_STREAM, "val_size": 0.1}, {**_STREAM, "eval_dataset": "rows"}),
+    Case(
+        "streaming-validation-rows-return",
+        {**_STREAM, "val_size": 2},
+        {**_STREAM, "eval_dataset": "rows"},
+        also_near={"val_size": 2},
+    ),
     Case("streaming-without-max-samples", {**_STREAM, "max_samples": 5}, {"max_samples": 5}),
     Case(
         "streaming-without-saving-tokens",
@@ -371,10 +520,22 @@ _STAGES = [
         {"dataset": "rows,texts", "interleave_probs": "0.4,0.6", "mix_strategy": "interleave_over"},
     ),
     Case("only-for-sft", {"stage": "pt", "dataset": "texts", "neat_packing": True}, {"neat_packing": True}),
+    Case(
+        "neat-packing-without-state",
+        {"model_name_or_path": "qwen3_next", "neat_packing": True},
+        {"model_name_or_path": "qwen3_next", "packing": True},
+        also_near={**_QWEN3_5, "neat_packing": True, "per_device_train_batch_size": 1},
+    ),
+    Case(
+        "neat-packing-one-sequence",
+        {"neat_packing": True, "flash_attn": "fa2", "per_device_train_batch_size": 2},
+        {"neat_packing": True, "per_device_train_batch_size": 2},
+        also_near={"neat_packing": True, "flash_attn": "fa2", "per_device_train_batch_size": 1},
+    ),
     Case("prompt-or-history", {"train_on_prompt": True, "mask_history": True}, {"mask_history": True}),
     Case(
         "train-on-prompt-template",
-        {"train_on_prompt": True, "template": "glm4"},
+        {"train_on_prompt": True, "template": "glm4", "model_name_or_path": "THUDM/glm-4-9b-chat"},
         {"train_on_prompt": True, "template": "qwen"},
     ),
     Case(
@@ -400,8 +561,8 @@ _STAGES = [
     ),
     Case(
         "rm-ppo-resume-with-lora",
-        {**_FULL, "stage": "rm", "dataset": "pairs", "resume_from_checkpoint": "x"},
-        {"stage": "rm", "dataset": "pairs", "resume_from_checkpoint": "x"},
+        {**_FULL, "stage": "rm", "dataset": "pairs", "resume_from_checkpoint": "saved"},
+        {"stage": "rm", "dataset": "pairs", "resume_from_checkpoint": "saved"},
     ),
     Case("ppo-needs-reward-model", {"stage": "ppo"}, _PPO),
     Case("ppo-reward-model-type", {**_FULL, **_PPO}, {**_FULL, **_PPO, "reward_model_type": "full"}),
@@ -419,7 +580,7 @@ _STAGES = [
     Case("ppo-without-evaluation", {**_PPO, "val_size": 0.2}, _PPO),
     Case(
         "ppo-without-resume",
-        {**_PPO, "resume_from_checkpoint": "x"},
+        {**_PPO, "resume_from_checkpoint": "saved"},
         {**_PPO, "adapter_name_or_path": "x"},
     ),
     Case("ppo-without-shift-attn", {**_PPO, "shift_attn": True}, {"shift_attn": True}),
@@ -474,8 +635,8 @@ _TRAINER = [
     ),
     Case(
         "resume-needs-whole-checkpoints",
-        {"save_only_model": True, "resume_from_checkpoint": "x", **_ZERO2},
-        {"resume_from_checkpoint": "x", **_ZERO2},
+        {"save_only_model": True, "resume_from_checkpoint": "saved", **_ZERO2},
+        {"resume_from_checkpoint": "saved", **_ZERO2},
     ),
     Case("deepspeed-saves-whole-checkpoints", {"save_only_model": True, **_ZERO2}, {"save_only_model": True}),
     Case(
@@ -483,6 +644,12 @@ _TRAINER = [
         {**_EVALUATES, "save_strategy": "best"},
         {**_EVALUATES, "save_strategy": "best", "metric_for_best_model": "loss"},
         also_near={"early_stopping_steps": 3, **_BEST},
+    ),
+    Case(
+        "metric-of-each-dataset",
+        {**_APART, "load_best_model_at_end": True},
+        {**_APART, "load_best_model_at_end": True, "metric_for_best_model": "chats_loss"},
+        also_near={**_APART, "load_best_model_at_end": "auto"},
     ),
     Case(
         "early-stopping-needs-evaluation",
@@ -616,7 +783,17 @@ _DEEPSPEED = [
         _ZERO2,
         stack=replace(EVERYTHING, has_compiler=lambda: False),
     ),
-    Case("zero3-gathers-weights", {"zero.stage": 3}, _ZERO3),
+    Case(
+        "zero3-gathers-weights",
+        {**_FULL, "zero.stage": 3},
+        {**_FULL, **_ZERO3},
+        also_near={"zero.stage": 3, "finetuning_type": "oft"},
+    ),
+    Case(
+        "zero3-gathers-value-heads",
+        {"stage": "rm", "dataset": "pairs", "zero.stage": 3},
+        {"stage": "rm", "dataset": "pairs", **_ZERO3},
+    ),
     Case(
         "zero3-without-batch-finding",
         {**_ZERO3, "auto_find_batch_size": True},
@@ -660,7 +837,15 @@ _MACHINE = [
         hardware="cpu",
     ),
     Case("backend-needs-processes", {"ddp_backend": "nccl"}, {"ddp_backend": None}),
-    Case("gpu-processes-need-nccl", {"ddp_backend": "hccl"}, {"ddp_backend": "nccl"}, hardware="2x24GB"),
+    Case(
+        "gpu-processes-need-nccl",
+        {"ddp_backend": "hccl"},
+        {"ddp_backend": "nccl"},
+        hardware="2x24GB",
+        stack=lacking("torch_npu"),
+        other_stack=EVERYTHING,
+        also_near={"ddp_backend": "hccl"},
+    ),
     Case(
         "cpu-zero3-processes",
         {**_ZERO3, "launch.nproc_per_node": 2},
@@ -701,6 +886,12 @@ _MACHINE = [
         stack=lacking("bitsandbytes"),
     ),
     Case("loggers-are-installed", {"report_to": "wandb"}, {"report_to": "none"}, stack=lacking("wandb")),
+    Case(
+        "flash-linear-attention-is-installed",
+        _QWEN3_5,
+        {**_QWEN3_5, "flash_attn": "sdpa"},
+        stack=lacking("fla"),
+    ),
     Case(
         "ppo-needs-old-trl",
         _PPO,
@@ -790,6 +981,7 @@ _CLUSTERS = [
 
 CASES = [
     *_METHOD,
+    *_IDLE,
     *_STAGES,
     *_TRAINER,
     *_ranges(),
@@ -798,6 +990,13 @@ CASES = [
     *_CLUSTERS,
     *_MACHINE,
     *_packages(),
+    Case("model-type-is-known", {"model_name_or_path": "newer"}, {"model_name_or_path": "own_code"}),
+    Case(
+        "template-of-another-family",
+        {"model_name_or_path": "Qwen/Qwen3-8B", "template": "qwen"},
+        {"model_name_or_path": "Qwen/Qwen3-8B", "template": "qwen3_nothink"},
+        also_near={"model_name_or_path": "Qwen/Qwen3-8B-Base", "template": "llama3"},
+    ),
 ]
 
 _PAIR = [{"instruction": "say", "chosen": "yes", "rejected": "no"}] * 10
@@ -815,8 +1014,20 @@ chats: {file_name: chats.jsonl, formatting: sharegpt}
 judged: {file_name: chats.jsonl, formatting: sharegpt, columns: {messages: conversations, kto_tag: good}}
 pictures: {file_name: pictures.jsonl, columns: {prompt: instruction, response: output, images: images}}
 """
+_OTHERS = {
+    "newer": {"model_type": "qwen9"},
+    "own_code": {"model_type": "qwen9", "auto_map": {"AutoConfig": "configuration_qwen9.Qwen9Config"}},
+}
 _MODELS = {"gptq": {"quant_method": "gptq", "bits": 4}, "fp8": {"quant_method": "fp8"}}
 _MODELS["bitsandbytes"] = {"quant_method": "bitsandbytes", "load_in_4bit": True}
+
+_RECURRENT = {
+    "qwen3_next": {"full_attention_interval": 4},
+    "qwen3_5": {
+        "architectures": ["Qwen3_5ForConditionalGeneration"],
+        "text_config": {"model_type": "qwen3_5_text", "layer_types": ["linear_attention", "full_attention"]},
+    },
+}
 
 
 def rules_project(root: Path) -> Project:
@@ -825,6 +1036,7 @@ def rules_project(root: Path) -> Project:
         f"{name}/config.json": {"model_type": "qwen2", "quantization_config": block}
         for name, block in _MODELS.items()
     }
+    models |= {f"{name}/config.json": {"model_type": name, **block} for name, block in _RECURRENT.items()}
     tree = {
         "qtune.yaml": f"train: {{model_name_or_path: {TINY_MODEL}, dataset: rows, template: qwen}}\n",
         "data/datasets.yaml": _DATASETS,
@@ -835,9 +1047,12 @@ def rules_project(root: Path) -> Project:
         "data/pictures.jsonl": [{**row, "images": []} for row in ROWS],
         "tokens/dataset_info.json": {},
         "tokens/state.json": {"_data_files": []},
+        "saved/trainer_state.json": {},
+        "sees/config.json": {"model_type": "qwen2_vl", "vision_config": {}},
         "half/dataset_dict.json": {"splits": ["train"]},
         "accelerator.json": {"split_batches": False},
         **models,
+        **{f"{name}/config.json": content for name, content in _OTHERS.items()},
     }
     return find_project(write_tree(root, tree))
 

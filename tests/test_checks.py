@@ -148,6 +148,7 @@ OPENAI_TAGS = "tags: {role_tag: role, content_tag: content, user_tag: user, assi
         (f"{MESSAGES}\n  {OPENAI_TAGS}", CHAT, "sft"),
         ("file_name: rows.jsonl\n  columns: {prompt: text}", [{"text": "a"}], "pt"),
         ("hf_hub_url: owner/name\n  ms_hub_url: owner/name", None, "sft"),
+        ("file_name: rows.jsonl\n  num_samples: 2", [{"instruction": "a", "output": "b"}] * 2, "sft"),
     ],
 )
 def test_good_registrations(project: Callable[..., Path], entry: str, rows: Any, stage: str) -> None:
@@ -183,6 +184,12 @@ def test_good_registrations(project: Callable[..., Path], entry: str, rows: Any,
         ("file_name: rows.jsonl", "{'instruction': 1}\n", 2, "rows.jsonl:1"),
         ("file_name: rows.jsonl", "[1, 2]", 2, "not a JSON object"),
         ("file_name: datasets.yaml", None, 2, "does not read `.yaml` files"),
+        (
+            "file_name: rows.jsonl\n  num_samples: 50",
+            [{"instruction": "a", "output": "b"}] * 20,
+            3,
+            "is 50 and there are 20 rows: 30 are drawn again",
+        ),
     ],
 )
 def test_bad_registrations_name_their_line(

@@ -188,10 +188,22 @@ def test_evaluation_is_off_without_data() -> None:
 
 
 @pytest.mark.parametrize(
-    "given", [{"eval_strategy": "epoch"}, {"eval_steps": 0.3}, {"save_strategy": "no"}, {"stage": "rm"}]
+    "given",
+    [
+        {"eval_strategy": "epoch"},
+        {"eval_steps": 0.3},
+        {"save_strategy": "no"},
+        {"stage": "rm"},
+        {"eval_on_each_dataset": True},
+    ],
 )
 def test_the_best_model_is_loaded_only_where_the_trainer_can(given: dict[str, Any]) -> None:
     assert resolved("lora", eval_dataset="x", **given).get("train", "load_best_model_at_end") is None
+
+
+def test_the_best_model_is_loaded_where_one_of_several_losses_is_named() -> None:
+    apart = {"eval_dataset": "x,y", "eval_on_each_dataset": True, "metric_for_best_model": "eval_y_loss"}
+    assert resolved("lora", **apart).get("train", "load_best_model_at_end") is True
 
 
 def test_an_auto_of_the_librarys_own_stays() -> None:

@@ -12,8 +12,9 @@ import pyarrow.parquet as parquet
 import pytest
 
 from qtune.config.project import find_project
-from qtune.data.peek import count_rows, first_row, has_key
-from qtune.data.registrations import complete_entry, count_training_rows, read_registrations
+from qtune.data.peek import first_row, has_key
+from qtune.data.reading.row_counts import count_rows, count_training_rows
+from qtune.data.registrations import complete_entry, read_registrations
 from qtune.errors import QtuneError
 
 
@@ -37,7 +38,7 @@ def test_the_text_decides_between_lines_and_array(tmp_path: Path, text: str, row
     path = tmp_path / "x.json"
     path.write_text(text, encoding="utf-8")
     assert first_row(path) == {"a": 1}
-    assert count_rows(path) == rows
+    assert count_rows([path]) == rows
 
 
 def test_a_first_row_larger_than_one_read_is_found(tmp_path: Path) -> None:

@@ -413,7 +413,7 @@ def test_whatever_the_rows_hold_they_are_recognised_or_refused(rows: list[dict[s
 
 
 def test_the_example_of_a_refusal_has_the_datas_own_keys() -> None:
-    assert "columns: {prompt: a, response: b}" in str(refused({"a": "x", "b": "y"}))
+    assert "--columns prompt=c,response=d`" in str(refused({"c": "x", "d": "y"}))
 
 
 # ── files ──────────────────────────────────────────────────────────────────────────────────────────────

@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import random
+import re
 import resource
 import signal
 import subprocess
@@ -15,12 +16,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from trees import Result, files_below
+from trees import TINY_MODEL, Result, files_below
 
 from qtune.config.project import find_project
 from qtune.data.digests import sha256
+from qtune.data.registrations import read_registrations
 from qtune.data.scanning import check_cache, clean, duplicates
 from qtune.data.scanning.duplicates import ELSEWHERE, NEW, REPEATED, Duplicates, Place
+from qtune.files import block_lines
 from qtune.machine.hardware import Hardware
 from qtune.prepare import pipeline
 from qtune.prepare.inspection import inspection_of
@@ -224,6 +227,23 @@ def test_rows_that_cutoff_len_cuts_are_named_where_a_preset_says_how_long_they_m
     assert "0 warnings" in qtune("data", "check", "-p", "lora", directory=root).out
 
 
+def test_rows_that_are_cut_are_named_without_a_preset_and_whatever_the_project_trains_on(
+    project: Make, qtune: Qtune
+) -> None:
+    """The cutoff_len is that of what was rendered last, else of the default preset in this project."""
+    tree = {
+        "qtune.yaml": f"train: {{model_name_or_path: {TINY_MODEL}, dataset: rows, cutoff_len: 64}}\n",
+        "data/datasets.yaml": "rows: {file_name: rows.jsonl}\nother: {file_name: other.jsonl}\n",
+        "data/other.jsonl": [*GOOD, row(1, output="and so on " * 200)],
+    }
+    root = project(tree)
+    said = "data/other.jsonl:11: cutoff_len 64 cuts off the end of its answer"
+    assert said in qtune("data", "check", "other", directory=root).out
+    assert said in qtune("data", "check", directory=root).out
+    assert qtune("render", "lora", "-s", "cutoff_len=2048", "--hardware", "cpu", directory=root).code == 0
+    assert "cuts off" not in qtune("data", "check", "other", directory=root).out
+
+
 def test_a_training_is_not_told_which_rows_another_cutoff_len_would_cut(project: Make, qtune: Qtune) -> None:
     """What `data check` found is remembered for `train`, but for what hangs on the preset."""
     short = "extends: lora\ntrain: {cutoff_len: 64}\n"
@@ -250,6 +270,14 @@ def test_registrations_and_unregistered_names_are_findings_with_their_line(
     assert "did you mean `formatting`" in done.err
     assert "presets/mine.yaml:3 dataset: dataset `row` is not registered" in done.err
     assert "did you mean `rows`" in done.err
+    assert done.out == "rows: 10 rows, 0 errors, 0 warnings (stage sft)\n"
+
+
+def test_a_warning_about_a_registration_hides_no_rows(project: Make, qtune: Qtune) -> None:
+    tree = project({"data/datasets.yaml": "rows:\n  file_name: rows.jsonl\n  num_samples: 11\n"})
+    done = qtune("data", "check", directory=tree)
+    assert done.code == 0
+    assert "warning: data/datasets.yaml:3 rows.num_samples: is 11 and there are 10 rows" in done.err
     assert done.out == "rows: 10 rows, 0 errors, 0 warnings (stage sft)\n"
 
 
@@ -329,6 +357,99 @@ def test_what_fix_wrote_has_nothing_wrong(project: Make, qtune: Qtune) -> None:
     assert qtune("data", "check", "rows", "--fix", "data/clean.jsonl", directory=tree).code == 0
     (tree / "data/datasets.yaml").write_text("rows: {file_name: clean.jsonl}\n")
     assert qtune("data", "check", directory=tree).out == "rows: 11 rows, 0 errors, 0 warnings (stage sft)\n"
+
+
+SUPPORT = """\
+rows:
+  file_name: rows.jsonl
+  columns: {prompt: customer_question, response: agent_reply, system: tone}
+  num_samples: 9
+# the last line stays
+"""
+
+
+def test_what_fix_wrote_is_registered_like_the_original_and_the_next_step_works(
+    project: Make, qtune: Qtune
+) -> None:
+    rows = [{"customer_question": f"q{at}", "agent_reply": f"a{at}", "tone": "kind"} for at in range(5)]
+    tree = with_bad(project, [*rows, {**rows[0], "agent_reply": None}], **{"data/datasets.yaml": SUPPORT})
+    done = qtune("data", "check", "rows", "--fix", "good answers.jsonl", directory=tree)
+    assert done.code == 0, done.err
+    assert (tree / "data/datasets.yaml").read_text().startswith(SUPPORT)
+    read_registrations.cache_clear()
+    known = read_registrations(find_project(tree))
+    assert known["good_answers"].entry == {**known["rows"].entry, "file_name": "../good answers.jsonl"}
+    said = re.search(r"registered as `good_answers`; next: `qtune (.*)`, then `qtune train`", done.err)
+    assert said and said[1] == "render lora -d good_answers"
+    assert qtune(*said[1].split(), "--hardware", "cpu", directory=tree).code == 0
+    checked = qtune("data", "check", "good_answers", directory=tree)
+    assert checked.out.startswith("good_answers: 5 rows, 0 errors, 0 warnings")
+
+
+def test_fix_takes_conversations_with_their_tags_and_says_the_preset_they_are_for(
+    project: Make, qtune: Qtune
+) -> None:
+    talks = [{"talk": [{"who": who, "says": f"{who} {at}"} for who in ("a", "b")]} for at in range(3)]
+    entry = {
+        "file_name": "rows.jsonl",
+        "formatting": "sharegpt",
+        "columns": {"messages": "talk"},
+        "tags": {"role_tag": "who", "content_tag": "says", "user_tag": "a", "assistant_tag": "b"},
+    }
+    answers = {"prompt": "q", "chosen": "a", "rejected": "b"}
+    pairs = {"file_name": "pairs.jsonl", "ranking": True, "columns": answers}
+    registered = "".join(f"{line}\n" for line in block_lines({"rows": entry, "pairs": pairs}))
+    ranked = [{"q": "q", "a": "a", "b": "b"}, {"q": "q", "a": "a", "b": None}]
+    more = {"data/datasets.yaml": registered, "data/pairs.jsonl": ranked}
+    tree = with_bad(project, [*talks, talks[0]], **more)
+    assert qtune("data", "check", "rows", "--fix", "data/good.jsonl", directory=tree).code == 0
+    done = qtune("data", "check", "pairs", "--fix", "data/better.jsonl", "--json", directory=tree)
+    assert json.loads(done.out)["fixed"]["name"] == "better"
+    read_registrations.cache_clear()
+    known = read_registrations(find_project(tree))
+    assert known["good"].entry == {**entry, "file_name": "good.jsonl"}
+    assert known["better"].entry == {**pairs, "file_name": "better.jsonl"}
+    done = qtune("data", "check", "pairs", "--fix", "data/better.jsonl", "--force", directory=tree)
+    assert "`qtune render dpo -d better`" in done.err
+
+
+EMPTY = [
+    {"instruction": "", "input": "", "output": "an answer"},
+    {"instruction": "a question", "input": "", "output": ""},
+    {"instruction": " \n", "input": "", "output": "an answer"},
+    {"instruction": "a question", "input": "", "output": "  "},
+]
+
+
+def test_empty_questions_and_answers_are_taken_out_where_that_is_asked_for(
+    project: Make, qtune: Qtune
+) -> None:
+    tree = with_bad(project, [*GOOD, *EMPTY, row(11), row(11)])
+    assert qtune("data", "check", "rows", "--fix", "all.jsonl", directory=tree).code == 0
+    assert len((tree / "all.jsonl").read_text().splitlines()) == 15
+    done = qtune("data", "check", "rows", "--fix", "some.jsonl", "--no-empty", directory=tree)
+    assert done.code == 0, done.err
+    rows = [json.loads(line) for line in (tree / "some.jsonl").read_text().splitlines()]
+    assert rows == [*GOOD, row(11)]
+    assert [line for line, _ in rejected(tree / "some.rejected.jsonl")] == [11, 12, 13, 14, 16]
+    assert all(len(reasons) == 1 for _, reasons in rejected(tree / "some.rejected.jsonl"))
+    alone = qtune("data", "check", "rows", "--no-empty", directory=tree)
+    assert alone.code == 2 and "--no-empty: goes with --fix" in alone.err
+
+
+def test_fix_writes_nothing_that_it_cannot_register(project: Make, qtune: Qtune) -> None:
+    tree = with_bad(project)
+    before = {name: (tree / name).read_bytes() for name in files_below(tree)}
+    taken = qtune("data", "check", "rows", "--fix", "out/rows.jsonl", directory=tree)
+    assert taken.code == 2 and "`rows` is registered already" in taken.err and "--force" in taken.err
+    unnamed = qtune("data", "check", "rows", "--fix", "答.jsonl", directory=tree)
+    assert unnamed.code == 2 and "is no name for a dataset\n  fix: name the file otherwise" in unnamed.err
+    assert {name: (tree / name).read_bytes() for name in files_below(tree)} == before
+    (tree / "data/datasets.yaml").write_text("{rows: {file_name: rows.jsonl}}\n")
+    before = {name: (tree / name).read_bytes() for name in files_below(tree)}
+    full = qtune("data", "check", "rows", "--fix", "good.jsonl", directory=tree)
+    assert full.code == 2 and "has no room" in full.err
+    assert {name: (tree / name).read_bytes() for name in files_below(tree)} == before
 
 
 @pytest.mark.parametrize(
@@ -473,6 +594,19 @@ def test_train_reads_the_rows_once_as_long_as_nothing_changes(
     (tree / "data/datasets.yaml").write_text("rows: {file_name: rows.jsonl, formatting: alpaca}\n")
     qtune("train", directory=tree)
     assert scans == [["rows"]] * 3
+
+
+def test_train_says_which_rows_its_own_cutoff_len_cuts_read_anew_or_not(
+    project: Make, qtune: Qtune, scans: list[list[str]]
+) -> None:
+    root = project({"data/rows.jsonl": [*GOOD, row(1, output="and so on " * 200)]})
+    said = "data/rows.jsonl:11: cutoff_len 64 cuts off the end of its answer"
+    for _ in range(2):
+        done = qtune(*TRAIN, "-s", "cutoff_len=64", directory=root)
+        assert done.code == 0 and said in done.err
+    assert scans == [["rows"]]
+    assert "cuts off" not in qtune(*TRAIN, directory=root).err
+    assert scans == [["rows"]] * 2
 
 
 def test_a_check_by_hand_counts_for_train(project: Make, qtune: Qtune, scans: list[list[str]]) -> None:

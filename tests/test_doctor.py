@@ -702,3 +702,28 @@ def test_force_goes_on_without_a_compiler_too(
     assert result.code == 2 and "no C++ compiler" in result.err and not started
     forced = qtune("train", "stage3", *options, "--force", directory=root)
     assert started == ["stage3"] and "no C++ compiler" in forced.err
+
+
+def test_another_machine_is_judged_as_far_as_it_can_be_told(
+    qtune: Callable[..., Result], project: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing of this machine counts, and none of its libraries is imported."""
+    monkeypatch.setattr(readiness.process, "likely_python", lambda: pytest.fail("asked this machine"))
+    root = project({"qtune.yaml": "train: {model_name_or_path: Qwen/Qwen2.5-7B, dataset: rows}\n"})
+
+    def lines(*arguments: str) -> dict[str, dict[str, Any]]:
+        result = qtune("doctor", *arguments, "--json", directory=root)
+        found = json.loads(result.out)
+        assert result.code == (not found["ready"])
+        return {line["subject"]: line for line in found["lines"]}
+
+    large, small = lines("stage3", "--hardware", "2x80GB"), lines("full", "--hardware", "1x24GB")
+    assert (large["GPU memory"]["level"], small["GPU memory"]["level"]) == ("ok", "warning")
+    assert "qtune recommend --hardware 1x24GB" in small["GPU memory"]["fix"]
+    assert "not known here" in large["host memory"]["says"] and "DeepSpeed" in large["packages"]["says"]
+    assert "Qwen/Qwen2.5-7B" in large["model"]["says"]
+    assert "GPU memory" not in lines("lora", "--hardware", "cpu")
+    wrong = lines("dpo", "--hardware", "1x24GB")
+    assert wrong["preset"]["level"] == "failure" and wrong["memory"]["level"] == "warning"
+    shown = qtune("doctor", "full", "--hardware", "1x24GB", directory=root)
+    assert "0 failures, 1 warning as far as can be told from here" in shown.err

@@ -193,4 +193,4 @@ def test_a_library_that_knows_no_checksums_is_not_said_to_have_compared_them(
     printed = qtune("download", "a/b", directory=project())
     assert printed.code == 0, printed.err
     assert "50 % of 4 bytes" in printed.err and "100 % of 4 bytes" in printed.err
-    assert "a/b: 1 files, 4 bytes\n" in printed.err
+    assert "a/b: 1 file, 4 bytes\n" in printed.err

@@ -122,6 +122,16 @@ def test_on_one_machine_it_says_what_is_started(qtune: Qtune, root: Path, option
     assert all(file.startswith(f"{rendered['run']}/") for file in place["files"])
 
 
+def test_what_is_compiled_before_is_said(qtune: Qtune, root: Path) -> None:
+    extensions = Path(os.environ["TORCH_EXTENSIONS_DIR"])
+    (extensions / "deepspeed_shm_comm" / "deepspeed_shm_comm.so").unlink()
+    compiling, training = planned(qtune, root, "train", "deepspeed", "--force")["starts"]
+    assert compiling["where"] == "this machine, to compile first" and compiling["files"] == []
+    assert Path(compiling["command"][-3]).name == "compile.py"
+    assert compiling["command"][-2:] == [str(extensions / "qtune.lock"), "deepspeed_shm_comm"]
+    assert (training["where"], training["environment"]) == ("this machine", compiling["environment"])
+
+
 def test_of_several_nodes_it_says_each(qtune: Qtune, root: Path) -> None:
     found = planned(qtune, root, "train", "lora", *BY_HAND, "--force")
     first, second = found["starts"]

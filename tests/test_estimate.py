@@ -60,6 +60,18 @@ def test_json_has_bytes_and_parts_that_add_up(project: Project, qtune: Qtune) ->
     assert (found["effective_batch"], found["steps_per_epoch"], found["steps"]) == (8, 2, 6)
 
 
+@pytest.mark.parametrize(
+    "setting", ["add_tokens=<a>", "add_special_tokens=<a>,<b>", "new_special_tokens_config=tokens.yaml"]
+)
+def test_added_tokens_are_a_resized_vocabulary(project: Project, qtune: Qtune, setting: str) -> None:
+    """llamafactory/model/patcher.py, patch_tokenizer: both embeddings are then trained whole."""
+
+    def told(setting: str) -> str:
+        return qtune("estimate", "lora", *SEVEN, "-s", setting, "--json", directory=project()).out
+
+    assert told(setting) == told("resize_vocab=true") != told("resize_vocab=false")
+
+
 def test_all_lists_every_preset_in_the_order_of_the_catalogue(tmp_path: Path, qtune: Qtune) -> None:
     found = json.loads(qtune("estimate", "--all", *SEVEN, "--json", directory=tmp_path).out)
     listed = json.loads(qtune("presets", "--json", directory=tmp_path).out)
@@ -88,6 +100,17 @@ def test_data_that_is_not_registered_stops_no_estimate(project: Project) -> None
     assert forecast("lora", find_project(broken), machine, [], None).rows is None
 
 
+@pytest.mark.parametrize(
+    "options", [("-d", "nosuch"), ("-s", "eval_dataset=nosuch"), ("--all", "-d", "nosuch")]
+)
+def test_data_that_is_asked_for_and_not_registered_is_refused_as_by_train(
+    project: Project, qtune: Qtune, options: tuple[str, ...]
+) -> None:
+    result = qtune("estimate", *options, "--hardware", "1x24GB", directory=project())
+    assert (result.code, result.out) == (2, "")
+    assert "dataset `nosuch` is not registered" in result.err and "qtune data add" in result.err
+
+
 def test_a_value_of_no_use_is_named_with_where_to_look(project: Project, qtune: Qtune) -> None:
     result = qtune("estimate", "lora", "-s", "cutoff_len=long", "--hardware", "1x24GB", directory=project())
     assert result.code == 2
@@ -107,3 +130,17 @@ def test_all_needs_nothing_heavy_and_less_than_a_second(tmp_path: Path, hardware
     modules, seconds = cost(*arguments, directory=tmp_path, goal=1)
     assert modules & HEAVY == set()
     assert seconds < 1
+
+
+def test_the_experts_of_a_quantised_model_are_said_to_stay_in_16_bits(
+    qtune: Callable[..., Result], project: Callable[..., Path]
+) -> None:
+    """transformers 5 keeps a layer's experts in one 3-D parameter, which bitsandbytes does not take."""
+    root, said = project(), "the experts (28.99B of 30.53B parameters) stay in 16 bits"
+    moe, dense = ("-m", "Qwen/Qwen3-30B-A3B"), ("-m", "Qwen/Qwen2.5-7B")
+    alone = qtune("estimate", "qlora", *moe, "--hardware", "1x80GB", directory=root).out
+    assert said in alone and "linear layers in 4 bits (bnb), experts in 16, frozen" in alone
+    assert said not in qtune("estimate", "lora", *moe, "--hardware", "1x80GB", directory=root).out
+    for command in (["estimate", "--all", "--hardware", "1x80GB"], ["presets", "--fits", "80GB"]):
+        assert qtune(*command, *moe, directory=root).err.count(said) == 1
+        assert "16 bits" not in qtune(*command, *dense, directory=root).err

@@ -112,7 +112,7 @@ def stand_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     program = path / "llamafactory-cli"
     program.chmod(0o755)
     monkeypatch.setattr(process, "find_program", lambda name, fix="": program)
-    monkeypatch.setattr("qtune.machine.hardware.detect_hardware", Hardware)
+    monkeypatch.setattr("qtune.machine.makers.this_machine", Hardware)
     monkeypatch.setattr("qtune.machine.stack.installed_stack", lambda: stack())
 
 

@@ -60,6 +60,19 @@ def test_the_first_of_many_errors_is_told() -> None:
 
 
 @pytest.mark.parametrize(
+    "line",
+    [
+        "torch.OutOfMemoryError: HIP out of memory. Tried to allocate 2.00 GiB.",
+        "torch.OutOfMemoryError: XPU out of memory. Tried to allocate 2.00 GiB.",
+        "RuntimeError: NPU out of memory. Tried to allocate 2.00 GiB.",
+    ],
+)
+def test_memory_runs_out_on_other_makers_accelerators_too(line: str) -> None:
+    reason = failures.reason_in([f"[rank0]: {line}"], 1)
+    assert reason.failure and reason.failure.id == "cuda-out-of-memory" and reason.maybe_memory
+
+
+@pytest.mark.parametrize(
     ("killed_for_memory", "id", "maybe_memory"),
     [(True, "killed-for-memory", True), (False, "killed", False), (None, "killed", True)],
 )

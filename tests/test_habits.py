@@ -8,8 +8,7 @@ import pytest
 import yaml
 from trees import REPOSITORY
 
-from qtune import __version__, files, sharing
-from qtune.render import templates
+from qtune import __version__, files, sandbox, sharing
 from qtune.sharing import git
 from qtune.units import size_text
 
@@ -51,7 +50,7 @@ def test_the_bounds_that_are_promised_are_those_of_the_code() -> None:
         f"At most {sharing.MAX_FILES} files, {files.MAX_BYTES:,} bytes each, {sharing.MAX_TOTAL:,} in all",
         f"a fetch of at most {git.MAX_FETCH:,} bytes and {git._SECONDS:g} seconds",
         f"more than {files.MAX_NODES:,} values, or more than {files.MAX_DEPTH} levels",
-        f"{templates._CPU_SECONDS:g} seconds of processor time, {size_text(templates._MEMORY)} of memory",
+        f"{sandbox.CPU_SECONDS:g} seconds of processor time, {size_text(sandbox.MEMORY)} of memory",
         f"and {files.MAX_BYTES:,} characters",
     ):
         assert promise in text

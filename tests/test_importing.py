@@ -654,3 +654,68 @@ def test_a_name_outside_a_project_is_refused(qtune: Qtune, tmp_path: Path) -> No
     result = qtune("import", "original.yaml", "-n", "x", directory=tmp_path)
     assert result.code == 2 and "there is no qtune.yaml here" in result.err
     assert files_below(tmp_path) == {"original.yaml"}
+
+
+# ── paths ──────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_paths_mean_the_same_places_from_the_project(root: Path) -> None:
+    """A config that ran where it lies names its paths from there; a training starts in the project."""
+    tree = {
+        "old/base/config.json": {"model_type": "qwen2"},
+        "old/saves/one/adapter_config.json": {},
+        "old/saves/two/adapter_config.json": {},
+        "old/pictures/1.png": "",
+        "old/saves/full/checkpoint-5/trainer_state.json": {},
+    }
+    write_tree(root, tree)
+    text = SFT.replace("Qwen/Qwen2.5-0.5B-Instruct", "base") + (
+        "adapter_name_or_path: saves/one, saves/two\nmedia_dir: pictures\n"
+        "resume_from_checkpoint: ./saves/full/checkpoint-5\ntokenized_path: tokens/sft\n"
+    )
+    found = imported(root, text, "old/original.yaml")
+    train = preset(found)["train"]
+    assert train["model_name_or_path"] == "old/base"
+    assert train["adapter_name_or_path"] == "old/saves/one,old/saves/two"
+    assert train["media_dir"] == "old/pictures"
+    assert train["resume_from_checkpoint"] == "old/saves/full/checkpoint-5"
+    assert train["tokenized_path"] == "tokens/sft"  # is made by a training
+    assert [note.key for note in found.notes if "from the project's directory" in note.message] == [
+        *("model_name_or_path", "adapter_name_or_path"),
+        *("resume_from_checkpoint", "media_dir"),
+    ]
+
+
+def test_a_path_stays_where_the_project_has_it_too(root: Path) -> None:
+    write_tree(root, {"saves/one/adapter_config.json": {}, "old/saves/one/adapter_config.json": {}})
+    found = imported(root, f"{SFT}adapter_name_or_path: saves/one\n", "old/original.yaml")
+    assert preset(found)["train"]["adapter_name_or_path"] == "saves/one"
+    assert found.findings == ()
+
+
+def test_media_lie_beside_the_registrations_of_the_original(root: Path) -> None:
+    registry = {"ours": {"file_name": "ours.json"}}
+    write_tree(root, {"old/mine/dataset_info.json": registry, "old/mine/ours.json": "[]", "mine/x": ""})
+    text = SFT.replace("identity", "ours") + "dataset_dir: mine\n"
+    assert preset(imported(root, text, "old/original.yaml"))["train"]["media_dir"] == "old/mine"
+
+
+def test_a_path_from_home_is_written_in_full(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    write_tree(tmp_path, {"home/saves/one/adapter_config.json": {}})
+    train = preset(imported(root, f"{SFT}adapter_name_or_path: ~/saves/one\n"))["train"]
+    assert train["adapter_name_or_path"] == f"{tmp_path}/home/saves/one"
+
+
+def test_a_path_that_is_nowhere_is_said(root: Path) -> None:
+    text = f"{SFT}adapter_name_or_path: saves/one,../gone\nref_model: owner/model\nmedia_dir: gone\n"
+    found = imported(root, text)
+    assert [(item.key, item.severity) for item in found.findings] == [
+        ("adapter_name_or_path", "warning"),
+        ("media_dir", "warning"),
+    ]
+    assert "there is no ../gone" in found.findings[0].message
+    [note] = [item for item in found.notes if item.key == "adapter_name_or_path"]
+    assert "saves/one is nowhere here, so that it is taken for a hub's id" in note.message

@@ -20,7 +20,7 @@ FLOORS = [
     {"schema"},
     {"values"},
     {"resources", "files"},
-    {"machine", "secrets"},
+    {"machine", "sandbox", "secrets"},
     {"config"},
     {"data"},
     {"checks", "predict", "render", "failures"},

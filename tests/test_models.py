@@ -19,7 +19,8 @@ from qtune.predict.models.find import from_config, load
 from qtune.predict.models.headers import LARGEST_HEADER
 
 # As published: the hubs' counts of safetensors weights, less output layers stored beside the embedding they
-# share (Qwen3-0.6B and 1.7B); for models without such files the papers' and the library's own counts.
+# share (Qwen3-0.6B and 1.7B); for models without such files, and those whose files hold layers for predicting
+# more than one token, which transformers does not build, the papers' and the library's own counts.
 PUBLISHED = {
     "Qwen/Qwen2.5-0.5B": 494_032_768,
     "Qwen/Qwen2.5-1.5B": 1_543_714_304,
@@ -83,6 +84,22 @@ PUBLISHED = {
     "Qwen/Qwen2.5-VL-7B": 8_292_166_656,
     "Qwen/Qwen2.5-VL-32B": 33_452_718_336,
     "Qwen/Qwen2.5-VL-72B": 73_410_777_344,
+    "Qwen/Qwen3-Coder-480B-A35B": 480_154_875_392,
+    "Qwen/Qwen3-Next-80B-A3B": 79_674_391_296,
+    "openai/gpt-oss-20b": 20_914_757_184,
+    "openai/gpt-oss-120b": 116_829_156_672,
+    "zai-org/GLM-4.5-Air": 106_852_245_504,
+    "zai-org/GLM-4.5": 352_797_814_784,
+    "deepseek-ai/DeepSeek-V3": 671_026_404_352,
+    "ByteDance-Seed/Seed-OSS-36B-Instruct": 36_151_104_512,
+    "baidu/ERNIE-4.5-0.3B-PT": 360_748_032,
+    "tencent/Hunyuan-4B-Instruct": 4_221_757_440,
+    "tencent/Hunyuan-7B-Instruct": 7_504_568_320,
+    "Qwen/Qwen3-VL-2B": 2_127_532_032,
+    "Qwen/Qwen3-VL-4B": 4_437_815_808,
+    "Qwen/Qwen3-VL-8B": 8_767_123_696,
+    "Qwen/Qwen3-VL-32B": 33_357_390_064,
+    "Qwen/Qwen3-VL-30B-A3B": 31_070_754_032,
 }
 TABLE = json.loads(files("qtune.predict.models").joinpath("models.json").read_text(encoding="utf-8"))
 QWEN2 = {
@@ -169,6 +186,11 @@ def test_the_built_in_table_adds_up_to_the_published_totals(entry: Any, tmp_path
         ("ZhipuAI/chatglm3-6b", 6_243_584_000, None),
         ("google/gemma-2-9b-it", 9_241_705_984, None),
         ("google/gemma-3-1b-it", 999_885_952, None),
+        ("Qwen/Qwen3-VL-8B-Instruct-FP8", 8_767_123_696, ("fp8", 8)),
+        ("Qwen/Qwen3-Next-80B-A3B-Thinking", 79_674_391_296, None),
+        ("unsloth/gpt-oss-20b-BF16", 20_914_757_184, None),
+        ("ByteDance-Seed/Seed-OSS-36B-Base", 36_151_104_512, None),
+        ("deepseek-ai/DeepSeek-V3.1-Base", 671_026_404_352, None),
     ],
 )
 def test_a_hubs_variant_of_a_model_has_its_shape(

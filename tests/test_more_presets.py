@@ -219,6 +219,33 @@ def test_the_catalogue_can_be_cut_to_what_fits(
     assert qtune("presets", "--fits", "much", directory=root).code == 2
 
 
+def test_for_a_model_what_fits_is_estimated(
+    qtune: Callable[..., Result], project: Callable[..., Path]
+) -> None:
+    """A preset speaks of 0.5B: `lora` says 6-12 GB and takes more than 24 GB for 7B."""
+    root = project()
+    options = ["-m", "Qwen/Qwen2.5-7B", "--json"]
+    listed = json.loads(qtune("presets", "--fits", "24GB", *options, directory=root).out)
+    estimated = json.loads(qtune("estimate", "--all", "--hardware", "1x24GB", *options, directory=root).out)
+    needs = {row["preset"]: row["gpu"] for row in estimated["presets"] if row["verdict"] == "fits"}
+    assert {row["name"]: row["gpu"] for row in listed} == needs
+    assert "qlora" in needs and "deepspeed" not in needs
+    shown = qtune("presets", "--fits", "24GB", *options[:2], directory=root)
+    none = qtune("presets", "--fits", "1GB", *options[:2], directory=root)
+    assert none.out == "" and "no preset fits" in none.err
+    assert "needs at most" in shown.out and "rows as long as cutoff_len" in shown.err
+
+
+@pytest.mark.parametrize(
+    "options", [("-m", "Qwen/Qwen2.5-7B"), ("--fits", "0", "-m", "x"), ("--fits", "0GB")]
+)
+def test_a_size_of_memory_is_needed(
+    qtune: Callable[..., Result], project: Callable[..., Path], options: tuple[str, ...]
+) -> None:
+    result = qtune("presets", *options, directory=project())
+    assert result.code == 2 and "--fits 24GB" in result.err
+
+
 # --- whom they suit
 
 

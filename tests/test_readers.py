@@ -17,9 +17,10 @@ import pyarrow as pa
 import pyarrow.parquet as parquet
 import pytest
 
-from qtune.data.peek import count_rows, has_column
+from qtune.data.peek import has_column
 from qtune.data.reading import array_rows, line_rows
 from qtune.data.reading.readers import blocks, unreadable
+from qtune.data.reading.row_counts import count_rows
 from qtune.errors import QtuneError
 
 Found = tuple[list[tuple[int, Any]], list[tuple[int, str, str]]]
@@ -347,7 +348,7 @@ def test_a_compressed_file_is_read_as_what_is_in_it(tmp_path: Path, pack: Callab
     row = {"a": "x"}
     for name, content in (("a.jsonl", b'{"a":"x"}\n'), ("a.json", b'[{"a":"x"}]'), ("a.csv", b"a\nx\n")):
         assert read(tmp_path / name, pack(content)) == ([(2 if name == "a.csv" else 1, row)], [])
-        assert count_rows(tmp_path / name) == 1 or name == "a.csv"
+        assert count_rows([tmp_path / name]) == 1
         assert has_column(tmp_path / name, "a") and not has_column(tmp_path / name, "b")
     assert read(tmp_path / "a.txt", pack(b"x\n")) == ([(1, {"text": "x"})], [])
     damaged = [(1, "refused", "is compressed, and cut off or damaged")]

@@ -79,7 +79,8 @@ def test_the_nodes_shown_are_good(qtune: Callable[..., Result], project: Callabl
 def test_the_line_to_change_is_the_checkouts_own() -> None:
     line = block("yaml", "Qwen/Qwen2.5-0.5B-Instruct").strip()
     assert (
-        yaml.safe_load((REPOSITORY / "qtune.yaml").read_text())["train"].keys() >= yaml.safe_load(line).keys()
+        yaml.safe_load((REPOSITORY / "qtune.yaml").read_text())["defaults"].keys()
+        >= yaml.safe_load(line).keys()
     )
     assert (REPOSITORY / "data" / TINY_MODEL.name).is_dir()
 

@@ -136,6 +136,21 @@ def test_without_a_complete_one_it_starts_from_the_beginning(root: Path, qtune: 
     assert record(root)["attempts"][-1]["resume_from_checkpoint"] is None
 
 
+@pytest.mark.parametrize("whole", [True, False])
+def test_curves_go_on_where_they_are(root: Path, qtune: Qtune, whole: bool) -> None:
+    logged = root / "runs/lora/runs/Jan01_host"
+    logged.mkdir(parents=True)
+    (logged / "events.out.tfevents.1700000000.host.1.0").touch()
+    for step in () if whole else (2, 4):
+        (root / f"runs/lora/checkpoint-{step}/scheduler.pt").unlink()
+    assert qtune("resume", directory=root).code == 0
+    environment = record(root)["attempts"][-1]["environment"]
+    assert environment["TENSORBOARD_LOGGING_DIR"] == "runs/lora/runs/Jan01_host"
+    # the step after the checkpoint, which TensorBoard's file has behind its second
+    (event,) = logged.glob("*.qtune")
+    assert (b"\x10\x05:\x02\x08\x01" in event.read_bytes()) == whole
+
+
 def test_other_values_are_shown_and_need_force(root: Path, qtune: Qtune, ends: Callable[[str], None]) -> None:
     before = files_below(root)
     done = qtune("resume", "-s", "learning_rate=5e-4", directory=root)
@@ -195,6 +210,7 @@ def test_a_finished_run_is_refused_unless_it_gets_longer(root: Path, qtune: Qtun
         ("lora", ["launch.nproc_per_node=2"], [], "go on with one"),
         ("reward", ["dataset=pairs"], [], "of stage rm"),
         ("lora", ["save_only_model=true", "load_best_model_at_end=false"], [], "save_only_model"),
+        ("lora", ["optim=galore_adamw", "optim_target_modules=all-linear"], [], "(optim galore_adamw)"),
     ],
 )
 def test_what_the_library_cannot_go_on_with_is_refused_even_with_force(

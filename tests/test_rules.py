@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,8 @@ from qtune.machine.hardware import Hardware, parse_hardware
 from qtune.machine.stack import installed_stack
 from qtune.prepare import pipeline
 
+# of every config with such an optimizer, beside what else is wrong with it
+_OF_OPTIMIZERS = {"optimizer-state-not-loadable", "optimizer-state-not-saved"}
 BUILT_IN = ("full", "lora", "qlora", "deepspeed", "stage2_offload", "stage3", "minimal")
 
 
@@ -25,7 +28,9 @@ def rules(tmp_path_factory: pytest.TempPathFactory) -> Project:
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.rule)
 def test_a_rule_fires_alone_on_its_config_and_not_on_the_near_one(rules: Project, case: Case) -> None:
-    fired = examine(rules, case.fires, case.hardware, case.stack, case.preset).findings
+    beside = _OF_OPTIMIZERS - {case.rule}
+    found = examine(rules, case.fires, case.hardware, case.stack, case.preset).findings
+    fired = [finding for finding in found if finding.rule not in beside]
     assert [finding.rule for finding in fired] == [case.rule], [str(finding) for finding in fired]
     (finding,) = fired
     assert finding.message and finding.fix and finding.source
@@ -38,7 +43,8 @@ def test_a_rule_fires_alone_on_its_config_and_not_on_the_near_one(rules: Project
             case.other_stack or case.stack,
             case.preset,
         ).findings
-        assert found == (), [str(finding) for finding in found]
+        fired = [finding for finding in found if finding.rule not in beside]
+        assert fired == [], [str(finding) for finding in fired]
 
 
 def test_every_rule_has_one_case_a_fix_and_a_source() -> None:
@@ -47,6 +53,40 @@ def test_every_rule_has_one_case_a_fix_and_a_source() -> None:
     for rule in RULES:
         assert re.fullmatch(r"[a-z0-9-]+", rule.id), rule.id
         assert rule.keys and rule.message and rule.fix and rule.source, rule.id
+
+
+@pytest.mark.parametrize(
+    ("settings", "rule"),
+    [
+        ({"optim": "galore_adamw"}, "optimizer-state-not-loadable"),
+        ({"optim": "galore_adafactor"}, "optimizer-state-not-loadable"),
+        ({"optim": "apollo_adamw"}, "optimizer-state-not-loadable"),
+        ({"use_galore": True}, "optimizer-state-not-loadable"),
+        ({"use_apollo": True}, "optimizer-state-not-loadable"),
+        ({"optim": "galore_adamw_layerwise"}, "optimizer-state-not-saved"),
+        ({"optim": "apollo_adamw_layerwise"}, "optimizer-state-not-saved"),
+        ({"use_galore": True, "galore_layerwise": True}, "optimizer-state-not-saved"),
+        ({"use_apollo": True, "apollo_layerwise": True}, "optimizer-state-not-saved"),
+        ({"use_badam": True}, "optimizer-state-not-saved"),
+        ({"optim": "grokadamw"}, "optimizer-state-not-saved"),
+        ({"optim": "schedule_free_adamw"}, None),
+        ({"optim": "lomo"}, None),
+        ({"optim": "lion_8bit"}, None),
+        ({"use_adam_mini": True}, None),
+        ({"use_muon": True}, None),
+    ],
+    ids=str,
+)
+def test_optimizers_whose_trainings_cannot_go_on_are_known(
+    rules: Project, settings: dict[str, object], rule: str | None
+) -> None:
+    """By twelve steps in one go, and six and six, on a CPU with torch 2.11.0 and transformers 5.5.4.
+
+    The first kind raised UnpicklingError, the second ended with weights that differ by 0.03 to 0.25, and all
+    others, bitsandbytes' and torchao's too, with the same to the last bit.
+    """
+    found = examine(rules, {"finetuning_type": "full", **settings}, "1x24GB").findings
+    assert [finding.rule for finding in found if finding.rule in _OF_OPTIMIZERS] == ([rule] if rule else [])
 
 
 @pytest.mark.parametrize("hardware", ["cpu", "1x24GB", "8x80GB"])
@@ -97,6 +137,16 @@ def test_a_warning_does_not_stop_a_rendering(rules: Project) -> None:
 def test_where_llamafactory_is_not_installed_there_is_no_stack(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "llamafactory", None)
     assert installed_stack() is None
+
+
+@pytest.mark.parametrize(("installed", "says"), [("5.5.4", "5.5.4"), ("4.57.1", "4.57.1"), ("5.6.0", "")])
+def test_a_newer_transformers_may_know_what_the_tested_one_does_not(
+    rules: Project, installed: str, says: str
+) -> None:
+    stack = replace(EVERYTHING, version=lambda distribution: installed)
+    found = examine(rules, {"model_name_or_path": "newer"}, "1x24GB", stack).findings
+    said = [f"transformers {says} knows no model_type `qwen9`"] if says else []
+    assert [finding.message.partition(": ")[2] for finding in found] == said
 
 
 def test_the_stack_looks_when_it_is_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

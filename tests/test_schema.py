@@ -163,6 +163,7 @@ def test_dataset_defaults_are_those_of_an_absent_block():
         ("Qwen/Qwen2.5-0.5B", None, "qwen"),  # a base model
         ("deepseek-ai/DeepSeek-R1-Distill-Qwen-7B", "qwen2", "deepseekr1"),  # its name outweighs its type
         ("models/Qwen3-4B-Instruct-2507/", "qwen3", "qwen3_nothink"),
+        ("Qwen/Qwen3-Coder-30B-A3B-Instruct", None, "qwen3_nothink"),  # which the library does not register
         ("models/mine", "qwen2", "qwen"),
         ("models/mine", "llama", None),
         ("models/mine", None, None),

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from trees import REPOSITORY, TINY_MODEL, Result, files_below, write_tree
 
-from qtune import resources
+from qtune import resources, sandbox
 from qtune.config.project import find_project
 from qtune.errors import QtuneError
 from qtune.prepare import renderings
@@ -110,7 +110,7 @@ def test_a_render_stays_as_pulled_until_the_next_pull(
 ) -> None:
     root = with_sources(TEAM)
     first = git(upstream, "rev-parse", "HEAD")
-    assert qtune("presets", "pull", directory=root).out == f"team: main is {first[:10]}, 1 files\n"
+    assert qtune("presets", "pull", directory=root).out == f"team: main is {first[:10]}, 1 file\n"
     assert qtune("render", "house", directory=root).code == 0
     before = rendered(root)
     assert b"lora_rank: 7 " in before["train.yaml"]
@@ -785,7 +785,7 @@ def test_a_hostile_template_is_refused_in_one_line(
     text: str,
     says: str,
 ) -> None:
-    monkeypatch.setattr(templates, "_CPU_SECONDS", 0.1 if says == "seconds" else 1.0)
+    monkeypatch.setattr(sandbox, "CPU_SECONDS", 0.1 if says == "seconds" else 1.0)
     commit(upstream, {"templates/train.yaml.j2": text})
     root = with_sources(TEAM)
     qtune("presets", "pull", directory=root)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from trees import Result
+from trees import REPOSITORY, Result, write_tree
 
 from qtune.config.own import with_preset_directory
 from qtune.config.project import find_project
@@ -127,3 +127,42 @@ def test_the_preset_directory_is_listed_once_and_comments_stay(text: str) -> Non
     assert [line for line in listed.splitlines() if line.startswith("#")] == [
         line for line in text.splitlines() if line.startswith("#")
     ]
+
+
+def test_a_preset_beside_qtune_yaml_is_found_without_being_listed(
+    qtune: Callable[..., Result], project: Callable[..., Path], tmp_path: Path
+) -> None:
+    """What a first hour tries: a file in presets/, and its name."""
+    ours = "extends: lora\ntrain: {cutoff_len: 99}\n"
+    root = project({"qtune.yaml": "runs: runs\n", "presets/ours.yaml": ours})
+    shown = qtune("show", "ours", "--origin", directory=root)
+    assert shown.code == 0 and "cutoff_len: 99  # ours (presets/ours.yaml:2)\n" in shown.out
+    # it is the project's own, which may ask for more than training
+    (root / "presets/ours.yaml").write_text(f"{ours}launch: {{master_addr: 10.0.0.1}}\n")
+    assert qtune("show", "ours", directory=root).code == 0
+    # a list is all that is searched
+    (tmp_path / "team").mkdir()
+    (root / "qtune.yaml").write_text("presets: [../team]\n")
+    refused = qtune("show", "ours", directory=root)
+    assert refused.code == 2 and "list its directory in qtune.yaml: `presets: [presets, …]`" in refused.err
+    (root / "qtune.yaml").write_text("presets: []\n")
+    assert qtune("show", "ours", directory=root).code == 2
+    # nor is a directory a project that has no qtune.yaml
+    (root / "qtune.yaml").unlink()
+    assert qtune("show", "ours", directory=root).code == 2
+
+
+def test_a_directory_that_is_a_link_to_others_is_not_the_projects_own(
+    qtune: Callable[..., Result], project: Callable[..., Path], tmp_path: Path
+) -> None:
+    write_tree(tmp_path, {"theirs/near.yaml": "extends: lora\nlaunch: {master_addr: 10.0.0.1}\n"})
+    root = project({"qtune.yaml": "runs: runs\n"})
+    (root / "presets/.keep").unlink()
+    (root / "presets").rmdir()
+    (root / "presets").symlink_to(tmp_path / "theirs")
+    refused = qtune("show", "near", directory=root)
+    assert refused.code == 2 and "which presets from others may not ask for" in refused.err
+
+
+def test_the_checkouts_own_presets_are_the_built_in_ones() -> None:
+    assert find_project(REPOSITORY).entries == ()

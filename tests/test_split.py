@@ -239,3 +239,76 @@ def test_what_cannot_be_split_is_refused(
     done = qtune("data", "split", *arguments, directory=root)
     assert done.code == 2 and says in done.err
     assert files_below(root) == before
+
+
+# --- what it leaves to do
+
+
+@pytest.mark.parametrize("share", ["10%", "10 %", "0.1", " 10.0%"])
+def test_a_share_may_be_written_in_percent(project: Make, qtune: Command, share: str) -> None:
+    root = project({"data/rows.jsonl": MANY})
+    qtune("data", "split", "rows", "--eval", "0.1", directory=root)
+    by_number = evaluated(root)
+    assert qtune("data", "split", "rows", "--eval", share, "--force", directory=root).code == 0
+    assert evaluated(root) == by_number
+
+
+@pytest.mark.parametrize("share", ["0%", "100%", "-5%", "5%%", "five", "%", "nan", "1", "5"])
+def test_a_share_of_nothing_or_all_is_refused(project: Make, qtune: Command, share: str) -> None:
+    root = project()
+    before = files_below(root)
+    refused = qtune("data", "split", "rows", f"--eval={share}", directory=root)
+    assert refused.code == 2 and f"--eval: is {share}: a share lies between 0 and 1" in refused.err
+    assert "--eval 5%" in refused.err and files_below(root) == before
+
+
+def test_the_two_sides_become_what_the_project_trains_on(tmp_path: Path, qtune: Command) -> None:
+    """From `init` to a training on data of one's own; the comments stay."""
+    assert qtune("init", directory=tmp_path).code == 0
+    write_tree(tmp_path, {"answers.jsonl": MANY})
+    assert qtune("data", "add", "answers.jsonl", directory=tmp_path).code == 0
+    before = (tmp_path / "qtune.yaml").read_text().splitlines()
+    done = qtune("data", "split", "answers", "--eval", "5%", "--use", directory=tmp_path)
+    assert done.code == 0 and "next: `qtune train lora`" in done.err
+    after = (tmp_path / "qtune.yaml").read_text().splitlines()
+    changed = [new for old, new in zip(before, after, strict=True) if old != new]
+    assert [line.split("#")[0].split() for line in changed] == [
+        ["dataset:", "answers_train"],
+        ["eval_dataset:", "answers_eval"],
+    ]
+    assert all("#" in line for line in changed)
+    rendered = qtune("render", "lora", "--hardware", "cpu", directory=tmp_path)
+    assert rendered.code == 0 and "nothing is evaluated" not in rendered.err
+    text = (tmp_path / "rendered/lora/train.yaml").read_text()
+    assert "\ndataset: answers_train " in text and "\neval_dataset: answers_eval " in text
+
+
+def test_the_two_sides_take_the_place_of_what_wins_over_presets(project: Make, qtune: Command) -> None:
+    root = project({"qtune.yaml": "train: {dataset: rows}  # ours\ndefaults: {dataset: other}\n"})
+    assert qtune("data", "split", "rows", "--eval", "0.3", "--use", directory=root).code == 0
+    assert (root / "qtune.yaml").read_text() == (
+        "train: {dataset: rows_train, eval_dataset: rows_eval}  # ours\ndefaults: {dataset: other}\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (
+            "train:\n  dataset: rows\n  val_size: 0.1\n",
+            "qtune.yaml:3: `val_size` sets rows for evaluation aside",
+        ),
+        ("train:\n  dataset:\n  - rows\n", "qtune.yaml: has no room in `train` for dataset, eval_dataset"),
+        (None, "there is no qtune.yaml here"),
+    ],
+)
+def test_what_cannot_be_used_is_refused_before_anything_is_split(
+    project: Make, qtune: Command, settings: str | None, message: str
+) -> None:
+    root = project({"qtune.yaml": settings or ""})
+    if settings is None:
+        (root / "qtune.yaml").unlink()
+    before = {name: (root / name).read_bytes() for name in files_below(root)}
+    refused = qtune("data", "split", "rows", "--eval", "0.3", "--use", directory=root)
+    assert refused.code == 2 and message in refused.err
+    assert {name: (root / name).read_bytes() for name in files_below(root)} == before

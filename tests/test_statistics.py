@@ -196,6 +196,17 @@ def test_packing_is_recommended_for_rows_of_very_different_length(project: Make)
     assert not even.recommends_packing
 
 
+def test_packing_is_not_recommended_where_the_model_carries_a_state(project: Make, qtune: Run):
+    root = project({"data/rows.jsonl": answers("a", LONG) * 20})
+    shutil.copytree(TINY_MODEL, root / "model")
+    stats = ("data", "stats", "rows", "-m", "model", "-s", "template=qwen", "-s", "cutoff_len=2048")
+    assert "-s packing=true -s neat_packing=true" in qtune(*stats, directory=root).out
+    (root / "model" / "config.json").write_text('{"model_type": "qwen3_next"}', encoding="utf-8")
+    assert "would let rows see each other" in qtune(*stats, directory=root).out
+    packed = qtune(*stats, "-s", "packing=true", directory=root).out
+    assert "packing     on: `qtune check` says whether rows see each other" in packed
+
+
 # what is recommended
 
 

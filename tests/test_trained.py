@@ -280,6 +280,7 @@ def test_a_quantised_base_stays_so_but_not_for_an_export(runs: Runs) -> None:
 
 
 def test_an_adapter_on_an_adapter_loads_both_and_a_continued_one_alone(runs: Runs) -> None:
+    runs.make("first")
     runs.make("both", "adapter_name_or_path=runs/first", "create_new_adapter=true")
     runs.make("on", "adapter_name_or_path=runs/first")
     assert plain(runs, "both")["adapter_name_or_path"] == "runs/first,runs/both"

@@ -7,7 +7,7 @@ import re
 from trees import REPOSITORY
 
 from qtune.machine.hardware import Hardware, parse_hardware
-from qtune.units import count_text, size_text
+from qtune.units import count_text, counted, size_text
 
 
 def test_sizes_read_well() -> None:
@@ -30,6 +30,25 @@ def test_parameters_read_as_models_are_named() -> None:
         "494.03M",
         "7.62B",
     ]
+
+
+def test_one_row_and_two_rows() -> None:
+    assert [counted(number, "row") for number in (0, 1, 2000)] == ["0 rows", "1 row", "2,000 rows"]
+    assert [counted(number, "process") for number in (1, 2)] == ["1 process", "2 processes"]
+    assert [counted(number, "epoch") for number in (1.0, 1.5)] == ["1 epoch", "1.5 epochs"]
+    assert [counted(number, "row is", "rows are") for number in (1, 3)] == ["1 row is", "3 rows are"]
+
+
+def test_nothing_else_makes_plurals() -> None:
+    own = re.compile(r"""["']e?s["'] if |\} (steps|epochs|datasets)\b""")
+    package = REPOSITORY / "adapter" / "qtune"
+    told = [
+        f"{path.relative_to(package)}: {found[0]}"
+        for path in package.rglob("*.py")
+        if path.name != "units.py"
+        for found in own.finditer(path.read_text(encoding="utf-8"))
+    ]
+    assert told == []
 
 
 def test_a_gpus_size_is_what_its_maker_means() -> None:

@@ -262,7 +262,7 @@ def models() -> dict[str, str]:
     """Template by model identifier, lower-cased."""
     from llamafactory.extras.constants import DEFAULT_TEMPLATE
 
-    found: dict[str, str] = {}
+    found = {identifier.lower(): template for identifier, template in TABLES["more_models"].items()}
     for name, identifiers, group_template in registered_models():
         # A model registered twice has the template that the library itself ends up with.
         template = DEFAULT_TEMPLATE.get(name, group_template)
@@ -271,6 +271,36 @@ def models() -> dict[str, str]:
             if known != template:
                 raise SystemExit(f"{identifier}: two templates, {known} and {template}")
     return found
+
+
+def base_models() -> list[str]:
+    """The lower-cased identifiers of models that never learnt to chat.
+
+    Source: llamafactory/extras/constants.py, register_model_group.
+    """
+    found: dict[bool, set[str]] = {True: set(), False: set()}
+    for name, identifiers, _ in registered_models():
+        chats = any(suffix in name for suffix in ("-Chat", "-Distill", "-Instruct", "-Thinking"))
+        found[chats] |= {identifier.lower() for identifier in identifiers}
+    return sorted(found[False] - found[True])
+
+
+def always_thinking() -> list[str]:
+    """The lower-cased identifiers of models that think before each answer, as their hubs' names say."""
+    named = re.compile(TABLES["always_thinking"], re.IGNORECASE)
+    return sorted(
+        identifier.lower()
+        for _, identifiers, _ in registered_models()
+        if any("/" in identifier and named.search(identifier) for identifier in identifiers)
+        for identifier in identifiers
+    )
+
+
+def model_types() -> list[str]:
+    """Every model_type that transformers can build."""
+    from transformers.models.auto.configuration_auto import CONFIG_MAPPING_NAMES
+
+    return sorted(CONFIG_MAPPING_NAMES)
 
 
 def packages() -> list[Entry]:
@@ -328,7 +358,7 @@ def snapshot() -> dict[str, Any]:
     from deepspeed.runtime.zero.config import DeepSpeedZeroConfig
 
     names = template_names()
-    templates = {"models": models(), "model_types": TABLES["model_types"]}
+    templates: dict[str, dict[str, str]] = {"models": models(), "model_types": TABLES["model_types"]}
     unknown = {template for table in templates.values() for template in table.values()} - set(names)
     if unknown:
         raise SystemExit(f"no such template: {', '.join(sorted(unknown))}")
@@ -343,9 +373,17 @@ def snapshot() -> dict[str, Any]:
     }
     return {
         f"llamafactory-{llamafactory}.json": schema,
-        f"templates-{llamafactory}.json": templates,
+        f"templates-{llamafactory}.json": {
+            **templates,
+            "base_models": base_models(),
+            "always_thinking": always_thinking(),
+        },
         f"chat-{llamafactory}.json": {"templates": plain(chat_templates()), "tool_prompts": tool_prompts()},
-        f"library-{llamafactory}.json": {"packages": packages(), "composites": composites()},
+        f"library-{llamafactory}.json": {
+            "packages": packages(),
+            "composites": composites(),
+            "model_types": model_types(),
+        },
     }
 
 

@@ -103,6 +103,71 @@ def _gemma3(random: Random) -> Drawn:
     return {**outer, "tie_word_embeddings": _flag(random)} if _flag(random) else outer
 
 
+def _sparse(model_type: str, **more: Callable[[Random], Any]) -> Callable[[Random], Drawn]:
+    """Experts that are routed from some layer on, beside shared ones."""
+
+    def draw(random: Random) -> Drawn:
+        drawn = _with(model_type, attention_bias=_flag, first_k_dense_replace=_few, **more)(random)
+        return {
+            **drawn,
+            "n_routed_experts": random.choice([4, 8]),
+            "n_shared_experts": _few(random),
+            "moe_intermediate_size": _width(random),
+            "n_group": 1,
+            "topk_group": 1,
+            "num_experts_per_tok": 2,
+        }
+
+    return draw
+
+
+def _gpt_oss(random: Random) -> Drawn:
+    drawn = _with("gpt_oss", attention_bias=_flag, head_dim=_head_dim)(random)
+    return {**drawn, "num_local_experts": random.choice([4, 8])}
+
+
+def _linear_attention(random: Random) -> Drawn:
+    drawn = {"linear_num_key_heads": 2, "linear_num_value_heads": random.choice([2, 4])}
+    drawn |= {"linear_key_head_dim": random.choice([8, 16]), "linear_value_head_dim": random.choice([8, 16])}
+    return drawn | ({"full_attention_interval": random.choice([2, 3])} if _flag(random) else {})
+
+
+def _qwen3_next(random: Random) -> Drawn:
+    drawn = _moe("qwen3_next", attention_bias=_flag, shared_expert_intermediate_size=_width)(random)
+    return {**drawn, **_linear_attention(random)}
+
+
+def _qwen3_vision(model_type: str, text: Callable[[Random], Drawn]) -> Callable[[Random], Drawn]:
+    def draw(random: Random) -> Drawn:
+        inner = {**text(random), "model_type": f"{model_type}_text"}
+        inner.pop("tie_word_embeddings")
+        vision = {
+            "depth": random.choice([1, 2]),
+            "hidden_size": 32,
+            "intermediate_size": 40,
+            "num_heads": 2,
+            "num_position_embeddings": 16,
+            "out_hidden_size": inner["hidden_size"],
+        }
+        if model_type.startswith("qwen3_vl") and _flag(random):
+            vision["deepstack_visual_indexes"] = [0]
+        outer = {"model_type": model_type, "text_config": inner, "vision_config": vision}
+        return {**outer, "tie_word_embeddings": _flag(random)}
+
+    return draw
+
+
+def _qwen3_5(model_type: str) -> Callable[[Random], Drawn]:
+    def draw(random: Random) -> Drawn:
+        drawn = _usual(random, model_type)
+        if model_type == "qwen3_5_moe":
+            drawn.pop("intermediate_size")
+            drawn |= {"num_experts": random.choice([4, 8]), "moe_intermediate_size": _width(random)}
+        return {**drawn, "head_dim": _head_dim(random), **_linear_attention(random)}
+
+    return draw
+
+
 _GEMMA = ("tie_word_embeddings",)
 CONFIGS: Mapping[str, Callable[[Random], Drawn]] = {
     "llama": _omitting(
@@ -130,6 +195,23 @@ CONFIGS: Mapping[str, Callable[[Random], Drawn]] = {
     "qwen2_vl": _qwen_vl("qwen2_vl"),
     "qwen2_5_vl": _qwen_vl("qwen2_5_vl"),
     "gemma3": _gemma3,
+    "seed_oss": _omitting(
+        _with("seed_oss", attention_bias=_flag, attention_out_bias=_flag, mlp_bias=_flag, head_dim=_head_dim),
+        "tie_word_embeddings",
+    ),
+    "ernie4_5": _omitting(_with("ernie4_5", use_bias=_flag, head_dim=_head_dim), "tie_word_embeddings"),
+    "hunyuan_v1_dense": lambda random: {
+        **_with("hunyuan_v1_dense", attention_bias=_flag)(random),
+        "head_dim": _head_dim(random),
+    },
+    "gpt_oss": _gpt_oss,
+    "glm4_moe": _sparse("glm4_moe", use_qk_norm=_flag, head_dim=_head_dim),
+    "deepseek_v3": _sparse("deepseek_v3", q_lora_rank=_width, kv_lora_rank=_width, v_head_dim=_head_dim),
+    "qwen3_next": _qwen3_next,
+    "qwen3_vl": _qwen3_vision("qwen3_vl", _with("qwen3_vl", attention_bias=_flag)),
+    "qwen3_vl_moe": _qwen3_vision("qwen3_vl_moe", _moe("qwen3_vl_moe")),
+    "qwen3_5": _qwen3_vision("qwen3_5", _qwen3_5("qwen3_5")),
+    "qwen3_5_moe": _qwen3_vision("qwen3_5_moe", _qwen3_5("qwen3_5_moe")),
 }
 """By model_type."""
 

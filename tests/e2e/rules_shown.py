@@ -10,12 +10,14 @@ import torch
 from accelerate.state import AcceleratorState, PartialState
 from datasets import Dataset, interleave_datasets
 from deepspeed.runtime.zero.config import DeepSpeedZeroConfig
+from llamafactory.data.data_utils import split_dataset
 from llamafactory.extras.constants import AttentionFunction
 from llamafactory.model.model_utils.attention import configure_attn_implementation
+from llamafactory.model.model_utils.embedding import resize_embedding_layer
 from llamafactory.model.model_utils.quantization import configure_quantization
 from peft import LoraConfig, OFTConfig, get_peft_model
 from torch.utils.data import DataLoader
-from transformers import EarlyStoppingCallback
+from transformers import EarlyStoppingCallback, Trainer
 from transformers.integrations import get_reporting_integration_callbacks
 from transformers.integrations.deepspeed import HfDeepSpeedConfig
 from transformers.trainer_optimizer import _parse_optim_args
@@ -42,6 +44,37 @@ def _quantise(model: dict[str, Any] | None = None, stage: int = 0, **settings: A
 def _streams_nothing() -> None:
     if not list(ROWS.to_iterable_dataset(num_shards=0)):
         raise ValueError("no rows")
+
+
+def _validation_rows_return() -> None:
+    """Set 20 of 100 rows aside as the library does, and pass over the others a second time."""
+    stream = Dataset.from_list([{"a": number} for number in range(100)]).to_iterable_dataset()
+    arguments = SimpleNamespace(streaming=True, val_size=20, buffer_size=64)
+    train, evaluation = split_dataset(stream, None, arguments, seed=42)
+    aside = {row["a"] for row in evaluation["validation"]}
+    if not aside.isdisjoint(row["a"] for row in train["train"]):
+        return  # from the first pass on: not what the rule says
+    train["train"].set_epoch(1)
+    if returned := aside & {row["a"] for row in train["train"]}:
+        raise ValueError(f"{len(returned)} of {len(aside)} are trained on")
+
+
+def _metric_of_each_dataset() -> None:
+    """Evaluate two datasets, and look for the loss by which the best model is known."""
+
+    def evaluate(**asked: Any) -> dict[str, float]:
+        return {f"{asked['metric_key_prefix']}_loss": 1.0}
+
+    arguments = SimpleNamespace(metric_for_best_model="loss")
+    trainer = SimpleNamespace(args=arguments, eval_dataset={"one": [], "two": []}, evaluate=evaluate)
+    measured = Trainer.evaluate(trainer)
+    assert set(measured) == {"eval_one_loss", "eval_two_loss"}
+    Trainer._determine_best_metric(trainer, measured, None)
+
+
+def _new_token_on_quantised_model() -> None:
+    model = SimpleNamespace(get_input_embeddings=lambda: torch.nn.Embedding(4, 2), quantization_method="bnb")
+    resize_embedding_layer(model, "abcde")
 
 
 def _backend_alone() -> None:
@@ -72,10 +105,12 @@ SHOWN: dict[str, Callable[[], Any]] = {
     "quantized-model-without-zero3": lambda: _quantise({"quant_method": "gptq"}, stage=3),
     "sharded-quantization-is-bnb-4": lambda: _quantise(stage=3, quantization_bit=8),
     "quantization-bits": lambda: _quantise(quantization_bit=3),
+    "quantized-model-without-new-tokens": _new_token_on_quantised_model,
     "oft-rank-or-block-size": lambda: OFTConfig(r=8, oft_block_size=32),
     "fa3-for-gpt-oss": _flash_attention_3,
     "val-size": lambda: ROWS.train_test_split(test_size=1.0),
     "streaming-files-need-workers": _streams_nothing,
+    "streaming-validation-rows-return": _validation_rows_return,
     "interleave-probs-sum-to-one": lambda: interleave_datasets([ROWS, ROWS], probabilities=[0.5, 0.6]),
     "interleave-once-is-missing": lambda: interleave_datasets(
         [ROWS, ROWS], stopping_strategy="all_exhausted_without_replacement"
@@ -83,6 +118,7 @@ SHOWN: dict[str, Callable[[], Any]] = {
     "interleave-probs-for-different-datasets": lambda: interleave_datasets(
         [ROWS, ROWS], probabilities=[0.5, 0.3, 0.2]
     ),
+    "metric-of-each-dataset": _metric_of_each_dataset,
     "early-stopping-needs-evaluation": _early_stopping,
     "persistent-workers-need-workers": lambda: _loader(persistent_workers=True, num_workers=0),
     "report-to-known": lambda: get_reporting_integration_callbacks(["tensorbord"]),

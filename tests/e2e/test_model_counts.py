@@ -40,6 +40,15 @@ REAL = (
     "microsoft/Phi-3-mini-4k-instruct",
     "THUDM/glm-4-9b-chat-hf",
     "THUDM/GLM-4-9B-0414",
+    "Qwen/Qwen3-Next-80B-A3B",
+    "Qwen/Qwen3-VL-2B",
+    "Qwen/Qwen3-VL-30B-A3B",
+    "openai/gpt-oss-20b",
+    "zai-org/GLM-4.5-Air",
+    "deepseek-ai/DeepSeek-V3",
+    "ByteDance-Seed/Seed-OSS-36B-Instruct",
+    "baidu/ERNIE-4.5-0.3B-PT",
+    "tencent/Hunyuan-4B-Instruct",
 )
 METHODS: list[dict[str, Any]] = [
     {"finetuning_type": "lora"},

@@ -141,7 +141,7 @@ def test_a_killed_qtune_and_a_lost_node_leave_no_process_on_the_nodes(
         exit_code=1,
         RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S="1",
     )
-    assert "cannot place 2 nodes with 1 CPU each: its 1 nodes have 1 CPU" in done.stderr
+    assert "cannot place 2 nodes with 1 CPU each: its 1 node has 1 CPU" in done.stderr
 
 
 def test_a_cluster_that_asks_for_a_token_is_told_how_to_give_it(project: Project) -> None:

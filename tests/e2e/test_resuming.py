@@ -12,6 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 from scratch import Project, RunDirectory
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from test_stopping import marked, started, wait_until
 
 pytestmark = pytest.mark.slow
@@ -54,6 +55,7 @@ def test_a_killed_lora_with_dropout_goes_on_from_its_newest_whole_checkpoint(pro
         assert f"checkpoint-{step} is not complete" in said
         assert (killed.path / "set-aside" / f"checkpoint-{step}" / "trainer_state.json").is_file()
     assert_ended_alike(killed, whole)
+    assert_one_curve(killed, whole)
     assert len(steps) >= 5 and [attempt["status"] for attempt in killed.record["attempts"]] == [
         "killed",
         "finished",
@@ -123,6 +125,17 @@ def assert_ended_alike(run: RunDirectory, other: RunDirectory) -> None:
     assert history(run) == [entry for entry in history(other) if entry[0] not in lacking]
     mean = pytest.approx(other.record["metrics"]["train_loss"], rel=1e-3 if lacking else None)
     assert run.record["metrics"]["train_loss"] == mean
+
+
+def assert_one_curve(run: RunDirectory, other: RunDirectory) -> None:
+    """Each step's loss once in what TensorBoard shows, and the same as that of the other."""
+    curves = []
+    for path in (run.path, other.path):
+        (directory,) = (path / "runs").iterdir()
+        events = EventAccumulator(str(directory)).Reload()
+        curves.append([(event.step, event.value) for event in events.Scalars("train/loss")])
+    assert curves[0] == curves[1]
+    assert [step for step, _ in curves[0]] == sorted({step for step, _ in curves[0]})
 
 
 def history(run: RunDirectory) -> list[tuple[int, float, float]]:

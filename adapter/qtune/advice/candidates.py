@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from qtune.advice.recommend import ACCUMULATION, BATCH, Candidate
 from qtune.config.presets import catalogue_order
@@ -52,6 +53,7 @@ def gather(
     presets are made for. Raises QtuneError for a name that is no preset's.
     """
     given = {path for layer in (*layers, *filter(None, [project.layer])) for path in layer.values}
+    asked = _named(project, layers).get("model_name_or_path")
     configs: dict[str, Config] = {}
     errors: dict[str, list[Finding]] = {}
     wanted, broken = (list(names), {}) if names else _comparable(project)
@@ -66,7 +68,9 @@ def gather(
         configs[name] = prepared.config
         errors[name] = [item for item in prepared.errors if _matters(item, prepared.config)]
     reasons = {
-        name: errors[name][0].message if errors[name] else why_not_quantized(configs[name], model)
+        name: errors[name][0].message
+        if errors[name]
+        else _why_not_trained(configs[name], asked) or why_not_quantized(configs[name], model)
         for name in configs
     }
     stage = _stage(configs, reasons)
@@ -86,8 +90,18 @@ def gather(
 
 def model_of(project: Project, layers: Sequence[Layer]) -> Model:
     """The model that qtune.yaml or the command line names: all candidates train that one."""
-    given = merge("", [*filter(None, [project.layer]), *layers])
-    return load_named(given.block("train"), project.root)
+    return load_named(_named(project, layers), project.root)
+
+
+def _named(project: Project, layers: Sequence[Layer]) -> dict[str, Any]:
+    """The arguments that do not come from presets."""
+    return merge("", [*project.layers, *layers]).block("train")
+
+
+def _why_not_trained(config: Config, asked: str | None) -> str:
+    """What stands in the way where a preset's own model wins over the project's default."""
+    own = config.get("train", "model_name_or_path")
+    return "" if own == asked or None in (own, asked) else f"it trains {own}"
 
 
 def _comparable(project: Project) -> tuple[list[str], dict[str, str]]:

@@ -7,8 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from qtune.advice.candidates import why_not_quantized
+from qtune.checks.datasets import USES, check_names
 from qtune.config.project import Project
-from qtune.data.registrations import count_training_rows, read_registrations
+from qtune.data.reading.row_counts import count_training_rows
+from qtune.data.registrations import read_registrations
 from qtune.errors import QtuneError
 from qtune.machine.hardware import Hardware
 from qtune.predict.memory.estimate import Estimate
@@ -17,7 +19,8 @@ from qtune.predict.models.find import load_named
 from qtune.predict.models.shapes import Model
 from qtune.predict.steps import predict_steps
 from qtune.prepare import pipeline
-from qtune.values import Config, Layer
+from qtune.units import counted
+from qtune.values import Config, Finding, Layer
 
 
 @dataclass(frozen=True)
@@ -58,6 +61,15 @@ class Forecast:
         return None if found is None else found.total
 
 
+def unregistered(project: Project, layers: Sequence[Layer]) -> list[Finding]:
+    """The datasets that these layers name and nobody registered; data of presets may be still to come.
+
+    Raises QtuneError where layers name data, and the registrations are broken.
+    """
+    naming = [layer.values for layer in layers if layer.values.keys() & {("train", key) for key in USES}]
+    return [item for values in naming for item in check_names(values, read_registrations(project))]
+
+
 def forecast(
     name: str, project: Project, machine: Hardware, layers: Sequence[Layer], free: int | None
 ) -> Forecast:
@@ -89,7 +101,7 @@ def forecast_all(
         if reason := why_not_quantized(config, model):
             unsuitable[preset.name] = reason
         elif not machine.is_cpu and here > machine.gpus:
-            reason = f"it runs {here} processes, one for each GPU, and there is {machine.gpus}"
+            reason = f"it runs {counted(here, 'process')}, one for each GPU, and there is {machine.gpus}"
             unsuitable[preset.name] = reason
         else:
             found.append(_forecast(preset.name, config, model, machine, free, None))

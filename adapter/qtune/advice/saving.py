@@ -9,6 +9,7 @@ from qtune.config.presets import BLOCKS
 from qtune.config.project import Project
 from qtune.config.resolve import overrides
 from qtune.files import block_lines, dump_yaml
+from qtune.units import counted
 from qtune.values import KeyPath, Value, nested
 
 
@@ -23,9 +24,10 @@ def preset_text(choice: Choice, made_for: str, values: Mapping[KeyPath, Value]) 
     adjusted = (BATCH, ACCUMULATION) if choice.is_adjusted else ()
     own = {path: choice.config.values[path] for path in adjusted}
     tree = {block: nested({**values, **own}, block) for block in BLOCKS}
+    rows = counted(choice.effective_batch, "row")
     lines = [
         f"# Made by `qtune recommend` for {made_for}:",
-        f"# {choice.effective_batch} rows a step, as in {choice.name}, in batches that memory allows.",
+        f"# {rows} a step, as in {choice.name}, in batches that memory allows.",
         f"about: {dump_yaml(f'{choice.name} for {made_for}')}",
         f"extends: {choice.name}",
         *block_lines({block: keys for block, keys in tree.items() if keys}),

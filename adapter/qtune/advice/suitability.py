@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from qtune.config.defaults import withdrawal
 from qtune.config.presets import BASE
 from qtune.config.project import Project
 from qtune.config.sources import built_in
@@ -18,9 +19,10 @@ from qtune.values import Finding, Layer, Origin
 @dataclass(frozen=True)
 class Suitability:
     """The findings by preset; unsuitable: the presets that come with qtune and do not suit this project, each
-    with the first reason."""
+    with the first reason; notes: what of the project's defaults does not hold."""
 
     findings: Mapping[str, tuple[Finding, ...]]
+    notes: tuple[str, ...]
     unsuitable: Mapping[str, Finding] = field(default_factory=dict)
 
     @property
@@ -38,24 +40,22 @@ def examine_presets(
     names: Sequence[str] = (),
 ) -> Suitability:
     """Everything that is wrong with the presets `names`, of which each counts as suitable; else with all."""
-    findings = {
-        name: _findings(name, project, hardware, layers, stack) for name in names or project.store.names()
-    }
-    if names:
-        return Suitability(findings)
-    of_base = _findings(BASE, project, hardware, layers, stack)
-    return Suitability(findings, _unsuitable(project, findings, of_base))
+    notes: dict[str, None] = {}
 
+    def examine(name: str) -> tuple[Finding, ...]:
+        """What is wrong with one preset, so that one that cannot be read hides nothing of the others."""
+        try:
+            prepared = pipeline.examine(name, project, hardware, layers, stack=stack)
+        except QtuneError as error:
+            origin = Origin("", error.where) if error.where else None
+            return (Finding("error", "", error.what, error.fix or "mend it", origin),)
+        if withdrawn := withdrawal(prepared.config):
+            notes[withdrawn] = None
+        return prepared.findings
 
-def _findings(
-    name: str, project: Project, hardware: Hardware, layers: Sequence[Layer], stack: Stack | None
-) -> tuple[Finding, ...]:
-    """What is wrong with one preset, so that one that cannot be read hides nothing of the others."""
-    try:
-        return pipeline.examine(name, project, hardware, layers, stack=stack).findings
-    except QtuneError as error:
-        origin = Origin("", error.where) if error.where else None
-        return (Finding("error", "", error.what, error.fix or "mend it", origin),)
+    findings = {name: examine(name) for name in names or project.store.names()}
+    unsuitable = {} if names else _unsuitable(project, findings, examine(BASE))
+    return Suitability(findings, tuple(notes), unsuitable)
 
 
 def _unsuitable(

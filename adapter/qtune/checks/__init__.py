@@ -8,9 +8,11 @@ from pathlib import Path
 
 from qtune.checks.datasets import check_datasets
 from qtune.checks.model import check_model
+from qtune.checks.paths import check_paths
 from qtune.checks.rules import check_rules
 from qtune.checks.rules.view import View
 from qtune.checks.schema import check_schema
+from qtune.checks.served_text import check_served_text
 from qtune.data.registrations import Registration
 from qtune.machine.hardware import Hardware
 from qtune.machine.stack import Stack
@@ -25,7 +27,7 @@ def check(
     hardware: Hardware,
     stack: Stack | None = None,
 ) -> list[Finding]:
-    """Every finding about `config`, in the order model, data, keys, combinations of keys.
+    """Every finding about `config`, in the order model, data, keys, paths, combinations of keys.
 
     root: the project's root, from which relative paths start; hardware: what it will train on; stack: what
     is installed there, None where that is not this machine.
@@ -37,7 +39,11 @@ def check(
     mistakes = check_schema(config)
     mistaken = frozenset(mistake.key for mistake in mistakes)
     view = View(_without(config, mistaken), hardware, registrations, root, stack)
-    findings += [*check_datasets(config, registrations), *mistakes, *check_rules(view, mistaken)]
+    findings += [*check_datasets(config, registrations), *mistakes]
+    findings += [*check_paths(view), *check_rules(view, mistaken)]
+    if not any(found.key == "template" for found in findings):  # else the text will be another one
+        tools = any(dataset.block("columns").get("tools") for dataset in view.datasets)
+        findings += check_served_text(view.config, view.model_directory, tools=tools)
     return [replace(found, message=without(found.message), fix=without(found.fix)) for found in findings]
 
 

@@ -9,13 +9,17 @@ from typing import Any
 from qtune.config.names import did_you_mean, quoted
 from qtune.data.file_types import JSON_SUFFIXES
 from qtune.data.peek import column_names, first_row
+from qtune.data.reading.row_counts import count_rows
 from qtune.data.registrations import CONVERSATIONS, Registration, names_in
 from qtune.errors import QtuneError
 from qtune.schema import column_keys, dataset_keys, problem, tag_keys
 from qtune.secrets.text import holds
 from qtune.values import Config, Finding, KeyPath, Value
 
-_USES = ("dataset", "eval_dataset")
+USES = ("dataset", "eval_dataset")
+"""The arguments that name datasets."""
+_DEMO, _DEMO_ROWS = "demo", "demo_eval"
+"""What `qtune init` registers."""
 
 # One of these says where the data lies. Hub keys may stand together: the environment picks the hub.
 _HUBS = ("hf_hub_url", "ms_hub_url", "om_hub_url")
@@ -33,11 +37,22 @@ def check_datasets(config: Config, registrations: Mapping[str, Registration]) ->
     """Findings for the datasets that `config` uses."""
     findings = check_names(config.values, registrations)
     stage = config.argument("stage")
-    for key in _USES:
+    for key in USES:
         for name in names_in(config.get("train", key)):
             if name in registrations:
                 findings += check_registration(registrations[name], stage)
-    return list(dict.fromkeys(findings))
+    return [*dict.fromkeys(findings), *_check_demo_rows(config)]
+
+
+def _check_demo_rows(config: Config) -> list[Finding]:
+    """The demo's evaluation rows, which older projects name in their qtune.yaml, beside other data."""
+    used = {key: names_in(config.get("train", key)) for key in USES}
+    if _DEMO_ROWS not in used["eval_dataset"] or _DEMO in used["dataset"] or not used["dataset"]:
+        return []
+    others = quoted(used["dataset"])
+    message = f"`{_DEMO_ROWS}` says nothing of a training on {others}, and picks its best checkpoint"
+    fix = "name rows of your own, as `qtune data split NAME --eval 5%` makes them; or take it out"
+    return [Finding("warning", "eval_dataset", message, fix, config.origin("train", "eval_dataset"))]
 
 
 def check_names(values: Mapping[KeyPath, Value], registrations: Mapping[str, Registration]) -> list[Finding]:
@@ -50,7 +65,7 @@ def check_names(values: Mapping[KeyPath, Value], registrations: Mapping[str, Reg
             _how_to_register(name, registrations),
             values["train", key].origin,
         )
-        for key in _USES
+        for key in USES
         if ("train", key) in values
         for name in names_in(values["train", key].value)
         if name not in registrations
@@ -64,7 +79,7 @@ def check_registration(registration: Registration, stage: str | None = None) -> 
     """
     findings = _check_secrets(registration) or _check_keys(registration) or _check_source(registration)
     if not findings:
-        findings = _check_columns(registration, stage)
+        findings = [*_check_columns(registration, stage), *_check_draws(registration)]
     return findings
 
 
@@ -162,6 +177,18 @@ def _check_columns(registration: Registration, stage: str | None) -> list[Findin
     if registration.formatting in CONVERSATIONS:
         return _check_tags(registration, row.get(columns["messages"]))
     return []
+
+
+def _check_draws(registration: Registration) -> list[Finding]:
+    """What beyond all rows is asked for (llamafactory/data/loader.py, _load_single_dataset)."""
+    drawn = registration.entry.get("num_samples")
+    rows = count_rows(registration.files) if drawn else None
+    if not rows or not drawn or drawn <= rows:
+        return []
+    message = f"is {drawn:,} and there are {rows:,} rows: {drawn - rows:,} are drawn again, by chance"
+    fix = f"set it to {rows} or fewer, unless rows are meant to repeat"
+    key, origin = f"{registration.name}.num_samples", registration.origin("num_samples")
+    return [Finding("warning", key, message, fix, origin)]
 
 
 def _needed(registration: Registration, stage: str | None) -> tuple[str, ...]:

@@ -221,12 +221,13 @@ def _placed(
         if waited < PLACING_SECONDS:
             continue
         waited = 0.0
-        asked = f"{len(bundles)} nodes with {_words(bundles[0])} each"
+        asked = f"{len(bundles)} {'node' if len(bundles) == 1 else 'nodes'} with {_words(bundles[0])} each"
         nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
         fitting = [node for node in nodes if all(node.get(key, 0) >= n for key, n in bundles[0].items())]
         has = "; ".join(_words({key: node.get(key, 0) for key in ("CPU", "GPU")}) for node in nodes)
+        there = "1 node has" if len(nodes) == 1 else f"{len(nodes)} nodes have"
         if len(fitting) < len(bundles):
-            return f"RayError: the Ray cluster cannot place {asked}: its {len(nodes)} nodes have {has}"
+            return f"RayError: the Ray cluster cannot place {asked}: its {there} {has}"
         print(f"waiting for {asked}: the Ray cluster is busy", flush=True)
     return None
 

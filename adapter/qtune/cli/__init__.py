@@ -7,8 +7,11 @@ import gc
 import os
 import sys
 
+import typer
+
 from qtune.cli.app import app
 from qtune.cli.output import complain
+from qtune.cli.usage_errors import UsageError, told
 from qtune.errors import ChildFailed, QtuneError
 
 __all__ = ["app", "main"]
@@ -20,7 +23,16 @@ def main() -> None:
     gc.set_threshold(100_000)
     atexit.register(gc.freeze)
     try:
-        app()
+        sys.exit(app(prog_name="qtune", standalone_mode=False) or 0)
+    except UsageError as error:
+        if type(error).__name__ == "NoArgsIsHelpError":
+            error.show()
+        else:
+            complain(str(told(error)))
+        sys.exit(2)
+    except typer.Abort:  # the input ended where an answer was asked for
+        complain("there was no answer")
+        sys.exit(1)
     except QtuneError as error:
         complain(str(error))
         sys.exit(2)

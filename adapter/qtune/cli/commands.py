@@ -15,6 +15,9 @@ from typing import Any, TypeVar
 import typer
 from typer.core import TyperCommand, TyperGroup
 
+from qtune.config.names import did_you_mean
+from qtune.errors import QtuneError
+
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
 COMMANDS: Mapping[str, tuple[str, str]] = json.loads(Path(__file__).with_name("commands.json").read_bytes())
@@ -35,6 +38,10 @@ class CommandGroup(TyperGroup):
                 self.commands[name] = TyperCommand(name, help=about, hidden=not about)
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        if args[0] not in self.commands and not args[0].startswith("-") and not ctx.resilient_parsing:
+            near = did_you_mean(args[0], self.commands)
+            fix = f"{near + ' ' if near else ''}`{ctx.command_path} -h` lists them"
+            raise QtuneError(f"there is no command `{self._words}{args[0]}`", fix=fix)
         name, command, rest = super().resolve_command(ctx, args)
         return name, command and load(f"{self._words}{command.name}"), rest
 

@@ -77,6 +77,7 @@ Hardware = Annotated[
     str | None, typer.Option(help="Decide `auto` for cpu, 1x24GB, 8x80GB, … instead of for this machine.")
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
+Wide = Annotated[bool, typer.Option("--wide", help="All columns, however narrow the terminal is.")]
 
 # Of datasets.
 DatasetName = Annotated[
@@ -165,10 +166,12 @@ class How:
 
 
 def hardware_from(option: str | None) -> Machine:
-    """The hardware that --hardware names, else this machine's; raises QtuneError where it names none."""
-    from qtune.machine.hardware import detect_hardware, parse_hardware
+    """The hardware that --hardware names, else this machine's; raises QtuneError where it names none, or
+    has to name this machine's."""
+    from qtune.machine.hardware import parse_hardware
+    from qtune.machine.makers import this_machine
 
-    return detect_hardware() if option is None else parse_hardware(option)
+    return this_machine() if option is None else parse_hardware(option)
 
 
 def stack_from(option: str | None) -> Stack | None:

@@ -78,13 +78,20 @@ class Known:
         return train.get("model_name_or_path") if lora and anchored else None
 
     @property
+    def lacks_judge(self) -> bool:
+        """Whether each evaluation dataset has a loss of its own, and none is named as that which counts."""
+        train = self.config.block("train")
+        apart = train.get("eval_on_each_dataset") and train.get("eval_dataset")
+        return bool(apart) and train.get("metric_for_best_model") is None
+
+    @property
     def can_load_best(self) -> bool:
         """Whether the trainer can keep the best model: a checkpoint at each evaluation, whole enough to load.
 
         Sources: transformers, TrainingArguments.__post_init__; LLaMA-Factory, hparams/parser.py (rm, ppo).
         """
         train = self.config.block("train")
-        if not self.evaluates or train.get("stage") in ("rm", "ppo"):
+        if not self.evaluates or train.get("stage") in ("rm", "ppo") or self.lacks_judge:
             return False
         if train.get("save_only_model") and self.config.uses_zero:
             return False
@@ -157,6 +164,10 @@ def _from_evaluation(known: Known) -> str:
     return known.why_not_evaluate or "data"
 
 
+def _from_metrics(known: Known) -> str:
+    return "eval_on_each_dataset" if known.evaluates and known.lacks_judge else _from_evaluation(known)
+
+
 # What decided each `auto`, and what it becomes (None removes the key). Any other `auto` is the library's own.
 _Resolver = tuple[str | Callable[[Known], str], Callable[[Known], Any]]
 _RESOLVERS: dict[KeyPath, _Resolver] = {
@@ -182,7 +193,7 @@ _RESOLVERS: dict[KeyPath, _Resolver] = {
         _from_evaluation,
         lambda known: known.config.get("train", "save_steps") if known.evaluates else None,
     ),
-    ("train", "load_best_model_at_end"): (_from_evaluation, lambda known: known.can_load_best or None),
+    ("train", "load_best_model_at_end"): (_from_metrics, lambda known: known.can_load_best or None),
     ("zero", "offload_optimizer", "device"): (_from_hardware, _optimizer_device),
     ("zero", "offload_optimizer", "nvme_path"): ("launch.nvme_path", _optimizer_path),
     ("zero", "offload_param", "nvme_path"): ("launch.nvme_path", _nvme_path),

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from qtune import resources
 from qtune.config.lock_file import stays_inside
 from qtune.config.names import valid_name
 from qtune.errors import QtuneError
@@ -56,12 +57,17 @@ Entry = DirectorySource | GitSource
 
 
 def read_entries(document: Document, root: Path) -> tuple[Entry, ...]:
-    """The entries of `presets:` in the qtune.yaml of `root`, in order.
+    """The entries of `presets:` in the qtune.yaml of `root`, in order; without that key its own `presets/`.
 
     Raises QtuneError for what is no source, for directories that are not there, and for names that are
     taken. No message shows an address before it is known to hold no password.
     """
-    given = document.data.get(PRESETS) or []
+    given = document.data.get(PRESETS)
+    if given is None:
+        own = root / PRESETS
+        # in a checkout of qtune the built-in ones lie there
+        listed = own.is_dir() and own.resolve() != resources.root() / PRESETS
+        given = [PRESETS] if listed else []
     if not isinstance(given, list):
         raise QtuneError(
             f"`{PRESETS}` takes a list of directories and git sources",

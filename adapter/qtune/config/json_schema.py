@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from qtune.config.auto import AUTO, AUTO_KEYS
+from qtune.config.defaults import DEFAULTS
 from qtune.config.hub_settings import NAMES as HUBS
-from qtune.config.presets import BLOCKS
 from qtune.config.presets import KEYS as PRESET_KEYS
 from qtune.config.project import KEYS as PROJECT_KEYS
 from qtune.files import table_beside, write_atomic
@@ -64,10 +64,11 @@ def _document(title: str, keys: tuple[str, ...]) -> dict[str, Any]:
     own = table_beside(__file__, "json_schema.yaml")
     own["keys"]["hub"]["properties"]["name"]["enum"] = list(HUBS)
     properties = {key: own["keys"][key] for key in keys if key in own["keys"]}
-    for block in BLOCKS:
+    for key in filter(own["blocks"].get, keys):
+        block = "train" if key == DEFAULTS else key
         settable = {key: argument for key, argument in known_keys(block).items() if key not in DERIVED}
-        described = {"description": own["blocks"][block], "type": ["object", "null"]}
-        properties[block] = {**_object(settable, (block,)), **described}
+        described = {"description": own["blocks"][key], "type": ["object", "null"]}
+        properties[key] = {**_object(settable, (block,)), **described}
     return {
         "$schema": _DIALECT,
         "title": title,

@@ -1,10 +1,14 @@
-"""The local directory of the model that a config names, and the model type in it."""
+"""The directory of the model that a config names, here or in the hub's cache, and the model type in it."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from qtune.files import read_object
+from qtune.machine.hub import cached_file
 from qtune.values import Config
 
 
@@ -13,12 +17,24 @@ def local_model(name: str, root: Path) -> Path | None:
 
     `data/tiny-qwen2` could be either: it is a directory where its first part is one in the project.
     """
-    path = root / Path(name).expanduser()
+    path = root / Path(name)
+    with suppress(RuntimeError):  # no such user
+        path = root / Path(name).expanduser()
     parts = Path(name).parts
     looks_local = name.startswith((".", "/", "~")) or len(parts) > 2
     if path.exists() or looks_local or (len(parts) == 2 and (root / parts[0]).is_dir()):
         return path
     return None
+
+
+def model_file(name: str, train: Mapping[str, Any], root: Path) -> Path | None:
+    """A file of the model that a config trains; None where it has none, or was never downloaded."""
+    model = train.get("model_name_or_path")
+    if not isinstance(model, str):
+        return None
+    if (directory := local_model(model, root)) is not None:
+        return directory / name if (directory / name).is_file() else None
+    return cached_file(name, model, train.get("model_revision") or "main", train.get("cache_dir"))
 
 
 def model_type(config: Config, root: Path) -> str | None:

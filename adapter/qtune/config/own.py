@@ -51,7 +51,7 @@ def write_own_preset(project: Project, name: str, text: str) -> Path:
     project_file = project.root / FILE
     comment = schema_comment("preset", len(path.relative_to(project.root).parents) - 1)
     write_atomic(path, f"{comment}\n{text}")
-    if path.parent not in project.presets:
+    if "presets" not in read_yaml(project_file, FILE).data:
         write_atomic(project_file, with_preset_directory(project_file.read_text(encoding="utf-8")))
     write_schemas(project.root)
     return path

@@ -9,6 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from qtune.config.entries import PRESETS
 from qtune.config.names import did_you_mean, quoted, valid_name
 from qtune.config.sources import Source, built_in
 from qtune.errors import QtuneError, printable
@@ -200,6 +201,9 @@ class PresetStore:
                 return preset
         names = self._names[asked] if slash else self.names()
         hint = did_you_mean(bare, names)
+        unlisted = self._project_root / PRESETS / f"{bare}.yaml"
+        if not slash and unlisted.is_file():
+            hint = f"list its directory in qtune.yaml: `presets: [{PRESETS}, …]`."
         listing = "`qtune presets` lists them"
         raise QtuneError(
             f"there is no preset `{name}`", where=asked_by, fix=f"{hint} {listing}" if hint else listing
@@ -290,11 +294,17 @@ def layer_of(name: str, document: Document) -> Layer:
 
 
 def fitting(presets: Sequence[Preset], memory: str) -> list[Preset]:
-    """Those within so much GPU memory, such as `24GB`; raises QtuneError where that is no size."""
+    """Those within so much GPU memory, such as `24GB`, by their own words. Raises as `memory_size` does."""
+    size = memory_size(memory)
+    return [preset for preset in presets if preset.fits_in(size)]
+
+
+def memory_size(memory: str) -> float:
+    """The GB of `24GB`; raises QtuneError where that is no size, or none at all."""
     size = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(?:GB)?", memory, re.IGNORECASE)
-    if size is None:
+    if size is None or not float(size[1]):
         raise QtuneError(f"`{memory}` is no size of memory", where="--fits", fix="write e.g. --fits 24GB")
-    return [preset for preset in presets if preset.fits_in(float(size[1]))]
+    return float(size[1])
 
 
 def catalogue_order(preset: Preset) -> tuple[int, str, tuple[float, float, str]]:

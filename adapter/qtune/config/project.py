@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
+from qtune.config.defaults import DEFAULTS, defaults_layer
 from qtune.config.entries import DirectorySource, Entry, GitSource, read_entries
 from qtune.config.lock_file import Pin, read_lock
 from qtune.config.presets import BLOCKS, PresetStore, layer_of, mapping
@@ -16,14 +17,15 @@ from qtune.files import read_yaml
 from qtune.values import Layer
 
 FILE = "qtune.yaml"
-KEYS = ("presets", "runs", "hub", *BLOCKS)
+KEYS = ("presets", "runs", "hub", DEFAULTS, *BLOCKS)
 
 
 @dataclass(frozen=True, eq=False)
 class Project:
     """A project as it was read; what hangs on it (presets, registrations) is read once.
 
-    root: where relative paths start and children run; layer: None where there is no `qtune.yaml`.
+    root: where relative paths start and children run; layer: None where there is no `qtune.yaml`; defaults:
+    of its block `defaults`, None where there is none.
 
     entries: of `presets:`, searched in order before the built-in presets; runs: where trainings write,
     relative to root; hub: environment variables of the hubs, which hold where they are not set already.
@@ -34,6 +36,12 @@ class Project:
     entries: tuple[Entry, ...] = ()
     runs: str = "runs"
     hub: Mapping[str, str] = field(default_factory=dict)
+    defaults: Layer | None = None
+
+    @property
+    def layers(self) -> tuple[Layer, ...]:
+        """What `qtune.yaml` says, lowest precedence first; presets but for `base` lie between the two."""
+        return tuple(filter(None, (self.defaults, self.layer)))
 
     @property
     def presets(self) -> tuple[Path, ...]:
@@ -98,4 +106,4 @@ def _read(root: Path) -> Project:
         from qtune.config.hub_settings import read_hub  # few projects have one
 
         hub = read_hub(document)
-    return Project(root, layer_of("project", document), entries, runs, hub)
+    return Project(root, layer_of("project", document), entries, runs, hub, defaults_layer(document))

@@ -13,11 +13,9 @@ from typing import Any
 from qtune.data.file_types import JSON_SUFFIXES
 from qtune.data.opening import DAMAGED, is_packed, open_data
 from qtune.errors import QtuneError
-from qtune.files import from_json
 
 _HEAD_BYTES = 1 << 20
 _LONGEST_KEY = 1 << 10
-_COUNTABLE_JSON_BYTES = 256_000_000
 
 
 def first_row(path: Path) -> dict[str, Any]:
@@ -135,26 +133,6 @@ def _has(line: bytes, key: str) -> bool:
     return any(
         isinstance(row, dict) and key in row for row in (value if isinstance(value, list) else [value])
     )
-
-
-def count_rows(path: Path) -> int | None:
-    """Rows of a JSONL file (lines that are not blank) or a JSON array.
-
-    None where counting would mean loading more than 256 MB of JSON, or the file is broken.
-    """
-    with suppress(*DAMAGED), open_data(path) as stream:
-        if stream.read(64).lstrip(b" \t\r\n\xef\xbb\xbf")[:1] != b"[":
-            stream.seek(0)
-            return sum(1 for line in stream if not line.isspace())
-        if path.stat().st_size > _COUNTABLE_JSON_BYTES:
-            return None
-        stream.seek(0)
-        try:
-            rows = from_json(stream.read())
-        except ValueError:
-            return None
-        return len(rows) if isinstance(rows, list) else None
-    return None
 
 
 def past(text: str, start: int, blanks: str = " \t\r\n") -> int:

@@ -11,12 +11,11 @@ from typing import Any
 
 from qtune.config.names import did_you_mean
 from qtune.config.project import Project
-from qtune.data.file_types import JSON_SUFFIXES, SUFFIXES, data_files
-from qtune.data.mixing import mixed_rows
-from qtune.data.peek import count_rows, has_column
+from qtune.data.file_types import SUFFIXES, data_files
+from qtune.data.peek import has_column
 from qtune.errors import QtuneError
 from qtune.files import Document, read_yaml
-from qtune.schema import argument, column_keys, tag_keys
+from qtune.schema import column_keys, tag_keys
 from qtune.values import Origin
 
 LAYER = "datasets"
@@ -42,12 +41,6 @@ class Registration:
         return (
             self.document.path.parent / Path(file_name).expanduser() if isinstance(file_name, str) else None
         )
-
-    @property
-    def json_path(self) -> Path | None:
-        """`path` where it is a JSON or JSONL file that exists."""
-        path = self.path
-        return path if path is not None and path.suffix in JSON_SUFFIXES and path.is_file() else None
 
     @property
     def files(self) -> list[Path]:
@@ -163,26 +156,3 @@ def complete_entry(registration: Registration, directory: Path) -> dict[str, Any
     if registration.formatting in CONVERSATIONS:
         entry["tags"] = registration.tags()
     return entry
-
-
-def count_training_rows(train: Mapping[str, Any], registrations: Mapping[str, Registration]) -> int | None:
-    """The rows that the library loads for `dataset`, None where that cannot be told from local JSON files.
-
-    train: LLaMA-Factory arguments. Source: llamafactory/data/loader.py, _load_single_dataset and
-    _get_merged_dataset.
-    """
-    if train.get("tokenized_path"):
-        return None
-    lengths = []
-    for name in dict.fromkeys(names_in(train.get("dataset"))):  # a name given twice is loaded once
-        registration = registrations.get(name)
-        path = registration.json_path if registration else None
-        rows = count_rows(path) if path is not None else None
-        if registration is None or rows is None:
-            return None
-        rows = registration.entry.get("num_samples") or rows
-        lengths.append(min(rows, train.get("max_samples") or rows))
-    shares = train.get("interleave_probs")
-    parts = shares.split(",") if isinstance(shares, str) else shares
-    probabilities = None if parts is None else [float(part) for part in parts]
-    return mixed_rows(lengths, argument(train, "mix_strategy"), probabilities, argument(train, "seed"))

@@ -41,7 +41,7 @@ def examine(
         *stack.package_lines(probe.versions, gates_off=facts.gates_off),
         stack.builds_line({name: probe.part(name) for name in stack.BUILDS}, imported=True),
         accelerators.driver_line(gpus, probe.cuda, torch.version, needed=needs.gpu),
-        *accelerators.gpu_lines(gpus, needs, hidden=facts.hidden),
+        *_gpu_lines(facts),
         *accelerators.torch_device_lines(probe.kind, probe.hip, probe.devices, gpus, needed=needs.gpu),
         *([memory] if memory else []),
         build_tools.bitsandbytes_line(probe.part("bitsandbytes"), needs),
@@ -91,7 +91,7 @@ def _machine_lines(facts: Facts, torch: Part) -> list[Line]:
         cuda = build.cuda if (build := read_build("torch")) else None
         lines += [
             accelerators.driver_line(facts.gpus, cuda, torch.version, needed=True),
-            *accelerators.gpu_lines(facts.gpus, needs, hidden=facts.hidden),
+            *_gpu_lines(facts),
             *([memory] if memory else []),
             host.shared_memory_line(facts.host, needs),
         ]
@@ -101,6 +101,12 @@ def _machine_lines(facts: Facts, torch: Part) -> list[Line]:
             build_tools.cuda_home_line(facts.tools, needs, None, gpus=bool(facts.gpus.devices)),
         ]
     return lines
+
+
+def _gpu_lines(facts: Facts) -> list[Line]:
+    if facts.others is not None:
+        return [accelerators.others_line(facts.others, facts.needs, rendered=facts.rendered)]
+    return accelerators.gpu_lines(facts.gpus, facts.needs, hidden=facts.hidden)
 
 
 def _starting(facts: Facts) -> list[Line]:

@@ -8,7 +8,8 @@ from qtune.doctor.line import Line, severity
 from qtune.doctor.needs import Needs
 from qtune.doctor.probe import Device
 from qtune.machine.gpus import Gpu, Gpus
-from qtune.units import size_text
+from qtune.machine.makers import Accelerators
+from qtune.units import CARD_GB, counted, size_text
 
 _NEEDS_MUCH = 0.1  # of a GPU's memory in others' hands: worth a word
 _MOST_OCCUPANTS = 4
@@ -48,10 +49,26 @@ def gpu_lines(gpus: Gpus, needs: Needs, *, hidden: str | None) -> list[Line]:
         return [Line("GPUs", "ok", "no NVIDIA GPU: trainings run on the CPU")]
     lines = [_gpu_line(number, gpu) for number, gpu in enumerate(gpus.devices)]
     if needs.gpu and needs.processes > len(gpus.devices):
-        says = f"{needs.processes} processes, and {len(gpus.devices)} GPUs in sight: each takes one"
+        seen = counted(len(gpus.devices), "GPU")
+        says = f"{needs.processes} processes, and {seen} in sight: each takes one"
         fix = "render it without --hardware, for this machine, or set launch.nproc_per_node: auto"
         lines.append(Line("processes", "failure", says, fix))
     return lines
+
+
+def others_line(others: Accelerators, needs: Needs, *, rendered: bool) -> Line:
+    """Accelerators of another maker than NVIDIA; rendered: whether the config was rendered already.
+
+    What is not stops at them: see qtune.machine.makers.this_machine.
+    """
+    subject, says = "GPUs", f"{others}; qtune does not ask them"
+    if not needs.gpu:
+        fix = f"name them where the preset is rendered: `qtune render {needs.config} {others.option}`"
+        return Line(subject, severity(not rendered), f"{says}, and the config is one for a CPU", fix)
+    if others.count is not None and needs.processes > others.count:
+        fix = f"name as many as there are: {others.option}"
+        return Line(subject, "warning", f"{says}, and each of {needs.processes} processes takes one", fix)
+    return Line(subject, "ok", says)
 
 
 def _gpu_line(number: int, gpu: Gpu) -> Line:
@@ -116,5 +133,9 @@ def torch_device_lines(
         f"{device.name} ({size_text(device.memory or 0)}{', bf16' if device.bf16 else ''})"
         for device in devices
     )
-    says = f"{name}: {shown}; qtune decides `auto` for NVIDIA GPUs and CPUs only"
-    return [Line(subject, "warning", says, "set bf16, use_cpu and launch.nproc_per_node yourself")]
+    says = f"{name}: {shown}"
+    if needed:
+        return [Line(subject, "ok", says)]
+    option = f"--hardware {len(devices)}x{min(device.memory or 0 for device in devices) / CARD_GB:.0f}GB"
+    says += "; qtune decides `auto` by itself for NVIDIA GPUs and CPUs only"
+    return [Line(subject, "warning", says, f"name them where a preset is rendered: {option}")]

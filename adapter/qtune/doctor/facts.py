@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from qtune.doctor.build_tools import Tools
@@ -15,6 +15,7 @@ from qtune.launch.extensions import left_over
 from qtune.machine.gpus import Gpus, read_gpus
 from qtune.machine.host import Host, Volume, read_host, read_volume
 from qtune.machine.hub import Cached, Hub, look_up, read_hub
+from qtune.machine.makers import Accelerators, other_accelerators
 from qtune.machine.network import Meeting, look_at
 from qtune.machine.stack import compiler, has_header, library
 from qtune.values import Finding
@@ -27,7 +28,9 @@ class Facts:
     rules: findings about the config, by the rule that has them; runs: where trainings write; cached: the
     model in the hub's cache, None where it is a directory; hidden: CUDA_VISIBLE_DEVICES, where it is set;
     gates_off: whether LLaMA-Factory's version checks are; meeting: where the nodes meet, None where they need
-    no such place; library: LLaMA-Factory's package, None where it is not installed.
+    no such place; library: LLaMA-Factory's package, None where it is not installed; others: accelerators of
+    another maker than NVIDIA, where it has none of theirs; rendered: whether the config was rendered, for a
+    machine that was named or needed no name.
     """
 
     needs: Needs
@@ -44,17 +47,29 @@ class Facts:
     gates_off: bool = False
     meeting: Meeting | None = None
     library: Path | None = None
+    others: Accelerators | None = None
+    rendered: bool = False
 
 
 def gather(
-    needs: Needs, findings: Sequence[Finding], root: Path, runs: str, python: Path, demand: Demand
+    needs: Needs,
+    findings: Sequence[Finding],
+    root: Path,
+    runs: str,
+    python: Path,
+    demand: Demand,
+    *,
+    rendered: bool,
 ) -> Facts:
     """Look at this machine. root: the project's; runs: relative to it; python: the training's, beside which
-    its tools lie."""
+    its tools lie; rendered: as Facts has it."""
     hub = read_hub(needs.cache_dir)
+    gpus = read_gpus()
+    others = None if gpus.devices else other_accelerators()
     return Facts(
-        needs,
-        read_gpus(),
+        # CUDA's toolkit is for NVIDIA's GPUs
+        needs if others is None else replace(needs, cuda_home=False),
+        gpus,
         read_host(),
         read_volume(root / Path(runs).expanduser()),
         runs,
@@ -73,6 +88,8 @@ def gather(
         os.environ.get("DISABLE_VERSION_CHECK", "0").lower() in ("true", "y", "1"),
         look_at(*needs.meets_at, owner=needs.node_rank == 0) if needs.meets_at else None,
         library(),
+        others,
+        rendered,
     )
 
 

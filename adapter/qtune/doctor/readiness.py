@@ -33,6 +33,21 @@ def doctor(prepared: Prepared, shows: str) -> list[Line]:
     return examine(facts, probed, unreachable, prepared.findings, prepared.config.name, shows)
 
 
+def elsewhere(prepared: Prepared, shows: str) -> list[Line]:
+    """What can be told of the machine that it was prepared for, where that is not this one.
+
+    shows: as `doctor` has it.
+    """
+    from qtune.doctor import config_line
+    from qtune.doctor.elsewhere import lines_elsewhere
+    from qtune.doctor.needs import needs_of
+
+    config = prepared.config
+    needs = needs_of(config, prepared.hardware, prepared.registrations, prepared.project.root)
+    lines = lines_elsewhere(prepared.hardware, needs, estimated(prepared))
+    return [*lines, config_line(config.name, prepared.findings, shows)]
+
+
 def preflight(prepared: Prepared, held: int = 0) -> list[Line]:
     """The verdicts that are no `ok`, of those that take no import of torch; none where nothing can train.
 
@@ -67,7 +82,13 @@ def _facts(prepared: Prepared, held: int = 0) -> Facts:
     project, config = prepared.project, prepared.config
     needs = needs_of(config, prepared.hardware, prepared.registrations, project.root)
     return gather(
-        needs, prepared.findings, project.root, project.runs, process.likely_python(), _demand(prepared, held)
+        needs,
+        prepared.findings,
+        project.root,
+        project.runs,
+        process.likely_python(),
+        _demand(prepared, held),
+        rendered=bool(prepared.files),
     )
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from qtune.config.hub_settings import hub_variables
 from qtune.config.project import Project
+from qtune.config.resolve import merge
 from qtune.data.adding.hub_data import is_hub_id
 from qtune.data.registrations import read_registrations
 from qtune.download.request import Request
@@ -26,8 +27,7 @@ def request_for(
     model, dataset: their names, at most one of them; without either it is the project's model.
     Raises QtuneError where nothing is named, or what is named cannot be fetched.
     """
-    given = project.layer.values if project.layer else {}
-    train = {path[1]: value.value for path, value in given.items() if path[0] == "train"}
+    train = merge("", project.layers).block("train")
     if dataset is None:
         name = model or train.get("model_name_or_path")
         if not name:

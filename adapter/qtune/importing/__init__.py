@@ -19,9 +19,10 @@ from qtune.config.presets import BASE
 from qtune.config.presets import KEYS as PRESET_KEYS
 from qtune.config.project import FILE, Project
 from qtune.config.renames import renamed
+from qtune.data.adding.register import file_name
 from qtune.errors import QtuneError
 from qtune.files import dump_yaml
-from qtune.importing import arguments, datasets, toolkits, zero
+from qtune.importing import arguments, datasets, places, toolkits, zero
 from qtune.importing.commands import read_commands
 from qtune.importing.parts import Note, Registered, Translation, noted, refused, warned
 from qtune.importing.preset import preset_text
@@ -29,7 +30,7 @@ from qtune.importing.reduce import reduce
 from qtune.importing.source import LAYER, ImportedFile, not_a_config, read_source
 from qtune.importing.zero import DeepSpeedFile
 from qtune.schema import arguments as known_arguments
-from qtune.values import Finding, Origin, Value
+from qtune.values import DATASETS, Finding, Origin, Value
 
 # With a model and one of these a config is a whole one: what it leaves out has the library's default.
 _SIGNATURE = (
@@ -86,7 +87,8 @@ def read_import(path: Path, working_directory: Path, project: Project) -> Import
         part += toolkits.hold_near_base(read.near_base, part)
     part += _deepspeed(read.keys.get("deepspeed"), part, read)
     if read.whole:
-        part += _media_dir(read.keys)
+        part += _media_dir(read.keys, read.source, project)
+    part = places.settled(part, read.source, project)
     unset = Value(None, Origin(LAYER, read.source.display))
     base = project.store.load(BASE).layer.values
     reduced = reduce(part, base, complete=read.whole, unset=unset)
@@ -146,14 +148,18 @@ def _deepspeed(value: Value | None, train: Translation, read: _Read) -> Translat
     return noted("deepspeed", f"{name} becomes the `zero` block", value.origin) + part
 
 
-def _media_dir(keys: Mapping[str, Value]) -> Translation:
+def _media_dir(keys: Mapping[str, Value], source: ImportedFile, project: Project) -> Translation:
     """LLaMA-Factory looks for media in dataset_dir where nothing else is said, and qtune moves that one.
 
     Source: llamafactory/hparams/data_args.py, __post_init__.
     """
     if any(key in keys and keys[key].value is not None for key in ("media_dir", "image_dir")):
         return Translation()
-    return Translation({("train", "media_dir"): keys.get("dataset_dir", Value("data", Origin(LAYER)))})
+    value = keys.get("dataset_dir", Value("data", Origin(LAYER)))
+    info = source.find(f"{value.value}/{DATASETS}")
+    if info is not None:
+        value = Value(file_name(info.parent, project, project.root), value.origin)
+    return Translation({("train", "media_dir"): value})
 
 
 def _overruled(part: Translation, project: Project, whole: bool) -> Translation:

@@ -60,8 +60,9 @@ def read_source(path: Path, working_directory: Path, roots: tuple[Path, ...] = (
     display = _display(path, working_directory)
     text = _text(path, display)
     file = path.resolve()
-    # a config is written for the directory in which the training starts, which mostly lies above it
-    around = (working_directory, *roots, *file.parents)
+    # a config is written for the directory in which the training starts, which mostly lies above it; not the
+    # whole disk, on which `data` is something else
+    around = (working_directory, *roots, file.parent, *file.parents[:-1])
     keys, lines = _mapping(text, display)
     return ImportedFile(file, display, text, keys, lines, tuple(dict.fromkeys(around)))
 

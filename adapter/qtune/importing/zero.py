@@ -14,6 +14,7 @@ from qtune.files import dump_yaml, leaves, table_beside
 from qtune.importing.parts import Note, Translation, noted, refused, warned
 from qtune.importing.retype import retyped
 from qtune.schema import arguments, known_argument, problem, zero_keys
+from qtune.units import counted
 from qtune.values import KeyPath, Origin, Value
 
 _TABLES: Mapping[str, Any] = table_beside(__file__, "zero.yaml")
@@ -153,9 +154,9 @@ def _train_batch_size(file: DeepSpeedFile, value: Any, beside: _Beside, origin: 
         for theirs, name in list(_TABLES["arguments"].items())[:2]
     )
     step = micro * accumulation if isinstance(micro, int) and isinstance(accumulation, int) else 0
-    if isinstance(value, int) and step and value % step == 0:
-        message = f"left out: it follows from {micro} rows, {accumulation} accumulated, on {value // step}"
-        return noted(key, f"{message} process{'es' if value > step else ''}", origin)
+    if isinstance(value, int) and isinstance(micro, int) and step and value % step == 0:
+        made = f"{counted(micro, 'row')}, {accumulation} accumulated, on {counted(value // step, 'process')}"
+        return noted(key, f"left out: it follows from {made}", origin)
     fix = "write auto there, and set per_device_train_batch_size and gradient_accumulation_steps"
     return refused(key, f"{dump_yaml(value)} does not follow from the batch of one process", fix, origin)
 

@@ -63,6 +63,14 @@ def from_the_beginning(plan: LaunchPlan) -> LaunchPlan:
     return replace(plan, argv=(*plan.argv, "overwrite_output_dir=true"))
 
 
+def logging_to(plan: LaunchPlan, events: str) -> LaunchPlan:
+    """The same plan, with TensorBoard's events in this directory (relative to the project's root).
+
+    Source: transformers/integrations/integration_utils.py, TensorBoardCallback.
+    """
+    return replace(plan, environment={**plan.environment, "TENSORBOARD_LOGGING_DIR": events})
+
+
 def _escaped(character: str) -> str:
     return character if character.isalnum() or character in "./-_" else f"\\U{ord(character):08x}"
 

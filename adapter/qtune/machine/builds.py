@@ -10,15 +10,17 @@ from pathlib import Path
 
 _VERSION = re.compile(r"""^__version__\b[^=\n]*=\s*['"]([^'"]+)['"]""", re.MULTILINE)
 _CUDA = re.compile(r"""^cuda\b[^=\n]*=\s*['"]([^'"]+)['"]""", re.MULTILINE)
+_XPU = re.compile(r"""^xpu\b[^=\n]*=\s*['"]([^'"]+)['"]""", re.MULTILINE)
 
 
 @dataclass(frozen=True)
 class Build:
     """An installed package. version: with the build's tag, as in 2.11.0+cu130, None where it does not say;
-    cuda: the version of CUDA that it was built for, None for a build without it."""
+    cuda: the version of CUDA that it was built for, None for a build without it; xpu: of Intel's oneAPI."""
 
     version: str | None = None
     cuda: str | None = None
+    xpu: str | None = None
 
 
 def read_build(package: str) -> Build | None:
@@ -29,6 +31,6 @@ def read_build(package: str) -> Build | None:
     for directory in spec.submodule_search_locations or ():
         with suppress(OSError):
             text = (Path(directory) / "version.py").read_text(encoding="utf-8")
-            version, cuda = _VERSION.search(text), _CUDA.search(text)
-            return Build(version[1] if version else None, cuda[1] if cuda else None)
+            found = (pattern.search(text) for pattern in (_VERSION, _CUDA, _XPU))
+            return Build(*(match[1] if match else None for match in found))
     return Build()

@@ -62,7 +62,7 @@ def oom_kills(root: Path = Path("/")) -> int | None:
 
     For want of a control group's memory too (mm/oom_kill.c, __oom_kill_process). root: where /proc lies.
     """
-    return _number(_fields(root / "proc/vmstat").get("oom_kill", ""))
+    return _number(fields(root / "proc/vmstat").get("oom_kill", ""))
 
 
 def read_volume(path: Path) -> Volume:
@@ -91,7 +91,7 @@ def _memory_limits(root: Path) -> Iterator[tuple[int, int]]:
     Source: Linux, Documentation/admin-guide/cgroup-v2.rst and cgroup-v1/memory.rst.
     """
     tree = root / "sys" / "fs" / "cgroup"
-    for line in _read(root / "proc" / "self" / "cgroup").splitlines():
+    for line in text_of(root / "proc" / "self" / "cgroup").splitlines():
         number, controllers, own = line.split(":", 2)
         if number == "0" and not controllers:
             yield from _limits_in(tree, own, "memory.max", "memory.current", "inactive_file")
@@ -103,19 +103,20 @@ def _memory_limits(root: Path) -> Iterator[tuple[int, int]]:
 def _limits_in(tree: Path, own: str, limit: str, usage: str, cached: str) -> Iterator[tuple[int, int]]:
     path = PurePosixPath(own.lstrip("/"))
     for group in (tree / path, *(tree / parent for parent in path.parents if path.name)):
-        bound = _number(_read(group / limit))
+        bound = _number(text_of(group / limit))
         if bound is None or bound >= _UNLIMITED:
             continue
-        reclaimable = _number(_fields(group / "memory.stat").get(cached, "")) or 0
-        yield bound, max(0, (_number(_read(group / usage)) or 0) - reclaimable)
+        reclaimable = _number(fields(group / "memory.stat").get(cached, "")) or 0
+        yield bound, max(0, (_number(text_of(group / usage)) or 0) - reclaimable)
 
 
-def _fields(path: Path) -> dict[str, str]:
+def fields(path: Path) -> dict[str, str]:
     """The numbers by name of a file with one of them a line."""
-    return dict(line.split(" ", 1) for line in _read(path).splitlines() if " " in line)
+    return dict(line.split(" ", 1) for line in text_of(path).splitlines() if " " in line)
 
 
-def _read(path: Path) -> str:
+def text_of(path: Path) -> str:
+    """What a file of /proc or /sys holds, nothing where it is not there."""
     with suppress(OSError):
         return path.read_text(encoding="utf-8")
     return ""

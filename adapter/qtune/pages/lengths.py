@@ -6,6 +6,7 @@ from typing import Any
 
 from qtune.data.lengths.statistics import Statistics
 from qtune.pages import page as pages
+from qtune.units import counted
 
 _BINS = 40
 _WIDTH, _HEIGHT = 880, 350
@@ -80,7 +81,7 @@ def _histogram(found: Statistics) -> tuple[list[Shape], str]:
             place = _places(
                 x=left + 0.5, y=up(rows), width=max(right - left - 1, 0.5), height=_FLOOR - up(rows)
             )
-            shapes.append(("rect", place, f"{first:,}–{last:,} tokens: {rows:,} rows"))
+            shapes.append(("rect", place, f"{first:,}–{last:,} tokens: {counted(rows, 'row')}"))
     shapes.append(_stroke(_LEFT, _FLOOR, _END, _FLOOR, "axis"))
     for index in range(0, len(bins) + 1, max(len(bins) // 8, 1)):
         tokens = start + index * width
@@ -97,7 +98,7 @@ def _histogram(found: Statistics) -> tuple[list[Shape], str]:
         shapes.append(_label(_END, _TOP - 12, f"{cutoff_len} {arrow}", "end", "cut"))
     more = f"; the last bar goes on to {bins[-1][1]:,}" if bins[-1][1] >= end else ""
     dashed = "Dashed: half, 90%, 95% and 99% of the rows are no longer."
-    return shapes, f"Each bar is {width:,} tokens wide{more}. {dashed}"
+    return shapes, f"Each bar is {counted(width, 'token')} wide{more}. {dashed}"
 
 
 def _mark(place: float, height: float, label: str, kind: str = "mark") -> list[Shape]:

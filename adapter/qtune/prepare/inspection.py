@@ -8,15 +8,15 @@ from dataclasses import dataclass, field, replace
 
 from qtune.checks.datasets import check_names, check_registration
 from qtune.config.project import Project
-from qtune.data.lengths.cutoff import KIND, cut_answers
 from qtune.data.registrations import read_registrations, registered
 from qtune.data.scanning import check_cache
 from qtune.data.scanning.duplicates import Duplicates
-from qtune.data.scanning.scan import Extra, Report, scan
+from qtune.data.scanning.scan import Report, scan
 from qtune.data.sources import DataSource, guessed_stage, is_local, source_for, uses_of
 from qtune.errors import QtuneError
 from qtune.machine.hardware import Hardware
 from qtune.prepare import renderings
+from qtune.prepare.cutoff_check import CutoffCheck
 from qtune.values import Config, Finding, KeyPath, Value
 
 
@@ -24,14 +24,13 @@ from qtune.values import Config, Finding, KeyPath, Value
 class Inspection:
     """Which datasets to look at, and what is wrong before any row is read.
 
-    config: the config that the data is checked against; configured: the names of the datasets that it reads.
+    config: the config that the data is checked against.
     together: groups of datasets, each of which is searched for rows that its members share; findings: what is
     wrong with names and registrations; elsewhere: the names of datasets whose data is not here.
     """
 
     project: Project
     config: Config
-    configured: set[str] = field(default_factory=set)
     together: list[list[DataSource]] = field(default_factory=list)
     findings: list[Finding] = field(default_factory=list)
     elsewhere: list[str] = field(default_factory=list)
@@ -45,7 +44,7 @@ class Inspection:
         for source in sources:
             found = _findings(source)
             self.findings += (finding for finding in found if finding not in self.findings)
-            if found:
+            if any(finding.severity == "error" for finding in found):
                 continue
             if is_local(source.registration):
                 here.append(source)
@@ -69,31 +68,19 @@ class Inspection:
         with the bytes of each part; unsaid: with what could not be looked at, and why.
         Raises QtuneError where one cannot be read at all.
         """
-        key = check_cache.key_of(sources)
+        cutoff = CutoffCheck(self.config, self.project.root, unsaid)
+        key = check_cache.key_of(sources, cutoff.basis)
         found = scan(
             sources,
             self.project.root,
             every=every,
             duplicates=duplicates,
-            extra=lambda source: self._cutoff_check(source, unsaid),
+            extra=cutoff.of,
             progress=progress,
         )
         if not every:
-            # a training is not told of these: the key knows nothing of cutoff_len
-            check_cache.remember(key, [item.without(KIND) for item in found])
+            check_cache.remember(key, found)
         return found
-
-    def _cutoff_check(self, source: DataSource, unsaid: Callable[[str], None]) -> Extra | None:
-        """Whether answers are cut off, where a config says by which length."""
-        name = source.registration.name
-        if name not in self.configured:
-            return None
-        train = {**self.config.block("train"), "stage": source.stage}
-        try:
-            return cut_answers(train, source.registration, self.project.root)
-        except QtuneError as error:
-            unsaid(f"{name}: whether cutoff_len cuts answers was not looked at: {error.what}")
-            return None
 
 
 def inspection_of(project: Project, names: Sequence[str], preset: str | None) -> Inspection:
@@ -106,7 +93,6 @@ def inspection_of(project: Project, names: Sequence[str], preset: str | None) ->
     in_use = uses_of(config)
 
     def used(name: str, evaluation: bool) -> DataSource:
-        inspection.configured.add(name)
         # all rows, whatever max_samples is: this is about the data
         return replace(source_for(registrations[name], evaluation, config, project.root), most_rows=None)
 
@@ -149,8 +135,8 @@ def _findings(source: DataSource) -> list[Finding]:
 
 def _layers(project: Project) -> Iterator[Mapping[KeyPath, Value]]:
     """The values of the project and of each preset that can be read; `qtune check` tells of the others."""
-    if project.layer is not None:
-        yield project.layer.values
+    for layer in project.layers:
+        yield layer.values
     for name in project.store.names():
         with suppress(QtuneError):
             yield project.store.load(name).layer.values

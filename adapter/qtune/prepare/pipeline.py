@@ -16,18 +16,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from qtune.config.auto import Known, auto_layer
+from qtune.config.defaults import withdrawn_layer
 from qtune.config.kl import kl_layer
 from qtune.config.model import model_type
 from qtune.config.names import valid_name
 from qtune.config.project import Project
 from qtune.config.resolve import merge
 from qtune.data import token_cache
-from qtune.data.registrations import (
-    Registration,
-    complete_entry,
-    count_training_rows,
-    read_registrations,
-)
+from qtune.data.reading.row_counts import count_training_rows
+from qtune.data.registrations import Registration, complete_entry, read_registrations
 from qtune.data.sources import DataSource, sources_of, uses_of
 from qtune.files import alone, link_atomic, write_atomic
 from qtune.launch.plan import plan_launch
@@ -139,20 +136,20 @@ def resolve(
     name: of the config, where it is not the preset's; `team/lora` makes `team-lora`, which a directory can
     be called. Raises QtuneError for presets that cannot be read.
     """
-    layers = [item.layer for item in project.store.chain(preset)]
-    if project.layer is not None:
-        layers.append(project.layer)
-    return decide(name or preset.replace("/", "-"), [*layers, *overrides], project, hardware)
+    base, *presets = (item.layer for item in project.store.chain(preset))
+    below, above = ([layer] if layer is not None else [] for layer in (project.defaults, project.layer))
+    layers = [base, *below, *presets, *above, *overrides]
+    return decide(name or preset.replace("/", "-"), layers, project, hardware)
 
 
 def decide(name: str, layers: Sequence[Layer], project: Project, hardware: Hardware) -> Config:
     """Merge the layers, lowest precedence first, to the config `name`, and decide each `auto`."""
     layers = list(layers)
     merged = merge(name, layers)
-    held = kl_layer(merged)
-    if held is not None:
-        layers.append(held)
-        merged = merge(name, layers)
+    for further in (withdrawn_layer, kl_layer):
+        if (layer := further(merged)) is not None:
+            layers.append(layer)
+            merged = merge(name, layers)
     layers.append(auto_layer(Known(merged, hardware, model_type(merged, project.root))))
     decided = merge(name, layers)
     tokens = token_cache.tokens_layer(decided, project)

@@ -127,7 +127,7 @@ def stale_layers(prepared: Prepared) -> list[str]:
             present = manifests.digest(path.read_bytes())
         if present != layer.sha256:
             stale.append(layer.file)
-    return stale
+    return list(dict.fromkeys(stale))
 
 
 def is_by_hand(value: Value) -> bool:

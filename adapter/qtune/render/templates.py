@@ -8,30 +8,21 @@ from __future__ import annotations
 
 import hashlib
 import json
-import resource
 import shlex
-import signal
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import jinja2
-import jinja2.sandbox
-from jinja2.exceptions import SecurityError
 
 from qtune.config.sources import TEMPLATES, Source, built_in
 from qtune.errors import QtuneError
 from qtune.files import MAX_BYTES, dump_yaml
-from qtune.units import size_text
+from qtune.sandbox import Sandbox, TooMuch, bounded, fill
 from qtune.values import Layer
 
 LAYER = "template"
 SCRIPTS = "launch/"
-_CPU_SECONDS = 3.0
-_MEMORY = 256_000_000
-_INTEGER_BITS = 256
 
 
 class Templates:
@@ -63,16 +54,14 @@ class Templates:
         environment = self._environments[SCRIPTS if own or name.startswith(SCRIPTS) else ""]
         where = self.place(name)
         try:
-            with _bounded():
-                return _joined(environment.get_template(name).generate(values))
+            with bounded():
+                return fill(environment.get_template(name), values)
         except jinja2.TemplateSyntaxError as error:
             place = f"{self.place(error.name or name)}:{error.lineno}"
             raise QtuneError(f"broken template: {error.message}", where=place, fix="mend that line") from None
-        except (_TooMuch, MemoryError) as error:
-            memory = f"takes more than {size_text(_MEMORY)} of memory"
-            what = error if isinstance(error, _TooMuch) else memory
+        except TooMuch as error:
             fix = "make it smaller: it only has to lay values out"
-            raise QtuneError(f"the template {what}", where=where, fix=fix) from None
+            raise QtuneError(f"the template {error}", where=where, fix=fix) from None
         except QtuneError:
             raise
         except Exception as error:  # a template may call any filter with any value
@@ -133,31 +122,11 @@ def script_from_others(place: str) -> QtuneError:
     )
 
 
-class _TooMuch(BaseException):
-    """No Exception, so that nothing on the way takes it for one of its own."""
-
-
-class _Sandbox(jinja2.sandbox.ImmutableSandboxedEnvironment):
-    """No attribute tricks, and no number that takes minutes to compute."""
-
-    intercepted_binops = frozenset({"*", "**", "/", "//", "%"})
-
-    def call_binop(self, context: jinja2.runtime.Context, operator: str, left: Any, right: Any) -> Any:
-        if operator == "**":
-            raise SecurityError("a template has no use for powers")
-        integers = [side for side in (left, right) if isinstance(side, int)]
-        if sum(side.bit_length() for side in integers) > _INTEGER_BITS:
-            raise SecurityError("too large a number")
-        return super().call_binop(context, operator, left, right)
-
-
 def environment(read: Callable[[str], str | None]) -> jinja2.Environment:
     """What templates run in; read: the text of the template of a name, None where there is none."""
-    made = _Sandbox(
+    made = Sandbox(
         loader=jinja2.FunctionLoader(read),
         undefined=jinja2.StrictUndefined,  # no undefined name passes as empty text
-        trim_blocks=True,
-        lstrip_blocks=True,
         keep_trailing_newline=True,
         # other files are YAML, JSON and shell, where each value goes through a filter of theirs
         autoescape=jinja2.select_autoescape(["html.j2"], default_for_string=False),
@@ -168,46 +137,4 @@ def environment(read: Callable[[str], str | None]) -> jinja2.Environment:
         "shell_quote": lambda value: shlex.quote(str(value)),
         "one_line": lambda value: " ".join(str(value).split()),
     }
-    # two that give other bytes each time, and one that computes powers
-    del made.filters["random"], made.globals["lipsum"], made.filters["round"]
     return made
-
-
-def _joined(pieces: Iterator[str]) -> str:
-    text, size = [], 0
-    for piece in pieces:
-        size += len(piece)
-        if size > MAX_BYTES:
-            raise _TooMuch(f"makes more than {MAX_BYTES:,} characters")
-        text.append(piece)
-    return "".join(text)
-
-
-@contextmanager
-def _bounded() -> Iterator[None]:
-    """Bounds on the processor's time and, on Linux, on memory while inside."""
-
-    def stop(number: int, frame: FrameType | None) -> None:
-        raise _TooMuch(f"takes more than {_CPU_SECONDS:g} seconds")
-
-    soft, hard = resource.getrlimit(resource.RLIMIT_AS)
-    before = signal.signal(signal.SIGVTALRM, stop)
-    try:
-        # again and again: one exception may fall where Python ignores it
-        signal.setitimer(signal.ITIMER_VIRTUAL, _CPU_SECONDS, 0.1)
-        resource.setrlimit(resource.RLIMIT_AS, (_memory_limit(soft), hard))
-        yield
-    finally:
-        signal.setitimer(signal.ITIMER_VIRTUAL, 0)
-        signal.signal(signal.SIGVTALRM, before)
-        resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
-
-
-def _memory_limit(present: int) -> int:
-    """`_MEMORY` bytes more than the process has now, never more than `present` allows."""
-    try:
-        pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0])
-    except OSError:
-        return present
-    wanted = pages * resource.getpagesize() + _MEMORY
-    return wanted if present == resource.RLIM_INFINITY else min(wanted, present)

@@ -14,6 +14,7 @@ from qtune.data.file_types import data_files
 from qtune.data.sources import DataSource
 from qtune.machine.hardware import detect_hardware
 from qtune.machine.host import read_host
+from qtune.machine.makers import other_accelerators
 from qtune.machine.stack import version
 from qtune.processes import process
 
@@ -67,8 +68,9 @@ def _git(root: Path) -> dict[str, Any] | None:
 def _machine(root: Path) -> dict[str, Any]:
     """This machine, whatever --hardware says."""
     hardware = detect_hardware()
+    others = other_accelerators() if hardware.is_cpu else None
     return {
-        "hardware": str(hardware),
+        "hardware": str(others or hardware),
         "cores": hardware.cores,
         "memory_gb": round(read_host().memory_total / 1e9, 1),
         "platform": platform.platform(),

@@ -136,9 +136,19 @@ def template_for(model_name_or_path: str, model_type: str | None) -> str | None:
     identifier = model_name_or_path.lower().rstrip("/")
     return (
         by_identifier.get(identifier)
-        or by_last_part.get(identifier.rpartition("/")[2])
+        or by_last_part.get(_name(identifier))
         or by_model_type.get(model_type or "")
     )
+
+
+def is_base(model_name_or_path: str) -> bool:
+    """Whether a model is known, by its identifier or its last part, as one that never learnt to chat."""
+    return _name(model_name_or_path) in _named("base_models")
+
+
+def always_thinks(model_name_or_path: str) -> bool:
+    """Whether a model is known, likewise, as one that cannot leave out its thoughts."""
+    return _name(model_name_or_path) in _named("always_thinking")
 
 
 def problem(argument: Argument, value: object) -> str | None:
@@ -301,7 +311,17 @@ def _templates() -> tuple[Mapping[str, str], Mapping[str, str], Mapping[str, str
     by_identifier: dict[str, str] = content["models"]
     by_last_part: dict[str, str] = {}
     for identifier, template in by_identifier.items():
-        last_part = identifier.rpartition("/")[2]
-        if by_last_part.setdefault(last_part, template) != template:
-            by_last_part[last_part] = ""  # two owners' models of one name: no answer
+        if by_last_part.setdefault(_name(identifier), template) != template:
+            by_last_part[_name(identifier)] = ""  # two owners' models of one name: no answer
     return by_identifier, by_last_part, content["model_types"]
+
+
+def _name(identifier: str) -> str:
+    """The last part of a model's identifier or path, lower-cased."""
+    return identifier.lower().rstrip("/").rpartition("/")[2]
+
+
+@cache
+def _named(group: str) -> frozenset[str]:
+    """The names of the models in one of the lists of the templates' snapshot."""
+    return frozenset(map(_name, snapshot("templates")[group]))

@@ -33,6 +33,7 @@ class ChatTemplate:
 
     format_…: the slots of that formatter, where `{{content}}` stands for the message.
     function_format, tool_format: how calls and descriptions of tools are written (data/tool_utils.py).
+    replace_jinja_template: whether the library writes it over the model's own, for servers to use.
     multimodal: whether its plugin puts more than the text itself where images, videos or audios stand.
     """
 
@@ -51,6 +52,7 @@ class ChatTemplate:
     tool_call_words: tuple[str, str]
     efficient_eos: bool
     replace_eos: bool
+    replace_jinja_template: bool
     enable_thinking: bool | None
     preserve_thinking: bool
     multimodal: bool
@@ -59,6 +61,10 @@ class ChatTemplate:
     def reasons(self) -> bool:
         """Whether it adds thoughts to answers and removes them."""
         return self.kind in ("ReasoningTemplate", "Glm47ReasoningTemplate")
+
+    def end_token(self, own: str) -> str:
+        """The tokenizer's once the library has prepared it (fix_special_tokens); own: "" for none."""
+        return self.stop_words[0] if self.replace_eos else own or "<|endoftext|>"
 
 
 @cache

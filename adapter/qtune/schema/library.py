@@ -1,4 +1,4 @@
-"""What the supported LLaMA-Factory is tested with, and what it freezes.
+"""What the supported LLaMA-Factory is tested with, what that can build, and what is frozen.
 
 Read from a snapshot of its own, because `render` needs nothing of it.
 """
@@ -51,3 +51,9 @@ def packages() -> Mapping[str, Package]:
 def composites() -> Mapping[str, Composite]:
     """The models that see or hear, by model_type."""
     return {model_type: Composite(**parts) for model_type, parts in snapshot("library")["composites"].items()}
+
+
+@cache
+def model_types() -> frozenset[str]:
+    """Every model_type that the tested transformers can build (models/auto/configuration_auto.py)."""
+    return frozenset(snapshot("library")["model_types"])

@@ -16,12 +16,12 @@ from qtune.config.names import valid_name
 from qtune.data import token_cache
 from qtune.errors import QtuneError
 from qtune.launch import slurm
-from qtune.launch.plan import CLI, continuing, from_the_beginning, with_argument
+from qtune.launch.plan import CLI, continuing, from_the_beginning, logging_to, with_argument
 from qtune.prepare.pipeline import Prepared, write_files
 from qtune.prepare.records import within
 from qtune.prepare.renderings import render_again
 from qtune.processes import process, signals
-from qtune.runs import lock, provenance, record, written
+from qtune.runs import curves, lock, provenance, record, written
 from qtune.runs.checkpoints import Checkpoint, at_home, in_order, set_aside, verified
 from qtune.runs.ending import Ended, Watch, judged
 from qtune.runs.find import plain_record, require_ended, require_writable, shown
@@ -148,9 +148,11 @@ def launch_of(
     if tokens is not None:
         complete = token_cache.is_complete(project.root / tokens)
         plan = with_argument(plan, "tokenized_path", tokens if complete else f"{output_dir}/{_MADE}")
-    if checkpoint is not None:
-        return continuing(plan, project.from_root(checkpoint.path))
-    return from_the_beginning(plan) if again else plan
+    if checkpoint is None and not again:
+        return plan
+    if (events := curves.logged_to(directory)) is not None:
+        plan = logging_to(plan, project.from_root(events))
+    return continuing(plan, project.from_root(checkpoint.path)) if checkpoint else from_the_beginning(plan)
 
 
 def attempt(
@@ -171,6 +173,7 @@ def attempt(
     if checkpoint is not None:
         at_home(checkpoint, output_dir)
         in_order(run.directory)
+    curves.go_on(run.directory, checkpoint.step + 1 if checkpoint else 0)
     if prepared.config.launcher == "slurm":
         plan = slurm.on_nodes(plan, prepared.config.nnodes)
         run.update(job_id=slurm.job_id())

@@ -19,6 +19,7 @@ from qtune.runs.checkpoints import Checkpoint
 from qtune.secrets.names import known
 from qtune.secrets.text import redacted, without
 from qtune.training.attempts import launch_of, require_replaceable
+from qtune.training.operations import compiling_ahead
 from qtune.training.submitting import is_submission, submission
 from qtune.values import CLUSTERS, Finding, Origin, RenderedFile, Value
 
@@ -152,6 +153,9 @@ def _starts(
         written = kept = ()
     plan = launch_of(prepared, directory, checkpoint, again=again)
     variables = {**plan.environment, **process.UNBUFFERED}
+    compiling = compiling_ahead(config, prepared.hardware, plan)
+    if compiling is not None:
+        yield PlannedStart("this machine, to compile first", (), compiling.argv, variables)
     if config.nodes_by_hand:
         for rank in range(config.nnodes):
             there = _on_node(prepared, rank)

@@ -6,8 +6,10 @@ import math
 import os
 import time
 from collections.abc import Callable, Collection
+from contextlib import suppress
 from pathlib import Path
 
+from qtune.errors import QtuneError
 from qtune.launch import extensions
 from qtune.launch.operations import missing_operations, needed_operations
 from qtune.launch.plan import CLI
@@ -35,24 +37,34 @@ def make_ready(
     needed = [] if plan.has_supervisors else needed_operations(config, hardware)
     if (number := _waited(needed, say)) is not None:
         return Outcome(-number, number)
-    if needed and (missing := missing_operations(config, hardware)):
-        lock = extensions.extensions_directory().resolve() / extensions.LOCK
-        argv = *map(str, child.script("compile.py", _python())), str(lock), *missing
-        outcome = start(LaunchPlan(argv, plan.environment))
+    if (compiling := compiling_ahead(config, hardware, plan)) is not None:
+        outcome = start(compiling)
         if outcome.interrupted is not None:
             return outcome
     return None
+
+
+def compiling_ahead(config: Config, hardware: Hardware, plan: LaunchPlan) -> LaunchPlan | None:
+    """What compiles before `plan`; None where nothing is missing, and for clusters, whose nodes compile."""
+    missing = [] if plan.has_supervisors else missing_operations(config, hardware)
+    if not missing:
+        return None
+    lock = extensions.extensions_directory().resolve() / extensions.LOCK
+    argv = *map(str, child.script("compile.py", _python())), str(lock), *missing
+    return LaunchPlan(argv, plan.environment)
 
 
 def _python() -> Path:
     """The training's, by the name that its launcher begins it with.
 
     The paths of all headers follow from it: by another way to it, everything would be compiled once more.
+    Where LLaMA-Factory is not installed, the one that it would be installed for.
     """
-    with process.find_program(CLI).open("rb") as launcher:
-        first = launcher.readline()
-    named = Path(os.fsdecode(first.removeprefix(b"#!").strip()))
-    return named if named.name.startswith("python") and named.is_file() else process.find_python()
+    with suppress(QtuneError), process.find_program(CLI).open("rb") as launcher:
+        named = Path(os.fsdecode(launcher.readline().removeprefix(b"#!").strip()))
+        if named.name.startswith("python") and named.is_file():
+            return named
+    return process.likely_python()
 
 
 def clear(

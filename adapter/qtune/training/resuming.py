@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from qtune.checks.rules.optimizers import unloadable_state
 from qtune.config.project import Project
 from qtune.config.resolve import merge
 from qtune.errors import QtuneError
@@ -27,6 +28,7 @@ from qtune.runs.find import (
     under_way,
 )
 from qtune.runs.record import Run
+from qtune.units import counted
 from qtune.values import Config, Layer, Origin, Value
 
 _LENGTHS = ("train.num_train_epochs", "train.max_steps")
@@ -196,21 +198,25 @@ def _require_resumable(so_far: Config, config: Config, run: Run) -> None:
     if sharded and so_far.processes != config.processes:
         weights = "adapter_name_or_path" if finetuning in ("lora", "oft") else "model_name_or_path"
         raise QtuneError(
-            f"its optimizer state lies in {so_far.processes} parts, a process each, so {config.processes} "
-            "cannot go on with it",
+            f"its optimizer state lies in {counted(so_far.processes, 'part')}, a process each, so "
+            f"{config.processes} cannot go on with it",
             where=where,
-            fix=f"resume with {so_far.processes} processes, or start a new run from its weights: "
+            fix=f"resume with {counted(so_far.processes, 'process')}, or start a new run from its weights: "
             f"`-s {weights}={where}/checkpoint-…`",
         )
 
 
 def _require_loadable(prepared: Prepared, run: Run) -> None:
-    """Raises QtuneError where the library cannot load a checkpoint of its own.
-
-    It puts the optimizer's tensors of several processes on the device `cpu:0`, which torch.load knows nothing
-    of (accelerate/state.py, set_device; torch/serialization.py, default_restore_location).
-    """
+    """Raises QtuneError where the library cannot load a checkpoint of its own."""
     config = prepared.config
+    if optimizer := unloadable_state(config.argument):
+        raise QtuneError(
+            f"torch refuses to load the state of its optimizer ({optimizer})",
+            where=shown(run.directory),
+            fix="start anew: `--overwrite` with its name, or a new run from the weights of a checkpoint",
+        )
+    # the tensors of several processes are put on the device `cpu:0`, which torch.load knows nothing of
+    # (accelerate/state.py, set_device; torch/serialization.py, default_restore_location)
     if prepared.hardware.is_cpu and config.processes > 1 and not config.uses_zero:
         accumulation = config.get("train", "gradient_accumulation_steps", default=1) * config.processes
         one = f"-s launch.nproc_per_node=1 -s gradient_accumulation_steps={accumulation} --force"

@@ -11,10 +11,13 @@ from qtune.checks.rules import (
     clusters,
     data,
     deepspeed,
+    idle,
     launching,
     machine,
+    models,
     optimizers,
     packages,
+    packing,
     preferences,
     quantization,
     ranges,
@@ -26,6 +29,7 @@ from qtune.checks.rules.view import Rule, View, apply
 from qtune.values import Finding
 
 RULES: tuple[Rule, ...] = (
+    *models.RULES,
     *quantization.RULES,
     *tuning.RULES,
     *optimizers.RULES,
@@ -39,7 +43,9 @@ RULES: tuple[Rule, ...] = (
     *launching.RULES,
     *clusters.RULES,
     *machine.RULES,
+    *packing.RULES,
     *packages.RULES,
+    *idle.RULES,
 )
 
 

@@ -209,6 +209,16 @@ RULES = (
         _DATA_PARSER,
     ),
     Rule(
+        "streaming-validation-rows-return",
+        ("val_size", "streaming"),
+        lambda view: view["streaming"] and view["val_size"] >= 1 and not _tokenized(view),
+        "sets {val_size} rows aside for the first pass over the data alone: then the stream is shuffled anew,"
+        " and rows that are evaluated on are trained on",
+        "name an `eval_dataset` instead: `qtune data split NAME` makes two files",
+        "llamafactory/data/data_utils.py, split_dataset; datasets/iterable_dataset.py, set_epoch",
+        "warning",
+    ),
+    Rule(
         "streaming-without-max-samples",
         ("max_samples", "streaming"),
         lambda view: view["streaming"] and view["max_samples"] is not None,

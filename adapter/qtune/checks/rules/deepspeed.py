@@ -22,6 +22,8 @@ _NOT_NEGATIVE = (
 _NOT_NEGATIVE_OFFLOADED = ("buffer_count", "buffer_size", "max_in_cpu")
 _SHARES = ("ratio", "cpuadam_cores_perc")
 _BLOCKS = ("offload_optimizer", "offload_param")
+_VALUE_HEADS = ("rm", "ppo")
+_GATHER = "set zero.stage3_gather_16bit_weights_on_model_save: true"
 
 
 def _twice_named(view: View) -> str:
@@ -50,6 +52,13 @@ def _on_nvme(view: View) -> list[str]:
 def _without_path(view: View) -> str:
     blocks = (block for block in _on_nvme(view) if not view.offload(block).get("nvme_path"))
     return ", ".join(f"zero.{block}.nvme_path" for block in blocks)
+
+
+def _leaves_shards(view: View) -> bool:
+    """Whether whole weights are not gathered for saving; those of an adapter alone are in any case."""
+    return view.zero3 and not any(
+        view.zero.get(key) for key in ("stage3_gather_fp16_weights_on_model_save", *_GATHERING)
+    )
 
 
 def offloads_optimizer(view: View) -> bool:
@@ -172,16 +181,25 @@ RULES = (
     ),
     Rule(
         "zero3-gathers-weights",
-        ("zero.stage",),
+        ("zero.stage", "finetuning_type"),
         lambda view: (
-            view.zero3
-            and not view.zero.get("stage3_gather_fp16_weights_on_model_save")
-            and not any(view.zero.get(key) for key in _GATHERING)
+            _leaves_shards(view)
+            and view["stage"] not in _VALUE_HEADS
+            and view["finetuning_type"] not in ("lora", "oft")
         ),
         "without stage3_gather_16bit_weights_on_model_save a run ends with shards, not with a model",
-        "set zero.stage3_gather_16bit_weights_on_model_save: true",
+        _GATHER,
         "transformers/trainer.py, Trainer.save_model",
         "warning",
+    ),
+    Rule(
+        "zero3-gathers-value-heads",
+        ("zero.stage", "stage"),
+        lambda view: _leaves_shards(view) and view["stage"] in _VALUE_HEADS,
+        "stage {stage} takes its value head out of the model's file, which ZeRO-3 writes only with"
+        " stage3_gather_16bit_weights_on_model_save: the training fails at its first checkpoint",
+        _GATHER,
+        "llamafactory/train/callbacks.py, fix_valuehead_checkpoint",
     ),
     Rule(
         "zero3-without-batch-finding",

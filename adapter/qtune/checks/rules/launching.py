@@ -6,6 +6,7 @@ import re
 from typing import Any
 
 from qtune.checks.rules.view import Rule, View
+from qtune.units import counted
 from qtune.values import ACCELERATE
 
 _LAUNCHER = "llamafactory/launcher.py, launch"
@@ -34,7 +35,7 @@ def _more_than_one(view: View) -> str:
     if view.config.launcher != "local":
         return ""
     if view.config.processes > 1:
-        return f"{view.config.processes} processes"
+        return counted(view.config.processes, "process")
     return "several GPUs in sight, where LLaMA-Factory starts torchrun" if view.hardware.gpus > 1 else ""
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from qtune.checks.rules.view import Rule, View
+from qtune.units import counted
 
 _ARGUMENTS = "transformers/training_args.py, TrainingArguments._validate_args"
 
@@ -10,8 +11,34 @@ _ARGUMENTS = "transformers/training_args.py, TrainingArguments._validate_args"
 def _more_than_cores(view: View, workers: int | None) -> str:
     """The workers against the machine's cores, where these are known: `cpu` names a machine of any size."""
     known = not view.hardware.is_cpu or view.stack is not None
-    many = known and workers is not None and workers > view.hardware.cores
-    return f"{workers} workers on {view.hardware.cores} cores" if many else ""
+    if not known or workers is None or workers <= view.hardware.cores:
+        return ""
+    return f"{counted(workers, 'worker')} on {counted(view.hardware.cores, 'core')}"
+
+
+def _more_than_gpus(view: View) -> str:
+    processes, gpus = view.config.nproc_per_node, view.hardware.gpus
+    return f"{counted(processes, 'process')} on {counted(gpus, 'GPU')}" if 0 < gpus < processes else ""
+
+
+def _loaders(view: View) -> str:
+    each, processes = view["dataloader_num_workers"], view.config.nproc_per_node
+    found = _more_than_cores(view, each * processes)
+    return f"{found}, {each} in each of {processes} processes" if found and processes > 1 else found
+
+
+def _foreign_backend(view: View) -> str:
+    """Why the GPUs do not talk over the backend; Ascend's do over hccl, Intel's over xccl."""
+    backend = view["ddp_backend"]
+    if backend == "hccl":
+        absent = "hccl is of Ascend NPUs and needs torch_npu, which is not installed here"
+        return absent if view.lacks("torch_npu") else ""
+    if backend == "xccl":
+        built = view.stack is None or "+xpu" in (view.stack.version("torch") or "")
+        return "" if built else "xccl is of Intel GPUs and needs a torch that is built for them"
+    if backend in (None, "nccl", "gloo"):
+        return ""
+    return f"NVIDIA and AMD GPUs talk over nccl; {backend} is for others"
 
 
 RULES = (
@@ -53,8 +80,8 @@ RULES = (
     Rule(
         "processes-on-hardware",
         ("launch.nproc_per_node",),
-        lambda view: 0 < view.hardware.gpus < view.config.nproc_per_node,
-        "{nproc_per_node} processes on {gpus} GPUs: each process needs one of its own",
+        _more_than_gpus,
+        "{found}: each process needs one of its own",
         "set launch.nproc_per_node: auto, or use gradient_accumulation_steps for a larger batch",
         "llamafactory/extras/misc.py, get_current_device; torch.cuda.set_device",
     ),
@@ -81,14 +108,10 @@ RULES = (
     Rule(
         "gpu-processes-need-nccl",
         ("ddp_backend",),
-        lambda view: (
-            not view.hardware.is_cpu
-            and view.distributed
-            and view["ddp_backend"] not in (None, "nccl", "gloo")
-        ),
-        "NVIDIA GPUs talk over nccl; {ddp_backend} is for others",
-        "set ddp_backend: auto",
-        "torch/distributed/distributed_c10d.py, init_process_group",
+        lambda view: "" if view.hardware.is_cpu or not view.distributed else _foreign_backend(view),
+        "{found}",
+        "set ddp_backend: auto, which leaves it to what is there",
+        "torch/distributed/distributed_c10d.py, init_process_group; accelerate/state.py, _prepare_backend",
     ),
     Rule(
         "cpu-zero3-processes",
@@ -123,9 +146,8 @@ RULES = (
     Rule(
         "loader-workers-on-hardware",
         ("dataloader_num_workers", "launch.nproc_per_node"),
-        lambda view: _more_than_cores(view, view["dataloader_num_workers"] * view.config.nproc_per_node),
-        "makes {found}, {dataloader_num_workers} in each of {nproc_per_node} processes: they wait for each "
-        "other",
+        _loaders,
+        "makes {found}: they wait for each other",
         "set dataloader_num_workers: auto",
         "torch/utils/data/dataloader.py, DataLoader.check_worker_number_rationality",
         "warning",

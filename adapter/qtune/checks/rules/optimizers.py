@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 from qtune.checks.rules.view import Rule, View
 
 _PARSER = "llamafactory/hparams/parser.py, get_train_args"
@@ -10,6 +13,7 @@ _OPTIMIZER = "llamafactory/train/trainer_utils.py, create_custom_optimizer"
 
 _GALORE_OPTIMIZERS = ("adamw_torch", "adamw_bnb_8bit", "adamw_8bit", "paged_adamw_8bit", "adafactor")
 _LOW_MEMORY = ("use_galore", "use_apollo", "use_badam")
+_STATE_NOT_SAVED = ("adalomo", "grokadamw")
 
 
 def _low_memory(view: View) -> list[str]:
@@ -19,6 +23,27 @@ def _low_memory(view: View) -> list[str]:
 def _layerwise(view: View) -> str:
     names = [name for name in ("galore", "apollo") if view[f"use_{name}"] and view[f"{name}_layerwise"]]
     return f"{''.join(names)}_layerwise" if names else ""
+
+
+def unloadable_state(argument: Callable[[str], Any]) -> str:
+    """The optimizer whose saved state torch refuses to load, as the config names it; "" for any other.
+
+    argument: gives an argument's value. galore_torch 1.0 and apollo_torch 1.0.3 keep objects in that state,
+    and transformers loads it by `torch.load(…, weights_only=True)`.
+    """
+    optim = str(argument("optim"))
+    if optim.startswith(("galore_", "apollo_")) and not optim.endswith("_layerwise"):
+        return f"optim {optim}"
+    names = [
+        name for name in ("galore", "apollo") if argument(f"use_{name}") and not argument(f"{name}_layerwise")
+    ]
+    return f"use_{names[0]}" if names else ""
+
+
+def _state_not_saved(view: View) -> str:
+    if view["optim"] in _STATE_NOT_SAVED or str(view["optim"]).endswith("_layerwise"):
+        return f"optim {view['optim']}"
+    return "use_badam" if view["use_badam"] else _layerwise(view)
 
 
 RULES = (
@@ -66,7 +91,7 @@ RULES = (
         "layerwise-on-one-device",
         ("galore_layerwise", "apollo_layerwise", "launch.nproc_per_node"),
         lambda view: view.distributed and not view.zero and _layerwise(view),
-        "`{found}` works with one GPU only; this would train on {hardware} with {processes} processes",
+        "`{found}` works with one GPU only, and torchrun would train this on {hardware}",
         "take `{found}` out, or train on one GPU",
         _PARSER,
     ),
@@ -105,5 +130,23 @@ RULES = (
         "is {badam_update_ratio}: nothing would be updated",
         "set a share of the parameters above 0, such as 0.05",
         _OPTIMIZER,
+    ),
+    Rule(
+        "optimizer-state-not-loadable",
+        ("optim", "use_galore", "use_apollo"),
+        lambda view: unloadable_state(view.__getitem__),
+        "a training with {found} that stops cannot go on: torch refuses to load the optimizer's state",
+        "train it in one go, or take another optimizer, such as paged_adamw_8bit",
+        "transformers/trainer.py, Trainer._load_optimizer_and_scheduler",
+        "warning",
+    ),
+    Rule(
+        "optimizer-state-not-saved",
+        ("optim", "use_badam", "galore_layerwise", "apollo_layerwise"),
+        _state_not_saved,
+        "a training with {found} that stops goes on to another model: the optimizer's state is lost",
+        "train it in one go, or take another optimizer, such as paged_adamw_8bit",
+        "transformers/trainer.py, Trainer._load_optimizer_and_scheduler",
+        "warning",
     ),
 )

@@ -51,6 +51,8 @@ def _missing_generation(view: View) -> str:
 
 
 def _missing_quantizer(view: View) -> str:
+    if view.stack is None:
+        return ""
     if view.model_quantization is not None:
         module = _MODEL_QUANTIZERS.get(view.model_quantization, "")
     elif view["quantization_bit"] is not None:

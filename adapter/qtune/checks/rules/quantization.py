@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from qtune.checks.rules.view import Rule, View
+from qtune.config.names import quoted
+from qtune.config.vocabulary import TOKENS
 
 _PARSER = "llamafactory/hparams/parser.py, get_train_args"
 _MODEL_PARSER = "llamafactory/hparams/parser.py, _verify_model_args"
 _QUANTIZATION = "llamafactory/model/model_utils/quantization.py, configure_quantization"
 _ADAPTER = "llamafactory/model/adapter.py, _setup_lora_tuning"
+_EMBEDDING = (
+    "llamafactory/model/patcher.py, patch_tokenizer; model_utils/embedding.py, resize_embedding_layer"
+)
 # Quantisation methods that work while a model is loaded, with the bits that each takes.
 _BITS = {"bnb": (4, 8), "hqq": (1, 2, 3, 4, 5, 6, 8), "eetq": (8,)}
 
@@ -22,6 +27,17 @@ def _wrong_bits(view: View) -> str:
     if not _quantises(view) or bits is None or view["quantization_bit"] in bits:
         return ""
     return ", ".join(map(str, bits))
+
+
+def _enlarged(view: View) -> str:
+    """The arguments that resize the embedding of quantised weights, but for what the parser sees itself."""
+    names = [name for name in ("resize_vocab", *TOKENS) if view[name]]
+    quantized = view["quantization_bit"] is not None
+    if not names or not (quantized or view.model_quantization) or (quantized and view["resize_vocab"]):
+        return ""
+    from qtune.data.lengths.vocabulary import outgrows_embedding  # which few configs need
+
+    return quoted(names) if outgrows_embedding(view.config.block("train"), view.root) else ""
 
 
 def _sharded(view: View) -> str:
@@ -51,12 +67,31 @@ RULES = (
         ("zero.stage", "fsdp", "launch.launcher", "model_name_or_path"),
         lambda view: (
             f"{_sharded(view)} cannot shard {view.model_quantization} weights"
-            if view.model_quantization and _sharded(view)
+            if _sharded(view) and view.model_quantization
             else ""
         ),
         "the model's weights are quantised, and {found}",
         "use zero.stage 2 instead, or name the model that is not quantised, with quantization_bit: 4",
         _QUANTIZATION,
+    ),
+    Rule(
+        "model-named-as-quantized-needs-adapter",
+        ("finetuning_type", "model_name_or_path"),
+        lambda view: (view["finetuning_type"] not in ("lora", "oft") and view.named_quantization) or "",
+        "by its name the model's weights are quantised ({found}), and can only carry an adapter;"
+        " `finetuning_type` is {finetuning_type}",
+        "set finetuning_type: lora, or name the model that is not quantised",
+        "llamafactory/model/adapter.py, init_adapter",
+        "warning",
+    ),
+    Rule(
+        "model-named-as-quantized-without-zero3",
+        ("zero.stage", "fsdp", "launch.launcher", "model_name_or_path"),
+        lambda view: sharded if (sharded := _sharded(view)) and view.named_quantization else "",
+        "{found} cannot shard the model's weights, which by its name are quantised",
+        "use zero.stage 2 instead, or name the model that is not quantised, with quantization_bit: 4",
+        _QUANTIZATION,
+        "warning",
     ),
     Rule(
         "quantization-bit-on-quantized-model",
@@ -142,6 +177,15 @@ RULES = (
         "a quantised model's embedding cannot be resized",
         "take `resize_vocab` out, or `quantization_bit`",
         _MODEL_PARSER,
+    ),
+    Rule(
+        "quantized-model-without-new-tokens",
+        ("resize_vocab", *TOKENS, "quantization_bit", "model_name_or_path"),
+        _enlarged,
+        "{found} may need a larger embedding than there is, and that of a quantised model cannot be resized",
+        "take it out, or train LoRA on 16-bit weights; rows to spare are counted once the model is here"
+        " (`qtune download`)",
+        _EMBEDDING,
     ),
     Rule(
         "quantization-without-new-adapter",

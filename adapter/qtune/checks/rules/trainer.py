@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from qtune.checks.rules.view import Rule, View
+from qtune.config.names import quoted
+from qtune.data.registrations import names_in
 
 _ARGUMENTS = "transformers/training_args.py, TrainingArguments._validate_args"
 _FILLED_IN = "transformers/training_args.py, TrainingArguments.__post_init__"
@@ -38,13 +40,34 @@ def _steps_not_a_multiple(view: View) -> bool:
 
 def _lacks_metric(view: View) -> str:
     """What asks for the better model, where nothing says which one that is."""
-    if view["load_best_model_at_end"] or view["lr_scheduler_type"] in _METRIC_SCHEDULERS:
+    if view["metric_for_best_model"] is not None or _judged_apart(view):
         return ""
-    if view["metric_for_best_model"] is not None:
-        return ""
+    judged = _judged(view)
+    return "" if judged in ("load_best_model_at_end", "lr_scheduler_type") else judged
+
+
+def _judged(view: View) -> str:
+    """What asks for the better model; the first two take the loss where nothing else is said."""
+    if view["load_best_model_at_end"]:
+        return "load_best_model_at_end"
+    if view["lr_scheduler_type"] in _METRIC_SCHEDULERS:
+        return "lr_scheduler_type"
     if view["save_strategy"] == "best":
         return "save_strategy: best"
     return "early_stopping_steps" if view["early_stopping_steps"] is not None and view["do_train"] else ""
+
+
+def _judged_apart(view: View) -> list[str]:
+    """The evaluation datasets where each gets metrics of its own, named eval_NAME_loss and so on."""
+    return names_in(view["eval_dataset"]) if view.evaluates and view["eval_on_each_dataset"] else []
+
+
+def _no_such_metric(view: View) -> str:
+    names = _judged_apart(view)
+    metric = "eval_" + (view["metric_for_best_model"] or "loss").removeprefix("eval_")
+    if not names or not _judged(view) or metric.startswith(tuple(f"eval_{name}_" for name in names)):
+        return ""
+    return f"`{metric}`, only as {quoted(f'eval_{name}_loss' for name in names)}"
 
 
 RULES = (
@@ -119,6 +142,14 @@ RULES = (
         "`{found}` needs to know what is better",
         "set metric_for_best_model: loss, or load_best_model_at_end: true",
         "transformers/trainer.py, Trainer._validate_args; trainer_callback.py, EarlyStoppingCallback",
+    ),
+    Rule(
+        "metric-of-each-dataset",
+        ("metric_for_best_model", "eval_on_each_dataset", "load_best_model_at_end", "save_strategy"),
+        _no_such_metric,
+        "each evaluation dataset has metrics of its own, so nothing is measured as {found}",
+        "set metric_for_best_model to the one that counts, or take `eval_on_each_dataset` out",
+        "transformers/trainer.py, Trainer.evaluate and _determine_best_metric; trainer_callback.py",
     ),
     Rule(
         "early-stopping-needs-evaluation",

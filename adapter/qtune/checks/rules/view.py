@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
 from qtune import schema
-from qtune.config.model import local_model
+from qtune.config.auto import AUTO, DECIDED
+from qtune.config.model import model_file
+from qtune.config.recurrence import recurrent_kind
 from qtune.data.registrations import Registration, names_in
 from qtune.files import dump_yaml, read_object
 from qtune.machine.hardware import Hardware
 from qtune.machine.stack import Stack
 from qtune.values import Config, Finding, KeyPath
+
+# As those who publish them write it: Qwen2.5-7B-Instruct-AWQ, -GPTQ-Int4, -bnb-4bit, -quantized.w4a16.
+QUANTIZED_NAME = re.compile(
+    r"(?:^|[-_.])(?P<method>awq|gptq|aqlm|hqq|eetq|bnb[-_]?[48]bit|w[48]a(?:8|16))(?=$|[-_.])", re.IGNORECASE
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,10 +61,11 @@ class View:
 
     def __getitem__(self, argument: str) -> Any:
         """A train argument's value, the library's default where the config sets none."""
-        return schema.argument(self._train, argument)
+        return schema.argument(self.train, argument)
 
     @cached_property
-    def _train(self) -> Mapping[str, Any]:
+    def train(self) -> Mapping[str, Any]:
+        """The arguments that the config sets."""
         return self.config.block("train")
 
     @cached_property
@@ -124,20 +133,62 @@ class View:
 
     @cached_property
     def model(self) -> Mapping[str, Any]:
-        """A local model's config.json, empty where there is none to read."""
-        name = self["model_name_or_path"]
-        directory = local_model(name, self.root) if name else None
+        """The model's config.json, here or in a hub's cache; empty where there is none to read."""
+        directory = self.model_directory
         return {} if directory is None else read_object(directory / "config.json")
 
     @cached_property
+    def named_quantization(self) -> str:
+        """What the name of a model that does not lie here says of how its weights are quantised."""
+        name = str(self["model_name_or_path"] or "")
+        found = None if self.model else QUANTIZED_NAME.search(name.rpartition("/")[2])
+        return found["method"] if found else ""
+
+    @cached_property
+    def model_directory(self) -> Path | None:
+        """Where the model's files are, here or in the hub's cache; None where nothing of it is."""
+        file = model_file("config.json", self.train, self.root)
+        return None if file is None else file.parent
+
+    @cached_property
     def model_quantization(self) -> str | None:
-        """How a local model's weights are quantised, such as gptq; None where they are not.
+        """How the model's weights are quantised, such as gptq; None where they are not, or nothing tells.
 
         Not for mxfp4 and fp8, which LLaMA-Factory turns back (model/model_utils/quantization.py).
         """
         block = self.model.get("quantization_config")
         method = str(block.get("quant_method", "")) if isinstance(block, dict) else None
         return None if method in ("mxfp4", "fp8") else method
+
+    @cached_property
+    def recurrent(self) -> str:
+        """The model's type where it carries a state from token to token, else empty."""
+        return recurrent_kind(self.model, str(self["model_name_or_path"]))
+
+    @cached_property
+    def _ranks(self) -> Mapping[str, int]:
+        return {layer.name: rank for rank, layer in enumerate(self.config.layers)}
+
+    def rank(self, key: str) -> int:
+        """How high the layer stands that set the key; -1 for none, and for what `auto` became.
+
+        A layer that the config does not list is an edit of what was rendered.
+        """
+        origin = self.config.origin(*_path(key))
+        if origin is None or origin.layer.startswith(DECIDED):
+            return -1
+        return self._ranks.get(origin.layer, len(self._ranks))
+
+    def decided(self, keys: Sequence[str]) -> int:
+        """The rank of the highest layer that sets one of the keys or takes it out, -1 where none does."""
+        taken = [
+            rank
+            for rank, layer in enumerate(self.config.layers)
+            for key in keys
+            if (found := layer.values.get(_path(key))) is not None and found.value is None
+            if layer.name != AUTO
+        ]
+        return max([*taken, *map(self.rank, keys)], default=-1)
 
     def lacks(self, module: str) -> bool:
         """Whether the training will run here, and here is no such module."""
@@ -149,7 +200,7 @@ def apply(rule: Rule, view: View) -> Finding | None:
     found = rule.when(view)
     if not found:
         return None
-    key = _key_to_change(rule.keys, view.config)
+    key = _key_to_change(rule.keys, view)
     words = _Words(view, found)
     return Finding(
         rule.severity,
@@ -162,18 +213,10 @@ def apply(rule: Rule, view: View) -> Finding | None:
     )
 
 
-def _key_to_change(keys: tuple[str, ...], config: Config) -> str:
+def _key_to_change(keys: tuple[str, ...], view: View) -> str:
     """Of the keys that the config sets the one whose layer is highest: what was there before it worked."""
-    ranks = {layer.name: rank for rank, layer in enumerate(config.layers)}
-    origins = {key: origin for key in keys if (origin := config.origin(*_path(key)))}
-    # max takes the first of equals; a layer that the config does not list is an edit of what was rendered
-    return max(
-        origins,
-        key=lambda key: (
-            -1 if origins[key].layer.startswith("auto ") else ranks.get(origins[key].layer, len(ranks))
-        ),
-        default=keys[0],
-    )
+    given = (key for key in keys if view.config.origin(*_path(key)) is not None)
+    return max(given, key=view.rank, default=keys[0])  # the first of equals
 
 
 def _path(key: str) -> KeyPath:

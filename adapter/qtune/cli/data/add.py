@@ -12,18 +12,19 @@ import typer
 from qtune.cli import options
 from qtune.cli.app import here
 from qtune.cli.commands import command
+from qtune.cli.data.group import PRESETS
 from qtune.cli.data.token_view import legend, marked
 from qtune.cli.output import note, print_json
 from qtune.config.names import few, valid_name
 from qtune.config.project import Project
 from qtune.errors import QtuneError
+from qtune.units import counted
 from qtune.values import DATASETS
 
 if TYPE_CHECKING:  # read by this command alone, and by no other's start
     from qtune.data.adding.look import Examined, Found
     from qtune.data.rows.examples import Example
 
-_PRESETS = {"sft": "lora", "dpo": "dpo", "kto": "kto", "pt": "pretrain"}
 _MOST_SHOWN = 300
 _MOST_FLAWS = 3
 _DONE = {
@@ -37,7 +38,7 @@ _DONE = {
 @command(
     "data add",
     "qtune data add answers.jsonl",
-    "qtune data add answers.csv --name ours",
+    "qtune data add tickets.csv --columns prompt=customer_question,response=agent_reply",
     "qtune data add owner/data-set",
 )
 def add_command(
@@ -64,6 +65,14 @@ def add_command(
     num_samples: Annotated[
         int | None, typer.Option(min=1, help="Train on so many rows, drawn at random.")
     ] = None,
+    columns: Annotated[
+        list[str] | None,
+        typer.Option(metavar="KEY=NAME,…", help="Which column is what, by dataset_info.json's keys."),
+    ] = None,
+    tags: Annotated[
+        list[str] | None,
+        typer.Option(metavar="KEY=NAME,…", help="The same for the keys and roles of messages."),
+    ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show it, write nothing.")] = False,
     as_json: options.Json = False,
 ) -> None:
@@ -74,11 +83,12 @@ def add_command(
     """
     from qtune.data.adding.hub_data import HubData, is_hub_id
     from qtune.data.adding.look import examine, find_local, find_on_hub
+    from qtune.data.adding.named import Named, read_named
     from qtune.data.adding.register import add_entries, name_of, refuse_taken
     from qtune.importing.datasets import is_registry
     from qtune.machine.hub import default_hub
 
-    project = here()
+    project, named = here(), read_named(columns or (), tags or ())
     path = Path(source).expanduser()
     if (path / DATASETS).is_file():
         path /= DATASETS  # LLaMA-Factory's own data directory
@@ -87,20 +97,23 @@ def add_command(
     if path.exists() and given:
         raise QtuneError(f"{given[0]} is for a hub's data set", where=source, fix=f"leave {given[0]} out")
     if path.exists() and is_registry(path):
-        if name is not None or num_samples is not None:
-            fix = "leave out -n and --num-samples"
+        if name is not None or num_samples is not None or named != Named():
+            fix = "leave out -n, --num-samples, --columns and --tags"
             raise QtuneError("has many datasets, with names of their own", where=source, fix=fix)
         _add_registry(project, path, force=force, dry_run=dry_run, as_json=as_json)
         return
     if not path.exists() and hub is None and not is_hub_id(source):
         fix = "correct the path; a hub's id is owner/name"
         raise QtuneError("there is no such file", where=source, fix=fix)
+    asked = [str(path) if path.exists() else source, *(["--force"] if force else [])]
+    for option, value in {**of_hub, "-n": name, "--num-samples": num_samples}.items():
+        asked += [option, str(value)] if value is not None else []
     name = name_of(source) if name is None else valid_name(name, "dataset")
     refuse_taken(project, [name], force=force)  # before a long look
     if path.exists():
-        found = find_local(path, project)
+        found = find_local(path, project, named, asked)
     else:
-        found = find_on_hub(HubData(source, hub or default_hub(), subset, split, folder))
+        found = find_on_hub(HubData(source, hub or default_hub(), subset, split, folder), named, asked)
     entry = {**found.entry} if num_samples is None else {**found.entry, "num_samples": num_samples}
     examined = examine(found, project)
     if not dry_run:
@@ -112,7 +125,7 @@ def add_command(
     if dry_run:
         note("nothing was written (--dry-run)")
     elif found.proposal:
-        preset = _PRESETS[found.proposal.stage]
+        preset = PRESETS[found.proposal.stage]
         note(f"next: `qtune data check {name}`, then `qtune train {preset} -d {name}`")
 
 
@@ -120,7 +133,7 @@ def _tell(project: Project, name: str, entry: Mapping[str, Any], found: Found, e
     from qtune.data.adding.register import entries_text
 
     if found.proposal and found.head:
-        count = f"{len(found.head.rows):,} row{'s' if len(found.head.rows) > 1 else ''}"
+        count = counted(len(found.head.rows), "row")
         typer.echo(f"{found.proposal}; {count if found.head.whole else f'the first {count} were looked at'}")
         if found.proposal.unused:
             typer.echo(f"not used: {', '.join(found.proposal.unused)}")
@@ -179,7 +192,7 @@ def _as_the_model_sees_it(
 
 
 def _shortened(text: str) -> str:
-    return text if len(text) <= _MOST_SHOWN else f"{text[:_MOST_SHOWN]}… ({len(text):,} characters)"
+    return text if len(text) <= _MOST_SHOWN else f"{text[:_MOST_SHOWN]}… ({counted(len(text), 'character')})"
 
 
 def _add_registry(project: Project, path: Path, *, force: bool, dry_run: bool, as_json: bool) -> None:
@@ -195,7 +208,7 @@ def _add_registry(project: Project, path: Path, *, force: bool, dry_run: bool, a
     elif dry_run:
         typer.echo(entries_text(registry.datasets), nl=False)
     else:
-        typer.echo(f"{len(registry.datasets)} datasets registered in data/datasets.yaml")
+        typer.echo(f"{counted(len(registry.datasets), 'dataset')} registered in data/datasets.yaml")
     if registry.missing:
         note(f"{len(registry.missing)} of them have no file here: {few(registry.missing)}")
     if registry.ignored:

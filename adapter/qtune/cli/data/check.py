@@ -12,7 +12,7 @@ from qtune.cli import options
 from qtune.cli.app import here
 from qtune.cli.commands import command
 from qtune.cli.complete import dataset_names
-from qtune.cli.data.report_view import counted, reading, show_reports
+from qtune.cli.data.report_view import reading, show_reports
 from qtune.cli.output import complain, note, plain_finding, print_json, report
 from qtune.errors import QtuneError
 
@@ -41,11 +41,18 @@ def check_command(
     fix: Annotated[
         Path | None,
         typer.Option(
-            metavar="OUT", help="Write the good rows of one dataset to OUT, the rejected ones beside it."
+            metavar="OUT",
+            help="Write the good rows of one dataset to OUT and register it, the rejected ones beside it.",
         ),
     ] = None,
+    no_empty: Annotated[
+        bool, typer.Option("--no-empty", help="With --fix: leave out empty questions and answers too.")
+    ] = False,
     force: Annotated[
-        bool, typer.Option("--force", help="With --fix: write files that are there already anew.")
+        bool,
+        typer.Option(
+            "--force", help="With --fix: write files and registrations that are there already anew."
+        ),
     ] = False,
     as_json: options.Json = False,
 ) -> None:
@@ -54,11 +61,12 @@ def check_command(
     Also found: rows that repeat others, evaluation rows that stand in the training data too, wrong
     registrations, and datasets that presets name but nobody registered. Files may be larger than memory.
 
-    --fix leaves out rows with errors, rows that LLaMA-Factory would drop, and repetitions.
+    --fix leaves out rows with errors, rows that LLaMA-Factory would drop, and repetitions. What it writes is
+    registered by the name of OUT, with the columns, tags and all else that the dataset has.
 
     Exit code 2 where LLaMA-Factory would stop; what it drops, or trains on all the same, is a warning.
     """
-    from qtune.data.scanning.clean import clean, refuse_taken
+    from qtune.cli.data.good_rows import GoodRows
     from qtune.data.scanning.duplicates import Duplicates
     from qtune.data.states import states_of
     from qtune.prepare.inspection import inspection_of
@@ -66,12 +74,15 @@ def check_command(
     project = here()
     if fix is not None and len(names or []) != 1:
         raise QtuneError("takes one dataset", where="--fix", fix="qtune data check NAME --fix OUT")
+    if no_empty and fix is None:
+        raise QtuneError("goes with --fix", where="--no-empty", fix="add --fix OUT")
     inspection = inspection_of(project, names or [], preset)
-    if fix is not None and inspection.elsewhere:
+    good = None if fix is None else GoodRows(project, fix, no_empty, force)
+    if good is not None and inspection.elsewhere:
         what = f"the data of `{inspection.elsewhere[0]}` is not a file here"
         raise QtuneError(what, fix="download and register it")
-    if fix is not None and inspection.together:
-        refuse_taken(inspection.together[0][0], fix, force=force)
+    if good is not None and inspection.together:
+        good.refuse_taken(inspection.together[0][0])
     if not as_json:
         report(inspection.findings)
     stopped = any(finding.severity == "error" for finding in inspection.findings)
@@ -86,29 +97,26 @@ def check_command(
             complain(str(error))
             stopped = True
             continue
-        if fix is not None:
-            with reading(sources) as progress:
-                cleaned = clean(sources[0], project.root, known.marks(0), since, fix, progress)
+        if good is not None:
+            cleaned = good.write(sources[0], known.marks(0), since)
     if as_json:
-        print_json(_plain(inspection, reports, cleaned))
+        print_json(_plain(inspection, reports, good.plain(cleaned) if good and cleaned else None))
     else:
         show_reports(reports, None if every else _MOST_GROUPS)
         for name in inspection.elsewhere:
             typer.echo(f"{name}: not checked, its data is not a file here")
-        if cleaned is not None:
-            typer.echo(f"{counted(cleaned.kept, 'row')} written to {cleaned.out}")
-            typer.echo(f"{counted(cleaned.left_out, 'row')} left out, with reasons in {cleaned.rejected}")
-            note(f"next: `qtune data add {cleaned.out}`")
+        if good and cleaned:
+            good.tell(cleaned, reports[0].stage, preset)
     # what is wrong with the whole dataset is wrong with the clean rows too
     errors = [group for item in reports for group in item.groups if group.severity == "error"]
     if stopped or any(cleaned is None or not group.count for group in errors):
         raise typer.Exit(2)
 
 
-def _plain(inspection: Inspection, reports: Sequence[Report], cleaned: Cleaned | None) -> dict[str, Any]:
+def _plain(inspection: Inspection, reports: Sequence[Report], fixed: dict[str, Any] | None) -> dict[str, Any]:
     return {
         "datasets": [item.to_plain() for item in reports],
         "findings": [plain_finding(finding) for finding in inspection.findings],
         "not_here": inspection.elsewhere,
-        "fixed": cleaned.to_plain() if cleaned is not None else None,
+        "fixed": fixed,
     }

@@ -13,6 +13,9 @@ ALONE = (
     "tokenized_path=null",
 )
 
+# The preset to begin with, by the stage that rows are made for.
+PRESETS = {"sft": "lora", "dpo": "dpo", "kto": "kto", "pt": "pretrain", "rm": "reward"}
+
 
 @group("data", "qtune data add answers.jsonl", "qtune data check answers", no_args_is_help=True)
 def data_group() -> None:

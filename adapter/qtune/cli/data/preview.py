@@ -15,7 +15,9 @@ from qtune.cli.commands import command
 from qtune.cli.data.group import ALONE
 from qtune.cli.data.token_view import legend, marked
 from qtune.cli.output import note, print_json, report
+from qtune.cli.terminal import echo
 from qtune.errors import ChildFailed
+from qtune.units import counted
 from qtune.values import Finding
 
 if TYPE_CHECKING:
@@ -92,14 +94,14 @@ def _print(sample: Sample) -> None:
     for sequence in sample.sequences:
         named = f", {sequence.name}" if sequence.name else ""
         _head(f"{place}{named}{judged}", _numbers(sequence))
-        typer.echo("".join(marked(text, trained) for text, trained in sequence.pieces))
+        echo("".join(marked(text, trained) for text, trained in sequence.pieces))
     typer.echo()
 
 
 def _head(place: str, says: str) -> None:
-    typer.secho(f"{place}: {says}", bold=True)
+    echo(f"{place}: {says}", bold=True)
 
 
 def _numbers(sequence: TokenSequence) -> str:
     cut = f", cut by cutoff_len from {sequence.whole}" if sequence.tokens < sequence.whole else ""
-    return f"{sequence.tokens} tokens, {sequence.trained} trained{cut}"
+    return f"{counted(sequence.tokens, 'token')}, {sequence.trained} trained{cut}"

@@ -10,14 +10,20 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from qtune.cli.output import note
+from qtune.cli.terminal import echo, folded, say
+from qtune.units import counted
+
 if TYPE_CHECKING:
     from qtune.data.scanning.scan import Group, Report
     from qtune.data.sources import DataSource
+    from qtune.values import Config
 
 _MOST_BEFORE_START = 4
 _MOST_QUIET = 6
 _MOST_ORIGINALS = 2
 _BAR_FROM_BYTES = 20_000_000
+_TEXT_AT = 11  # the column behind `  warning  `
 
 
 @contextmanager
@@ -41,15 +47,21 @@ def reading(sources: Sequence[DataSource]) -> Iterator[Callable[[int], None]]:
         yield lambda size: bar.advance(task, size)
 
 
-def check_rows(sources: Sequence[DataSource], root: Path) -> list[Report]:
+def check_rows(sources: Sequence[DataSource], root: Path, config: Config | None = None) -> list[Report]:
     """Read the rows that no earlier check passed, and show on stderr what is wrong with them.
 
-    root: the project's. Raises QtuneError where a file's library is not installed.
+    root: the project's; config: whose cutoff_len counts, None where no row is cut. Raises QtuneError where a
+    file's library is not installed.
     """
     from qtune.data.scanning import check_cache
+    from qtune.prepare.cutoff_check import CutoffCheck
 
+    cutoff = None if config is None else CutoffCheck(config, root, note)
     with reading(sources) as progress:
-        reports = check_cache.check(sources, root, progress)
+        if cutoff is None:
+            reports = check_cache.check(sources, root, progress)
+        else:
+            reports = check_cache.check(sources, root, progress, extra=cutoff.of, basis=cutoff.basis)
     show_reports([item for item in reports if item.groups], _MOST_BEFORE_START, err=True)
     return reports
 
@@ -58,20 +70,18 @@ def show_reports(reports: Sequence[Report], most_groups: int | None, *, err: boo
     """Print reports. most_groups: how many groups of findings in all, the worst first; None for all."""
     quiet = [item.name for item in reports if not item.groups]
     if len(quiet) > _MOST_QUIET:
-        typer.echo(f"nothing wrong: {', '.join(quiet)}", err=err)
+        say(f"nothing wrong: {', '.join(quiet)}", err=err)
         reports = [item for item in reports if item.groups]
     ranked = sorted((group for item in reports for group in item.groups), key=lambda group: group.severity)
     shown = {id(group) for group in ranked[:most_groups]}
     for item in reports:
-        typer.echo(_heading(item), err=err)
+        say(_heading(item), err=err)
         for group in item.groups:
             if id(group) in shown:
                 _show_group(group, err)
     if len(ranked) > len(shown):
         more = len(ranked) - len(shown)
-        typer.echo(
-            f"and {counted(more, 'more kind')} of findings: `qtune data check --all` lists all", err=err
-        )
+        say(f"and {counted(more, 'more kind')} of findings: `qtune data check --all` lists all", err=err)
 
 
 def _heading(item: Report) -> str:
@@ -87,12 +97,13 @@ def _heading(item: Report) -> str:
 
 def _show_group(group: Group, err: bool) -> None:
     colour = "red" if group.severity == "error" else "yellow"
-    typer.secho(f"  {group.severity:<9}", fg=colour, bold=True, nl=False, err=err)
     repeats = ", ".join(_repeats(group))
     message = f"{group.flaw.message} ({repeats})" if repeats else group.flaw.message
     places = _places(group)
-    typer.echo(f"{places}: {message}" if places else message, err=err)
-    typer.echo(f"{'':11}fix: {group.flaw.fix}", err=err)
+    echo(f"  {group.severity:<9}", fg=colour, bold=True, nl=False, err=err)
+    text = f"{places}: {message}" if places else message
+    typer.echo(folded(text, err=err, indent=_TEXT_AT, later=_TEXT_AT)[_TEXT_AT:], err=err)
+    say(f"fix: {group.flaw.fix}", err=err, indent=_TEXT_AT, later=_TEXT_AT + len("fix: "))
 
 
 def _places(group: Group) -> str:
@@ -109,7 +120,3 @@ def _repeats(group: Group) -> Iterator[str]:
     places = [(file, line) for file, lines in group.places.items() for line in lines]
     for (file, line), first in zip(places, group.originals[:_MOST_ORIGINALS], strict=False):
         yield f"{line} repeats {first.line if first.file == file else f'{first.file}:{first.line}'}"
-
-
-def counted(number: int, noun: str) -> str:
-    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"

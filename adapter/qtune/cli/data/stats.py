@@ -14,8 +14,11 @@ from qtune.cli import options
 from qtune.cli.app import here
 from qtune.cli.commands import command
 from qtune.cli.data.group import ALONE
-from qtune.cli.output import note, print_json, print_table, report
+from qtune.cli.output import note, print_json, report
+from qtune.cli.table import print_table
+from qtune.cli.terminal import room, say
 from qtune.files import write_atomic
+from qtune.units import counted
 from qtune.values import Config
 
 if TYPE_CHECKING:
@@ -36,6 +39,7 @@ def stats_command(
     model: options.Model = None,
     assignments: options.Assignments = None,
     hardware: options.Hardware = None,
+    wide: options.Wide = False,
     html: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write the picture to FILE too, as one web page.")
     ] = None,
@@ -74,7 +78,7 @@ def stats_command(
     if as_json:
         print_json({**found.to_plain(), "preset": config.name, "steps": _plain(steps)})
         return
-    _print(found)
+    _print(found, wide)
     _print_meaning(found, config, steps)
     if html is not None:
         note(f"wrote {html}")
@@ -88,13 +92,15 @@ def _plain(steps: dict[bool, Steps | None]) -> dict[str, Any]:
     }
 
 
-def _print(found: Statistics) -> None:
-    typer.echo(f"{found.name}: {found.rows:,} rows, stage {found.stage}, template {found.template}")
-    typer.echo(f"tokens: {found.tokenizer}")
+def _print(found: Statistics, wide: bool) -> None:
+    typer.echo(f"{found.name}: {counted(found.rows, 'row')}, stage {found.stage}, template {found.template}")
+    say(f"tokens: {found.tokenizer}")
     if found.left_out:
-        note(f"{found.left_out:,} rows are left out or unreadable: `qtune data check {found.name}` says why")
+        lost = counted(found.left_out, "row is", "rows are")
+        note(f"{lost} left out or unreadable: `qtune data check {found.name}` says why")
     if found.estimated and found.estimated != found.rows:
-        note(f"{found.estimated:,} rows have tools, images, videos or audios: their tokens are estimated")
+        odd = counted(found.estimated, "row has", "rows have")
+        note(f"{odd} tools, images, videos or audios: their tokens are estimated")
     names = list(found.tokens.percentiles)
     print_table(
         ("a row has", "in all", "mean", *names),
@@ -103,19 +109,22 @@ def _print(found: Statistics) -> None:
             ("characters", *found.characters.figures),
             ("tokens", *found.tokens.figures),
         ],
+        leaving=("in all", "p95", "p50"),
+        wide=wide,
     )
     typer.echo("rows by tokens")
     bins = found.histogram(_BINS)
     most = max(rows for _, _, rows in bins)
     labels = [f"{first:,}-{last:,}" for first, last, _ in bins]
     width = max(map(len, labels))
+    longest = min(_BAR_WIDTH, max(1, (room(sys.stdout) or 2 * _BAR_WIDTH) - width - len(f"{most:,}") - 5))
     for label, (_, _, rows) in zip(labels, bins, strict=True):
-        bar = "█" * round(_BAR_WIDTH * rows / most) or ("▏" if rows else "")
+        bar = "█" * round(longest * rows / most) or ("▏" if rows else "")
         typer.echo(f"  {label:>{width}}  {bar} {rows:,}" if rows else f"  {label:>{width}}")
     if len(found.rows_by_turns) > 1:
         turns = ", ".join(f"{turns}: {rows:,}" for turns, rows in list(found.rows_by_turns.items())[:12])
         more = ", …" if len(found.rows_by_turns) > 12 else ""
-        typer.echo(f"rows by turns  {turns}{more}")
+        say(f"rows by turns  {turns}{more}", later=15)
 
 
 def _print_meaning(found: Statistics, config: Config, steps: dict[bool, Steps | None]) -> None:
@@ -132,16 +141,16 @@ def _print_meaning(found: Statistics, config: Config, steps: dict[bool, Steps | 
             lines.append(("", f"about {packed.total:,} with packing, and each on more tokens"))
     typer.echo()
     for label, text in lines:
-        typer.echo(f"{label:<10}  {text}")
+        say(f"{label:<10}  {text}", later=12)
 
 
 def _cut(found: Statistics) -> str:
     if found.stage == "pt" and found.packing:
         return f"no rows: texts follow one another in sequences of {found.cutoff_len:,} tokens"
-    rows = (
-        f"{found.cut:,} rows ({found.cut / found.rows:.1%}) are longer than cutoff_len {found.cutoff_len:,}"
-    )
-    return f"{rows}; {found.answers_cut:,} lose tokens to train on" if found.cut else rows
+    share, are = f"({found.cut / found.rows:.1%})", "is" if found.cut == 1 else "are"
+    rows = f"{counted(found.cut, 'row')} {share} {are} longer than cutoff_len {found.cutoff_len:,}"
+    lose = "loses" if found.answers_cut == 1 else "lose"
+    return f"{rows}; {found.answers_cut:,} {lose} tokens to train on" if found.cut else rows
 
 
 def _padding(found: Statistics) -> str:
@@ -167,6 +176,9 @@ def _cutoff_len(found: Statistics) -> str:
 
 
 def _packing(found: Statistics) -> str:
+    if found.recurrent:
+        on = "on: `qtune check` says whether rows see each other in this model"
+        return on if found.packing else "would let rows see each other in this model"
     if found.recommends_packing:
         return (
             "on, as it should be" if found.packing else "-s packing=true -s neat_packing=true saves padding"
@@ -175,11 +187,11 @@ def _packing(found: Statistics) -> str:
 
 
 def _planned(planned: Steps, config: Config, packing: bool) -> str:
-    epochs = f"{config.argument('num_train_epochs'):g} epochs"
+    epochs = counted(float(config.argument("num_train_epochs")), "epoch")
     length = f"max_steps {planned.total:,}" if config.argument("max_steps") > 0 else epochs
-    processes = f"{config.processes} {'process' if config.processes == 1 else 'processes'}"
+    processes = counted(config.processes, "process")
     batch = (
-        f"{planned.effective_batch} {'packed sequences' if packing else 'rows'} a step "
+        f"{counted(planned.effective_batch, 'packed sequence' if packing else 'row')} a step "
         f"({config.argument('per_device_train_batch_size')} × "
         f"{config.argument('gradient_accumulation_steps')} accumulated × {processes})"
     )

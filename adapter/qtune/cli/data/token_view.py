@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import sys
 
 import typer
+
+from qtune.cli.terminal import colours
 
 # A row's own control characters would move the cursor or change colours.
 _CONTROLS = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160)) if chr(code) not in "\n\t"}
@@ -13,7 +14,8 @@ _CONTROLS = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160)) i
 
 def in_colour() -> bool:
     """Whether colours mark it, rather than brackets."""
-    return sys.stdout.isatty() and not os.environ.get("NO_COLOR")
+    wanted = colours()
+    return sys.stdout.isatty() if wanted is None else wanted
 
 
 def legend() -> str:

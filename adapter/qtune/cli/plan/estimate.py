@@ -9,7 +9,8 @@ import typer
 from qtune.cli import options
 from qtune.cli.app import here
 from qtune.cli.commands import command
-from qtune.cli.output import note, print_json
+from qtune.cli.output import note, print_json, report
+from qtune.cli.terminal import say
 from qtune.config.presets import DEFAULT
 from qtune.errors import QtuneError
 
@@ -30,6 +31,7 @@ def estimate_command(
     assignments: options.Assignments = None,
     launcher: options.Launcher = None,
     hardware: options.Hardware = None,
+    wide: options.Wide = False,
     as_json: options.Json = False,
 ) -> None:
     """Say what memory a training needs, part by part, whether it fits, and what it writes to disk.
@@ -41,7 +43,7 @@ def estimate_command(
 
     Exit code 0 also where it does not fit: the answer says so.
     """
-    from qtune.advice.forecast import forecast, forecast_all
+    from qtune.advice.forecast import forecast, forecast_all, unregistered
     from qtune.cli.plan.estimate_view import describe, explain_terms, show, show_all
     from qtune.machine.host import read_host
 
@@ -49,6 +51,9 @@ def estimate_command(
         raise QtuneError(f"--all takes no preset, and here is `{preset}`", fix="leave one of them out")
     project, machine = here(), options.hardware_from(hardware)
     layers = options.override_layers(model, dataset, assignments, launcher)
+    if findings := unregistered(project, layers):
+        report(findings)
+        raise typer.Exit(2)
     # of a machine that --hardware names nobody knows what is free
     free = read_host().memory_available if hardware is None else None
     if not every:
@@ -63,9 +68,9 @@ def estimate_command(
         print_json({"presets": [describe(row) for row in rows], "unsuitable": unsuitable})
         return
     if rows:
-        show_all(rows)
+        show_all(rows, wide=wide)
     for name, why in unsuitable.items():
-        typer.echo(f"not for this: {name} ({why})")
+        say(f"not for this: {name} ({why})")
     explain_terms(rows)
     note(
         f"next: `qtune estimate PRESET{_options(model, hardware)}` for its parts, or "

@@ -37,6 +37,7 @@ def recommend_command(
         str | None,
         typer.Option(metavar="NAME", help="Save the first one, at its batch, as a preset of your own."),
     ] = None,
+    wide: options.Wide = False,
     as_json: options.Json = False,
 ) -> None:
     """Rank the presets for this model, data and machine: the fastest that fits first, and why.
@@ -90,4 +91,4 @@ def recommend_command(
     if as_json:
         print_json(plain(looks, command))
     else:
-        show(looks, command)
+        show(looks, command, wide=wide)

@@ -13,7 +13,10 @@ from qtune.advice.candidates import Field
 from qtune.advice.reasons import reason
 from qtune.advice.recommend import Choice, Room, relative_speed
 from qtune.advice.remedies import Remedy
-from qtune.cli.output import note, print_table
+from qtune.cli.output import note
+from qtune.cli.plan.estimate_view import tell_experts
+from qtune.cli.table import print_table
+from qtune.cli.terminal import say
 from qtune.machine.hardware import Hardware
 from qtune.predict.models.shapes import Model
 from qtune.units import count_text, size_text
@@ -61,26 +64,27 @@ def command_for(
     return shlex.join(words)
 
 
-def show(found: Recommendation, command: str) -> None:
+def show(found: Recommendation, command: str, *, wide: bool = False) -> None:
     """Print the table, and what to do."""
     model, machine, room = found.model, found.hardware, found.room
     free = "" if room.host is None else f", {size_text(room.host)} of host memory free"
     size = f"{count_text(model.parameters)} parameters"
-    typer.echo(f"{model.name}, {size}, stage {found.field.stage}, on {machine.described}{free}")
+    say(f"{model.name}, {size}, stage {found.field.stage}, on {machine.described}{free}")
     if found.choices:
-        print_table(*_table(found))
-        width = max(len(choice.name) for choice in found.choices)
+        print_table(*_table(found), leaving=("host at most", "batch", "speed"), wide=wide)
+        width = max(len(choice.name) for choice in found.choices) + 2
         for choice in found.choices:
-            typer.echo(f"{choice.name:<{width}}  {reason(choice, found.choices)}")
+            say(f"{choice.name:<{width}}{reason(choice, found.choices)}", later=width)
         typer.echo()
     for name, why in found.field.unsuitable.items():
-        typer.echo(f"not for this: {name} ({why})")
+        say(f"not for this: {name} ({why})")
     if found.first is not None:
         typer.echo(command)
     elif not found.choices:
-        typer.echo("no preset suits this model, data and machine")
+        say("no preset suits this model, data and machine")
     else:
         _show_remedies(found)
+    tell_experts((choice.config, model) for choice in found.choices)
     if room.host is None:
         note(f"only GPU memory counts: what host memory and disk {machine} has free is not known here")
     if found.choices and found.choices[0].config.find("train", "dataset") is None:
@@ -111,10 +115,10 @@ def _show_remedies(found: Recommendation) -> None:
     how = (
         "may just fit" if nearest.verdict == "tight" else f"needs {nearest.shortfall:.1f} times what there is"
     )
-    typer.echo(f"nothing fits for certain; the nearest, {nearest.name}, {how}")
+    say(f"nothing fits for certain; the nearest, {nearest.name}, {how}")
     for remedy in found.remedies:
         settings = "".join(f" -s {setting}" for setting in remedy.settings)
-        typer.echo(f"it fits with {remedy.text}{settings and f':{settings}'}")
+        say(f"it fits with {remedy.text}{settings and f':{settings}'}")
 
 
 def plain(found: Recommendation, command: str) -> dict[str, Any]:

@@ -9,7 +9,8 @@ import typer
 from qtune.cli import options
 from qtune.cli.app import here
 from qtune.cli.commands import command
-from qtune.cli.output import leave_out, plain_finding, print_json, report
+from qtune.cli.output import left_out, note, plain_finding, print_json, report
+from qtune.cli.terminal import say
 
 
 @command("check", "qtune check", "qtune check stage3 --hardware 8x80GB")
@@ -38,7 +39,7 @@ def check_command(
     )
     found = examine_presets(project, machine, layers, stack, presets or ())
     if not presets:
-        leave_out(project.store.odd_files())
+        left_out(*project.store.odd_files())
     if as_json:
         print_json(
             {
@@ -56,10 +57,12 @@ def check_command(
         )
     else:
         report(found.distinct)
+        for withdrawn in found.notes:
+            note(f"note: {withdrawn}")
         good = [name for name, findings in found.findings.items() if not findings]
         if good:
-            typer.echo(f"ok: {', '.join(good)}")
+            say(f"ok: {', '.join(good)}")
         for name, reason in found.unsuitable.items():
-            typer.echo(f"not for this project: {name} ({reason.key}: {reason.message})")
+            say(f"not for this project: {name} ({reason.key}: {reason.message})")
     if any(finding.severity == "error" for finding in found.distinct):
         raise typer.Exit(2)

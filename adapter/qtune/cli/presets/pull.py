@@ -10,6 +10,7 @@ from qtune.cli.app import here
 from qtune.cli.commands import command
 from qtune.cli.output import note
 from qtune.config import lock_file
+from qtune.units import counted
 
 _SHOWN = 5
 
@@ -33,7 +34,7 @@ def pull_command(
     for item in pulled:
         name, ref = item.source.name, item.source.ref
         if item.before is None:
-            typer.echo(f"{name}: {ref} is {item.pin.short}, {len(item.pin.files)} files")
+            typer.echo(f"{name}: {ref} is {item.pin.short}, {counted(len(item.pin.files), 'file')}")
         elif item.before == item.pin:
             typer.echo(f"{name}: {'' if locked else f'{ref} is '}{item.pin.short}, as before")
         else:

@@ -10,6 +10,7 @@ from qtune.cli import options
 from qtune.cli.app import here
 from qtune.cli.commands import command
 from qtune.cli.output import note, report
+from qtune.config.defaults import withdrawal
 
 if TYPE_CHECKING:
     from qtune.prepare.pipeline import Prepared
@@ -45,7 +46,9 @@ def render_command(
 
 
 def stop_on_errors(prepared: Prepared) -> None:
-    """Report every finding; leave with exit code 2 where one is an error."""
+    """Report every finding, and what of the defaults does not hold; leave with exit code 2 for an error."""
     report(prepared.findings)
+    if withdrawn := withdrawal(prepared.config):
+        note(f"note: {withdrawn}")
     if prepared.errors:
         raise typer.Exit(2)

@@ -11,6 +11,7 @@ from qtune.cli.app import here
 from qtune.cli.commands import command
 from qtune.cli.complete import argument_names
 from qtune.cli.output import print_json
+from qtune.cli.terminal import say
 from qtune.config.presets import BLOCKS
 from qtune.files import dump_yaml
 from qtune.values import Config, KeyPath, Value
@@ -92,11 +93,11 @@ def _print_explained(explained: dict[str, Any]) -> None:
             value = "removed" if layer["value"] is None else shown(layer["value"])
             typer.echo(f"  {value}  # {layer['origin']}")
     if explained["help"]:
-        typer.echo(f"help:    {explained['help']}")
+        say(f"help:    {explained['help']}", later=9)
     typer.echo(f"type:    {' or '.join(explained['types'])}")
     typer.echo(f"default: {shown(explained['default'])}")
     if explained["choices"]:
-        typer.echo(f"choices: {', '.join(map(str, explained['choices']))}")
+        say(f"choices: {', '.join(map(str, explained['choices']))}", later=9)
 
 
 def _with_origin(value: Value) -> dict[str, Any]:

@@ -12,11 +12,12 @@ import typer
 
 from qtune.cli.output import note, plain_finding, print_json
 from qtune.cli.plan.estimate_view import WORDS, span
+from qtune.cli.terminal import folded
 from qtune.doctor import readiness
 from qtune.machine.host import read_host
 from qtune.prepare.pipeline import Prepared
 from qtune.training.dry_run import DryRun, PlannedStart, dry_run
-from qtune.units import size_text
+from qtune.units import counted, size_text
 from qtune.values import JOB
 
 
@@ -63,9 +64,10 @@ def _lines(found: DryRun) -> Iterator[str]:
     if found.estimate is not None:
         gpu = "" if found.hardware == "cpu" else f"{span(found.estimate.gpu)} of each GPU, "
         disk = f"{size_text(found.estimate.disk)} of disk for checkpoints"
-        yield f"{WORDS[found.estimate.verdict]}: {gpu}{span(found.estimate.host)} of host memory; {disk}"
+        memory = f"{gpu}{span(found.estimate.host)} of host memory"
+        yield folded(f"{WORDS[found.estimate.verdict]}: {memory}; {disk}")
     if found.steps is not None:
-        yield f"{found.steps.total} steps of {found.steps.effective_batch} rows"
+        yield f"{counted(found.steps.total, 'step')} of {counted(found.steps.effective_batch, 'row')}"
     for start in found.starts:
         yield from _start(start)
     for file in found.texts:

@@ -13,6 +13,7 @@ from qtune.runs.checkpoints import checkpoints
 from qtune.runs.find import shown
 from qtune.runs.record import Run
 from qtune.training import resuming
+from qtune.units import counted
 
 
 def tell(run: Run) -> None:
@@ -22,7 +23,8 @@ def tell(run: Run) -> None:
         typer.echo(str(run.directory))
         loss = (run.record.get("metrics") or {}).get("train_loss")
         shown = f", train_loss {loss:.4f}" if isinstance(loss, float) else ""
-        note(f"finished: {run.record.get('global_step')} steps{shown}")
+        steps = run.record.get("global_step")
+        note(f"finished: {counted(steps, 'step') if isinstance(steps, int) else 'no step'}{shown}")
         note(f"next: `qtune chat {run.name}`, `qtune eval {run.name}` or `qtune export {run.name}`")
     elif status == "stopped":
         note(f"{run.name}: {run.record.get('reason')}")

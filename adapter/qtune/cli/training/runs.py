@@ -12,14 +12,15 @@ import typer
 from qtune.cli import options
 from qtune.cli.app import here
 from qtune.cli.commands import command
-from qtune.cli.output import note, print_json, print_table
+from qtune.cli.output import note, print_json
+from qtune.cli.table import print_table
 from qtune.errors import QtuneError
 
 _COLUMNS = ("run", "status", "steps", "loss", "preset", "began")
 
 
 @command("runs", "qtune runs", "qtune runs --json")
-def runs_command(as_json: options.Json = False) -> None:
+def runs_command(wide: options.Wide = False, as_json: options.Json = False) -> None:
     """List the runs, the one that began last below: how far each came, and what became of it.
 
     A run whose qtune was killed is `killed`: its record still says that it is running.
@@ -30,7 +31,8 @@ def runs_command(as_json: options.Json = False) -> None:
     if as_json:
         print_json(rows)
     elif rows:
-        print_table(_COLUMNS, [[_shown(name, row[name]) for name in _COLUMNS] for row in rows])
+        lines = [[_shown(name, row[name]) for name in _COLUMNS] for row in rows]
+        print_table(_COLUMNS, lines, leaving=("preset", "began", "loss"), wide=wide)
     else:
         note("no run yet; `qtune train` makes one")
         raise typer.Exit

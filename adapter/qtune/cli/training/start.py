@@ -29,6 +29,7 @@ from qtune.runs.record import Run
 from qtune.training import attempts, submitting
 from qtune.training.attempts import Observer
 from qtune.training.stepping import Step
+from qtune.units import counted
 
 _FORCED = "going on all the same (--force)"
 
@@ -67,7 +68,7 @@ def look(prepared: Prepared, how: How, *, held: int = 0) -> dict[str, int]:
     doctor.show(lines, numbered=False, err=True)
     if any(line.level == "failure" for line in lines):
         stop("`qtune doctor` looks closer", how)
-    reports = check_rows(prepared.sources, prepared.project.root)
+    reports = check_rows(prepared.sources, prepared.project.root, prepared.config)
     if any(item.errors for item in reports):
         stop("`qtune data check NAME --fix OUT` writes the good rows", how)
     return {item.name: item.rows for item in reports}
@@ -160,7 +161,8 @@ def announce(run: Run, prepared: Prepared) -> None:
     note(f"training {prepared.config.name} for {prepared.hardware} into {run.directory}")
     steps = prepared.steps
     if steps is not None:
-        note(f"{steps.total} steps of {steps.effective_batch} rows (batch x processes x accumulation)")
+        rows = counted(steps.effective_batch, "row")
+        note(f"{counted(steps.total, 'step')} of {rows} (batch x processes x accumulation)")
     nodes.tell_who_is_awaited(run, prepared.config)
     missing = in_words(missing_operations(prepared.config, prepared.hardware))
     if missing:

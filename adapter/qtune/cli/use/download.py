@@ -18,7 +18,7 @@ from qtune.cli.output import note, print_json
 from qtune.config.hub_settings import check_address
 from qtune.config.project import Project
 from qtune.errors import QtuneError
-from qtune.units import size_text
+from qtune.units import counted, size_text
 
 if TYPE_CHECKING:
     from qtune.download.fetch import DownloadPlan
@@ -102,7 +102,7 @@ def download_command(
     else:
         typer.echo(str(directory))
     right = ", checksums right" if checked else ""
-    note(f"{request.id}: {len(planned.files)} files, {size_text(planned.size)}{right}")
+    note(f"{request.id}: {counted(len(planned.files), 'file')}, {size_text(planned.size)}{right}")
     _next(request, directory, project, dataset)
 
 
@@ -110,14 +110,13 @@ def _announce(planned: DownloadPlan) -> None:
     request = planned.request
     begun = f", {size_text(planned.here)} of it here already" if planned.here else ""
     note(
-        f"{request.id} from {request.endpoint}: {len(planned.files)} files, {size_text(planned.size)}{begun}"
-        f", into {request.cache}"
+        f"{request.id} from {request.endpoint}: {counted(len(planned.files), 'file')}, "
+        f"{size_text(planned.size)}{begun}, into {request.cache}"
     )
     if planned.left_out:
         size = size_text(sum(file.size for file in planned.left_out))
-        note(
-            f"{len(planned.left_out)} files that no training reads are left out ({size}; --all fetches them)"
-        )
+        files = counted(len(planned.left_out), "file")
+        note(f"left out: {files} that no training reads ({size}; --all fetches them)")
 
 
 @contextmanager

@@ -13,11 +13,13 @@ from qtune.cli import options
 from qtune.cli.app import here
 from qtune.cli.commands import command
 from qtune.cli.data.report_view import check_rows
-from qtune.cli.output import left_out, note, pass_on, print_json, print_table, report
+from qtune.cli.output import left_out, note, pass_on, print_json, report
+from qtune.cli.table import print_table
 from qtune.config.project import Project
 from qtune.errors import QtuneError
 
 if TYPE_CHECKING:
+    from qtune.machine.hardware import Hardware
     from qtune.use.evaluation.harness import Figure
     from qtune.use.evaluation.plan import Evaluation, Pass
 
@@ -47,6 +49,8 @@ def eval_command(
     include_path: Annotated[
         Path | None, typer.Option(metavar="DIR", help="With --harness: a directory of more tasks.")
     ] = None,
+    wide: options.Wide = False,
+    hardware: options.Hardware = None,
     as_json: options.Json = False,
 ) -> None:
     """Measure what was trained beside its base: loss, perplexity, and answers against their references.
@@ -58,17 +62,18 @@ def eval_command(
     Exit code 1 where LLaMA-Factory failed, 2 where it could only fail, 130 where Ctrl-C ended it.
     """
     from qtune.launch.plan import CLI
-    from qtune.machine.hardware import detect_hardware
     from qtune.machine.stack import installed_stack
     from qtune.processes import process
     from qtune.use.evaluation.measure import measure
     from qtune.use.evaluation.plan import plan
     from qtune.use.evaluation.table import table
 
-    project = here()
+    project, machine = here(), options.hardware_from(hardware)
     if harness is not None:
         without = {"-d": dataset, "-s": assignments, "--loss-only": loss_only}
-        _benchmarks(project, run, checkpoint, base, harness, include_path, max_samples, without, as_json)
+        _benchmarks(
+            project, machine, run, checkpoint, base, harness, include_path, max_samples, without, as_json
+        )
         return
     if include_path is not None:
         raise QtuneError("is for tasks of the harness", where="--include-path", fix="add --harness TASKS")
@@ -82,7 +87,7 @@ def eval_command(
         loss_only=loss_only,
         max_samples=max_samples,
         assignments=assignments or [],
-        hardware=detect_hardware(),
+        hardware=machine,
         stack=installed_stack(),
         left_out=left_out,
     )
@@ -91,12 +96,13 @@ def eval_command(
     if as_json:
         print_json({**result.plain(), "files": [os.path.relpath(path) for path in files]})
         return
-    print_table(*table(result))
+    print_table(*table(result), leaving=("tokens", "rows", "ROUGE-2", "ROUGE-1", "ROUGE-L"), wide=wide)
     note("\n".join(os.path.relpath(path) for path in files))
 
 
 def _benchmarks(
     project: Project,
+    machine: Hardware,
     run: str | None,
     checkpoint: int | None,
     base: bool | None,
@@ -107,7 +113,6 @@ def _benchmarks(
     as_json: bool,
 ) -> None:
     from qtune.data.registrations import names_in
-    from qtune.machine.hardware import detect_hardware
     from qtune.use.evaluation.harness import Benchmarks, figures, require_harness, run_benchmarks
     from qtune.use.evaluation.plan import subjects_of
 
@@ -126,18 +131,16 @@ def _benchmarks(
         project,
         subjects,
         benchmarks,
-        detect_hardware(),
+        machine,
         lambda subject: note(f"{tasks}: {subject.title}"),
         pass_on,
     )
     if as_json:
         print_json({**plain, "files": [os.path.relpath(path) for path in files]})
         return
-    whose = list(subjects)
-    lines = [
-        [figure.task, figure.metric, *(_figure(figure, name) for name in whose)] for figure in figures(plain)
-    ]
-    print_table(["task", "metric", *whose], lines)
+    whose, found = list(subjects), figures(plain)
+    lines = [[figure.metric, *(_figure(figure, name) for name in whose)] for figure in found]
+    print_table(["metric", *whose], lines, headings=[figure.task for figure in found])
     note("\n".join(os.path.relpath(path) for path in files))
 
 

@@ -7,7 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from qtune.data.adding.roles import message_keys, speakers, usual_names
+from qtune.config.names import did_you_mean, quoted
+from qtune.data.adding.named import Named, naming
+from qtune.data.adding.roles import likely_keys, message_keys, speakers, usual_names
 from qtune.errors import QtuneError
 from qtune.schema import column_keys, tag_keys
 
@@ -32,6 +34,7 @@ _LISTS: tuple[Kind, ...] = ("texts", "pairs", "objects", "list")
 _UNREADABLE_ANSWERS: tuple[Kind, ...] = ("flag", "number", "object", "other", *_LISTS)
 _MEDIA_KINDS: tuple[Kind, ...] = ("text", "object", "other", *_LISTS, "nothing")
 
+_NOTHING = Named()
 _MEDIA = ("images", "videos", "audios")
 _OTHER_LISTS = ("prompt", "response", "chosen", "rejected", "tools")
 """Columns that may hold lists of objects which are no conversation."""
@@ -94,22 +97,45 @@ class Proposal:
         return [self.columns[name] for name in names if name in self.columns]
 
 
-def propose(rows: Sequence[Row], where: str) -> Proposal:
+def propose(rows: Sequence[Row], where: str, named: Named = _NOTHING, asked: Sequence[str] = ()) -> Proposal:
     """How to read data that begins with `rows`, of which there is at least one.
 
-    where: the data's name in errors. Raises QtuneError where it cannot be told, or where LLaMA-Factory has
-    no way to read such rows.
+    where: the data's name in errors; named: what the user says of it; asked: the words that `data add` was
+    given, where there are more than that name. Raises QtuneError where it cannot be told, where
+    LLaMA-Factory has no way to read such rows, or where they are not as the user says.
     """
-    look = _Look(rows)
-    messages = look.find("messages", "objects") or look.only_conversation()
-    return _conversation(look, messages, where) if messages else _alpaca(look, where)
+    look = _Look(rows, named, asked or [where])
+    if missing := [name for name in named.columns.values() if name not in look.kinds]:
+        fix = did_you_mean(missing[0], look.kinds) or f"there are {look}"
+        raise QtuneError(f"no row that was looked at has `{missing[0]}`", where=where, fix=fix)
+    messages = None
+    if not named.are_alpaca:
+        messages = look.find("messages", "objects") or look.only_conversation()
+    if "messages" in named.columns and messages != named.columns["messages"]:
+        raise _misnamed(look, "messages", where)
+    found = _conversation(look, messages, where) if messages else _alpaca(look, where)
+    for column, name in named.columns.items():
+        if found.columns.get(column) != name:
+            raise _misnamed(look, column, where)
+    if named.tags and not messages:
+        fix = "name their column: --columns messages=NAME; or leave --tags out"
+        raise QtuneError("tags are for lists of messages, and none is recognised", where=where, fix=fix)
+    return found
+
+
+def _misnamed(look: _Look, column: str, where: str) -> QtuneError:
+    name = look.named.columns[column]
+    what = f"`{name}` ({_WORDS[look.kinds[name]]}) cannot be the column `{column}` here"
+    return QtuneError(what, where=where, fix="name another column, or leave it out")
 
 
 class _Look:
     """The rows, and the kind of value that each of their keys mostly has."""
 
-    def __init__(self, rows: Sequence[Row]) -> None:
+    def __init__(self, rows: Sequence[Row], named: Named, asked: Sequence[str]) -> None:
         self.rows = rows
+        self.named = named
+        self.asked = asked
         counts: dict[str, Counter[Kind]] = {}
         for row in rows:
             for key, value in row.items():
@@ -123,8 +149,10 @@ class _Look:
             self._keys.setdefault(key.strip().lower().replace("-", "_").replace(" ", "_"), key)
 
     def find(self, column: str, *kinds: Kind) -> str | None:
-        """The key with the first of the column's usual names that holds one of `kinds`."""
-        keys = (self._keys[name] for name in usual_names()["columns"][column] if name in self._keys)
+        """The key that is named as the column, else has the first of its usual names; of one of `kinds`."""
+        named = self.named.columns
+        usual = [self._keys[name] for name in usual_names()["columns"][column] if name in self._keys]
+        keys = [named[column]] if column in named else [key for key in usual if key not in named.values()]
         return next((key for key in keys if self.kinds[key] in kinds), None)
 
     def only_conversation(self) -> str | None:
@@ -132,7 +160,7 @@ class _Look:
         columns = usual_names()["columns"]
         named = {self._keys.get(name) for column in _OTHER_LISTS for name in columns[column]}
         keys = [key for key, kind in self.kinds.items() if kind == "objects" and key not in named]
-        found = [key for key in keys if message_keys(self.values(key)) is not None]
+        found = [key for key in keys if message_keys(self.values(key), self.named.tags) is not None]
         return found[0] if len(found) == 1 else None
 
     def values(self, key: str) -> list[Any]:
@@ -160,7 +188,7 @@ def _kind(value: Any) -> Kind:
 
 def _conversation(look: _Look, messages: str, where: str) -> Proposal:
     """formatting sharegpt, or openai where only that reads the rows."""
-    keys = message_keys(look.values(messages))
+    keys = message_keys(look.values(messages), look.named.tags)
     if keys is None:
         raise _no_messages(look, messages, where)
     columns, notes = {"messages": messages}, list[str]()
@@ -184,7 +212,9 @@ def _conversation(look: _Look, messages: str, where: str) -> Proposal:
             for row in look.rows
             if _kind(row.get(messages)) == "objects" and _kind(row.get(pair[0])) == "object"
         ]
-    seen = speakers(turns, keys, where)
+    seen = speakers(
+        turns, keys, where, look.named.tags, lambda tags: naming(look.asked, look.named.columns, tags)
+    )
     openai = seen.needs_openai or bool(tools and look.kinds[tools] in ("objects", "object"))
     if openai:
         notes.append(_OPENAI)
@@ -202,11 +232,12 @@ def _no_messages(look: _Look, key: str, where: str) -> QtuneError:
     """For a list of objects that are no messages."""
     if len(look.rows) == 1:
         return _nested(key, where)
-    inner = ", ".join(f"`{name}`" for name in look.values(key)[0][0])
+    tags, inner = likely_keys(look.values(key)), quoted(look.values(key)[0][0])
+    named = naming(look.asked, {"messages": key}, tags)
     return QtuneError(
         f"the items of `{key}` are no messages with a role and a text: they have {inner}",
         where=where,
-        fix='write each as {"role": "user", "content": "…"}',
+        fix=f"name them: {named}" if tags else 'write each as {"role": "user", "content": "…"}',
     )
 
 
@@ -298,11 +329,25 @@ def _undecided(look: _Look, where: str) -> QtuneError:
         takes = "LLaMA-Factory takes a question and an answer as text, or one list of messages"
         what = f"`{wrong}` is {_WORDS[look.kinds[wrong]]}; {takes}"
         return QtuneError(what, where=where, fix="write the rows so to a new file")
-    texts = [key for key, kind in look.kinds.items() if kind == "text"]
-    columns = dict(zip(("prompt", "response"), [*texts, "…", "…"], strict=False))
-    shown = ", ".join(f"{column}: {key}" for column, key in columns.items())
+    if inner and (tags := likely_keys(look.values(inner))):
+        named = naming(look.asked, {"messages": inner}, tags)
+    else:
+        named = naming(look.asked, _likely(look))
     return QtuneError(
         f"cannot tell what is asked and what is answered: rows have {look}",
         where=where,
-        fix=f"register it by hand in data/datasets.yaml: my_data: {{file_name: …, columns: {{{shown}}}}}",
+        fix=f"name the columns: {named}",
     )
+
+
+def _likely(look: _Look) -> dict[str, str]:
+    """Question and answers as far as they are recognised; the longest of the other texts for what is not."""
+    pair = _pair(look)
+    wanted = ("prompt",) if pair else ("prompt", "response")
+    found = {column: key for column in wanted if (key := look.find(column, "text"))}
+    taken = {*found.values(), *(pair or ()), *look.named.columns.values()}
+    texts = [key for key, kind in look.kinds.items() if kind == "text" and key not in taken]
+    longest = sorted(texts, key=lambda key: -sum(map(len, look.values(key))))[: len(wanted) - len(found)]
+    rest = iter([key for key in texts if key in longest])
+    likely = {column: found.get(column) or next(rest, column.upper()) for column in wanted}
+    return {**likely, **look.named.columns}

@@ -11,6 +11,7 @@ from typing import Any
 from qtune.config.project import Project
 from qtune.data.adding.detect import Proposal, propose
 from qtune.data.adding.hub_data import HubData, look_at
+from qtune.data.adding.named import Named
 from qtune.data.adding.register import as_registration, file_name
 from qtune.data.flaws import Flaw
 from qtune.data.reading.head import Head, read_head
@@ -59,14 +60,14 @@ def examine(found: Found, project: Project) -> Examined:
     return Examined(example, Counter(flaw for _, flaws in seen for flaw in flaws).most_common())
 
 
-def find_local(path: Path, project: Project) -> Found:
-    """A file or a folder of shards.
+def find_local(path: Path, project: Project, named: Named, asked: Sequence[str]) -> Found:
+    """A file or a folder of shards; named, asked: as `propose` takes them.
 
     A default column that the proposal does not read, but that is in the data somewhere, is switched off in
     the entry: `Registration.columns` would fill it in. Raises QtuneError where the data cannot be registered.
     """
     head = read_head(path)
-    proposal = propose(head.rows, str(path))
+    proposal = propose(head.rows, str(path), named, asked)
     entry = {"file_name": str(path.absolute()), **proposal.entry}  # data/ may be still to be made
     filled = as_registration("found", entry, project).columns()
     unread = [column for column in filled if column not in proposal.columns]
@@ -77,15 +78,20 @@ def find_local(path: Path, project: Project) -> Found:
     return Found(entry, head, proposal, (*proposal.notes, *outside))
 
 
-def find_on_hub(data: HubData) -> Found:
-    """A hub's data set, unseen where no file of it can be had. Raises QtuneError as `look_at` does."""
+def find_on_hub(data: HubData, named: Named, asked: Sequence[str]) -> Found:
+    """A hub's data set, unseen where no file of it can be had. Raises QtuneError as `look_at` does.
+
+    named, asked: as `propose` takes them.
+    """
     path, why = look_at(data)
     if path is None:
         unseen = (
             f"columns unknown: {why}. LLaMA-Factory will read instruction, input, output: if the rows have "
             "others, add `formatting`, `columns` and `tags` to the entry"
         )
-        return Found(data.entry, notes=(unseen,))
+        if named.entry:
+            unseen = f"whether the rows have these columns is unknown: {why}"
+        return Found({**data.entry, **named.entry}, notes=(unseen,))
     head = read_head(path)
-    proposal = propose(head.rows, f"{data.id}: {path.name}")
+    proposal = propose(head.rows, f"{data.id}: {path.name}", named, asked)
     return Found({**data.entry, **proposal.entry}, head, proposal, proposal.notes)

@@ -10,6 +10,7 @@ from typing import Any
 
 import yaml
 
+from qtune.config.edit import end_line, says
 from qtune.config.names import is_name
 from qtune.config.project import Project
 from qtune.data.registrations import Registration, read_registrations
@@ -66,21 +67,24 @@ def name_of(source: str) -> str:
     """The dataset's name where none is given: the source's own, without what no name may hold."""
     path = Path(source).expanduser()
     stem = path.stem if path.is_file() else path.resolve().name
+    return name_from(stem, source, "give one with -n, e.g. -n my_data")
+
+
+def name_from(stem: str, where: str, fix: str) -> str:
+    """`stem` without what no name may hold; raises QtuneError where nothing is left of it."""
     name = re.sub(r"[^A-Za-z0-9._-]+", "_", stem).strip("._-")
     if not is_name(name):
-        raise QtuneError(
-            f"`{stem}` is no name for a dataset", where=source, fix="give one with -n, e.g. -n my_data"
-        )
+        raise QtuneError(f"`{stem}` is no name for a dataset", where=where, fix=fix)
     return name
 
 
-def file_name(path: Path, project: Project) -> str:
-    """`path` as data/datasets.yaml names it.
+def file_name(path: Path, project: Project, start: Path | None = None) -> str:
+    """`path` as data/datasets.yaml names it, or as what starts from another directory of the project does.
 
-    From data/ where the file moves along with the project: in it, or in the git repository that holds it.
+    From there where the file moves along with the project: in it, or in the git repository that holds it.
     In full elsewhere, because the project may move alone.
     """
-    root, directory = project.root.resolve(), project.registrations.parent.resolve()
+    root, directory = project.root.resolve(), (start or project.registrations.parent).resolve()
     home = next((parent for parent in (root, *root.parents) if (parent / ".git").exists()), root)
     # a link inside the project is named as the link, so that its target may differ from machine to machine
     named = Path(os.path.normpath(path.absolute()))
@@ -120,7 +124,7 @@ def with_entries(text: str, entries: Entries, display: str) -> str:
             lines.append(ends)
         lines += [line.replace("\n", ends) for line in entries_text(added).splitlines(keepends=True)]
     new = "".join(lines)
-    if not _says(new, {**before, **entries}, display):
+    if not says(new, {**before, **entries}, display):
         names = ", ".join(f"`{name}`" for name in entries)
         taken = "in place of" if spans else "at its end for"
         raise QtuneError(
@@ -137,21 +141,4 @@ def _spans(text: str) -> dict[str, tuple[int, int]]:
     root = yaml.compose(text, Loader=yaml.SafeLoader)
     if not isinstance(root, yaml.MappingNode) or root.flow_style:
         return {}
-    return {key.value: (key.start_mark.line, _end(value)) for key, value in root.value}
-
-
-def _end(node: yaml.Node) -> int:
-    """The line after the last one of a node; a block's own mark stands after the comments below it."""
-    if isinstance(node, yaml.CollectionNode) and not node.flow_style and node.value:
-        last = node.value[-1]
-        return _end(last[1] if isinstance(node, yaml.MappingNode) else last)
-    mark = node.end_mark
-    return mark.line if mark.column == 0 and mark.line > node.start_mark.line else mark.line + 1
-
-
-def _says(text: str, wanted: Mapping[str, Any], display: str) -> bool:
-    try:
-        data = parse_yaml(text.removeprefix("\ufeff"), display)[0]
-    except QtuneError:
-        return False
-    return isinstance(data, dict) and data == wanted and list(data) == list(wanted)
+    return {key.value: (key.start_mark.line, end_line(value)) for key, value in root.value}

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from itertools import pairwise
 from typing import Any
 
+from qtune.config.names import did_you_mean, quoted
 from qtune.errors import QtuneError
 from qtune.files import table_beside
 from qtune.schema import tag_keys
@@ -16,6 +17,7 @@ from qtune.schema import tag_keys
 Messages = Sequence[Mapping[str, Any]]
 """The messages of one row."""
 
+_NEEDED = ("user_tag", "assistant_tag")
 _RESULT_OR_CALL = "function"  # a result in OpenAI's older messages, a call elsewhere
 
 
@@ -40,21 +42,48 @@ def usual_names() -> dict[str, Any]:
     return names
 
 
-def message_keys(column: Sequence[Messages]) -> tuple[str, str] | None:
-    """(role_tag, content_tag) by the usual names, None where the items are no messages."""
+def message_keys(column: Sequence[Messages], named: Mapping[str, str]) -> tuple[str, str] | None:
+    """(role_tag, content_tag) as named, else by the usual names; None where the items are no messages."""
     messages = [message for row in column for message in row]
-    roles = (key for key in usual_names()["role_tag"] if _mostly_text(messages, key))
+    wanted = {
+        tag: [named[tag]] if tag in named else usual_names()[tag] for tag in ("role_tag", "content_tag")
+    }
+    roles = (key for key in wanted["role_tag"] if _mostly_text(messages, key))
     contents = (
-        key
-        for key in usual_names()["content_tag"]
-        if any(message.get(key) is not None for message in messages)
+        key for key in wanted["content_tag"] if any(message.get(key) is not None for message in messages)
     )
     role, content = next(roles, None), next(contents, None)
     return (role, content) if role and content else None
 
 
-def speakers(column: Sequence[Messages], keys: tuple[str, str], where: str) -> Speakers:
-    """Raises QtuneError where the texts are no texts, or where no role is the user's or the assistant's."""
+def likely_keys(column: Sequence[Messages]) -> dict[str, str]:
+    """role_tag and content_tag by their texts alone: the one of few texts, the other of long ones.
+
+    Empty where there are not two such keys.
+    """
+    messages = [message for row in column for message in row]
+    keys = dict.fromkeys(key for message in messages for key in message)
+    texts = {key: [message.get(key) for message in messages] for key in keys if _mostly_text(messages, key)}
+    if len(texts) < 2:
+        return {}
+    role = min(texts, key=lambda key: len({str(text) for text in texts[key]}))
+    content = max(
+        (key for key in texts if key != role), key=lambda key: sum(len(str(text)) for text in texts[key])
+    )
+    return {"role_tag": role, "content_tag": content}
+
+
+def speakers(
+    column: Sequence[Messages],
+    keys: tuple[str, str],
+    where: str,
+    named: Mapping[str, str],
+    command: Callable[[Mapping[str, str]], str],
+) -> Speakers:
+    """Raises QtuneError where the texts are no texts, or where no role is the user's or the assistant's.
+
+    named: tags that the user names, each with its key or role; command: the one that names such tags.
+    """
     role_key, content_key = keys
     messages = [message for row in column for message in row]
     if any(isinstance(message.get(content_key), list) for message in messages):
@@ -65,14 +94,23 @@ def speakers(column: Sequence[Messages], keys: tuple[str, str], where: str) -> S
             fix="write the parts so to a new file",
         )
     rows = [[str(message[role_key]) for message in row if message.get(role_key)] for row in column]
-    tags = _role_tags(rows)
     counts = Counter(role for row in rows for role in row)
-    if missing := [tag for tag in ("user_tag", "assistant_tag") if tag not in tags]:
-        listed = ", ".join(f"`{role}`" for role in counts)
+    listed = quoted(counts)
+    roles = {tag: role for tag, role in named.items() if tag not in ("role_tag", "content_tag")}
+    for tag in _NEEDED:
+        if tag in roles and roles[tag] not in counts:
+            fix = did_you_mean(roles[tag], counts) or f"there are {listed}"
+            raise QtuneError(f"no message has the role `{roles[tag]}` ({tag})", where=where, fix=fix)
+    tags = _role_tags(rows, roles)
+    if missing := [tag for tag in _NEEDED if tag not in tags]:
+        strangers = [role for role in counts if role not in tags.values()]
+        wanted = {**named, **dict(zip(missing, strangers, strict=False))}
         raise QtuneError(
             f"cannot tell which role is the {missing[0].removesuffix('_tag')}'s; there are {listed}",
             where=where,
-            fix=f"register it in data/datasets.yaml by hand, with tags: {{{missing[0]}: …}}",
+            fix=f"name it: {command(wanted)}"
+            if strangers
+            else "add messages of that role, or take the data out",
         )
     called = any(message.get("tool_calls") for message in messages)
     repeated = (tags.get("observation_tag"),) * 2
@@ -87,17 +125,19 @@ def _mostly_text(messages: Messages, key: str) -> bool:
     return 2 * sum(isinstance(message.get(key), str) for message in messages) > len(messages)
 
 
-def _role_tags(rows: Sequence[Sequence[str]]) -> dict[str, str]:
-    """The most frequent role for each tag, by its name, else by whose turn it is where it speaks."""
+def _role_tags(rows: Sequence[Sequence[str]], named: Mapping[str, str]) -> dict[str, str]:
+    """The role that is named for each tag, else the most frequent: by its name, then by whose turn it is."""
     counts = Counter(role for row in rows for role in row)
-    tags: dict[str, str] = {}
+    tags = dict(named)
     for role, _ in counts.most_common():
+        if role in named.values():
+            continue
         tag = next((tag for tag, names in usual_names()["roles"].items() if role.lower() in names), None)
         if role.lower() == _RESULT_OR_CALL:
             tag = "observation_tag" if _turns(rows, role, tags.get("system_tag")) == {0} else "function_tag"
         if tag:
             tags.setdefault(tag, role)
-    for turn, tag in enumerate(("user_tag", "assistant_tag")):
+    for turn, tag in enumerate(_NEEDED):
         strangers = [role for role in counts if role not in tags.values()]
         taking = [role for role in strangers if _turns(rows, role, tags.get("system_tag")) == {turn}]
         if tag not in tags and len(taking) == 1:
@@ -116,6 +156,5 @@ def _turns(rows: Sequence[Sequence[str]], role: str, system: str | None) -> set[
 
 def _filled(tags: Mapping[str, str]) -> dict[str, str]:
     """Tags that no message has keep the library's default; a role under two tags would lose one of them."""
-    usual = ("user_tag", "assistant_tag", "system_tag")
-    wanted = [tag for tag in usual_names()["roles"] if tag in tags or tag in usual]
+    wanted = [tag for tag in usual_names()["roles"] if tag in tags or tag in (*_NEEDED, "system_tag")]
     return {tag: tags.get(tag, str(tag_keys()[tag].default)) for tag in wanted}

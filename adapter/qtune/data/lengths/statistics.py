@@ -11,11 +11,13 @@ from itertools import accumulate, chain
 from pathlib import Path
 from typing import Any
 
+from qtune.config.model import model_file
+from qtune.config.recurrence import recurrent_kind
 from qtune.data.file_types import data_files
 from qtune.data.lengths.chat import chat_for
 from qtune.data.lengths.packing import greedy_knapsack, padded_tokens, round_up
 from qtune.data.lengths.processors import Lengths, Processor, cutoff_of, packs, processor_for, readable
-from qtune.data.lengths.tokens import load_tokenizer, model_file
+from qtune.data.lengths.tokens import load_tokenizer
 from qtune.data.reading.readers import blocks
 from qtune.data.registrations import Registration
 from qtune.data.rows.examples import Converter, Example, converter
@@ -86,7 +88,8 @@ class Statistics:
     cut: rows longer than cutoff_len; answers_cut: those of them that lose tokens to train on; labels: tokens
     trained on in one epoch; kept: all tokens that cutoff_len leaves, prompts included.
     packing: whether the config packs; longest_position: the model's max_position_embeddings, None where
-    its config.json is not on this machine.
+    its config.json is not on this machine; recurrent: whether the model carries a state from row to row of a
+    packed sequence.
     """
 
     name: str
@@ -110,6 +113,7 @@ class Statistics:
     packing: bool
     padding: Padding
     longest_position: int | None
+    recurrent: bool
 
     @property
     def label_share(self) -> float:
@@ -128,7 +132,7 @@ class Statistics:
     def recommends_packing(self) -> bool:
         """Whether packing saves much of what is computed (sft alone offers the choice)."""
         packed = self.padding.with_packing
-        if self.stage != "sft" or packed is None:
+        if self.stage != "sft" or packed is None or self.recurrent:
             return False
         return self.padding.without_packing - packed > _MUCH_PADDING
 
@@ -195,6 +199,8 @@ def measure(
     tokenizer = load_tokenizer(train, chat.template, root)
     processor = processor_for(train, chat, tokenizer)
     tally = _Tally(processor, train)
+    file = model_file("config.json", train, root)
+    model = read_object(file) if file is not None else {}
     for examples in _batches(
         path, converter(registration), argument(train, "preprocessing_batch_size"), advance
     ):
@@ -227,7 +233,8 @@ def measure(
         batch_size=tally.batch_size,
         packing=packs(train),
         padding=tally.padding(),
-        longest_position=_longest_position(train, root),
+        longest_position=_longest_position(model),
+        recurrent=bool(recurrent_kind(model, str(train.get("model_name_or_path")))),
     )
 
 
@@ -366,11 +373,8 @@ def _other_stage(registration: Registration) -> str:
     )
 
 
-def _longest_position(train: Mapping[str, Any], root: Path) -> int | None:
-    """`max_position_embeddings` of the model's config.json, None where it is not on this machine."""
-    file = model_file("config.json", train, root)
-    content = read_object(file) if file is not None else {}
-    found = content.get("max_position_embeddings")
+def _longest_position(model: Mapping[str, Any]) -> int | None:
+    found = model.get("max_position_embeddings")
     return found if isinstance(found, int) and found > 0 else None
 
 

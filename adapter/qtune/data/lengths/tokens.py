@@ -8,10 +8,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from qtune.config.model import local_model
+from qtune.config.model import model_file
 from qtune.errors import QtuneError
 from qtune.files import read_object
-from qtune.machine.hub import cached_file
 from qtune.schema.chat_templates import ChatTemplate
 
 FILE = "tokenizer.json"
@@ -88,21 +87,18 @@ class ModelTokenizer(Tokenizer):
         self._tokenizer.no_truncation()
         self._tokenizer.no_padding()
         self.source = f"counted with {path}"
-        older = read_object(directory / "special_tokens_map.json")
-        settings = {**older, **read_object(directory / "tokenizer_config.json")}
-        self.bos = _token(settings.get("bos_token"))
-        self.eos = _token(settings.get("eos_token"))
+        settings = tokenizer_settings(directory)
+        named = special_tokens(settings)
+        self.bos, self.eos = named.get("bos_token", ""), named.get("eos_token", "")
         self.adds_bos = bool(settings.get("add_bos_token"))
-        named = [_token(value) for key, value in settings.items() if key.endswith("_token")]
-        self._add([token for token in named if token and self._tokenizer.token_to_id(token) is None])
+        self._add([token for token in named.values() if self._tokenizer.token_to_id(token) is None])
         self._tokenizer.add_tokens(_listed(train.get("add_tokens")))
         self._add(_listed(train.get("add_special_tokens")))
-        stop_words = list(template.stop_words)
-        eos = stop_words.pop(0) if template.replace_eos else self.eos or "<|endoftext|>"
+        eos = template.end_token(self.eos)
         if eos != self.eos:
             self.eos = eos
             self._add([eos])
-        self._add(stop_words)
+        self._add(list(template.stop_words[template.replace_eos :]))
         self._tokenizer.encode_special_tokens = bool(train.get("split_special_tokens"))
 
     def lengths(self, texts: Sequence[str]) -> list[int]:
@@ -128,14 +124,16 @@ def load_tokenizer(train: Mapping[str, Any], template: ChatTemplate, root: Path)
     return ModelTokenizer(file.parent, template, train)
 
 
-def model_file(name: str, train: Mapping[str, Any], root: Path) -> Path | None:
-    """A file of the model that a config trains; None where it has none, or was never downloaded."""
-    model = train.get("model_name_or_path")
-    if not isinstance(model, str):
-        return None
-    if (directory := local_model(model, root)) is not None:
-        return directory / name if (directory / name).is_file() else None
-    return cached_file(name, model, train.get("model_revision") or "main", train.get("cache_dir"))
+def tokenizer_settings(directory: Path) -> dict[str, Any]:
+    """What the files of a model say about its tokenizer, empty where they say nothing."""
+    older = read_object(directory / "special_tokens_map.json")
+    return {**older, **read_object(directory / "tokenizer_config.json")}
+
+
+def special_tokens(settings: Mapping[str, Any]) -> dict[str, str]:
+    """The text of each special token that has a name, such as `bos_token`."""
+    found = {key: _token(value) for key, value in settings.items() if key.endswith("_token")}
+    return {name: token for name, token in found.items() if token}
 
 
 def _token(value: Any) -> str:

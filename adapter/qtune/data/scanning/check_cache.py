@@ -11,12 +11,12 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from qtune import __version__
 from qtune.data.digests import sha256
 from qtune.data.file_types import data_files
-from qtune.data.scanning.scan import Report, scan
+from qtune.data.scanning.scan import Extra, Report, scan
 from qtune.data.sources import DataSource
 from qtune.data.states import State, states_of
 from qtune.files import read_object, write_atomic
@@ -24,13 +24,21 @@ from qtune.resources import cache_directory
 
 
 def check(
-    sources: Sequence[DataSource], root: Path, progress: Callable[[int], None] = lambda size: None
+    sources: Sequence[DataSource],
+    root: Path,
+    progress: Callable[[int], None] = lambda size: None,
+    *,
+    extra: Callable[[DataSource], Extra | None] = lambda source: None,
+    basis: Sequence[Any] = (),
 ) -> list[Report]:
-    """What `scan` says of these datasets, now or when they last passed as they are now."""
-    key = key_of(sources)
+    """What `scan` says of these datasets, now or when they last passed as they are now.
+
+    extra: as `scan` takes it; basis: what its answers hang on, beside the datasets.
+    """
+    key = key_of(sources, basis)
     if key is not None and (known := _recall(key.name)) is not None:
         return known
-    reports = scan(sources, root, progress=progress)
+    reports = scan(sources, root, extra=extra, progress=progress)
     remember(key, reports)
     return reports
 
@@ -58,8 +66,8 @@ class Key(NamedTuple):
         return all(states_of(path) == states for path, states in self.files.items())
 
 
-def key_of(sources: Sequence[DataSource]) -> Key | None:
-    """Names a check: what is in the files, how they are registered and used, and by which qtune.
+def key_of(sources: Sequence[DataSource], basis: Sequence[Any] = ()) -> Key | None:
+    """Names a check: what is in the files, how they are registered and used, by which qtune, and its `basis`.
 
     None where the answer hangs on more than that, namely on media files that rows name.
     """
@@ -77,7 +85,7 @@ def key_of(sources: Sequence[DataSource]) -> Key | None:
         ]
         for source in sources
     ]
-    text = json.dumps([__version__, content], sort_keys=True, default=str)
+    text = json.dumps([__version__, content, basis], sort_keys=True, default=str)
     return Key(hashlib.sha256(text.encode()).hexdigest(), files)
 
 

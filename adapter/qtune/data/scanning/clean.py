@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import os
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +21,11 @@ from qtune.errors import QtuneError
 from qtune.files import write_together
 
 _REPEATS = "says the same as an earlier row"
+_EMPTY = (
+    *("empty-prompt", "blank-prompt", "empty-answer", "blank-answer"),
+    *("empty-good-answer", "call-empty"),
+)
+"""Kinds of flaws of rows that train all the same, with nothing to answer or nothing answered."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +43,7 @@ class Cleaned:
         }
 
 
+@contextmanager
 def clean(
     source: DataSource,
     root: Path,
@@ -43,12 +51,17 @@ def clean(
     since: Mapping[Path, State],
     out: Path,
     progress: Callable[[int], None] = lambda size: None,
-) -> Cleaned:
+    *,
+    no_empty: bool = False,
+) -> Iterator[Cleaned]:
     """Write the good rows, each once, to `out`, and the others beside it as {file, line, reasons, row}.
 
+    The files stand under their names once the block ends, and not at all where it raises.
+
     root: the project's; marks: of the rows, from `Duplicates`, without those of rows beyond its room; since:
-    what the files were when those were made. Lines of a JSONL file stay byte for byte; other files become
-    JSONL. Both files are written whole or not at all, over what is there: ask `refuse_taken` first. Raises
+    what the files were when those were made; no_empty: whether a row without a question or an answer is none
+    of the good. Lines of a JSONL file stay byte for byte; other files become
+    JSONL. Both files are written over what is there: ask `refuse_taken` first. Raises
     QtuneError where no row is good, or a file changed.
     """
     rejected = beside(out)
@@ -62,11 +75,15 @@ def clean(
                 if flaw.effect != "kept" and line not in part.block.lines
             ]
             for index, line in enumerate(part.block.lines):
-                reasons = [flaw.message for flaw in part.flaws.get(index, ()) if flaw.effect != "kept"]
+                reasons = [
+                    flaw.message
+                    for flaw in part.flaws.get(index, ())
+                    if flaw.effect != "kept" or (no_empty and flaw.kind in _EMPTY)
+                ]
                 if index in left:
                     if position < len(marks) and marks[position] != NEW:
                         reasons = [_REPEATS]
-                    else:
+                    elif not reasons:
                         good.write(own.get(line) or _line(part.block.rows[index]))
                         kept += 1
                     position += 1
@@ -79,7 +96,10 @@ def clean(
             progress(len(part.block.text))
         if not kept:
             raise QtuneError("no row is good", where=str(source.path), fix="mend what the check found")
-    return Cleaned(out, rejected, kept, left_out)
+        for stream in (good, bad):  # what comes now may count on them: only their names are missing
+            stream.flush()
+            os.fsync(stream.fileno())
+        yield Cleaned(out, rejected, kept, left_out)
 
 
 def beside(out: Path) -> Path:

@@ -85,10 +85,6 @@ class Report:
     def warnings(self) -> int:
         return sum(max(group.count, 1) for group in self.groups if group.severity == "warning")
 
-    def without(self, kind: str) -> Report:
-        """The same but for the flaws of one kind."""
-        return replace(self, groups=tuple(group for group in self.groups if group.flaw.kind != kind))
-
     def to_plain(self) -> dict[str, Any]:
         """As JSON values, to be read back by `from_plain`."""
         groups = [

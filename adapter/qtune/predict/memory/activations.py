@@ -8,6 +8,7 @@ from qtune.predict.memory.estimate import MemoryPart
 from qtune.predict.memory.setting import Loss, Setting
 from qtune.predict.memory.weights import largest_dequantized
 from qtune.schema import argument
+from qtune.units import counted
 
 
 class PerToken(NamedTuple):
@@ -157,7 +158,7 @@ def activations(setting: Setting, *, going_back: bool) -> list[MemoryPart]:
     at_work = at_work_bytes(setting)
     mask = setting.batch * setting.length**2 if masked(setting) else 0
     if setting.checkpointing:
-        parts = [_part("activations", layers * inputs + mask, f"inputs of {layers} layers")]
+        parts = [_part("activations", layers * inputs + mask, f"inputs of {counted(layers, 'layer')}")]
         if setting.train.get("use_unsloth_gc"):
             parts = [_part("activations", mask, "inputs of the layers lie in host memory")]
             offloaded = layers * inputs * setting.nproc_per_node
@@ -165,7 +166,7 @@ def activations(setting: Setting, *, going_back: bool) -> list[MemoryPart]:
         if going_back:
             parts.append(_part("layer at work", at_work, "computed again, and its gradients"))
     else:
-        parts = [_part("activations", layers * (kept + inputs // 4) + mask, f"of {layers} layers")]
+        parts = [_part("activations", layers * (kept + inputs // 4) + mask, f"of {counted(layers, 'layer')}")]
         if going_back:
             parts.append(_part("layer at work", max(at_work - kept, 0), "gradients of its activations"))
     if going_back and setting.quantized:

@@ -194,7 +194,8 @@ def _described(setting: Setting) -> str:
     if setting.quantization is None:
         return f"{count:,} parameters of {setting.weight_bytes} bytes, frozen"
     method, bits = setting.quantization
-    return f"{count:,} parameters, linear layers in {bits} bits ({method}), frozen"
+    experts = ", experts in 16" if any(linear.stacked for linear in setting.model.linears) else ""
+    return f"{count:,} parameters, linear layers in {bits} bits ({method}){experts}, frozen"
 
 
 def _part(name: str, size: int, note: str, where: Place = "gpu") -> MemoryPart:

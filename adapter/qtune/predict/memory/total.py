@@ -21,7 +21,9 @@ from qtune.predict.memory.constants import (
 from qtune.predict.memory.cpu import kept_by_allocator, small_share
 from qtune.predict.memory.estimate import VERDICTS, Estimate, MemoryPart, Range, Verdict
 from qtune.predict.memory.setting import Setting
+from qtune.predict.memory.weights import left_in_16_bits
 from qtune.predict.models.shapes import Model
+from qtune.units import counted
 from qtune.values import Config
 
 _SELF = "Python and its libraries"
@@ -137,7 +139,7 @@ def _outside(setting: Setting, allocated: int) -> list[MemoryPart]:
     """What lies beside that which the framework allocates for the training."""
     here = setting.nproc_per_node
     own = INTERPRETER * here
-    parts = [MemoryPart(_SELF, own, "host", f"{here} process{'es' if here > 1 else ''}")]
+    parts = [MemoryPart(_SELF, own, "host", counted(here, "process"))]
     if setting.on_cpu:
         return parts
     distributed = bool(setting.zero) or setting.processes > 1
@@ -182,6 +184,8 @@ def _assumptions(setting: Setting) -> tuple[str, ...]:
         said.append(f"what is a linear layer of {setting.model.name} was read off its tensors' names")
     if setting.model.dtype is None and not setting.quantized:
         said.append("weights in bfloat16, since the model does not say")
+    if experts := left_in_16_bits(setting.train, setting.model):
+        said.append(experts)
     if setting.loss == "ppo":
         said.append("PPO's own generation left out")
     return tuple(said)

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from qtune.predict.memory.setting import Setting
 from qtune.predict.models.shapes import Model
 from qtune.schema import argument
+from qtune.units import count_text
 
 _ABSMAX_BLOCK = 64
 _NESTED_BLOCK = 256
@@ -44,6 +48,19 @@ def quantizable(model: Model) -> int:
         for linear in model.linears
         if linear.kind != "head" and not linear.stacked and not linear.tied
     )
+
+
+def left_in_16_bits(train: Mapping[str, Any], model: Model) -> str:
+    """Says what of a mixture of experts is not quantised where the model is as it is loaded; else empty.
+
+    Source: `quantizable`; transformers/integrations/bitsandbytes.py, replace_with_bnb_linear.
+    """
+    stacked = sum(linear.inputs * linear.outputs * linear.count for linear in model.linears if linear.stacked)
+    if not stacked or train.get("quantization_bit") is None:
+        return ""
+    share = f"{count_text(stacked)} of {count_text(model.parameters)} parameters"
+    why = "transformers 5 stacks them, and only linear layers are quantised"
+    return f"the experts ({share}) stay in 16 bits: {why}"
 
 
 def frozen_bytes(setting: Setting) -> int:

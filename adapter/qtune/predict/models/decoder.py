@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from qtune.predict.models.fields import Fields
 from qtune.predict.models.shapes import Module, ModuleKind
@@ -82,17 +82,28 @@ Block = Callable[[str, int], Iterator[Module]]
 """The modules of one block, given its name with a dot and the number of its layer."""
 
 
-def attention(sizes: Sizes, *, qkv_bias: bool = False, o_bias: bool = False, norms: bool = False) -> Block:
-    """q, k, v and o as layers of their own; norms: one over each head's queries and keys."""
+def attention(
+    sizes: Sizes,
+    *,
+    qkv_bias: bool = False,
+    o_bias: bool = False,
+    norms: bool = False,
+    names: tuple[str, str] = ("q_norm", "k_norm"),
+    gated: bool = False,
+) -> Block:
+    """q, k, v and o as layers of their own.
+
+    norms: one over each head's queries and keys, called by `names`; gated: q makes a gate for each as well.
+    """
 
     def block(name: str, layer: int) -> Iterator[Module]:
-        yield linear(f"{name}q_proj", sizes.hidden, sizes.query, qkv_bias)
+        yield linear(f"{name}q_proj", sizes.hidden, (1 + gated) * sizes.query, qkv_bias)
         yield linear(f"{name}k_proj", sizes.hidden, sizes.key_value, qkv_bias)
         yield linear(f"{name}v_proj", sizes.hidden, sizes.key_value, qkv_bias)
         yield linear(f"{name}o_proj", sizes.query, sizes.hidden, o_bias)
         if norms:
-            yield single(f"{name}q_norm", "norm", sizes.head_dim)
-            yield single(f"{name}k_norm", "norm", sizes.head_dim)
+            for norm in names:
+                yield single(f"{name}{norm}", "norm", sizes.head_dim)
 
     return block
 
@@ -108,12 +119,12 @@ def gated_mlp(hidden: int, intermediate: int, *, bias: bool = False) -> Block:
     return block
 
 
-def plain_mlp(hidden: int, intermediate: int) -> Block:
+def plain_mlp(hidden: int, intermediate: int, names: tuple[str, str] = ("fc1", "fc2")) -> Block:
     """Two layers with biases, as vision towers have them."""
 
     def block(name: str, layer: int) -> Iterator[Module]:
-        yield linear(f"{name}fc1", hidden, intermediate, True)
-        yield linear(f"{name}fc2", intermediate, hidden, True)
+        yield linear(f"{name}{names[0]}", hidden, intermediate, True)
+        yield linear(f"{name}{names[1]}", intermediate, hidden, True)
 
     return block
 
@@ -150,7 +161,10 @@ def decoder(
     norms: tuple[str, ...] = ("input_layernorm", "post_attention_layernorm"),
     prefix: str = "model.",
 ) -> tuple[Module, ...]:
-    """Embedding, layers of attention and feed-forward with their norms, final norm, output layer."""
+    """Embedding, layers of attention and feed-forward with their norms, final norm, output layer.
+
+    The output layer's weight is the embedding's where the two are tied.
+    """
     modules = [single(f"{prefix}embed_tokens", "embedding", sizes.vocabulary, sizes.hidden)]
     for layer in range(sizes.layers):
         name = f"{prefix}layers.{layer}."
@@ -158,9 +172,5 @@ def decoder(
         modules += feed(f"{name}mlp.", layer)
         modules += (single(f"{name}{norm}", "norm", sizes.hidden) for norm in norms)
     modules.append(single(f"{prefix}norm", "norm", sizes.hidden))
-    return (*modules, head(sizes))
-
-
-def head(sizes: Sizes) -> Module:
-    """The output layer, whose weight is the embedding's where the two are tied."""
-    return Module("lm_head", "linear", (("weight", (sizes.vocabulary, sizes.hidden)),), tied=sizes.tied)
+    head = linear("lm_head", sizes.hidden, sizes.vocabulary)
+    return (*modules, replace(head, tied=sizes.tied))

@@ -8,11 +8,13 @@ from typing import Any
 
 from qtune.files import table_beside
 from qtune.predict.models.decoder import Family
+from qtune.predict.models.hybrid import HYBRID
 from qtune.predict.models.own_code import OWN_CODE
+from qtune.predict.models.sparse import SPARSE
 from qtune.predict.models.text import TEXT
 from qtune.predict.models.vision import VISION
 
-FAMILIES: Mapping[str, Family] = {**TEXT, **OWN_CODE, **VISION}
+FAMILIES: Mapping[str, Family] = {**TEXT, **SPARSE, **HYBRID, **OWN_CODE, **VISION}
 """By model_type."""
 
 

@@ -53,11 +53,19 @@ def _qwen2(config: Fields, of: Sizes) -> tuple[Module, ...]:
     return decoder(of, attention(of, qkv_bias=True), gated_mlp(of.hidden, of.intermediate))
 
 
-def _qwen3(config: Fields, of: Sizes) -> tuple[Module, ...]:
-    return decoder(of, _attention(config, of, norms=True), gated_mlp(of.hidden, of.intermediate))
+def qwen3(config: Fields, of: Sizes, prefix: str = "model.") -> tuple[Module, ...]:
+    """Qwen 3's dense language model; prefix: of its modules' names."""
+    mlp = gated_mlp(of.hidden, of.intermediate)
+    return decoder(of, _attention(config, of, norms=True), mlp, prefix=prefix)
 
 
 def _qwen2_moe(config: Fields, of: Sizes) -> tuple[Module, ...]:
+    sparse = where_sparse(config, of, with_shared_expert(config, of))
+    return decoder(of, attention(of, qkv_bias=config.flag("qkv_bias")), sparse)
+
+
+def with_shared_expert(config: Fields, of: Sizes) -> Block:
+    """Routed experts beside one that each token meets, through a gate."""
     routed = _routed(config, of)
     shared = gated_mlp(of.hidden, config.count("shared_expert_intermediate_size"))
 
@@ -66,12 +74,13 @@ def _qwen2_moe(config: Fields, of: Sizes) -> tuple[Module, ...]:
         yield from shared(f"{name}shared_expert.", layer)
         yield linear(f"{name}shared_expert_gate", of.hidden, 1)
 
-    return decoder(of, attention(of, qkv_bias=config.flag("qkv_bias")), _where_sparse(config, of, sparse))
+    return sparse
 
 
-def _qwen3_moe(config: Fields, of: Sizes) -> tuple[Module, ...]:
-    sparse = _where_sparse(config, of, _routed(config, of))
-    return decoder(of, _attention(config, of, norms=True), sparse)
+def qwen3_moe(config: Fields, of: Sizes, prefix: str = "model.") -> tuple[Module, ...]:
+    """Qwen 3's language model with experts; prefix: of its modules' names."""
+    sparse = where_sparse(config, of, _routed(config, of))
+    return decoder(of, _attention(config, of, norms=True), sparse, prefix=prefix)
 
 
 def _routed(config: Fields, of: Sizes) -> Block:
@@ -80,7 +89,7 @@ def _routed(config: Fields, of: Sizes) -> Block:
     return experts(of.hidden, config.count("moe_intermediate_size"), config.count("num_experts"))
 
 
-def _where_sparse(config: Fields, of: Sizes, sparse: Block) -> Block:
+def where_sparse(config: Fields, of: Sizes, sparse: Block) -> Block:
     """`sparse` in the layers to which Qwen gives experts, an ordinary MLP in the others."""
     dense = gated_mlp(of.hidden, of.intermediate)
     step, only_dense = config.count("decoder_sparse_step"), config.get("mlp_only_layers") or ()
@@ -91,6 +100,24 @@ def _where_sparse(config: Fields, of: Sizes, sparse: Block) -> Block:
         return (sparse if is_sparse else dense)(name, layer)
 
     return block
+
+
+def _seed_oss(config: Fields, of: Sizes) -> tuple[Module, ...]:
+    bias, o_bias = config.flag("attention_bias"), config.flag("attention_out_bias")
+    mlp = gated_mlp(of.hidden, of.intermediate, bias=config.flag("mlp_bias"))
+    return decoder(of, attention(of, qkv_bias=bias, o_bias=o_bias), mlp)
+
+
+def _ernie4_5(config: Fields, of: Sizes) -> tuple[Module, ...]:
+    bias = config.flag("use_bias")
+    mlp = gated_mlp(of.hidden, of.intermediate, bias=bias)
+    return decoder(of, attention(of, qkv_bias=bias, o_bias=bias), mlp)
+
+
+def _hunyuan(config: Fields, of: Sizes) -> tuple[Module, ...]:
+    bias, names = config.flag("attention_bias"), ("query_layernorm", "key_layernorm")
+    attend = attention(of, qkv_bias=bias, o_bias=bias, norms=True, names=names)
+    return decoder(of, attend, gated_mlp(of.hidden, of.intermediate))
 
 
 def _gemma(config: Fields, of: Sizes) -> tuple[Module, ...]:
@@ -138,13 +165,16 @@ TEXT: Mapping[str, Family] = {
     "mixtral": Family(_mixtral),
     "qwen2": Family(_qwen2),
     "qwen2_moe": Family(_qwen2_moe),
-    "qwen3": Family(_qwen3),
-    "qwen3_moe": Family(_qwen3_moe),
+    "qwen3": Family(qwen3),
+    "qwen3_moe": Family(qwen3_moe),
     "gemma": Family(_gemma),
     "gemma2": Family(_gemma2),
     "gemma3_text": Family(gemma3_text),
     "phi3": Family(_phi3),
     "glm": Family(_glm),
     "glm4": Family(_glm4),
+    "seed_oss": Family(_seed_oss),
+    "ernie4_5": Family(_ernie4_5),
+    "hunyuan_v1_dense": Family(_hunyuan),
 }
 """By model_type."""

@@ -22,8 +22,12 @@ from qtune.predict.models.decoder import (
     usual_sizes,
 )
 from qtune.predict.models.fields import Fields
+from qtune.predict.models.hybrid import qwen3_5_text
 from qtune.predict.models.shapes import Module
-from qtune.predict.models.text import gemma3_text
+from qtune.predict.models.text import gemma3_text, qwen3, qwen3_moe
+
+_FC = ("linear_fc1", "linear_fc2")
+_LANGUAGE = "model.language_model."
 
 
 def _text_sizes(config: Fields) -> Sizes:
@@ -67,8 +71,49 @@ def _qwen(
         norm("model.visual.merger.ln_q", width),
         linear("model.visual.merger.mlp.0", merged, merged, True),
         linear("model.visual.merger.mlp.2", merged, outputs, True),
-        *decoder(of, attention(of, qkv_bias=True), language, prefix="model.language_model."),
+        *decoder(of, attention(of, qkv_bias=True), language, prefix=_LANGUAGE),
     )
+
+
+def _qwen3_vl(config: Fields, of: Sizes) -> tuple[Module, ...]:
+    return (*_qwen3_tower(config), *qwen3(config.block("text_config"), of, prefix=_LANGUAGE))
+
+
+def _qwen3_vl_moe(config: Fields, of: Sizes) -> tuple[Module, ...]:
+    return (*_qwen3_tower(config), *qwen3_moe(config.block("text_config"), of, prefix=_LANGUAGE))
+
+
+def _qwen3_5(config: Fields, of: Sizes) -> tuple[Module, ...]:
+    return (*_qwen3_tower(config), *qwen3_5_text(config.block("text_config"), of, prefix=_LANGUAGE))
+
+
+def _qwen3_tower(config: Fields) -> Iterator[Module]:
+    vision, prefix = config.block("vision_config"), "model.visual."
+    width, outputs = vision.count("hidden_size"), vision.count("out_hidden_size")
+    patch, depth = vision.count("patch_size"), vision.count("temporal_patch_size")
+    kernel = (width, vision.count("in_channels"), depth, patch, patch)
+    yield Module(f"{prefix}patch_embed.proj", "conv", (("weight", kernel), ("bias", (width,))))
+    yield single(f"{prefix}pos_embed", "embedding", vision.count("num_position_embeddings"), width)
+    feed = plain_mlp(width, vision.count("intermediate_size"), names=_FC)
+    for number in range(vision.layers("depth")):
+        name = f"{prefix}blocks.{number}."
+        yield layer_norm(f"{name}norm1", width)
+        yield layer_norm(f"{name}norm2", width)
+        yield linear(f"{name}attn.qkv", width, 3 * width, True)
+        yield linear(f"{name}attn.proj", width, width, True)
+        yield from feed(f"{name}mlp.", number)
+    merged = width * vision.count("spatial_merge_size") ** 2
+    yield layer_norm(f"{prefix}merger.norm", width)
+    yield from _merging(f"{prefix}merger.", merged, outputs)
+    for number in range(len(vision.get("deepstack_visual_indexes") or ())):
+        name = f"{prefix}deepstack_merger_list.{number}."
+        yield layer_norm(f"{name}norm", merged)
+        yield from _merging(name, merged, outputs)
+
+
+def _merging(name: str, merged: int, outputs: int) -> Iterator[Module]:
+    yield linear(f"{name}{_FC[0]}", merged, merged, True)
+    yield linear(f"{name}{_FC[1]}", merged, outputs, True)
 
 
 def _gemma3(config: Fields, of: Sizes) -> tuple[Module, ...]:
@@ -78,7 +123,7 @@ def _gemma3(config: Fields, of: Sizes) -> tuple[Module, ...]:
         *_siglip(vision, width),
         Module(projector, "other", (("mm_input_projection_weight", (width, of.hidden)),)),
         single(f"{projector}.mm_soft_emb_norm", "norm", width),
-        *gemma3_text(config.block("text_config"), of, prefix="model.language_model."),
+        *gemma3_text(config.block("text_config"), of, prefix=_LANGUAGE),
     )
 
 
@@ -109,6 +154,10 @@ def _siglip(vision: Fields, width: int) -> Iterator[Module]:
 VISION: Mapping[str, Family] = {
     "qwen2_vl": Family(_qwen2_vl, _text_sizes),
     "qwen2_5_vl": Family(_qwen2_5_vl, _text_sizes),
+    "qwen3_vl": Family(_qwen3_vl, _text_sizes),
+    "qwen3_vl_moe": Family(_qwen3_vl_moe, _text_sizes),
+    "qwen3_5": Family(_qwen3_5, _text_sizes),
+    "qwen3_5_moe": Family(_qwen3_5, _text_sizes),
     "gemma3": Family(_gemma3, _text_sizes),
 }
 """By model_type."""

@@ -7,8 +7,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from qtune.config.names import did_you_mean
+from qtune.config.vocabulary import resizes_vocabulary
 from qtune.errors import QtuneError
-from qtune.predict.models.shapes import Model, Module, Tensor
+from qtune.predict.models.shapes import Model, Module, Tensor, is_vision
 from qtune.schema import argument
 from qtune.schema.library import composites
 
@@ -118,11 +119,11 @@ def _forbidden(model: Model, train: Train) -> tuple[str, ...]:
 
 def _copied_names(model: Model, train: Train) -> tuple[str, ...]:
     named = _names(train, "additional_target")
-    if named or not argument(train, "resize_vocab"):
+    if named or not resizes_vocabulary(train):
         return named
     # adapter.py: a resized vocabulary trains both its ends
     ends = (module for module in model.modules if module.kind == "embedding" or module.last_name in _ENDS)
-    return tuple(dict.fromkeys(module.last_name for module in ends if "position" not in module.name))
+    return tuple(dict.fromkeys(module.last_name for module in ends if not is_vision(module.name)))
 
 
 def _freeze_layers(model: Model, train: Train) -> Sequence[int]:

@@ -8,10 +8,10 @@ from typing import Any
 
 import yaml
 
-from qtune.config.model import local_model
+from qtune.config.model import local_model, model_file
 from qtune.config.project import Project
-from qtune.data.lengths.tokens import model_file
-from qtune.data.registrations import Registration, count_training_rows, names_in
+from qtune.data.reading.row_counts import count_training_rows
+from qtune.data.registrations import Registration, names_in
 from qtune.errors import QtuneError
 from qtune.predict.steps import predict_steps
 from qtune.render.templates import Templates

@@ -1,0 +1,94 @@
+"""Rules about what a model is: its architecture, and the chat template that it was made with."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from qtune.checks.own_template import own_template
+from qtune.checks.rules.view import Rule, View
+from qtune.schema import always_thinks, is_base, template_for, template_names
+
+if TYPE_CHECKING:
+    from qtune.schema.chat_templates import ChatTemplate
+
+
+def _unknown_type(view: View) -> str:
+    """What the tested transformers, or an older one that is installed, cannot build."""
+    if view.model_directory is None:
+        return ""
+    from qtune.schema.library import model_types, packages  # only where a model is here
+
+    found = view.model.get("model_type")
+    if not isinstance(found, str) or found in model_types() or "auto_map" in view.model:
+        return ""
+    tested = packages()["transformers"].tested
+    installed = (view.stack.version("transformers") if view.stack is not None else None) or tested
+    is_newer = _numbers(installed) > _numbers(tested)
+    return "" if is_newer else f"transformers {installed} knows no model_type `{found}`"
+
+
+def _numbers(version: str) -> list[int]:
+    return [int(part) for part in version.split(".") if part.isdigit()]
+
+
+def _template_of_others(view: View) -> str:
+    """The template that the model was made with, where the config's is another one.
+
+    A model that is known by its type alone and has a chat template of its own is compared by that
+    (qtune.checks.served_text), since a type takes in models that were taught another one.
+    """
+    name, template = view["model_name_or_path"], view["template"]
+    if not isinstance(name, str) or is_base(name):
+        return ""
+    if template not in template_names() or view["stage"] == "pt":
+        return ""
+    right = template_for(name, None)
+    if right is None and not _has_own_template(view):
+        right = template_for(name, str(view.model.get("model_type")))
+    if right is None or right == template:
+        return ""
+    from qtune.data.lengths.chat import chat_for  # most configs take the one of their model
+
+    theirs, ours = (chat_for({**view.train, "template": each}).template for each in (right, template))
+    return "" if _goes_with(theirs, ours, hybrid=not always_thinks(name)) else right
+
+
+def _goes_with(theirs: ChatTemplate, ours: ChatTemplate, *, hybrid: bool) -> bool:
+    """Whether both write the same, but for the thoughts that a hybrid model may leave out."""
+    if replace(theirs, multimodal=ours.multimodal) == ours:
+        return True
+    without = {
+        name: getattr(ours, name)
+        for name in ("kind", "multimodal", "thought_words", "enable_thinking", "preserve_thinking")
+    }
+    return hybrid and theirs.reasons and not ours.reasons and replace(theirs, **without) == ours
+
+
+def _has_own_template(view: View) -> bool:
+    try:
+        return own_template(view.model_directory) is not None
+    except (OSError, ValueError):
+        return True
+
+
+RULES = (
+    Rule(
+        "model-type-is-known",
+        ("model_name_or_path",),
+        _unknown_type,
+        "the model cannot be loaded: {found}",
+        "install a newer transformers where it will train, or take another model",
+        "transformers/models/auto/configuration_auto.py, AutoConfig.from_pretrained",
+        "warning",
+    ),
+    Rule(
+        "template-of-another-family",
+        ("template",),
+        _template_of_others,
+        "{model_name_or_path} was made with the template `{found}`; `{template}` writes another text",
+        "set `template: {found}`, or auto, which takes it from the model",
+        "llamafactory/extras/constants.py, register_model_group",
+        "warning",
+    ),
+)
