@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from qtune.data.lengths.tokens import model_file
+from qtune.config.model import model_file
 from qtune.files import read_object, write_atomic
 from qtune.use.exporting.embeddings import differ
 
