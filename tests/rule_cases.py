@@ -377,6 +377,7 @@ _STAGES = [
         {"train_on_prompt": True, "template": "glm4"},
         {"train_on_prompt": True, "template": "qwen"},
     ),
+    Case("answers-end", {"template": "empty"}, {"template": "default"}, also_near={"template": None}),
     Case(
         "predict-needs-generate",
         {**_EVALUATES, "do_predict": True},

@@ -1,10 +1,11 @@
-"""The local directory of the model that a config names, and the model type in it."""
+"""The local directory of the model that a config names, and what stands in it."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 from qtune.files import read_object
+from qtune.machine.hub import cached_file
 from qtune.values import Config
 
 
@@ -19,6 +20,25 @@ def local_model(name: str, root: Path) -> Path | None:
     if path.exists() or looks_local or (len(parts) == 2 and (root / parts[0]).is_dir()):
         return path
     return None
+
+
+def has_chat_template(name: str, root: Path) -> bool | None:
+    """Whether the tokenizer of a model has one chat template; None where the tokenizer is not here.
+
+    Of several LLaMA-Factory takes none (data/template.py, get_template_and_fix_tokenizer).
+    Source: transformers/tokenization_utils_base.py, PreTrainedTokenizerBase._from_pretrained.
+    """
+    directory = local_model(name, root)
+    settings, alone = (
+        cached_file(file, name) if directory is None else directory / file
+        for file in ("tokenizer_config.json", "chat_template.jinja")
+    )
+    if settings is None or not settings.is_file():
+        return None
+    several = (settings.parent / "additional_chat_templates").is_dir()
+    if several or (alone is not None and alone.is_file()):
+        return not several
+    return isinstance(read_object(settings).get("chat_template"), str)
 
 
 def model_type(config: Config, root: Path) -> str | None:
