@@ -11,6 +11,7 @@ from qtune.checks.model import check_model
 from qtune.checks.rules import check_rules
 from qtune.checks.rules.view import View
 from qtune.checks.schema import check_schema
+from qtune.checks.thoughts import check_thoughts
 from qtune.data.registrations import Registration
 from qtune.machine.hardware import Hardware
 from qtune.machine.stack import Stack
@@ -38,6 +39,7 @@ def check(
     mistaken = frozenset(mistake.key for mistake in mistakes)
     view = View(_without(config, mistaken), hardware, registrations, root, stack)
     findings += [*check_datasets(config, registrations), *mistakes, *check_rules(view, mistaken)]
+    findings += check_thoughts(view.config, registrations)
     return [replace(found, message=without(found.message), fix=without(found.fix)) for found in findings]
 
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from qtune.data.registrations import CONVERSATIONS, Registration, names_in
+from qtune.schema.chat_templates import ChatTemplate, configured
 from qtune.values import Config
 
 
@@ -15,7 +16,8 @@ class DataSource:
     """A registered dataset of local files, and what it is for.
 
     stage: LLaMA-Factory's; evaluation: whether it is an `eval_dataset`; media_directory: `media_dir`, None
-    where none is set; most_rows: `max_samples`, None for all rows.
+    where none is set; most_rows: `max_samples`, None for all rows; template: None where none is known;
+    last_alone: whether only the last answer of a row is trained on.
     """
 
     registration: Registration
@@ -23,6 +25,8 @@ class DataSource:
     evaluation: bool = False
     media_directory: Path | None = None
     most_rows: int | None = None
+    template: ChatTemplate | None = None
+    last_alone: bool = False
 
     @property
     def path(self) -> Path:
@@ -60,7 +64,14 @@ def source_for(registration: Registration, evaluation: bool, config: Config, roo
     # drawn rows may be any, and so may be the first rows of a folder: its files come in any order
     drawn = registration.entry.get("num_samples") or path is None or path.is_dir()
     most_rows = None if drawn else config.get("train", "max_samples")
-    return DataSource(registration, stage, evaluation, directory, most_rows)
+    source = DataSource(registration, stage, evaluation, directory, most_rows)
+    return with_template(source, config)
+
+
+def with_template(source: DataSource, config: Config) -> DataSource:
+    """The dataset as the chat template of `config` has it."""
+    train = config.block("train")
+    return replace(source, template=configured(train), last_alone=bool(train.get("mask_history")))
 
 
 def guessed_stage(registration: Registration) -> str:

@@ -13,7 +13,7 @@ from qtune.data.registrations import read_registrations, registered
 from qtune.data.scanning import check_cache
 from qtune.data.scanning.duplicates import Duplicates
 from qtune.data.scanning.scan import Extra, Report, scan
-from qtune.data.sources import DataSource, guessed_stage, is_local, source_for, uses_of
+from qtune.data.sources import DataSource, guessed_stage, is_local, source_for, uses_of, with_template
 from qtune.errors import QtuneError
 from qtune.machine.hardware import Hardware
 from qtune.prepare import renderings
@@ -111,7 +111,7 @@ def inspection_of(project: Project, names: Sequence[str], preset: str | None) ->
         return replace(source_for(registrations[name], evaluation, config, project.root), most_rows=None)
 
     def other(name: str) -> DataSource:
-        return DataSource(registrations[name], guessed_stage(registrations[name]))
+        return with_template(DataSource(registrations[name], guessed_stage(registrations[name])), config)
 
     inspection = Inspection(project, config)
     if names:

@@ -73,6 +73,8 @@ def key_of(sources: Sequence[DataSource]) -> Key | None:
             source.stage,
             source.evaluation,
             source.most_rows,
+            source.template,
+            source.last_alone,
             [[file.name, sha256(file)] for file in data_files(source.path)],
         ]
         for source in sources

@@ -47,9 +47,9 @@ def clean(
     """Write the good rows, each once, to `out`, and the others beside it as {file, line, reasons, row}.
 
     root: the project's; marks: of the rows, from `Duplicates`, without those of rows beyond its room; since:
-    what the files were when those were made. Lines of a JSONL file stay byte for byte; other files become
-    JSONL. Both files are written whole or not at all, over what is there: ask `refuse_taken` first. Raises
-    QtuneError where no row is good, or a file changed.
+    what the files were when those were made. Lines of a JSONL file stay byte for byte, but where a thought is
+    moved to where it is read; other files become JSONL. Both files are written whole or not at all, over
+    what is there: ask `refuse_taken` first. Raises QtuneError where no row is good, or a file changed.
     """
     rejected = beside(out)
     kept = left_out = position = 0
@@ -67,7 +67,8 @@ def clean(
                     if position < len(marks) and marks[position] != NEW:
                         reasons = [_REPEATS]
                     else:
-                        good.write(own.get(line) or _line(part.block.rows[index]))
+                        whole = part.thoughts.mended.get(index)
+                        good.write(_line(whole) if whole else own.get(line) or _line(part.block.rows[index]))
                         kept += 1
                     position += 1
                 if reasons:
