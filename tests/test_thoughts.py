@@ -36,7 +36,9 @@ REASONING = [name for name in template_names() if chat_template(name).reasons]
 
 
 def check(name: str = "openai", stage: str = "sft", last_alone: bool = False, **train: Any) -> RowCheck:
-    return RowCheck(registration(name), stage, template=configured(train), last_alone=last_alone)
+    template = configured(train)
+    words = template.control_words if template else ()
+    return RowCheck(registration(name), stage, template=template, last_alone=last_alone, control_words=words)
 
 
 def chat(*answers: str | Mapping[str, Any], **columns: Any) -> dict[str, Any]:
@@ -218,9 +220,22 @@ def test_control_words_in_a_text_are_told(template: str, word: str, ensure_ascii
     assert not check(template="alpaca").text_flaws(row) and not check().text_flaws(row)
 
 
-def test_texts_for_pre_training_may_hold_any_words() -> None:
-    row = {"text": "<|im_start|>user\nq<|im_end|>"}
-    assert not check("text", "pt", template="qwen").text_flaws(row)
+@pytest.mark.parametrize(
+    ("preset", "stage", "words"),
+    [("lora", "sft", ("<|im_end|>", "<|im_start|>", "<s>", "</s>")), ("pretrain", "pt", ())],
+)
+def test_the_tokenizers_own_ends_of_a_text_count_but_not_in_pre_training(
+    preset: str, stage: str, words: tuple[str, ...], project: Make
+) -> None:
+    root = project(
+        {
+            "model/config.json": {"model_type": "qwen2"},
+            "model/tokenizer_config.json": {"bos_token": {"content": "<s>"}, "eos_token": "</s>"},
+            "qtune.yaml": "train: {model_name_or_path: model, dataset: rows}\n",
+        }
+    )
+    [source] = pipeline.examine(preset, find_project(root), Hardware()).sources
+    assert (source.stage, source.control_words) == (stage, words)
 
 
 @pytest.mark.parametrize("name", template_names())
@@ -334,6 +349,12 @@ def test_adding_data_says_that_its_thoughts_are_read_by_nothing(project: Make, q
     root = project({"new.jsonl": BESIDE})
     done = qtune("data", "add", "new.jsonl", directory=root)
     assert "4 of these rows: the thought in `reasoning_content` is read by nothing" in done.err
+
+
+def test_a_thought_that_is_not_trained_is_not_cut_off(project: Make, qtune: Qtune) -> None:
+    long = chat({"content": "4.", "reasoning_content": "I add. " * 200})
+    root = with_rows(project, [long], cutoff_len=128)
+    assert "cuts off" not in qtune("data", "check", "-p", "mine", directory=root).out
 
 
 @pytest.mark.parametrize("ending", ["csv", "json"])

@@ -13,7 +13,9 @@ from typing import Any
 import pytest
 from row_cases import registration
 from scratch import environment
+from trees import REPOSITORY, TINY_MODEL
 
+from qtune.config.model import text_ends
 from qtune.data.rows.check import RowCheck
 from qtune.schema import template_names
 from qtune.schema.chat_templates import chat_template, configured
@@ -22,6 +24,7 @@ HERE = Path(__file__).parent
 REASONING = [name for name in template_names() if chat_template(name).reasons]
 THINKS = (True, False, None)
 WORDS = ("qwen", "qwen3", "llama3", "gemma3", "deepseek3", "phi4", "granite3")
+OWN = text_ends(str(TINY_MODEL), REPOSITORY)
 ENDS = ["empty", "default", "qwen", "qwen3", "llama3", "glm4", "fewshot", "solar", "vicuna", "chatml", None]
 
 
@@ -61,11 +64,15 @@ def cases() -> list[dict[str, Any]]:
         for name in WORDS
         for word in chat_template(name).control_words
     ]
+    asked += [{"template": "qwen", "arguments": {}, "row": chat(f"4{word}4")} for word in OWN]
     return asked + [{"template": name, "arguments": {}, "row": chat("Four.")} for name in ENDS]
 
 
 def check(name: str, **train: Any) -> RowCheck:
-    return RowCheck(registration("openai"), "sft", template=configured({"template": name, **train}))
+    template = configured({"template": name, **train})
+    assert template is not None
+    words = template.control_words
+    return RowCheck(registration("openai"), "sft", template=template, control_words=words)
 
 
 def mended(name: str) -> dict[str, Any]:
@@ -142,6 +149,12 @@ def test_control_words_in_a_text_are_read_as_the_templates_own(library: dict[str
         if word in known:
             tokens = trained(library, name, row)["tokens"]
             assert word in tokens[:-2], (word, tokens)
+
+
+def test_the_tokenizers_own_ends_in_a_text_are_read_as_such(library: dict[str, Any]) -> None:
+    assert "<|endoftext|>" in OWN
+    for word in OWN:
+        assert word in trained(library, "qwen", chat(f"4{word}4"))["tokens"][:-2]
 
 
 @pytest.mark.parametrize("name", ENDS)

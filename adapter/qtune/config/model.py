@@ -8,6 +8,8 @@ from qtune.files import read_object
 from qtune.machine.hub import cached_file
 from qtune.values import Config
 
+_TOKENIZER = "tokenizer_config.json"
+
 
 def local_model(name: str, root: Path) -> Path | None:
     """The directory that `name` means, None where it can only be a hub's id.
@@ -28,17 +30,27 @@ def has_chat_template(name: str, root: Path) -> bool | None:
     Of several LLaMA-Factory takes none (data/template.py, get_template_and_fix_tokenizer).
     Source: transformers/tokenization_utils_base.py, PreTrainedTokenizerBase._from_pretrained.
     """
-    directory = local_model(name, root)
-    settings, alone = (
-        cached_file(file, name) if directory is None else directory / file
-        for file in ("tokenizer_config.json", "chat_template.jinja")
-    )
-    if settings is None or not settings.is_file():
+    settings, alone = (_file(name, root, file) for file in (_TOKENIZER, "chat_template.jinja"))
+    if settings is None:
         return None
     several = (settings.parent / "additional_chat_templates").is_dir()
-    if several or (alone is not None and alone.is_file()):
-        return not several
-    return isinstance(read_object(settings).get("chat_template"), str)
+    return not several and (alone is not None or isinstance(read_object(settings).get("chat_template"), str))
+
+
+def text_ends(name: str, root: Path) -> tuple[str, ...]:
+    """What the tokenizer of a model writes before, after and behind a text; empty where it is not here."""
+    path = _file(name, root, _TOKENIZER)
+    settings = {} if path is None else read_object(path)
+    tokens = [settings.get(key) for key in ("bos_token", "eos_token", "pad_token")]
+    texts = [token.get("content") if isinstance(token, dict) else token for token in tokens]
+    return tuple(dict.fromkeys(text for text in texts if text and isinstance(text, str)))
+
+
+def _file(name: str, root: Path, file: str) -> Path | None:
+    """A file of a model, in its directory or in a hub's cache."""
+    directory = local_model(name, root)
+    path = cached_file(file, name) if directory is None else directory / file
+    return path if path is not None and path.is_file() else None
 
 
 def model_type(config: Config, root: Path) -> str | None:

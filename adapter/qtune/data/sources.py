@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from qtune.config.model import text_ends
 from qtune.data.registrations import CONVERSATIONS, Registration, names_in
 from qtune.schema.chat_templates import ChatTemplate, configured
 from qtune.values import Config
@@ -17,7 +18,7 @@ class DataSource:
 
     stage: LLaMA-Factory's; evaluation: whether it is an `eval_dataset`; media_directory: `media_dir`, None
     where none is set; most_rows: `max_samples`, None for all rows; template: None where none is known;
-    last_alone: whether only the last answer of a row is trained on.
+    last_alone: whether only the last answer of a row is trained on; control_words: what no text should hold.
     """
 
     registration: Registration
@@ -27,6 +28,7 @@ class DataSource:
     most_rows: int | None = None
     template: ChatTemplate | None = None
     last_alone: bool = False
+    control_words: tuple[str, ...] = ()
 
     @property
     def path(self) -> Path:
@@ -65,13 +67,19 @@ def source_for(registration: Registration, evaluation: bool, config: Config, roo
     drawn = registration.entry.get("num_samples") or path is None or path.is_dir()
     most_rows = None if drawn else config.get("train", "max_samples")
     source = DataSource(registration, stage, evaluation, directory, most_rows)
-    return with_template(source, config)
+    return with_template(source, config, root)
 
 
-def with_template(source: DataSource, config: Config) -> DataSource:
-    """The dataset as the chat template of `config` has it."""
+def with_template(source: DataSource, config: Config, root: Path) -> DataSource:
+    """The dataset as the chat template and the tokenizer of `config` have it."""
     train = config.block("train")
-    return replace(source, template=configured(train), last_alone=bool(train.get("mask_history")))
+    template, model = configured(train), train.get("model_name_or_path")
+    words: tuple[str, ...] = ()
+    if source.stage != "pt":  # whose texts are taken as they stand
+        own = text_ends(model, root) if isinstance(model, str) else ()
+        words = tuple(dict.fromkeys((*(template.control_words if template else ()), *own)))
+    last_alone = bool(train.get("mask_history"))
+    return replace(source, template=template, last_alone=last_alone, control_words=words)
 
 
 def guessed_stage(registration: Registration) -> str:

@@ -111,7 +111,8 @@ def inspection_of(project: Project, names: Sequence[str], preset: str | None) ->
         return replace(source_for(registrations[name], evaluation, config, project.root), most_rows=None)
 
     def other(name: str) -> DataSource:
-        return with_template(DataSource(registrations[name], guessed_stage(registrations[name])), config)
+        alone = DataSource(registrations[name], guessed_stage(registrations[name]))
+        return with_template(alone, config, project.root)
 
     inspection = Inspection(project, config)
     if names:

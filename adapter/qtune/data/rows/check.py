@@ -31,8 +31,9 @@ class RowCheck:
     """The flaws of single rows, for one registration and stage (pt, sft, rm, dpo, kto, ppo).
 
     media_directory: LLaMA-Factory's `media_dir`; template: the chat template, None where none is known;
-    last_alone: whether only the last answer of a row is trained on. A column or a message's key that a row
-    lacks counts as null, which Arrow makes of it where other rows have it.
+    last_alone: whether only the last answer of a row is trained on; control_words: of the template and the
+    tokenizer. A column or a message's key that a row lacks counts as null, which Arrow makes of it where
+    other rows have it.
     """
 
     def __init__(
@@ -43,6 +44,7 @@ class RowCheck:
         template: ChatTemplate | None = None,
         *,
         last_alone: bool = False,
+        control_words: Sequence[str] = (),
     ) -> None:
         names = attributes(registration)
         self._is_plain = recognizer(names, stage)
@@ -50,7 +52,7 @@ class RowCheck:
         self._format = ConversationRows(names) if names.conversation else AlpacaRows(names)
         self._convert = converter_for(names)
         self._processor = processor_check(names, stage, self._media)
-        self._text = TextCheck(names, template if stage != "pt" else None)
+        self._text = TextCheck(names, control_words, template.thought_words if template else ())
         self.thoughts = ThoughtCheck(names, stage, template, last_alone, registration.name)
         """Of rows that are trained on: what their thoughts lack."""
         self._hashes = block_hasher(names)

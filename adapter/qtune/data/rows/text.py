@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from qtune.data.attributes import Attributes
 from qtune.data.flaws import Flaw
 from qtune.data.reading.block import Block
 from qtune.data.rows.media import PLACEHOLDERS
-from qtune.schema.chat_templates import ChatTemplate
 
 _CONTROLS = bytes(code for code in (*range(32), 127) if code not in b"\t\n\r")
 _ESCAPED = re.compile(rb"\\(?:[bf]|u(?:00[01]|003[cC]|007[fF]|[fF]{3}[dD]))")
@@ -21,14 +20,16 @@ _ESCAPED = re.compile(rb"\\(?:[bf]|u(?:00[01]|003[cC]|007[fF]|[fF]{3}[dD]))")
 class TextCheck:
     """Flaws of characters and words: dear to look for, and rare, so that a whole block is ruled out first.
 
-    template: whose control words are looked for, None for none.
+    control_words: what the text should not hold, but in the words around a thought.
     """
 
-    def __init__(self, names: Attributes, template: ChatTemplate | None = None) -> None:
+    def __init__(
+        self, names: Attributes, control_words: Sequence[str] = (), thought_words: Sequence[str] = ()
+    ) -> None:
         self._columns = names.columns
         self._placeholders = () if names.media else PLACEHOLDERS
-        self._words = template.control_words if template else ()
-        self._thought_words = template.thought_words if template else ()
+        self._words = control_words
+        self._thought_words = thought_words
         # also as JSON writes them in ASCII
         spelled = {spelling for word in self._words for spelling in (word, json.dumps(word)[1:-1])}
         written = sorted(word.encode() for word in {*self._placeholders, *spelled})
@@ -60,7 +61,7 @@ class TextCheck:
                 column = f"{placeholder.strip('<>')}s"
                 flaws.append(Flaw.of("placeholder-alone", placeholder=placeholder, column=column))
         if any(word in texts for word in self._words):
-            for word in self._thought_words:  # some are made of control words
+            for word in self._thought_words:
                 texts = texts.replace(word, "")
             flaws += [Flaw.of("control-word", word=word) for word in self._words if word in texts]
         return flaws

@@ -93,7 +93,7 @@ class ThoughtCheck:
             return flaw
         if flaw.kind == "no-thought" and (self._some or count < rows):
             flaw = Flaw.of("no-thought-among-others")
-        return replace(flaw, message=f"{flaw.message} ({count:,} of {rows:,} rows)")
+        return replace(flaw, message=f"{flaw.message} ({count:,} of {rows:,} row{'' if rows == 1 else 's'})")
 
     def _judged(self, row: Row) -> list[Flaw]:
         flaws: list[Flaw] = []

@@ -75,6 +75,7 @@ def key_of(sources: Sequence[DataSource]) -> Key | None:
             source.most_rows,
             source.template,
             source.last_alone,
+            source.control_words,
             [[file.name, sha256(file)] for file in data_files(source.path)],
         ]
         for source in sources

@@ -156,6 +156,7 @@ class Examiner:
             source.media_directory,
             source.template,
             last_alone=source.last_alone,
+            control_words=source.control_words,
         )
         self._files = [file for file in data_files(source.path) if file.suffix in SUFFIXES]
         self._types = ColumnTypes(source.registration)
@@ -322,10 +323,12 @@ def _read(
         kept, lines = block.values, block.lines
         for flaw, indexes in part.thoughts.flaws.items():
             tallies.add_all(flaw, file, [block.lines[index] for index in indexes])
-        if part.thoughts.mended or len(left) < len(lines):
-            rows_left = [part.thoughts.mended.get(index, block.rows[index]) for index in left]
-            kept, lines = Values(rows_left), [lines[index] for index in left]
-        known.add(file, lines, examiner.check.contents(kept))
+        if len(left) < len(lines):
+            kept, lines = Values([block.rows[index] for index in left]), [lines[index] for index in left]
+        said, mended = kept, part.thoughts.mended
+        if mended:  # rows that differ in their thoughts alone are different ones
+            said = Values([mended.get(index, block.rows[index]) for index in left])
+        known.add(file, lines, examiner.check.contents(said))
         if label is not None:
             tallies.judgements.update(row[label] for row in kept.all)
         if extra is not None:
