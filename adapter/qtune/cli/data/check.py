@@ -54,7 +54,8 @@ def check_command(
     Also found: rows that repeat others, evaluation rows that stand in the training data too, wrong
     registrations, and datasets that presets name but nobody registered. Files may be larger than memory.
 
-    --fix leaves out rows with errors, rows that LLaMA-Factory would drop, and repetitions.
+    --fix leaves out rows with errors, rows that LLaMA-Factory would drop, and repetitions, and puts thoughts
+    that nothing would read (`reasoning_content`) before their answers.
 
     Exit code 2 where LLaMA-Factory would stop; what it drops, or trains on all the same, is a warning.
     """
