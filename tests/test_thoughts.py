@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from row_cases import CALL, registration
+from row_cases import CALL, CASES, registration
 from trees import TINY_MODEL, Result
 
 from qtune.config.project import find_project
@@ -140,6 +140,20 @@ def test_other_stages_are_judged_by_the_answers_that_they_compare() -> None:
     assert kinds(check("alpaca_kto", "kto", template="qwen3"), judged) == []
     assert kinds(check("text", "pt", template="qwen3"), {"text": "no thought"}) == []
     assert kinds(check("alpaca", "ppo", template="qwen3"), {"instruction": "q", "output": "a"}) == []
+
+
+@pytest.mark.parametrize("last_alone", [True, False])
+def test_the_fast_way_to_the_answers_of_a_row_leads_to_the_converters(last_alone: bool) -> None:
+    seen = 0
+    for case in CASES:
+        given = check(case.registration, "sft", last_alone, template="qwen3")
+        if case.stage != "sft" or any(flaw.effect != "kept" for flaw in given.flaws(case.row)):
+            continue
+        thoughts = given.thoughts
+        fast, thoughts._plain = thoughts._answers(case.row), None
+        assert fast == thoughts._answers(case.row), case
+        seen += 1
+    assert seen > 40
 
 
 # --- thoughts beside answers

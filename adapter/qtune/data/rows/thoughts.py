@@ -139,16 +139,18 @@ class ThoughtCheck:
 def _plain_answers(names: Attributes) -> Callable[[Row], list[Any]]:
     """The answers of a row without a second one to choose from, fast: converting it takes many times as long.
 
-    None stands for an empty one, of which the library makes the tool calls beside it.
+    None stands for one that the converter makes something else of: of tool calls their JSON.
     """
     column, response = names.messages or "", names.response or ""
     role_tag, content_tag = names.role_tag, names.content_tag
     answering = (names.assistant_tag, names.function_tag)
-    if names.conversation:
-        return lambda row: [
-            said.get(content_tag) or None for said in row[column] if said.get(role_tag) in answering
-        ]
-    return lambda row: [row.get(response) or None]
+    calls_key = "tool_calls" if names.formatting == "openai" else None
+
+    def in_messages(row: Row) -> list[Any]:
+        said = [message for message in row[column] if message.get(role_tag) in answering]
+        return [None if message.get(calls_key) else message.get(content_tag) for message in said]
+
+    return in_messages if names.conversation else lambda row: [row.get(response)]
 
 
 def _shown(word: str) -> str:
