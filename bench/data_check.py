@@ -106,9 +106,12 @@ def check(root: Path, name: str) -> dict[str, float]:
     from qtune.data.scanning import check_cache
     from qtune.data.scanning.scan import scan
     from qtune.data.sources import DataSource
+    from qtune.schema.chat_templates import chat_template
 
     project = find_project(root)
-    sources = [DataSource(read_registrations(project)[name], "sft")]
+    template = chat_template("qwen")
+    words = template.control_words
+    sources = [DataSource(read_registrations(project)[name], "sft", template=template, control_words=words)]
     start, used = time.perf_counter(), time.process_time()
     key = check_cache.key_of(sources)
     reports = scan(sources, root)

@@ -538,6 +538,7 @@ _STAGES = [
         {"train_on_prompt": True, "template": "glm4", "model_name_or_path": "THUDM/glm-4-9b-chat"},
         {"train_on_prompt": True, "template": "qwen"},
     ),
+    Case("answers-end", {"template": "empty"}, {"template": "default"}, also_near={"template": None}),
     Case(
         "predict-needs-generate",
         {**_EVALUATES, "do_predict": True},

@@ -55,6 +55,13 @@ def test_null_removes_a_key_and_all_below_it() -> None:
     assert config.block("zero") == {"stage": 3}
 
 
+def test_null_is_kept_where_it_says_something_that_leaving_it_out_does_not() -> None:
+    low = layer("low", train={"enable_thinking": True, "template": "qwen3"})
+    config = merge("x", [low, layer("high", train={"enable_thinking": None})])
+    assert config.block("train") == {"enable_thinking": None, "template": "qwen3"}
+    assert config.argument("enable_thinking") is None
+
+
 def test_a_scalar_replaces_a_mapping_and_the_other_way_round() -> None:
     mapping, scalar = layer("m", train={"k": {"a": 1}}), layer("s", train={"k": "text"})
     assert merge("x", [mapping, scalar]).block("train") == {"k": "text"}

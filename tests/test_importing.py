@@ -184,7 +184,12 @@ def test_quotes_around_numbers_go_and_are_named(root: Path) -> None:
 
 
 def test_a_null_that_a_preset_cannot_say_is_refused(qtune: Qtune, root: Path) -> None:
-    refused(qtune, root, f"{SFT}enable_thinking: null\n", "original.yaml:7 enable_thinking: is null")
+    refused(qtune, root, f"{SFT}trackio_space_id: null\n", "original.yaml:7 trackio_space_id: is null")
+
+
+def test_a_null_that_is_a_value_is_taken_over(root: Path) -> None:
+    result = imported(root, f"{SFT}enable_thinking: null\n")
+    assert preset(result)["train"].get("enable_thinking", "left out") is None
 
 
 def test_keys_of_forks_are_named_all_at_once_with_their_lines(qtune: Qtune, root: Path) -> None:

@@ -1,4 +1,4 @@
-"""The directory of the model that a config names, here or in the hub's cache, and the model type in it."""
+"""The directory of the model that a config names, here or in the hub's cache, and what stands in it."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from typing import Any
 from qtune.files import read_object
 from qtune.machine.hub import cached_file
 from qtune.values import Config
+
+_TOKENIZER = "tokenizer_config.json"
 
 
 def local_model(name: str, root: Path) -> Path | None:
@@ -35,6 +37,29 @@ def model_file(name: str, train: Mapping[str, Any], root: Path) -> Path | None:
     if (directory := local_model(model, root)) is not None:
         return directory / name if (directory / name).is_file() else None
     return cached_file(name, model, train.get("model_revision") or "main", train.get("cache_dir"))
+
+
+def has_chat_template(train: Mapping[str, Any], root: Path) -> bool | None:
+    """Whether the tokenizer of a model has one chat template; None where the tokenizer is not here.
+
+    Of several LLaMA-Factory takes none (data/template.py, get_template_and_fix_tokenizer).
+    Source: transformers/tokenization_utils_base.py, PreTrainedTokenizerBase._from_pretrained.
+    """
+    settings = model_file(_TOKENIZER, train, root)
+    if settings is None:
+        return None
+    several = (settings.parent / "additional_chat_templates").is_dir()
+    alone = model_file("chat_template.jinja", train, root)
+    return not several and (alone is not None or isinstance(read_object(settings).get("chat_template"), str))
+
+
+def text_ends(train: Mapping[str, Any], root: Path) -> tuple[str, ...]:
+    """What the tokenizer of a model writes before, after and behind a text; empty where it is not here."""
+    path = model_file(_TOKENIZER, train, root)
+    settings = {} if path is None else read_object(path)
+    tokens = [settings.get(key) for key in ("bos_token", "eos_token", "pad_token")]
+    texts = [token.get("content") if isinstance(token, dict) else token for token in tokens]
+    return tuple(dict.fromkeys(text for text in texts if text and isinstance(text, str)))
 
 
 def model_type(config: Config, root: Path) -> str | None:

@@ -8,6 +8,7 @@ from qtune.config.aliases import aliases
 from qtune.config.presets import BLOCKS
 from qtune.errors import QtuneError
 from qtune.files import leaves, parse_yaml
+from qtune.schema import NULL_IS_A_VALUE
 from qtune.values import Config, KeyPath, Layer, Origin, Value
 
 SET_LAYER = "--set"
@@ -17,7 +18,8 @@ def merge(name: str, layers: Iterable[Layer]) -> Config:
     """Merge `layers`, lowest precedence first.
 
     Mappings merge key by key; scalars and lists replace what was there, a mapping too; None removes the
-    key and all below it. A value that replaces another keeps its place in the order.
+    key and all below it, where it is not a value of the argument's own. A value that replaces another keeps
+    its place in the order.
     """
     layers = tuple(layers)
     merged: dict[KeyPath, Value] = {}
@@ -30,7 +32,7 @@ def merge(name: str, layers: Iterable[Layer]) -> Config:
             if path in mappings:
                 for leaf in [leaf for leaf in merged if leaf[: len(path)] == path and leaf != path]:
                     del merged[leaf]
-            if value.value is None:
+            if value.value is None and path[-1] not in NULL_IS_A_VALUE:
                 merged.pop(path, None)
             else:
                 merged[path] = value

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from qtune.config.model import text_ends
 from qtune.data.registrations import CONVERSATIONS, Registration, names_in
+from qtune.schema.chat_templates import ChatTemplate, configured
 from qtune.values import Config
 
 
@@ -15,7 +17,8 @@ class DataSource:
     """A registered dataset of local files, and what it is for.
 
     stage: LLaMA-Factory's; evaluation: whether it is an `eval_dataset`; media_directory: `media_dir`, None
-    where none is set; most_rows: `max_samples`, None for all rows.
+    where none is set; most_rows: `max_samples`, None for all rows; template: None where none is known;
+    last_alone: whether only the last answer of a row is trained on; control_words: what no text should hold.
     """
 
     registration: Registration
@@ -23,6 +26,9 @@ class DataSource:
     evaluation: bool = False
     media_directory: Path | None = None
     most_rows: int | None = None
+    template: ChatTemplate | None = None
+    last_alone: bool = False
+    control_words: tuple[str, ...] = ()
 
     @property
     def path(self) -> Path:
@@ -60,7 +66,20 @@ def source_for(registration: Registration, evaluation: bool, config: Config, roo
     # drawn rows may be any, and so may be the first rows of a folder: its files come in any order
     drawn = registration.entry.get("num_samples") or path is None or path.is_dir()
     most_rows = None if drawn else config.get("train", "max_samples")
-    return DataSource(registration, stage, evaluation, directory, most_rows)
+    source = DataSource(registration, stage, evaluation, directory, most_rows)
+    return with_template(source, config, root)
+
+
+def with_template(source: DataSource, config: Config, root: Path) -> DataSource:
+    """The dataset as the chat template and the tokenizer of `config` have it."""
+    train = config.block("train")
+    template = configured(train)
+    words: tuple[str, ...] = ()
+    if source.stage != "pt":  # whose texts are taken as they stand
+        own = text_ends(train, root)
+        words = tuple(dict.fromkeys((*(template.control_words if template else ()), *own)))
+    last_alone = bool(train.get("mask_history"))
+    return replace(source, template=template, last_alone=last_alone, control_words=words)
 
 
 def guessed_stage(registration: Registration) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from qtune.importing.parts import Translation, refused
-from qtune.schema import arguments
+from qtune.schema import NULL_IS_A_VALUE, arguments
 from qtune.values import KeyPath, Value
 
 # What `base` adds to any training: a stop saves a checkpoint, and what is learnt stays the same.
@@ -22,7 +22,7 @@ def reduce(part: Translation, base: Mapping[KeyPath, Value], *, complete: bool, 
     values: dict[KeyPath, Value] = {}
     problems = Translation()
     for path, value in part.values.items():
-        if value.value is None:
+        if value.value is None and path[-1] not in NULL_IS_A_VALUE:
             problems += _lost_null(path, value)
             if path in base and not _is_default(path, base[path].value):
                 values[path] = value

@@ -12,7 +12,7 @@ from qtune.data.registrations import read_registrations, registered
 from qtune.data.scanning import check_cache
 from qtune.data.scanning.duplicates import Duplicates
 from qtune.data.scanning.scan import Report, scan
-from qtune.data.sources import DataSource, guessed_stage, is_local, source_for, uses_of
+from qtune.data.sources import DataSource, guessed_stage, is_local, source_for, uses_of, with_template
 from qtune.errors import QtuneError
 from qtune.machine.hardware import Hardware
 from qtune.prepare import renderings
@@ -97,7 +97,8 @@ def inspection_of(project: Project, names: Sequence[str], preset: str | None) ->
         return replace(source_for(registrations[name], evaluation, config, project.root), most_rows=None)
 
     def other(name: str) -> DataSource:
-        return DataSource(registrations[name], guessed_stage(registrations[name]))
+        alone = DataSource(registrations[name], guessed_stage(registrations[name]))
+        return with_template(alone, config, project.root)
 
     inspection = Inspection(project, config)
     if names:

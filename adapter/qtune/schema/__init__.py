@@ -20,6 +20,9 @@ SUPPORTED = "0.9.5"
 DERIVED = ("dataset_dir", "output_dir", "deepspeed")
 """The arguments that rendering adds, since they follow from others; no layer sets them."""
 
+NULL_IS_A_VALUE = ("enable_thinking",)
+"""The arguments of which null says something that leaving it out does not (data/template.py)."""
+
 MOST_CHOICES_LISTED = 12
 _LARGEST = 2**63  # torch, numpy and DeepSpeed count in 64 bits
 

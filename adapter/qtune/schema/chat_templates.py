@@ -5,11 +5,13 @@ Read from a snapshot of its own, because only what looks into the data needs it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any, Literal
 
-from qtune.schema import snapshot
+from qtune.schema import argument, snapshot, template_names
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +27,15 @@ EOS = Special("eos_token")
 
 Element = str | Special
 """Text, which is tokenized apart from its neighbours, or one token."""
+
+THOUGHT_WORDS = ("<think>\n", "\n</think>\n\n")
+"""What a template that names no others puts around thoughts (register_template)."""
+
+# `<|im_end|>`, `<｜User｜>`, `<|turn>`, `[|user|]`, `<end_of_turn>`, `<_user>`, `[/INST]`, `[gMASK]`; no tag
+# that texts have of their own, such as `<tool_response>` and `</answer>`
+_CONTROL_WORD = re.compile(
+    r"<[|｜][^<>\s]+>|<[^<>|｜\s]+[|｜]>|\[\|\w+\|\]|<\w+_of_\w+>|<_\w+>|\[/?(?:[A-Z]{4,}[A-Z_]*|gMASK)\]"
+)
 
 
 @dataclass(frozen=True)
@@ -66,6 +77,23 @@ class ChatTemplate:
         """The tokenizer's once the library has prepared it (fix_special_tokens); own: "" for none."""
         return self.stop_words[0] if self.replace_eos else own or "<|endoftext|>"
 
+    @property
+    def ends_answers(self) -> bool:
+        """Whether anything follows an answer that a model learns to end it by."""
+        return self.efficient_eos or self.format_assistant != ("{{content}}",)
+
+    @property
+    def control_words(self) -> tuple[str, ...]:
+        """What it writes around messages, and no message holds by itself, sorted."""
+        written = [*self.stop_words]
+        for field in _FORMATS:
+            for element in getattr(self, field):
+                written.append(element if isinstance(element, str) else element.text)
+        return tuple(sorted({word for text in written for word in _CONTROL_WORD.findall(text)}))
+
+
+_FORMATS = tuple(name for name in ChatTemplate.__dataclass_fields__ if name.startswith("format_"))
+
 
 @cache
 def chat_template(name: str) -> ChatTemplate:
@@ -76,6 +104,28 @@ def chat_template(name: str) -> ChatTemplate:
     }
     fields |= {field: _elements(fields[field]) for field in fields if field.startswith("format_")}
     return ChatTemplate(kind=fields.pop("class"), **fields)
+
+
+def configured(train: Mapping[str, Any]) -> ChatTemplate | None:
+    """The template that LLaMA-Factory arguments name, as they set it; None where they name none that it has.
+
+    Source: get_template_and_fix_tokenizer.
+    """
+    name = train.get("template")
+    if name not in template_names():
+        return None
+    template = chat_template(name)
+    if (tool_format := train.get("tool_format")) is not None:
+        answer = ("{{content}}",) if template.efficient_eos else ("{{content}}", EOS)
+        template = replace(
+            template, format_function=answer, function_format=tool_format, tool_format=tool_format
+        )
+    if (default_system := train.get("default_system")) is not None:
+        template = replace(template, default_system=default_system)
+    if template.reasons:
+        thinking = {name: argument(train, name) for name in ("enable_thinking", "preserve_thinking")}
+        template = replace(template, **thinking)
+    return template
 
 
 def tool_prompts() -> dict[str, str]:

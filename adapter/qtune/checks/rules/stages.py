@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from qtune.checks.rules.view import Rule
+from qtune.checks.rules.view import Rule, View
+from qtune.config.model import has_chat_template
 from qtune.config.names import quoted
-from qtune.schema import snapshot
+from qtune.schema import snapshot, template_names
+from qtune.schema.chat_templates import chat_template
 
 _PARSER = "llamafactory/hparams/parser.py, get_train_args"
 _DATA_PARSER = "llamafactory/hparams/data_args.py, DataArguments.__post_init__"
@@ -17,6 +19,18 @@ def _ends_by_stop_word(template: str | None) -> bool:
     """Whether a chat template ends an answer by a stop word instead of the end-of-text token."""
     known = snapshot("chat")["templates"]
     return template in known and known[template]["efficient_eos"]
+
+
+def _endless(view: View) -> str:
+    """How it comes that no token is trained that ends an answer."""
+    template = view["template"]
+    if view["stage"] in ("pt", "ppo"):
+        return ""
+    if template is None:
+        lacks = has_chat_template(view.train, view.root) is False
+        return "no `template` is set, and the model's tokenizer has none of its own" if lacks else ""
+    is_known = template in template_names() and not chat_template(template).ends_answers
+    return f"the chat template `{template}` puts nothing behind an answer" if is_known else ""
 
 
 RULES = (
@@ -43,6 +57,16 @@ RULES = (
         "the chat template {template} ends answers in a way that does not allow it",
         "take `train_on_prompt` out",
         "llamafactory/data/template.py, get_template_and_fix_tokenizer",
+    ),
+    Rule(
+        "answers-end",
+        ("template", "model_name_or_path"),
+        _endless,
+        "{found}: the model does not learn to end its answers",
+        "set `template` to the model's own; for a base model e.g. template: default, whose answers end in its"
+        " end-of-text token",
+        "llamafactory/data/template.py, get_template_and_fix_tokenizer; its template `empty`",
+        "warning",
     ),
     Rule(
         "predict-needs-generate",

@@ -61,8 +61,9 @@ def check_command(
     Also found: rows that repeat others, evaluation rows that stand in the training data too, wrong
     registrations, and datasets that presets name but nobody registered. Files may be larger than memory.
 
-    --fix leaves out rows with errors, rows that LLaMA-Factory would drop, and repetitions. What it writes is
-    registered by the name of OUT, with the columns, tags and all else that the dataset has.
+    --fix leaves out rows with errors, rows that LLaMA-Factory would drop, and repetitions, and puts thoughts
+    that nothing would read (`reasoning_content`) before their answers. What it writes is registered by the
+    name of OUT, with the columns, tags and all else that the dataset has.
 
     Exit code 2 where LLaMA-Factory would stop; what it drops, or trains on all the same, is a warning.
     """

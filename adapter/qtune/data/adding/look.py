@@ -53,7 +53,7 @@ def examine(found: Found, project: Project) -> Examined:
         return Examined(None, ())
     registration = as_registration("found", found.entry, project)
     check = RowCheck(registration, found.proposal.stage)
-    seen = [(row, check.flaws(row)) for row in found.head.rows]
+    seen = [(row, check.flaws(row) or check.thoughts.flaws(row)) for row in found.head.rows]
     trained_on = [(row, flaws) for row, flaws in seen if all(flaw.effect == "kept" for flaw in flaws)]
     row = next((row for row, flaws in trained_on if not flaws), trained_on[0][0] if trained_on else None)
     example = None if row is None else converter(registration)(row)

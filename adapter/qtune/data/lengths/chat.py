@@ -14,10 +14,8 @@ from qtune.config.names import did_you_mean
 from qtune.data.lengths.tool_calls import EXACT_FORMATS, call, describe
 from qtune.data.rows.examples import Example, Message
 from qtune.errors import QtuneError
-from qtune.schema import argument, template_names
-from qtune.schema.chat_templates import EOS, ChatTemplate, Element, chat_template
-
-_PLAIN_ANSWER: tuple[Element, ...] = ("{{content}}",)
+from qtune.schema import template_names
+from qtune.schema.chat_templates import ChatTemplate, Element, configured
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,23 +140,10 @@ def chat_for(train: Mapping[str, Any]) -> Chat:
             where="template",
             fix="name the model's own, e.g. -s template=qwen",
         )
-    if name not in template_names():
+    template = configured({**train, "template": name})
+    if template is None:
         fix = did_you_mean(name, template_names()) or "LLaMA-Factory's README lists them by model"
         raise QtuneError(f"LLaMA-Factory has no template `{name}`", where="template", fix=fix)
-    template = chat_template(name)
-    if (tool_format := train.get("tool_format")) is not None:
-        answer = _PLAIN_ANSWER if template.efficient_eos else (*_PLAIN_ANSWER, EOS)
-        template = replace(
-            template, format_function=answer, function_format=tool_format, tool_format=tool_format
-        )
-    if (default_system := train.get("default_system")) is not None:
-        template = replace(template, default_system=default_system)
-    if template.reasons:
-        template = replace(
-            template,
-            enable_thinking=argument(train, "enable_thinking"),
-            preserve_thinking=argument(train, "preserve_thinking"),
-        )
     return Chat(template, bool(train.get("mask_history")), bool(train.get("train_on_prompt")))
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from calendar import monthrange
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from typing import Any
 
 from qtune.data.attributes import attributes
@@ -60,6 +60,12 @@ class ColumnTypes:
                 self._root.learn(row, reading)
         found, reading.found = reading.found, []
         return found + repeated_keys(block, reading.keys)
+
+    def keys(self, column: str) -> Container[str]:
+        """Of the objects in a column or in its lists, of all blocks so far; of the rows themselves for ""."""
+        found = self._root.fields.get(column) if column else self._root
+        inner = found.items if found is not None and found.items is not None else found
+        return inner.fields.keys() if inner is not None else ()
 
     def conclusions(self) -> list[Flaw]:
         """What is wrong with the dataset as a whole."""

@@ -23,23 +23,38 @@ from qtune.data.rows.media import MediaCheck
 from qtune.data.rows.plain import recognizer
 from qtune.data.rows.stages import processor_check
 from qtune.data.rows.text import TextCheck
+from qtune.data.rows.thoughts import ThoughtCheck
+from qtune.schema.chat_templates import ChatTemplate
 
 
 class RowCheck:
     """The flaws of single rows, for one registration and stage (pt, sft, rm, dpo, kto, ppo).
 
-    media_directory: LLaMA-Factory's `media_dir`. A column or a message's key that a row lacks counts as null,
-    which Arrow makes of it where other rows have it.
+    media_directory: LLaMA-Factory's `media_dir`; template: the chat template, None where none is known;
+    last_alone: whether only the last answer of a row is trained on; control_words: of the template and the
+    tokenizer. A column or a message's key that a row lacks counts as null, which Arrow makes of it where
+    other rows have it.
     """
 
-    def __init__(self, registration: Registration, stage: str, media_directory: Path | None = None) -> None:
+    def __init__(
+        self,
+        registration: Registration,
+        stage: str,
+        media_directory: Path | None = None,
+        template: ChatTemplate | None = None,
+        *,
+        last_alone: bool = False,
+        control_words: Sequence[str] = (),
+    ) -> None:
         names = attributes(registration)
         self._is_plain = recognizer(names, stage)
         self._media = MediaCheck(names, media_directory)
         self._format = ConversationRows(names) if names.conversation else AlpacaRows(names)
         self._convert = converter_for(names)
         self._processor = processor_check(names, stage, self._media)
-        self._text = TextCheck(names)
+        self._text = TextCheck(names, control_words, template.thought_words if template else ())
+        self.thoughts = ThoughtCheck(names, stage, template, last_alone, registration.name)
+        """Of rows that are trained on: what their thoughts lack."""
         self._hashes = block_hasher(names)
 
     def flaws(self, row: Any) -> Sequence[Flaw]:

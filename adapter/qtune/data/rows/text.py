@@ -1,9 +1,10 @@
-"""Characters that hardly anyone means to train on, and placeholders that nothing fills."""
+"""Characters and control words that hardly anyone means to train on, and placeholders that nothing fills."""
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from qtune.data.attributes import Attributes
@@ -17,12 +18,23 @@ _ESCAPED = re.compile(rb"\\(?:[bf]|u(?:00[01]|003[cC]|007[fF]|[fF]{3}[dD]))")
 
 
 class TextCheck:
-    """Flaws of single characters: dear to look for, and rare, so that a whole block is ruled out first."""
+    """Flaws of characters and words: dear to look for, and rare, so that a whole block is ruled out first.
 
-    def __init__(self, names: Attributes) -> None:
+    control_words: what the text should not hold, but in the words around a thought.
+    """
+
+    def __init__(
+        self, names: Attributes, control_words: Sequence[str] = (), thought_words: Sequence[str] = ()
+    ) -> None:
         self._columns = names.columns
         self._placeholders = () if names.media else PLACEHOLDERS
-        self._written = tuple(placeholder.encode() for placeholder in self._placeholders)
+        self._words = control_words
+        self._thought_words = thought_words
+        # also as JSON writes them in ASCII
+        spelled = {spelling for word in self._words for spelling in (word, json.dumps(word)[1:-1])}
+        written = sorted(word.encode() for word in {*self._placeholders, *spelled})
+        self._tags = [word for word in written if word.startswith(b"<")]
+        self._others = [word for word in written if not word.startswith(b"<")]
 
     def suspects(self, block: Block) -> bool:
         """Whether any row of the block may have such a flaw."""
@@ -32,7 +44,8 @@ class TextCheck:
             or (b"\\" in text and _is_escaped(text))
             or b"\x7f" in text
             or (not text.isascii() and b"\xef\xbf\xbd" in text)
-            or (b"<" in text and any(written in text for written in self._written))
+            or (b"<" in text and any(word in text for word in self._tags))
+            or any(word in text for word in self._others)
         )
 
     def flaws(self, row: Mapping[str, Any]) -> list[Flaw]:
@@ -47,6 +60,10 @@ class TextCheck:
             if placeholder in texts:
                 column = f"{placeholder.strip('<>')}s"
                 flaws.append(Flaw.of("placeholder-alone", placeholder=placeholder, column=column))
+        if any(word in texts for word in self._words):
+            for word in self._thought_words:
+                texts = texts.replace(word, "")
+            flaws += [Flaw.of("control-word", word=word) for word in self._words if word in texts]
         return flaws
 
 

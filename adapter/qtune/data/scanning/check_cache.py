@@ -81,6 +81,9 @@ def key_of(sources: Sequence[DataSource], basis: Sequence[Any] = ()) -> Key | No
             source.stage,
             source.evaluation,
             source.most_rows,
+            source.template,
+            source.last_alone,
+            source.control_words,
             [[file.name, sha256(file)] for file in data_files(source.path)],
         ]
         for source in sources

@@ -60,8 +60,8 @@ def clean(
 
     root: the project's; marks: of the rows, from `Duplicates`, without those of rows beyond its room; since:
     what the files were when those were made; no_empty: whether a row without a question or an answer is none
-    of the good. Lines of a JSONL file stay byte for byte; other files become
-    JSONL. Both files are written over what is there: ask `refuse_taken` first. Raises
+    of the good. Lines of a JSONL file stay byte for byte, but where a thought is moved to where it is read;
+    other files become JSONL. Both files are written over what is there: ask `refuse_taken` first. Raises
     QtuneError where no row is good, or a file changed.
     """
     rejected = beside(out)
@@ -84,7 +84,8 @@ def clean(
                     if position < len(marks) and marks[position] != NEW:
                         reasons = [_REPEATS]
                     elif not reasons:
-                        good.write(own.get(line) or _line(part.block.rows[index]))
+                        whole = part.thoughts.mended.get(index)
+                        good.write(_line(whole) if whole else own.get(line) or _line(part.block.rows[index]))
                         kept += 1
                     position += 1
                 if reasons:

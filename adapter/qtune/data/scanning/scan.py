@@ -21,6 +21,7 @@ from qtune.data.reading.column_values import Values
 from qtune.data.reading.columns import ColumnTypes
 from qtune.data.reading.readers import blocks, unreadable
 from qtune.data.rows.check import RowCheck
+from qtune.data.rows.thoughts import Thoughts
 from qtune.data.scanning.duplicates import ELSEWHERE, REPEATED, Duplicates, Place
 from qtune.data.sources import DataSource
 from qtune.data.states import State, require_unchanged, states_of
@@ -119,12 +120,13 @@ class Report:
 class ExaminedBlock:
     """Some consecutive rows of one file, and what is wrong with them, by the row's index in the block.
 
-    wanted: so many rows from the first are within `most_rows`.
+    wanted: so many rows from the first are within `most_rows`; thoughts: of those that are trained on.
     """
 
     block: Block
     flaws: Mapping[int, Sequence[Flaw]]
     wanted: int
+    thoughts: Thoughts
 
     @property
     def left(self) -> Sequence[int]:
@@ -144,7 +146,14 @@ class Examiner:
     def __init__(self, source: DataSource, since: Mapping[Path, State] | None = None) -> None:
         self._path = source.path
         self._states = states_of(source.path) if since is None else since
-        self.check = RowCheck(source.registration, source.stage, source.media_directory)
+        self.check = RowCheck(
+            source.registration,
+            source.stage,
+            source.media_directory,
+            source.template,
+            last_alone=source.last_alone,
+            control_words=source.control_words,
+        )
         self._files = [file for file in data_files(source.path) if file.suffix in SUFFIXES]
         self._types = ColumnTypes(source.registration)
         self._unread = source.most_rows
@@ -181,7 +190,8 @@ class Examiner:
                     flaws.setdefault(index, []).extend(found)
         for index, flaw in self._types.flaws(block):
             flaws.setdefault(index, []).append(flaw)
-        return ExaminedBlock(block, flaws, len(rows))
+        part = ExaminedBlock(block, flaws, len(rows), Thoughts({}, {}))
+        return replace(part, thoughts=self.check.thoughts.examine(rows, part.left, self._types.keys))
 
 
 class _Tallies:
@@ -192,11 +202,27 @@ class _Tallies:
         self._counts: dict[Flaw, int] = {}
         self._places: dict[Flaw, dict[str, array[int]]] = {}
         self._originals: dict[Flaw, tuple[Place, ...]] = {}
+        self.judgements: set[bool] = set()
+        """The labels of the rows that are trained on at stage kto."""
 
     def add(self, flaw: Flaw, file: str, line: int) -> None:
         count = self._counts[flaw] = self._counts.get(flaw, 0) + 1
         if self._few is None or count <= self._few:
             self._places.setdefault(flaw, {}).setdefault(file, array("Q")).append(line)
+
+    def add_all(self, flaw: Flaw, file: str, lines: Sequence[int]) -> None:
+        """`add`, for many rows at once."""
+        count = self._counts.get(flaw, 0)
+        self._counts[flaw] = count + len(lines)
+        if kept := lines if self._few is None else lines[: max(self._few - count, 0)]:
+            self._places.setdefault(flaw, {}).setdefault(file, array("Q")).extend(kept)
+
+    def reword(self, wording: Callable[[Flaw, int], Flaw]) -> None:
+        """Tell each flaw as `wording` does, which is given how many rows have it."""
+        for flaw, count in [*self._counts.items()]:
+            if (said := wording(flaw, count)) != flaw:
+                self._counts[said] = self._counts.pop(flaw)
+                self._places[said] = self._places.pop(flaw)
 
     def conclude(self, flaw: Flaw) -> None:
         """Something wrong with the whole dataset."""
@@ -240,6 +266,11 @@ def scan(
         for source in ordered:
             known.begin_dataset()
             reads.append(_read(source, root, _Tallies(every), known, extra(source), progress))
+    judging = [tallies for source, (_, tallies) in zip(ordered, reads, strict=True) if not source.evaluation]
+    if len(judged := set().union(*(tallies.judgements for tallies in judging))) == 1:
+        for tallies in judging:
+            if tallies.judgements:
+                tallies.conclude(_one_judgement(*judged))
     reports = {}
     for number, (source, (report, tallies)) in enumerate(zip(ordered, reads, strict=True)):
         elsewhere = Flaw.of("leakage" if source.evaluation else "duplicate-elsewhere")
@@ -273,6 +304,7 @@ def _read(
     """One dataset by itself."""
     begun = time.perf_counter()
     rows = good = 0
+    label = source.registration.columns().get("kto_tag") if source.stage == "kto" else None
     examiner = Examiner(source)
     for path, flaw in unreadable(source.path):
         tallies.add(flaw, shown(path, root), WHOLE_FILE)
@@ -285,15 +317,23 @@ def _read(
             for flaw in found:
                 tallies.add(flaw, file, block.lines[index])
         kept, lines = block.values, block.lines
+        for flaw, indexes in part.thoughts.flaws.items():
+            tallies.add_all(flaw, file, [block.lines[index] for index in indexes])
         if len(left) < len(lines):
             kept, lines = Values([block.rows[index] for index in left]), [lines[index] for index in left]
-        known.add(file, lines, examiner.check.contents(kept))
+        said, mended = kept, part.thoughts.mended
+        if mended:  # rows that differ in their thoughts alone are different ones
+            said = Values([mended.get(index, block.rows[index]) for index in left])
+        known.add(file, lines, examiner.check.contents(said))
+        if label is not None:
+            tallies.judgements.update(row[label] for row in kept.all)
         if extra is not None:
             for line, flaw in extra(kept.all, lines):
                 tallies.add(flaw, file, line)
         rows += len(block.rows)
         good += len(left)
         progress(len(block.text))
+    tallies.reword(lambda flaw, count: examiner.check.thoughts.counted(flaw, count, good))
     for flaw in examiner.conclusions():
         tallies.conclude(flaw)
     if not good and all(group.severity == "warning" for group in tallies.groups()):
@@ -303,6 +343,21 @@ def _read(
     return Report(
         name, source.stage, source.evaluation, rows, good, examiner.size, seconds, True, ()
     ), tallies
+
+
+def _one_judgement(good: bool) -> Flaw:
+    """For training data of stage kto that has no others.
+
+    The loss raises the probability of good answers, as far as that of all, and lowers that of bad ones
+    (trl/trainer/kto_trainer.py, kto_loss).
+    """
+    judged, other = ("good", "bad") if good else ("bad", "good")
+    return Flaw.of(
+        "one-judgement",
+        judged=judged,
+        other=other,
+        instead="; or train on these in stage sft" if good else ": from bad ones alone it only unlearns",
+    )
 
 
 def shown(file: Path, root: Path) -> str:
