@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from qtune.data.registrations import CONVERSATIONS, Registration, names_in
 from qtune.values import Config
@@ -54,13 +55,19 @@ def sources_of(config: Config, registrations: Mapping[str, Registration], root: 
 
 def source_for(registration: Registration, evaluation: bool, config: Config, root: Path) -> DataSource:
     """The dataset as `config` would read it, or reads it."""
-    stage, media = config.argument("stage"), config.get("train", "media_dir")
-    directory = root / Path(media).expanduser() if isinstance(media, str) else None
+    stage = config.argument("stage")
+    directory = media_directory(config.block("train"), root)
     path = registration.path
     # drawn rows may be any, and so may be the first rows of a folder: its files come in any order
     drawn = registration.entry.get("num_samples") or path is None or path.is_dir()
     most_rows = None if drawn else config.get("train", "max_samples")
     return DataSource(registration, stage, evaluation, directory, most_rows)
+
+
+def media_directory(train: Mapping[str, Any], root: Path) -> Path | None:
+    """`media_dir` of LLaMA-Factory arguments, None where none is set."""
+    given = train.get("media_dir")
+    return root / Path(given).expanduser() if isinstance(given, str) else None
 
 
 def guessed_stage(registration: Registration) -> str:

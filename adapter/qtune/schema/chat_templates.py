@@ -5,6 +5,7 @@ Read from a snapshot of its own, because only what looks into the data needs it.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, Literal
@@ -33,7 +34,8 @@ class ChatTemplate:
 
     format_…: the slots of that formatter, where `{{content}}` stands for the message.
     function_format, tool_format: how calls and descriptions of tools are written (data/tool_utils.py).
-    multimodal: whether its plugin puts more than the text itself where images, videos or audios stand.
+    media: the class (`plugin`) of what puts a model's own tokens where images, videos or audios stand, and
+    those tokens (data/mm_plugin.py); None where the model takes text alone.
     """
 
     kind: Literal["Template", "Llama2Template", "ReasoningTemplate", "Glm47ReasoningTemplate"]
@@ -53,7 +55,7 @@ class ChatTemplate:
     replace_eos: bool
     enable_thinking: bool | None
     preserve_thinking: bool
-    multimodal: bool
+    media: Mapping[str, str | None] | None
 
     @property
     def reasons(self) -> bool:
