@@ -297,6 +297,23 @@ def test_rows_whose_media_are_not_counted_are_not_held_against_the_cutoff(seeing
     assert "cutoff_len cuts answers was not looked at: the media of template llava" in result.err
 
 
+def test_a_row_that_the_models_processor_stops_at_is_found(seeing: Make, qtune: Run) -> None:
+    """llamafactory/data/mm_plugin.py, Qwen3VLPlugin.process_messages: IndexError behind the first message"""
+    frames = [["b.jpg", "b.jpg"]]
+    rows = [row("<video>?", videos=frames), row("<video>?", videos=frames, turns=[["Hi", "Hello"]])]
+    files = {
+        "data/datasets.yaml": VIDEOS.replace("prompt: q", "prompt: q, history: turns"),
+        "model/preprocessor_config.json": QWEN3,
+        "model/video_preprocessor_config.json": QWEN3_VIDEOS,
+    }
+    root = seeing(rows, "qwen3_vl_nothink", **files)
+    result = qtune("data", "check", "rows", directory=root)
+    assert result.code == 2
+    assert "data/rows.jsonl:2: the model's processor stops at its images or videos" in result.out
+    assert "1 error" in result.out
+    assert (measured(root).rows, measured(root).left_out) == (1, 1)
+
+
 def test_rows_without_media_load_no_pillow(project: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "PIL", None)
     root = project({"data/datasets.yaml": REGISTRATION})

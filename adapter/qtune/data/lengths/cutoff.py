@@ -35,8 +35,8 @@ def cut_answers(
     cutoff_len = cutoff_of(train)
     convert = converter(registration)
     may_be_long = _may_exceed(cutoff_len, chat, tokenizer, bool(registration.columns().get("tools")))
-    if media is not None:  # files of their own
-        may_be_long = bool
+    if media is not None:
+        may_be_long = bool  # any row: its JSON does not hold its pictures
     certain, probable, stops = (
         Flaw.of(id, cutoff_len=cutoff_len, name=registration.name)
         for id in (KIND, "cutoff-probable", "cutoff-media")
@@ -46,6 +46,8 @@ def cut_answers(
         examples = [readable(row, convert) if may_be_long(row) else None for row in rows]
         for index, lengths in enumerate(processor.measure(examples)):
             if lengths is None:
+                if media is not None:  # a good row but for what the files hold
+                    yield lines[index], Flaw.of("media-stops")
                 continue
             fitted = processor.fit(lengths.pairs, cutoff_len)
             if fitted.kept != lengths.pairs and processor.loses_media(index, examples, fitted):
