@@ -122,6 +122,12 @@ def test_rows_are_as_long_as_the_model_sees_them(seeing: Make) -> None:
     assert max(measured(root, image_max_pixels=78_400).lengths) == text + 12 * 9 + 2 + 4 * 11 + 2
 
 
+def test_the_recommended_cutoff_len_cuts_no_picture(seeing: Make) -> None:
+    found = measured(seeing([row("?")] * 199 + [row("<image>?", "a.png")]))
+    assert found.recommended_cutoff_len == 448
+    assert found.share_cut(448) == 0
+
+
 def test_other_models_have_other_patches_and_time_their_videos(seeing: Make) -> None:
     files = {
         "model/preprocessor_config.json": QWEN3,

@@ -83,8 +83,8 @@ class Statistics:
 
     rows: those trained on; left_out: those that LLaMA-Factory drops or cannot read; estimated: those whose
     tokens the library may count otherwise. turns, characters, tokens: each spread over the rows, tokens
-    before anything is cut off; lengths: rows by tokens. uncounted: why those of images, videos and audios are
-    not among them, None where they are, or where there are none.
+    before anything is cut off; lengths: rows by tokens. with_media: whether those of images and videos are
+    among them; uncounted: why they are not, None where there are none.
     cut: rows longer than cutoff_len; answers_cut: those of them that lose tokens to train on; labels: tokens
     trained on in one epoch; kept: all tokens that cutoff_len leaves, prompts included.
     packing: whether the config packs; longest_position: the model's max_position_embeddings, None where
@@ -103,6 +103,7 @@ class Statistics:
     rows_by_turns: Mapping[int, int]
     lengths: Counter[int]
     estimated: int
+    with_media: bool
     uncounted: str | None
     cutoff_len: int
     cut: int
@@ -123,11 +124,13 @@ class Statistics:
     def recommended_cutoff_len(self) -> int | None:
         """The least multiple of 64 that leaves 99% of the rows whole, as far as the model's positions go.
 
-        None where not all tokens are counted.
+        All of them where they have images or videos, since a training stops at one that is cut. None where
+        not all tokens are counted.
         """
         if self.uncounted is not None:
             return None
-        wanted = round_up(max(quantile(self.lengths, COVERED), 1), MULTIPLE)
+        covered = 1.0 if self.with_media else COVERED
+        wanted = round_up(max(quantile(self.lengths, covered), 1), MULTIPLE)
         if self.longest_position is None or wanted <= self.longest_position:
             return wanted
         return self.longest_position
@@ -233,6 +236,7 @@ def measure(
         rows_by_turns=dict(sorted(tally.turns.items())),
         lengths=tally.lengths,
         estimated=tally.estimated,
+        with_media=media is not None,
         uncounted=uncounted,
         cutoff_len=int(argument(train, "cutoff_len")),
         cut=tally.cut,
