@@ -22,6 +22,7 @@ SETTINGS: list[dict[str, Any]] = [
     {"video_max_pixels": 20_000, "video_fps": 1.0},
     {"video_maxlen": 5, "video_min_pixels": 40_000},
 ]
+STAGES, CUTOFFS = ("sft", "dpo", "kto"), (70, 150, 400)
 TEMPLATES = {"qwen2_vl": "qwen2_vl", "qwen3_vl": "qwen3_vl_nothink", "qwen2_vl, as Omni": "qwen2_omni"}
 """By the model: a template that it takes."""
 
@@ -50,6 +51,13 @@ def rows(directory: Path) -> list[dict[str, Any]]:
     made.append(_row("Hi", "Hello", "And <video>?", videos=[frames]))  # where Qwen3-VL's plugin crashes
     made.append(_row("<image>", videos=[frames]))
     return made
+
+
+def for_stage(rows: list[dict[str, Any]], stage: str) -> list[dict[str, Any]]:
+    """Some of the rows, with an answer of some length, and a second one where the stage takes two."""
+    answers = [{"role": "assistant", "content": "It is. " * 40}, {"role": "assistant", "content": ""}]
+    response = answers if stage in ("dpo", "kto") else answers[:1]
+    return [{**row, "response": response} for row in rows[4:7] + rows[-13:]]
 
 
 def _row(*texts: str, **media: list[Any]) -> dict[str, Any]:

@@ -1,7 +1,8 @@
 """How long LLaMA-Factory makes rows with pictures and videos, for models of the Qwen-VL families.
 
 Run as `python media_lengths.py TINY_QWEN2 DIRECTORY`: writes models' processors and files of media below the
-directory, and answers.json: by model, for each of SETTINGS, for each row, its tokens, null for a crash.
+directory, and answers.json: `lengths` by model, for each of SETTINGS, of each row, and `cuts` by model and
+stage, for each of CUTOFFS, whether each row loses tokens of its media; null for a crash.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from llamafactory.data.loader import _get_dataset_processor
 from llamafactory.data.template import get_template_and_fix_tokenizer
 from llamafactory.hparams import DataArguments, ModelArguments
 from llamafactory.model.loader import load_tokenizer
-from media_cases import SETTINGS, TEMPLATES, rows
+from media_cases import CUTOFFS, SETTINGS, STAGES, TEMPLATES, for_stage, rows
 from transformers import (
     AutoTokenizer,
     Qwen2VLImageProcessor,
@@ -52,33 +53,63 @@ def make_processor(model: str, text_model: Path, output: Path) -> None:
         (output / "preprocessor_config.json").write_text(json.dumps(settings), encoding="utf-8")
 
 
-def lengths(
-    model: Path, template: str, setting: dict[str, Any], given: list[dict[str, Any]]
-) -> list[int | None]:
+def processor_of(
+    model: Path, template: str, stage: str = "sft", cutoff_len: int = 100_000, **setting: Any
+) -> Any:
     loaded = load_tokenizer(ModelArguments(model_name_or_path=str(model), **setting))
-    loaded[
-        "processor"
-    ].feature_extractor = object()  # that it hears is all that is asked of a row without audios
-    data_args = DataArguments(template=template, cutoff_len=100_000)
+    # an ear, of which no more than its presence is asked where there are no audios
+    loaded["processor"].feature_extractor = object()
+    data_args = DataArguments(template=template, cutoff_len=cutoff_len)
     made = get_template_and_fix_tokenizer(loaded["tokenizer"], data_args)
-    processor = _get_dataset_processor(data_args, "sft", made, loaded["tokenizer"], loaded["processor"])
-    return [length(processor, row) for row in given]
+    of_stage = "rm" if stage == "dpo" else stage
+    return _get_dataset_processor(data_args, of_stage, made, loaded["tokenizer"], loaded["processor"])
 
 
-def length(processor: Any, row: dict[str, Any]) -> int | None:
+def sequences(processor: Any, row: dict[str, Any]) -> list[list[int]] | None:
+    """The tokens of each sequence that the row makes, None where it crashes."""
     columns = {f"_{name}": [row.get(name)] for name in (*row, "audios")} | {"_system": [""], "_tools": [""]}
     try:
-        return len(processor.preprocess_dataset(columns)["input_ids"][0])
+        made = processor.preprocess_dataset(columns)
     except (ValueError, IndexError):
         return None
+    return [made[name][0] for name in made if name.endswith("input_ids")]
+
+
+def lengths(processor: Any, given: list[dict[str, Any]]) -> list[int | None]:
+    made = (sequences(processor, row) for row in given)
+    return [None if found is None else len(found[0]) for found in made]
+
+
+def media_tokens(processor: Any, given: list[dict[str, Any]]) -> list[list[int] | None]:
+    """How many tokens of pictures and videos each sequence of each row has."""
+    names = [getattr(processor.template.mm_plugin, f"{kind}_token") for kind in ("image", "video")]
+    ids = processor.tokenizer.convert_tokens_to_ids(names)
+    made = (sequences(processor, row) for row in given)
+    return [None if found is None else [sum(map(each.count, ids)) for each in found] for found in made]
+
+
+def cuts(model: Path, template: str, stage: str, given: list[dict[str, Any]]) -> list[list[bool | None]]:
+    """For each of CUTOFFS, whether each row loses tokens of its media."""
+    whole = media_tokens(processor_of(model, template, stage), given)
+    cut = [media_tokens(processor_of(model, template, stage, most), given) for most in CUTOFFS]
+    return [
+        [None if before is None else before != after for before, after in zip(whole, some, strict=True)]
+        for some in cut
+    ]
 
 
 if __name__ == "__main__":
     logging.disable(logging.WARNING)
     text_model, directory = map(Path, sys.argv[1:])
     given = rows(directory / "media")
-    answers = {}
+    answers: dict[str, Any] = {"lengths": {}, "cuts": {}}
     for model, template in TEMPLATES.items():
-        make_processor(model, text_model, directory / model)
-        answers[model] = [lengths(directory / model, template, setting, given) for setting in SETTINGS]
+        made = directory / model
+        make_processor(model, text_model, made)
+        answers["lengths"][model] = [
+            lengths(processor_of(made, template, **setting), given) for setting in SETTINGS
+        ]
+        answers["cuts"][model] = {
+            stage: cuts(made, template, stage, for_stage(given, stage)) for stage in STAGES
+        }
     (directory / "answers.json").write_text(json.dumps(answers), encoding="utf-8")
