@@ -6,7 +6,7 @@ Each class is named for the one of llamafactory/data/processor that it follows.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +19,9 @@ from qtune.schema.chat_templates import EOS, Element
 
 _UNREADABLE = (AttributeError, IndexError, KeyError, OSError, TypeError, ValueError)
 """What converting and encoding raises for a row that the library crashes on; OSError is of media files."""
+
+_MOST_WITH_MEDIA = 64
+"""So many rows are tokenized at once where each may have thousands of tokens of media."""
 
 _LLAMA3_END_OF_TEXT = "<|end_of_text|>"
 
@@ -71,22 +74,27 @@ class Processor(ABC):
 
     def measure(self, examples: Sequence[Example | None]) -> list[Lengths | None]:
         """The lengths of one preprocessing batch; None for a row that is None, left out or unreadable."""
-        turns = [self._turns(index, examples) for index in range(len(examples))]
+        most = len(examples) if self.media is None else _MOST_WITH_MEDIA
+        starts = range(0, len(examples), max(most, 1))
+        return [found for start in starts for found in self._measured(examples, start, start + most)]
+
+    def _measured(self, examples: Sequence[Example | None], start: int, end: int) -> Iterator[Lengths | None]:
+        """The lengths of some of the examples."""
+        some = examples[start:end]
+        turns = [self._turns(index, examples) for index in range(start, start + len(some))]
         parts = [part for found in turns for turn in found for part in (turn.source, turn.target)]
         counts = iter(self._count(parts))
-        measured: list[Lengths | None] = []
-        for example, found in zip(examples, turns, strict=True):
+        for example, found in zip(some, turns, strict=True):
             pairs = tuple((next(counts), next(counts)) for _ in found)
             if example is None or not pairs:
-                measured.append(None)
+                yield None
                 continue
             characters = len(example.system) + sum(
                 len(message.content) for message in (*example.prompt, *example.response)
             )
             exact = self.tokenizer.exact and self.chat.is_exact(example, counted=self.media is not None)
             turns_in_row = len(example.prompt) // 2 + 1
-            measured.append(Lengths(pairs, self._whole(pairs), turns_in_row, characters, exact))
-        return measured
+            yield Lengths(pairs, self._whole(pairs), turns_in_row, characters, exact)
 
     def loses_media(self, index: int, examples: Sequence[Example | None], fitted: Fitted) -> bool:
         """Whether tokens of pictures or videos are cut off: the model stops at a row that lacks some.
