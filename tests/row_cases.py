@@ -131,8 +131,8 @@ TOOLS = json.dumps(
     [{"name": "add", "description": "adds", "parameters": {"type": "object", "properties": {}}}]
 )
 GOOD: Mapping[str, str] = {}
-PICTURE, ABSENT = "red.png", "absent.png"
-"""In the media directory, and not there."""
+PICTURE, CUT, ABSENT = "red.png", "cut.png", "absent.png"
+"""In the media directory, half of one there, and not there."""
 
 
 def _cases() -> list[Case]:
@@ -531,6 +531,7 @@ def _cases() -> list[Case]:
             _row(instruction="<image><image>?", images=[PICTURE, None]),
             {"media-not-path": "crash"},
         ),
+        ("alpaca_images", "sft", _row(instruction="<image>?", images=[CUT]), {"media-damaged": "crash"}),
         ("alpaca_images", "sft", _row(images=[ABSENT], output=None), {"missing-answer": "dropped"}),
         ("alpaca_images", "pt", _row(instruction="<image>?", images=[ABSENT]), GOOD),
         ("alpaca_images", "pt", _row(images=[PICTURE, None]), {"media-not-path": "crash"}),
@@ -547,6 +548,12 @@ def _cases() -> list[Case]:
             "sft",
             _row(instruction="<video>?", videos=[[PICTURE, ABSENT]]),
             {"media-missing": "crash"},
+        ),
+        (
+            "alpaca_videos",
+            "sft",
+            _row(instruction="<video>?", videos=[[PICTURE, CUT]]),
+            {"media-damaged": "crash"},
         ),
         ("alpaca_videos", "sft", _row(instruction="<video>?", videos=[ABSENT]), {"media-missing": "crash"}),
         (

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from row_cases import CALL, CASES, ENTRIES, PICTURE, Case, registration
+from pictures import cut_picture, picture
+from row_cases import CALL, CASES, CUT, ENTRIES, PICTURE, Case, registration
 
 from qtune.data.attributes import Attributes, attributes
 from qtune.data.reading.block import Block
@@ -22,7 +23,8 @@ from qtune.data.rows.plain import recognizer
 
 @pytest.fixture
 def media(tmp_path: Path) -> Path:
-    (tmp_path / PICTURE).touch()
+    picture(tmp_path / PICTURE)
+    cut_picture(tmp_path / CUT)
     return tmp_path
 
 
@@ -81,7 +83,7 @@ def test_media_are_looked_for_in_their_directory_and_from_here(
     check = RowCheck(registration("alpaca_images"), "sft", tmp_path / "media")
     assert [flaw.kind for flaw in check.flaws(row)] == ["media-missing"]
     monkeypatch.chdir(tmp_path)
-    (tmp_path / PICTURE).touch()
+    picture(tmp_path / PICTURE)
     assert check.flaws(row) == ()
     (tmp_path / "media").mkdir()
     (tmp_path / PICTURE).rename(tmp_path / "media" / PICTURE)

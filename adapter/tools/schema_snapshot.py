@@ -217,10 +217,18 @@ def chat_templates() -> dict[str, Entry]:
             **{field: getattr(template, field) for field in TABLES["chat_fields"]},
             "function_format": template.format_function.tool_format,
             "tool_format": template.format_tools.tool_format,
-            "multimodal": type(template.mm_plugin).__name__ != "BasePlugin",
+            "media": media(template.mm_plugin),
         }
         for name, template in TEMPLATES.items()
     }
+
+
+def media(plugin: Any) -> Entry | None:
+    """The class of what puts a model's own tokens where media stand, and those; None for text alone."""
+    if type(plugin).__name__ == "BasePlugin":
+        return None
+    tokens = {name: value for name, value in vars(plugin).items() if name.endswith("_token")}
+    return {"plugin": type(plugin).__name__, **tokens}
 
 
 def slots(given: list[Any]) -> list[Any]:

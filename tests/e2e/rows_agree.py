@@ -12,8 +12,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from PIL import Image
-from row_cases import CASES, PICTURE, Case, registration
+from pictures import cut_picture, picture
+from row_cases import CASES, CUT, PICTURE, Case, registration
 from rows_drawn import drawn
 from rows_verdicts import Library
 
@@ -80,7 +80,8 @@ def _named(entries: list[Any]) -> list[Any]:
 def main(model: str, count: str, seed: str, answers: str) -> None:
     with tempfile.TemporaryDirectory() as directory:
         media = Path(directory)
-        Image.new("RGB", (32, 32), "red").save(media / PICTURE)
+        picture(media / PICTURE)
+        cut_picture(media / CUT)
         library = Library(model, media)
         told = {}
         for name, cases in (("hand", CASES), ("drawn", drawn(int(count), int(seed)))):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from qtune.config.model import text_ends
 from qtune.data.registrations import CONVERSATIONS, Registration, names_in
@@ -60,8 +61,8 @@ def sources_of(config: Config, registrations: Mapping[str, Registration], root: 
 
 def source_for(registration: Registration, evaluation: bool, config: Config, root: Path) -> DataSource:
     """The dataset as `config` would read it, or reads it."""
-    stage, media = config.argument("stage"), config.get("train", "media_dir")
-    directory = root / Path(media).expanduser() if isinstance(media, str) else None
+    stage = config.argument("stage")
+    directory = media_directory(config.block("train"), root)
     path = registration.path
     # drawn rows may be any, and so may be the first rows of a folder: its files come in any order
     drawn = registration.entry.get("num_samples") or path is None or path.is_dir()
@@ -80,6 +81,12 @@ def with_template(source: DataSource, config: Config, root: Path) -> DataSource:
         words = tuple(dict.fromkeys((*(template.control_words if template else ()), *own)))
     last_alone = bool(train.get("mask_history"))
     return replace(source, template=template, last_alone=last_alone, control_words=words)
+
+
+def media_directory(train: Mapping[str, Any], root: Path) -> Path | None:
+    """`media_dir` of LLaMA-Factory arguments, None where none is set."""
+    given = train.get("media_dir")
+    return root / Path(given).expanduser() if isinstance(given, str) else None
 
 
 def guessed_stage(registration: Registration) -> str:

@@ -19,20 +19,12 @@ Shape = tuple[str, dict[str, Any], str]
 
 def page(found: Statistics) -> str:
     """HTML with the histogram of tokens, its percentiles, cutoff_len, and the figures as tables."""
-    packed = found.padding.with_packing
-    recommended = found.recommended_cutoff_len
-    whole = 1 - found.share_cut(recommended)
     figures = [
         ("Rows", f"{found.rows:,}"),
         ("Left out or unreadable", f"{found.left_out:,}"),
         ("Tokens", found.tokenizer),
         ("cutoff_len", f"{found.cutoff_len:,}"),
-        ("Rows longer than that", f"{found.cut:,} ({found.cut / found.rows:.1%})"),
-        ("Rows that lose tokens to train on", f"{found.answers_cut:,}"),
-        ("Tokens trained on in an epoch", f"{found.labels:,} of {found.kept:,} ({found.label_share:.1%})"),
-        (f"Padding in batches of {found.batch_size}", f"{found.padding.without_packing:.1%}"),
-        ("Padding with packing", "–" if packed is None else f"{packed:.1%}"),
-        ("Recommended cutoff_len", f"{recommended:,}: {whole:.1%} of the rows stay whole"),
+        *_meaning(found),
     ]
     shapes, caption = _histogram(found)
     values = {
@@ -53,6 +45,22 @@ def page(found: Statistics) -> str:
         "turns": [(turns, f"{rows:,}") for turns, rows in found.rows_by_turns.items()],
     }
     return pages.page("lengths", values)
+
+
+def _meaning(found: Statistics) -> list[tuple[str, str]]:
+    """What follows from the tokens, where all are counted."""
+    recommended, packed = found.recommended_cutoff_len, found.padding.with_packing
+    if recommended is None:
+        return [("Images, videos and audios", f"are not among the tokens: {found.uncounted}")]
+    whole = 1 - found.share_cut(recommended)
+    return [
+        ("Rows longer than that", f"{found.cut:,} ({found.cut / found.rows:.1%})"),
+        ("Rows that lose tokens to train on", f"{found.answers_cut:,}"),
+        ("Tokens trained on in an epoch", f"{found.labels:,} of {found.kept:,} ({found.label_share:.1%})"),
+        (f"Padding in batches of {found.batch_size}", f"{found.padding.without_packing:.1%}"),
+        ("Padding with packing", "–" if packed is None else f"{packed:.1%}"),
+        ("Recommended cutoff_len", f"{recommended:,}: {whole:.1%} of the rows stay whole"),
+    ]
 
 
 def _histogram(found: Statistics) -> tuple[list[Shape], str]:

@@ -45,7 +45,8 @@ class ChatTemplate:
     format_…: the slots of that formatter, where `{{content}}` stands for the message.
     function_format, tool_format: how calls and descriptions of tools are written (data/tool_utils.py).
     replace_jinja_template: whether the library writes it over the model's own, for servers to use.
-    multimodal: whether its plugin puts more than the text itself where images, videos or audios stand.
+    media: the class (`plugin`) of what puts a model's own tokens where images, videos or audios stand, and
+    those tokens (data/mm_plugin.py); None where the model takes text alone.
     """
 
     kind: Literal["Template", "Llama2Template", "ReasoningTemplate", "Glm47ReasoningTemplate"]
@@ -66,7 +67,7 @@ class ChatTemplate:
     replace_jinja_template: bool
     enable_thinking: bool | None
     preserve_thinking: bool
-    multimodal: bool
+    media: Mapping[str, str | None] | None
 
     @property
     def reasons(self) -> bool:

@@ -56,11 +56,11 @@ def _template_of_others(view: View) -> str:
 
 def _goes_with(theirs: ChatTemplate, ours: ChatTemplate, *, hybrid: bool) -> bool:
     """Whether both write the same, but for the thoughts that a hybrid model may leave out."""
-    if replace(theirs, multimodal=ours.multimodal) == ours:
+    if replace(theirs, media=ours.media) == ours:
         return True
     without = {
         name: getattr(ours, name)
-        for name in ("kind", "multimodal", "thought_words", "enable_thinking", "preserve_thinking")
+        for name in ("kind", "media", "thought_words", "enable_thinking", "preserve_thinking")
     }
     return hybrid and theirs.reasons and not ours.reasons and replace(theirs, **without) == ours
 

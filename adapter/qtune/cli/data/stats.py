@@ -94,7 +94,8 @@ def _plain(steps: dict[bool, Steps | None]) -> dict[str, Any]:
 
 def _print(found: Statistics, wide: bool) -> None:
     typer.echo(f"{found.name}: {counted(found.rows, 'row')}, stage {found.stage}, template {found.template}")
-    say(f"tokens: {found.tokenizer}")
+    without = ", without images, videos and audios" if found.uncounted is not None else ""
+    say(f"tokens: {found.tokenizer}{without}")
     if found.left_out:
         lost = counted(found.left_out, "row is", "rows are")
         note(f"{lost} left out or unreadable: `qtune data check {found.name}` says why")
@@ -128,13 +129,19 @@ def _print(found: Statistics, wide: bool) -> None:
 
 
 def _print_meaning(found: Statistics, config: Config, steps: dict[bool, Steps | None]) -> None:
-    lines = [("cut", _cut(found)), ("padding", _padding(found)), ("cutoff_len", _cutoff_len(found))]
-    if found.stage != "ppo":  # which trains on what the model itself generates
-        lines.insert(
-            0, ("trained on", f"{found.labels:,} of {found.kept:,} tokens an epoch ({found.label_share:.1%})")
-        )
-    if found.stage == "sft":
-        lines.append(("packing", _packing(found)))
+    wanted = found.recommended_cutoff_len
+    lines = [("cutoff_len", f"no advice on it, nor on packing: {found.uncounted}")]
+    if wanted is not None:
+        lines = [
+            ("cut", _cut(found)),
+            ("padding", _padding(found)),
+            ("cutoff_len", _cutoff_len(found, wanted)),
+        ]
+        if found.stage != "ppo":  # which trains on what the model itself generates
+            share = f"{found.labels:,} of {found.kept:,} tokens an epoch ({found.label_share:.1%})"
+            lines.insert(0, ("trained on", share))
+        if found.stage == "sft":
+            lines.append(("packing", _packing(found)))
     if (planned := steps[found.packing]) is not None:
         lines.append(("steps", _planned(planned, config, found.packing)))
         if found.recommends_packing and not found.packing and (packed := steps[True]) is not None:
@@ -162,8 +169,8 @@ def _padding(found: Statistics) -> str:
     return without if packed is None else f"{without}; {packed} with packing"
 
 
-def _cutoff_len(found: Statistics) -> str:
-    wanted, given = found.recommended_cutoff_len, found.cutoff_len
+def _cutoff_len(found: Statistics, wanted: int) -> str:
+    given = found.cutoff_len
     if found.stage == "pt" and found.packing:
         return f"{given:,}: as long as memory allows, since nothing is cut"
     cut = found.share_cut(wanted)

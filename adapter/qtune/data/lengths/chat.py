@@ -68,13 +68,17 @@ class Chat:
             self._add_empty_thought(turn, messages[-1].content)
         return turn
 
-    def is_exact(self, example: Example) -> bool:
-        """Whether the pieces are the library's own; else they are of about the same length."""
+    def is_exact(self, example: Example, *, counted: bool = False) -> bool:
+        """Whether the pieces are the library's own; else they are of about the same length.
+
+        counted: whether they hold the tokens of the example's media.
+        """
         template = self.template
         formats = {template.tool_format} if example.tools else set()
         if any(message.role == "function" for message in (*example.prompt, *example.response)):
             formats.add(template.function_format)
-        return formats <= set(EXACT_FORMATS) and not (example.images or example.videos or example.audios)
+        uncounted = not counted and (example.images or example.videos or example.audios)
+        return formats <= set(EXACT_FORMATS) and not uncounted
 
     def _encoded(self, messages: Sequence[Message], system: str, described: str) -> list[list[Element]]:
         """Each message's pieces (Template._encode, Llama2Template._encode)."""

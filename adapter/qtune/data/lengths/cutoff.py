@@ -1,4 +1,4 @@
-"""Rows whose answer cutoff_len cuts short."""
+"""Rows whose answer cutoff_len cuts short, or whose pictures."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from qtune.data.flaws import Flaw
 from qtune.data.lengths.chat import Chat, chat_for
 from qtune.data.lengths.processors import cutoff_of, packs, processor_for, readable
 from qtune.data.lengths.tokens import Tokenizer, load_tokenizer
+from qtune.data.lengths.vision import media_tokens
 from qtune.data.registrations import Registration
 from qtune.data.rows.examples import converter
 from qtune.schema.chat_templates import Element, tool_prompts
@@ -25,23 +26,34 @@ def cut_answers(
     """A check of rows: (rows, their lines) to the (line, flaw) of each that loses tokens to train on.
 
     train: LLaMA-Factory arguments; root: of the project. Raises QtuneError where the config sets no chat
-    template, and as `load_tokenizer` does.
+    template, and as `load_tokenizer` and `media_tokens` do.
     """
     chat = chat_for(train)
     tokenizer = load_tokenizer(train, chat.template, root)
-    processor = processor_for(train, chat, tokenizer)
+    media = media_tokens(train, chat.template, tokenizer, registration, root)
+    processor = processor_for(train, chat, tokenizer, media)
     cutoff_len = cutoff_of(train)
     convert = converter(registration)
     may_be_long = _may_exceed(cutoff_len, chat, tokenizer, bool(registration.columns().get("tools")))
-    certain, probable = (
-        Flaw.of(id, cutoff_len=cutoff_len, name=registration.name) for id in (KIND, "cutoff-probable")
+    if media is not None:
+        may_be_long = bool  # any row: its JSON does not hold its pictures
+    certain, probable, stops = (
+        Flaw.of(id, cutoff_len=cutoff_len, name=registration.name)
+        for id in (KIND, "cutoff-probable", "cutoff-media")
     )
 
     def check(rows: Sequence[Any], lines: Sequence[int]) -> Iterator[tuple[int, Flaw]]:
         examples = [readable(row, convert) if may_be_long(row) else None for row in rows]
-        for line, lengths in zip(lines, processor.measure(examples), strict=True):
-            if lengths is not None and processor.fit(lengths.pairs, cutoff_len).lost:
-                yield line, certain if lengths.exact else probable
+        for index, lengths in enumerate(processor.measure(examples)):
+            if lengths is None:
+                if media is not None:  # a good row but for what the files hold
+                    yield lines[index], Flaw.of("media-stops")
+                continue
+            fitted = processor.fit(lengths.pairs, cutoff_len)
+            if fitted.kept != lengths.pairs and processor.loses_media(index, examples, fitted):
+                yield lines[index], stops
+            elif fitted.lost:
+                yield lines[index], certain if lengths.exact else probable
 
     if train.get("stage") == "pt" and packs(train):  # texts follow one another: nothing is cut off
         return lambda rows, lines: ()

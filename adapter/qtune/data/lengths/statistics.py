@@ -18,6 +18,7 @@ from qtune.data.lengths.chat import chat_for
 from qtune.data.lengths.packing import greedy_knapsack, padded_tokens, round_up
 from qtune.data.lengths.processors import Lengths, Processor, cutoff_of, packs, processor_for, readable
 from qtune.data.lengths.tokens import load_tokenizer
+from qtune.data.lengths.vision import media_tokens
 from qtune.data.reading.readers import blocks
 from qtune.data.registrations import Registration
 from qtune.data.rows.examples import Converter, Example, converter
@@ -84,7 +85,8 @@ class Statistics:
 
     rows: those trained on; left_out: those that LLaMA-Factory drops or cannot read; estimated: those whose
     tokens the library may count otherwise. turns, characters, tokens: each spread over the rows, tokens
-    before anything is cut off; lengths: rows by tokens.
+    before anything is cut off; lengths: rows by tokens. with_media: whether those of images and videos are
+    among them; uncounted: why they are not, None where there are none.
     cut: rows longer than cutoff_len; answers_cut: those of them that lose tokens to train on; labels: tokens
     trained on in one epoch; kept: all tokens that cutoff_len leaves, prompts included.
     packing: whether the config packs; longest_position: the model's max_position_embeddings, None where
@@ -104,6 +106,8 @@ class Statistics:
     rows_by_turns: Mapping[int, int]
     lengths: Counter[int]
     estimated: int
+    with_media: bool
+    uncounted: str | None
     cutoff_len: int
     cut: int
     answers_cut: int
@@ -121,9 +125,16 @@ class Statistics:
         return self.labels / self.kept if self.kept else 0.0
 
     @property
-    def recommended_cutoff_len(self) -> int:
-        """The least multiple of 64 that leaves 99% of the rows whole, as far as the model's positions go."""
-        wanted = round_up(max(quantile(self.lengths, COVERED), 1), MULTIPLE)
+    def recommended_cutoff_len(self) -> int | None:
+        """The least multiple of 64 that leaves 99% of the rows whole, as far as the model's positions go.
+
+        All of them where they have images or videos, since a training stops at one that is cut. None where
+        not all tokens are counted.
+        """
+        if self.uncounted is not None:
+            return None
+        covered = 1.0 if self.with_media else COVERED
+        wanted = round_up(max(quantile(self.lengths, covered), 1), MULTIPLE)
         if self.longest_position is None or wanted <= self.longest_position:
             return wanted
         return self.longest_position
@@ -197,7 +208,12 @@ def measure(
     _require_stage(registration, stage)
     chat = chat_for(train)
     tokenizer = load_tokenizer(train, chat.template, root)
-    processor = processor_for(train, chat, tokenizer)
+    media = uncounted = None
+    try:
+        media = media_tokens(train, chat.template, tokenizer, registration, root)
+    except QtuneError as error:
+        uncounted = error.what
+    processor = processor_for(train, chat, tokenizer, media)
     tally = _Tally(processor, train)
     file = model_file("config.json", train, root)
     model = read_object(file) if file is not None else {}
@@ -212,6 +228,7 @@ def measure(
             where=registration.origin().place,
             fix=check if guessed_stage(registration) == stage else _other_stage(registration),
         )
+    padding = tally.padding()
     return Statistics(
         name=registration.name,
         stage=stage,
@@ -225,6 +242,8 @@ def measure(
         rows_by_turns=dict(sorted(tally.turns.items())),
         lengths=tally.lengths,
         estimated=tally.estimated,
+        with_media=media is not None,
+        uncounted=uncounted,
         cutoff_len=int(argument(train, "cutoff_len")),
         cut=tally.cut,
         answers_cut=tally.answers_cut,
@@ -232,7 +251,7 @@ def measure(
         kept=tally.kept,
         batch_size=tally.batch_size,
         packing=packs(train),
-        padding=tally.padding(),
+        padding=padding if uncounted is None else Padding(padding.without_packing, None, None),
         longest_position=_longest_position(model),
         recurrent=bool(recurrent_kind(model, str(train.get("model_name_or_path")))),
     )

@@ -61,6 +61,10 @@ class RowCheck:
         """Empty for a row that is trained on as it stands; else what is wrong, each thing once."""
         return () if self._is_plain(row) else self._look_closer(row)
 
+    def conclusions(self) -> Sequence[Flaw]:
+        """What is to be said of the dataset as a whole, once its rows were looked at."""
+        return (Flaw.of("media-unseen"),) if self._media.unseen else ()
+
     def suspects(self, block: Block) -> bool:
         """Whether `text_flaws` may find something in the block; cheap, from the bytes it comes from."""
         return self._text.suspects(block)

@@ -6,7 +6,6 @@ do. Source: llamafactory/data/converter.py, _find_medias; mm_plugin.py, _validat
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from typing import Any
 from qtune.data.attributes import Attributes
 from qtune.data.flaws import Flaw
 from qtune.data.rows.examples import listed
+from qtune.data.rows.pictures import can_look, is_readable, located, unwrapped
 
 PLACEHOLDERS = ("<image>", "<video>", "<audio>")
 
@@ -22,11 +22,13 @@ class MediaCheck:
     """Flaws of a row's media columns.
 
     directory: `media_dir`, where the library looks for a file first; then from the working directory.
+    unseen: whether there were pictures that could not be looked at, for want of Pillow.
     """
 
     def __init__(self, names: Attributes, directory: Path | None) -> None:
         self._names = names
         self._directory = directory
+        self.unseen = False
 
     def unconvertible(self, row: Mapping[str, Any]) -> list[Flaw]:
         """Lists that the converter stops at, at any stage: it joins each entry with the media directory."""
@@ -63,18 +65,16 @@ class MediaCheck:
             if not frames:
                 flaws.append(Flaw.of("media-not-path", column=column))
             for frame in frames:
-                path = frame
-                if pictures and isinstance(frame, dict):  # a picture as Hugging Face's datasets keep it
-                    if frame.get("bytes") is not None:
-                        continue
-                    path = frame.get("path")
-                if not isinstance(path, str):
+                media = unwrapped(frame) if pictures else frame
+                held = isinstance(media, bytes) and (frame is not media or placeholder == "<image>")
+                if not held and not isinstance(media, str):
                     flaws.append(Flaw.of("media-not-path", column=column))
-                elif not self._exists(path):
+                elif not held and (media := located(media, self._directory)) is None:
                     flaws.append(Flaw.of("media-missing", column=column))
+                elif pictures and not self._can_be_read(media):
+                    flaws.append(Flaw.of("media-damaged", column=column))
         return list(dict.fromkeys(flaws))
 
-    def _exists(self, path: str) -> bool:
-        if self._directory is not None and os.path.isfile(os.path.join(self._directory, path)):  # noqa: PTH113, PTH118
-            return True
-        return os.path.isfile(path)  # noqa: PTH113
+    def _can_be_read(self, picture: str | bytes) -> bool:
+        self.unseen = self.unseen or not can_look()
+        return self.unseen or is_readable(picture)

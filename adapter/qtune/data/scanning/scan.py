@@ -176,7 +176,7 @@ class Examiner:
 
     def conclusions(self) -> Sequence[Flaw]:
         """What is wrong with the dataset as a whole; ask when all its rows were examined."""
-        return self._types.conclusions()
+        return [*self._types.conclusions(), *self.check.conclusions()]
 
     def _examine(self, block: Block) -> ExaminedBlock:
         rows = block.rows
