@@ -23,7 +23,8 @@ Say = Callable[..., list[Finding]]
 
 def findings(root: Path, **settings: object) -> list[Finding]:
     layers = [settings_layer(settings)]
-    return list(pipeline.examine("lora", find_project(root), Hardware(), layers).findings)
+    found = pipeline.examine("lora", find_project(root), Hardware(), layers).findings
+    return [finding for finding in found if finding.key != "dataset"]  # the rows have no thoughts
 
 
 QWEN_SYSTEM = "You are Qwen, created by Alibaba Cloud. You are a helpful assistant."
@@ -149,7 +150,7 @@ def test_an_end_that_is_not_trained_is_a_difference(say: Say) -> None:
     assert "<|end|>" in finding.message
     answers = "{%- for message in messages %}{{- message.content }}{%- if message.role == 'assistant' %}"
     (finding,) = say(answers + "{{- '<|stop|>' }}{%- endif %}{%- endfor %}", "empty")
-    assert finding.message.endswith("after an answer training has nothing, serving `<|stop|>`")
+    assert finding.rule == "answers-end"
 
 
 def test_tools_are_compared_where_the_data_has_them(project: Callable[..., Path]) -> None:

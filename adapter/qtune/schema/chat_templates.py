@@ -39,14 +39,34 @@ _CONTROL_WORD = re.compile(
 
 
 @dataclass(frozen=True)
+class MediaPlugin:
+    """What puts a model's own tokens where images, videos or audios stand (data/mm_plugin.py).
+
+    plugin: its class; the others are those tokens, as far as the model has them.
+    """
+
+    plugin: str
+    image_token: str | None
+    video_token: str | None
+    audio_token: str | None
+    vision_bos_token: str = ""
+    vision_eos_token: str = ""
+    audio_bos_token: str = ""
+    audio_eos_token: str = ""
+
+    def token(self, kind: str) -> str:
+        """kind: image, video or audio."""
+        return str(getattr(self, f"{kind}_token"))
+
+
+@dataclass(frozen=True)
 class ChatTemplate:
     """One of llamafactory/data/template.py's TEMPLATES; the names are those of its class Template.
 
     format_…: the slots of that formatter, where `{{content}}` stands for the message.
     function_format, tool_format: how calls and descriptions of tools are written (data/tool_utils.py).
     replace_jinja_template: whether the library writes it over the model's own, for servers to use.
-    media: the class (`plugin`) of what puts a model's own tokens where images, videos or audios stand, and
-    those tokens (data/mm_plugin.py); None where the model takes text alone.
+    media: what becomes of images, videos and audios; None where the model takes text alone.
     """
 
     kind: Literal["Template", "Llama2Template", "ReasoningTemplate", "Glm47ReasoningTemplate"]
@@ -67,7 +87,7 @@ class ChatTemplate:
     replace_jinja_template: bool
     enable_thinking: bool | None
     preserve_thinking: bool
-    media: Mapping[str, str | None] | None
+    media: MediaPlugin | None
 
     @property
     def reasons(self) -> bool:
@@ -104,7 +124,8 @@ def chat_template(name: str) -> ChatTemplate:
         for field, value in snapshot("chat")["templates"][name].items()
     }
     fields |= {field: _elements(fields[field]) for field in fields if field.startswith("format_")}
-    return ChatTemplate(kind=fields.pop("class"), **fields)
+    media = fields.pop("media")
+    return ChatTemplate(kind=fields.pop("class"), media=media and MediaPlugin(**media), **fields)
 
 
 def configured(train: Mapping[str, Any]) -> ChatTemplate | None:

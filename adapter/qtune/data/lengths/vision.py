@@ -23,7 +23,7 @@ from qtune.data.rows.pictures import can_look, located, size, unwrapped
 from qtune.data.sources import media_directory
 from qtune.errors import QtuneError
 from qtune.schema import argument
-from qtune.schema.chat_templates import ChatTemplate, Element
+from qtune.schema.chat_templates import ChatTemplate, Element, MediaPlugin
 
 if TYPE_CHECKING:
     from av import VideoStream
@@ -61,15 +61,15 @@ class MediaTokens:
 
     def __init__(
         self,
-        tokens: Mapping[str, str | None],
+        tokens: MediaPlugin,
         grids: Mapping[str, PatchGrid],
         directory: Path | None,
         video_fps: float,
         video_maxlen: int,
     ) -> None:
         self._tokens = tokens
-        self._media = re.compile("|".join(re.escape(str(tokens[f"{kind}_token"])) for kind in grids))
-        self._timed = tokens["plugin"] == "Qwen3VLPlugin"
+        self._media = re.compile("|".join(re.escape(tokens.token(kind)) for kind in grids))
+        self._timed = tokens.plugin == "Qwen3VLPlugin"
         self._grids = grids
         self._directory = directory
         self._fps = video_fps
@@ -129,8 +129,8 @@ class MediaTokens:
         return "".join(f"<{means[group]:.1f} seconds>{framed}" for group in range(grid.groups(first.frames)))
 
     def _framed(self, kind: str, tokens: int) -> str:
-        begin, end = self._tokens["vision_bos_token"], self._tokens["vision_eos_token"]
-        return f"{begin}{str(self._tokens[f'{kind}_token']) * tokens}{end}"
+        own = self._tokens
+        return own.vision_bos_token + own.token(kind) * tokens + own.vision_eos_token
 
     def _size(self, entry: Any) -> tuple[int, int]:
         media = unwrapped(entry)
@@ -187,7 +187,7 @@ def media_tokens(
         raise QtuneError(f"template {train.get('template')} takes no images, videos or audios")
     if columns.get("audios"):
         raise QtuneError("the tokens of audios are not counted")
-    plugin = str(template.media["plugin"])
+    plugin = template.media.plugin
     if plugin not in _VIDEO_TYPES:
         raise QtuneError(f"the media of template {train.get('template')} are not counted")
     if not tokenizer.exact:
