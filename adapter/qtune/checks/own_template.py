@@ -11,6 +11,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from qtune.config.model import special_tokens, tokenizer_settings
 from qtune.files import MAX_BYTES, read_text
 
 _DEFAULT, _WITH_TOOLS = "default", "tool_use"
@@ -46,8 +47,6 @@ def own_template(directory: Path | None) -> OwnTemplate | None:
 @lru_cache(maxsize=8)  # for a check of many presets
 def _read(directory: Path, state: tuple[tuple[int, int], ...]) -> OwnTemplate | None:
     """What the files say; state: of those files, so that none is taken for what it was before."""
-    from qtune.data.lengths.tokens import special_tokens, tokenizer_settings  # only where a model is here
-
     settings = tokenizer_settings(directory)
     texts = dict(_named(settings.get("chat_template")))
     for name, place in _FILES.items():

@@ -56,10 +56,27 @@ def has_chat_template(train: Mapping[str, Any], root: Path) -> bool | None:
 def text_ends(train: Mapping[str, Any], root: Path) -> tuple[str, ...]:
     """What the tokenizer of a model writes before, after and behind a text; empty where it is not here."""
     path = model_file(_TOKENIZER, train, root)
-    settings = {} if path is None else read_object(path)
-    tokens = [settings.get(key) for key in ("bos_token", "eos_token", "pad_token")]
-    texts = [token.get("content") if isinstance(token, dict) else token for token in tokens]
-    return tuple(dict.fromkeys(text for text in texts if text and isinstance(text, str)))
+    named = {} if path is None else special_tokens(tokenizer_settings(path.parent))
+    found = (named.get(name) for name in ("bos_token", "eos_token", "pad_token"))
+    return tuple(dict.fromkeys(text for text in found if text))
+
+
+def tokenizer_settings(directory: Path) -> dict[str, Any]:
+    """What the files of a model say about its tokenizer, empty where they say nothing."""
+    older = read_object(directory / "special_tokens_map.json")
+    return {**older, **read_object(directory / _TOKENIZER)}
+
+
+def special_tokens(settings: Mapping[str, Any]) -> dict[str, str]:
+    """The text of each special token that has a name, such as `bos_token`."""
+    found = {key: _token(value) for key, value in settings.items() if key.endswith("_token")}
+    return {name: token for name, token in found.items() if token}
+
+
+def _token(value: Any) -> str:
+    """The text of a special token, which is written as text or as an object."""
+    text = value.get("content") if isinstance(value, dict) else value
+    return text if isinstance(text, str) else ""
 
 
 def model_type(config: Config, root: Path) -> str | None:

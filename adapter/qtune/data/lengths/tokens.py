@@ -8,9 +8,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from qtune.config.model import model_file
+from qtune.config.model import model_file, special_tokens, tokenizer_settings
 from qtune.errors import QtuneError
-from qtune.files import read_object
 from qtune.schema.chat_templates import ChatTemplate
 
 FILE = "tokenizer.json"
@@ -122,24 +121,6 @@ def load_tokenizer(train: Mapping[str, Any], template: ChatTemplate, root: Path)
     if file is None:
         return CharacterEstimate(str(train.get("model_name_or_path") or "the model"))
     return ModelTokenizer(file.parent, template, train)
-
-
-def tokenizer_settings(directory: Path) -> dict[str, Any]:
-    """What the files of a model say about its tokenizer, empty where they say nothing."""
-    older = read_object(directory / "special_tokens_map.json")
-    return {**older, **read_object(directory / "tokenizer_config.json")}
-
-
-def special_tokens(settings: Mapping[str, Any]) -> dict[str, str]:
-    """The text of each special token that has a name, such as `bos_token`."""
-    found = {key: _token(value) for key, value in settings.items() if key.endswith("_token")}
-    return {name: token for name, token in found.items() if token}
-
-
-def _token(value: Any) -> str:
-    """The text of a special token, which is written as text or as an object."""
-    text = value.get("content") if isinstance(value, dict) else value
-    return text if isinstance(text, str) else ""
 
 
 def _listed(value: Any) -> list[str]:
