@@ -41,13 +41,14 @@ def rows(directory: Path) -> list[dict[str, Any]]:
     made.append(_row("No picture."))
     made += [_row("<video>What?", videos=[frames[:count]]) for count in (1, 2, 3)]
     clips = [
-        video(directory / f"{count}.mp4", *size, count)
+        video(directory / f"{count}.{suffix}", *size, count)
         for count, size in ((1, (64, 48)), (30, (160, 120)), (301, (320, 64)))
+        for suffix in ("mp4", "mkv")
     ]
     made += [_row("<video>What?", videos=[str(clip)]) for clip in clips]
-    made.append(_row("<video>What? <image>", images=paths[4:5], videos=[str(clips[1])]))
-    made.append(_row("<video><video>", videos=[str(clips[1]), frames]))
-    made.append(_row("<video>", "A", "<video>", "B", "<video>", videos=[str(clip) for clip in clips]))
+    made.append(_row("<video>What? <image>", images=paths[4:5], videos=[str(clips[2])]))
+    made.append(_row("<video><video>", videos=[str(clips[2]), frames]))
+    made.append(_row("<video>", "A", "<video>", "B", "<video>", videos=[str(clip) for clip in clips[::2]]))
     made.append(_row("Hi", "Hello", "And <video>?", videos=[frames]))  # where Qwen3-VL's plugin crashes
     made.append(_row("<image>", videos=[frames]))
     return made
@@ -57,7 +58,7 @@ def for_stage(rows: list[dict[str, Any]], stage: str) -> list[dict[str, Any]]:
     """Some of the rows, with an answer of some length, and a second one where the stage takes two."""
     answers = [{"role": "assistant", "content": "It is. " * 40}, {"role": "assistant", "content": ""}]
     response = answers if stage in ("dpo", "kto") else answers[:1]
-    return [{**row, "response": response} for row in rows[4:7] + rows[-13:]]
+    return [{**row, "response": response} for row in rows[4:7] + rows[-16:]]
 
 
 def _row(*texts: str, **media: list[Any]) -> dict[str, Any]:

@@ -27,6 +27,7 @@ from qtune.schema.chat_templates import ChatTemplate, Element, MediaPlugin
 
 if TYPE_CHECKING:
     from av import VideoStream
+    from av.container import InputContainer
 
 _VIDEO_TYPES = {
     "Qwen2VLPlugin": "Qwen2VLVideoProcessor",
@@ -34,6 +35,9 @@ _VIDEO_TYPES = {
     "Qwen3VLPlugin": "Qwen3VLVideoProcessor",
 }
 """The processor of videos that belongs to each plugin whose tokens are worked out here."""
+
+_SECOND = 1_000_000
+"""In what a container's duration is counted (FFmpeg's AV_TIME_BASE)."""
 
 _PLACEHOLDER = re.compile(f"({'|'.join(PLACEHOLDERS)})")
 
@@ -147,22 +151,25 @@ class MediaTokens:
         try:
             with av.open(self._located(video)) as container:
                 [stream] = container.streams.video[:1]
-                taken = _taken(stream, self._fps, self._most_frames)
-                times = [frame / float(stream.average_rate or 0) for frame in taken]
+                rate = float(stream.average_rate or 0)
+                taken = _taken(container, stream, rate, self._fps, self._most_frames)
+                times = [frame / rate for frame in taken]
                 clip = _Clip(stream.width, stream.height, times)
         except (av.FFmpegError, ZeroDivisionError) as error:
             raise OSError(f"{video} cannot be read") from error
         return clip
 
 
-def _taken(stream: VideoStream, fps: float, most: int) -> list[int]:
+def _taken(container: InputContainer, stream: VideoStream, rate: float, fps: float, most: int) -> list[int]:
     """The numbers of the frames that are taken of a video (MMPluginMixin._get_video_sample_indices).
 
-    A header without the number of frames gives as many as are taken at most, which all but the shortest
-    videos have. Raises TypeError for one without a duration.
+    Of one whose header does not tell how many it has, as in Matroska, the first ones are; where it tells no
+    duration either, as many as may be. Raises TypeError where the library does.
     """
     if stream.frames == 0:
-        return list(range(most))
+        if container.duration is None:
+            return list(range(most))
+        return list(range(min(most, max(1, round(container.duration / _SECOND * rate)))))
     seconds = float(stream.duration * stream.time_base)  # type: ignore[operator]
     count = min(stream.frames, most, max(1, math.floor(seconds * fps)))
     return [int(index * (stream.frames - 1) / max(count - 1, 1)) for index in range(count)]
