@@ -100,6 +100,13 @@ PUBLISHED = {
     "Qwen/Qwen3-VL-8B": 8_767_123_696,
     "Qwen/Qwen3-VL-32B": 33_357_390_064,
     "Qwen/Qwen3-VL-30B-A3B": 31_070_754_032,
+    # less the layer that predicts a token further on, which transformers does not load
+    "Qwen/Qwen3.5-0.8B": 873_438_784 - 20_452_864,
+    "Qwen/Qwen3.5-2B": 2_274_069_824 - 60_828_160,
+    "Qwen/Qwen3.5-4B": 4_659_865_088 - 120_599_552,
+    "Qwen/Qwen3.5-9B": 9_653_104_368 - 243_290_624,
+    "Qwen/Qwen3.5-27B": 27_781_427_952 - 424_699_392,
+    "Qwen/Qwen3.5-35B-A3B": 35_951_822_704 - 844_640_768,
 }
 TABLE = json.loads(files("qtune.predict.models").joinpath("models.json").read_text(encoding="utf-8"))
 QWEN2 = {
