@@ -140,7 +140,7 @@ RULES = (
         "comparing-stage-needs-pairs",
         ("stage", "dataset", "eval_dataset"),
         lambda view: view["stage"] in _PAIRS and _datasets(view, ranking=False),
-        "stage {stage} compares pairs of answers, and {found} is not registered as such",
+        "stage {stage} compares pairs of answers; not registered as such: {found}",
         "name data whose registration says `ranking: true` and names its `chosen` and `rejected` columns",
         _LOADER,
     ),
