@@ -397,7 +397,7 @@ def test_a_gguf_is_made_of_whole_weights(here: Path, qtune: Command, monkeypatch
     [
         ("qwen2", "Qwen2ForCausalLM", False, True, True),
         ("qwen3", "Qwen3ForCausalLM", False, True, False),
-        ("phi3", "Phi3ForCausalLM", False, False, True),
+        ("cohere", "CohereForCausalLM", False, False, True),
         ("qwen2", "Qwen2ForCausalLM", True, False, False),
     ],
 )

@@ -92,6 +92,11 @@ def test_the_model_inside_a_model_has_them_too() -> None:
     assert made["text_config"]["rope_theta"] == 1e6 and made["text_config"]["tie_word_embeddings"] is True
 
 
+def test_experts_are_counted_under_both_names() -> None:
+    """4.57 takes its default for a missing `num_experts`, and fails on the weights of Qwen3 MoE."""
+    assert older_config({"model_type": "qwen3_moe", "num_local_experts": 4})["num_experts"] == 4
+
+
 def test_a_tokenizers_special_tokens_and_class() -> None:
     """A list of them is "'list' object has no attribute 'keys'" to 4.57."""
     written = {"tokenizer_class": "TokenizersBackend", "extra_special_tokens": ["<a>"], "eos_token": "<e>"}

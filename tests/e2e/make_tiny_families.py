@@ -1,4 +1,4 @@
-"""Make small models of several families with random weights, whose rope is none of a default's.
+"""Make small models of several families with random weights, whose rope is no default.
 
 Run as `python make_tiny_families.py TINY_QWEN2 OUTPUT`: each has the tokenizer of the embedded model, that of
 Llama under the class that Llama 3 names.
@@ -42,6 +42,20 @@ FAMILIES = {
             "original_max_position_embeddings": 512,
         },
     },
+    "qwen3_moe": {"rope_theta": 1e6, "num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 32},
+    "mistral": {"rope_theta": 1e6},
+    "glm4": {"rope_theta": 1e6, "partial_rotary_factor": 0.5},
+    "phi3": {
+        "rope_theta": 1e6,
+        "partial_rotary_factor": 0.5,
+        "original_max_position_embeddings": 512,
+        "rope_scaling": {
+            "type": "longrope",
+            "short_factor": [1.0, 1.1, 1.2, 1.3],
+            "long_factor": [2.0, 3.0, 4.0, 5.0],
+        },
+    },
+    "gemma": {"rope_theta": 1e6},
     "gemma2": {"rope_theta": 1e6},
     "gemma3_text": {
         "rope_theta": 1e6,

@@ -89,6 +89,8 @@ def older_config(config: Mapping[str, Any], *, untied: bool = False) -> dict[str
         made["text_config"] = {**text, "tie_word_embeddings": made["tie_word_embeddings"]}
     if "dtype" in config:
         made["torch_dtype"] = config["dtype"]
+    if "num_local_experts" in config:  # Qwen3 MoE's word since transformers 5
+        made.setdefault("num_experts", config["num_local_experts"])
     return made | _older_rope(config)
 
 
