@@ -17,6 +17,7 @@ from qtune.data.flaws import Flaw
 from qtune.data.rows.examples import converter_for
 from qtune.data.rows.unread_thoughts import Keys, Row, UnreadThoughts
 from qtune.schema.chat_templates import THOUGHT_WORDS, ChatTemplate
+from qtune.units import counted
 
 _STAGES = ("sft", "rm", "dpo", "kto")
 _TAG = re.compile(r"[<◁]\s*/?\s*(?:\w+:)?[Tt](?:hink(?:ing)?|houghts?)\s*[>▷]")
@@ -93,7 +94,7 @@ class ThoughtCheck:
             return flaw
         if flaw.kind == "no-thought" and (self._some or count < rows):
             flaw = Flaw.of("no-thought-among-others")
-        return replace(flaw, message=f"{flaw.message} ({count:,} of {rows:,} row{'' if rows == 1 else 's'})")
+        return replace(flaw, message=f"{flaw.message} ({count:,} of {counted(rows, 'row')})")
 
     def _judged(self, row: Row) -> list[Flaw]:
         flaws: list[Flaw] = []
