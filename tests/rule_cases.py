@@ -718,6 +718,16 @@ _TRAINER = [
         {"optim": "galore_adamw"},
         {"optim": "galore_adamw", "optim_target_modules": "all-linear"},
     ),
+    # measured with transformers 5.5.4 and galore_torch 1.0
+    Case(
+        "layerwise-adafactor",
+        {
+            "optim": "galore_adafactor_layerwise",
+            "optim_target_modules": "all-linear",
+            "gradient_accumulation_steps": 1,
+        },
+        {"optim": "galore_adafactor", "optim_target_modules": "all-linear"},
+    ),
     Case(
         "layerwise-optim",
         {"optim": "galore_adamw_layerwise", "optim_target_modules": "all-linear"},

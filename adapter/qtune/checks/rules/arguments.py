@@ -206,6 +206,14 @@ RULES = (
         _OPTIMIZERS,
     ),
     Rule(
+        "layerwise-adafactor",
+        ("optim",),
+        lambda view: view["optim"] == "galore_adafactor_layerwise",
+        "transformers starts optim {optim} with a learning rate and `relative_step` both, which it refuses",
+        "set optim: galore_adafactor, or galore_adamw_layerwise",
+        "transformers/trainer_optimizer.py, _get_galore_optimizer; galore_torch/adafactor.py",
+    ),
+    Rule(
         "optim-args-are-pairs",
         ("optim_args",),
         lambda view: (
