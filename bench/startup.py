@@ -23,8 +23,8 @@ GOALS = {
     "qtune --help": 1.5,
     "qtune presets": 1.5,
     "qtune show stage3": 1.5,
-    "qtune check": 1.5,
-    "qtune render stage3": 1.5,
+    "qtune check": 1.7,
+    "qtune render stage3": 1.7,
     COMPLETION: 1.2,
 }
 """Most times that the bare imports take."""

@@ -13,7 +13,7 @@ from trees import Result, write_tree
 from qtune.doctor import accelerators, facts
 from qtune.doctor.host import Demand
 from qtune.doctor.needs import Needs
-from qtune.machine import makers
+from qtune.machine import builds, makers
 from qtune.machine.builds import Build, read_build
 from qtune.machine.gpus import Gpus
 from qtune.machine.hardware import Hardware
@@ -68,7 +68,7 @@ def test_an_intel_gpu_counts_where_torch_is_built_for_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     files = {"dev/dri/renderD128": "", "sys/class/drm/renderD128/device/vendor": "0x8086\n"}
-    monkeypatch.setattr(makers, "read_build", lambda package: Build("2.11.0+xpu", None, "20250301"))
+    monkeypatch.setattr(builds, "read_build", lambda package: Build("2.11.0+xpu", None, "20250301"))
     found = other_accelerators(write_tree(tmp_path, files))
     assert found == Accelerators("Intel GPU", 1, "/dev/dri/renderD128")
 

@@ -371,6 +371,7 @@ def snapshot() -> dict[str, Any]:
     if unknown:
         raise SystemExit(f"no such template: {', '.join(sorted(unknown))}")
     llamafactory = version("llamafactory")
+    chats = plain(chat_templates())
     schema = {
         "versions": {name: version(name) for name in ("llamafactory", "transformers", "deepspeed")},
         "arguments": arguments(),
@@ -385,8 +386,9 @@ def snapshot() -> dict[str, Any]:
             **templates,
             "base_models": base_models(),
             "always_thinking": always_thinking(),
+            "reasoning": sorted(name for name, row in chats.items() if "Reasoning" in row["class"]),
         },
-        f"chat-{llamafactory}.json": {"templates": plain(chat_templates()), "tool_prompts": tool_prompts()},
+        f"chat-{llamafactory}.json": {"templates": chats, "tool_prompts": tool_prompts()},
         f"library-{llamafactory}.json": {
             "packages": packages(),
             "composites": composites(),

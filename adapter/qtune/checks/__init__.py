@@ -13,10 +13,10 @@ from qtune.checks.rules import check_rules
 from qtune.checks.rules.view import View
 from qtune.checks.schema import check_schema
 from qtune.checks.served_text import check_served_text
-from qtune.checks.thoughts import check_thoughts
 from qtune.data.registrations import Registration
 from qtune.machine.hardware import Hardware
 from qtune.machine.stack import Stack
+from qtune.schema import reasoning_templates
 from qtune.secrets.text import without
 from qtune.values import Config, Finding
 
@@ -45,7 +45,10 @@ def check(
     if not any(found.key == "template" for found in findings):  # else the text will be another one
         tools = any(dataset.block("columns").get("tools") for dataset in view.datasets)
         findings += check_served_text(view.config, view.model_directory, tools=tools)
-    findings += check_thoughts(view.config, registrations)
+    if view["template"] in reasoning_templates():
+        from qtune.checks.thoughts import check_thoughts  # and with it how rows are read
+
+        findings += check_thoughts(view.config, registrations)
     return [replace(found, message=without(found.message), fix=without(found.fix)) for found in findings]
 
 

@@ -27,7 +27,7 @@ _PATHS = (
     *("reward_model", "reward_model_adapters", "resume_from_checkpoint", "media_dir"),
 )
 _MOST_LOOKED_AT = 1000
-_CACHED = re.compile(r"models--[^/]+--(?P<name>[^/]+?)/snapshots/[^/]+/?$")
+_CACHED = r"models--[^/]+--(?P<name>[^/]+?)/snapshots/[^/]+/?$"
 
 
 def check_paths(view: View) -> list[Finding]:
@@ -147,13 +147,13 @@ def _same(one: str, other: str, root: Path) -> bool:
 
 
 def _name(model: str, root: Path) -> str:
-    if cached := _CACHED.search(model):
+    if cached := re.search(_CACHED, model):
         name = cached["name"]
     else:
         directory = local_model(model, root)
         name = model.rstrip("/").rpartition("/")[2] if directory is None else directory.resolve().name
     name = name.replace("___", ".")  # a dot in ModelScope's cache
-    if quantized := QUANTIZED_NAME.search(name):
+    if quantized := re.search(QUANTIZED_NAME, name):
         name = name[: quantized.start()]
     return name.casefold().removesuffix("-unsloth")
 

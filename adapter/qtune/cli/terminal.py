@@ -18,7 +18,7 @@ _COLUMNS = 80
 _WIDE = "\u1100-\u115f\u2e80-\ua4cf\uac00-\ud7a3\uf900-\ufaff\ufe30-\ufe6f\uff01-\uff60\U00020000-\U0003fffd"
 _ENDS = "、。》」』】！），：；？"
 # A word; what stands in backquotes is to be typed, and stays on one line.
-_UNIT = re.compile(rf"[{_WIDE}][{_ENDS}]*|(?:`[^`\n]*`|[^\s{_WIDE}])+")
+_UNIT = rf"[{_WIDE}][{_ENDS}]*|(?:`[^`\n]*`|[^\s{_WIDE}])+"
 
 
 def room(stream: TextIO) -> int | None:
@@ -89,7 +89,7 @@ def width_of(text: str) -> int:
 
 def longest_word(text: str) -> int:
     """The width below which a text cannot be broken between words."""
-    return max(map(width_of, _UNIT.findall(text)), default=0)
+    return max(map(width_of, re.findall(_UNIT, text)), default=0)
 
 
 def wrapped(text: str, width: int, *, first: int = 0, later: int = 0) -> Iterator[str]:
@@ -98,7 +98,7 @@ def wrapped(text: str, width: int, *, first: int = 0, later: int = 0) -> Iterato
     first, later: how many columns of the first line and of the later ones are taken already.
     """
     line, taken, end = "", first, 0
-    for unit in _UNIT.finditer(text):
+    for unit in re.finditer(_UNIT, text):
         gap = text[end : unit.start()] if line else ""
         end = unit.end()
         more = width_of(unit[0])

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from qtune.files import read_object
-from qtune.machine.hub import cached_file
 from qtune.values import Config
 
 _TOKENIZER = "tokenizer_config.json"
@@ -36,6 +35,8 @@ def model_file(name: str, train: Mapping[str, Any], root: Path) -> Path | None:
         return None
     if (directory := local_model(model, root)) is not None:
         return directory / name if (directory / name).is_file() else None
+    from qtune.machine.hub import cached_file  # only for what is not a directory
+
     return cached_file(name, model, train.get("model_revision") or "main", train.get("cache_dir"))
 
 

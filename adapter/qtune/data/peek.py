@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import re
 from contextlib import suppress
+from functools import lru_cache
 from io import TextIOWrapper
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,12 @@ def first_row(path: Path) -> dict[str, Any]:
 
     Raises QtuneError with the line where there is no row, or where the first one is broken or no object.
     """
+    return _first_row(path, _state(path))
+
+
+@lru_cache(maxsize=256)  # many presets are checked for the same data
+def _first_row(path: Path, state: tuple[int, int, int]) -> dict[str, Any]:
+    """state: of the file, so that none is taken for what it was before."""
     with open_data(path) as stream:
         raw = b""
         while True:
@@ -69,6 +75,8 @@ def has_column(path: Path, name: str) -> bool | None:
 
 def column_names(path: Path) -> list[str] | None:
     """The columns that a CSV, Parquet, Arrow or text file has; None where none can be read of it."""
+    import csv
+
     try:
         if path.suffix == ".csv":
             with open_data(path) as raw, TextIOWrapper(raw, "utf-8-sig", "replace", newline="") as stream:
@@ -108,6 +116,17 @@ def has_key(path: Path, key: str) -> bool:
 
     A key within a row's values does not count, unless the row takes several lines, or one of a megabyte.
     """
+    return _has_key(path, key, _state(path))
+
+
+def _state(path: Path) -> tuple[int, int, int]:
+    stat = path.stat()
+    return stat.st_ino, stat.st_mtime_ns, stat.st_size
+
+
+@lru_cache(maxsize=256)
+def _has_key(path: Path, key: str, state: tuple[int, int, int]) -> bool:
+    """state: as `_first_row` takes it."""
     spellings = sorted({json.dumps(key).encode(), json.dumps(key, ensure_ascii=False).encode()})
     search = re.compile(rb"(?:" + b"|".join(map(re.escape, spellings)) + rb")\s*:").search
     with suppress(*DAMAGED), open_data(path) as stream:

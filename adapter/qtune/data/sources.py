@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from qtune.config.model import text_ends
 from qtune.data.registrations import CONVERSATIONS, Registration, names_in
-from qtune.schema.chat_templates import ChatTemplate, configured
 from qtune.values import Config
+
+if TYPE_CHECKING:
+    from qtune.schema.chat_templates import ChatTemplate
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +75,8 @@ def source_for(registration: Registration, evaluation: bool, config: Config, roo
 
 def with_template(source: DataSource, config: Config, root: Path) -> DataSource:
     """The dataset as the chat template and the tokenizer of `config` have it."""
+    from qtune.schema.chat_templates import configured  # for which a table is read
+
     train = config.block("train")
     template = configured(train)
     words: tuple[str, ...] = ()

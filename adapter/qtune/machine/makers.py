@@ -8,9 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from qtune.errors import QtuneError
-from qtune.machine.builds import read_build
 from qtune.machine.hardware import Hardware, detect_hardware
-from qtune.machine.host import fields, text_of
 from qtune.units import CARD_GB
 
 # Of those that the variables leave in sight, each the first ones of which it names.
@@ -86,6 +84,8 @@ def _amd(root: Path) -> Accelerators | None:
     """
     if not (root / "dev/kfd").exists():
         return None
+    from qtune.machine.host import fields  # which few machines need
+
     nodes = sorted(root.glob("sys/class/kfd/kfd/topology/nodes/*"))
     if not nodes:
         return Accelerators("AMD GPU", None, "/dev/kfd")
@@ -99,6 +99,8 @@ def _amd(root: Path) -> Accelerators | None:
 
 
 def _memory_gb(node: Path) -> int:
+    from qtune.machine.host import fields
+
     banks = (fields(path) for path in node.glob("mem_banks/*/properties"))
     own = (int(bank.get("size_in_bytes", 0)) for bank in banks if bank.get("heap_type") in _OWN_MEMORY)
     return round(sum(own) / CARD_GB)
@@ -106,9 +108,15 @@ def _memory_gb(node: Path) -> int:
 
 def _intel(root: Path) -> Accelerators | None:
     """By the graphics driver's files, where torch is built for them: most processors have such graphics."""
+    nodes = sorted(root.glob("dev/dri/renderD*"))
+    if not nodes:
+        return None
+    from qtune.machine.builds import read_build
+    from qtune.machine.host import text_of
+
     found = [
         path.name
-        for path in sorted(root.glob("dev/dri/renderD*"))
+        for path in nodes
         if text_of(root / f"sys/class/drm/{path.name}/device/vendor").strip() == _INTEL
     ]
     build = read_build("torch") if found else None

@@ -149,6 +149,12 @@ def is_base(model_name_or_path: str) -> bool:
     return _name(model_name_or_path) in _named("base_models")
 
 
+def reasoning_templates() -> list[str]:
+    """The chat templates that add thoughts to answers and remove them (template.py, ReasoningTemplate)."""
+    names: list[str] = snapshot("templates")["reasoning"]
+    return names
+
+
 def always_thinks(model_name_or_path: str) -> bool:
     """Whether a model is known, likewise, as one that cannot leave out its thoughts."""
     return _name(model_name_or_path) in _named("always_thinking")

@@ -99,11 +99,6 @@ class ChatTemplate:
         return self.stop_words[0] if self.replace_eos else own or "<|endoftext|>"
 
     @property
-    def ends_answers(self) -> bool:
-        """Whether anything follows an answer that a model learns to end it by."""
-        return self.efficient_eos or self.format_assistant != ("{{content}}",)
-
-    @property
     def control_words(self) -> tuple[str, ...]:
         """What it writes around messages, and no message holds by itself, sorted."""
         written = [*self.stop_words]

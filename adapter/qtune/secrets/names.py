@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 
 _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+")
 _LAST = {"token", "key", "secret", "credential", "credentials", "authorization", "signature", "sig", "pwd"}
@@ -17,6 +18,7 @@ _OF_A_VOCABULARY = {
 _SHORTEST = 8  # a shorter value, such as `1`, would be found everywhere
 
 
+@lru_cache(maxsize=4096)  # presets name the same arguments again and again
 def is_secret(name: str) -> bool:
     """Whether a variable, argument or parameter of this name holds a secret.
 

@@ -69,6 +69,8 @@ def _meant(view: View, names: tuple[str, ...], switches: tuple[str, ...], defaul
     Not those that a lower layer set for what a higher one has turned off, nor those that qtune.yaml sets for
     the presets that read them.
     """
+    if view.train.keys().isdisjoint(names):
+        return []
     given = {
         name: value
         for name in names

@@ -39,14 +39,12 @@ def _template_of_others(view: View) -> str:
     (qtune.checks.served_text), since a type takes in models that were taught another one.
     """
     name, template = view["model_name_or_path"], view["template"]
-    if not isinstance(name, str) or is_base(name):
-        return ""
-    if template not in template_names() or view["stage"] == "pt":
+    if not isinstance(name, str) or template not in template_names() or view["stage"] == "pt":
         return ""
     right = template_for(name, None)
     if right is None and not _has_own_template(view):
         right = template_for(name, str(view.model.get("model_type")))
-    if right is None or right == template:
+    if right is None or right == template or is_base(name):
         return ""
     from qtune.data.lengths.chat import chat_for  # most configs take the one of their model
 

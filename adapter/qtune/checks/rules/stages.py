@@ -5,13 +5,13 @@ from __future__ import annotations
 from qtune.checks.rules.view import Rule, View
 from qtune.config.model import has_chat_template
 from qtune.config.names import quoted
-from qtune.schema import snapshot, template_names
-from qtune.schema.chat_templates import chat_template
+from qtune.schema import snapshot
 
 _PARSER = "llamafactory/hparams/parser.py, get_train_args"
 _DATA_PARSER = "llamafactory/hparams/data_args.py, DataArguments.__post_init__"
 _ONLY_SFT = ("neat_packing", "train_on_prompt", "mask_history", "predict_with_generate")
 _LOSSES = ("use_dft_loss", "use_eaft_loss", "use_asft_loss")
+_ENDLESS = "empty"
 _EXPORTS = ("export_dir", "export_hub_model_id", "export_quantization_dataset")
 
 
@@ -29,8 +29,7 @@ def _endless(view: View) -> str:
     if template is None:
         lacks = has_chat_template(view.train, view.root) is False
         return "no `template` is set, and the model's tokenizer has none of its own" if lacks else ""
-    is_known = template in template_names() and not chat_template(template).ends_answers
-    return f"the chat template `{template}` puts nothing behind an answer" if is_known else ""
+    return f"the chat template `{template}` puts nothing behind an answer" if template == _ENDLESS else ""
 
 
 RULES = (

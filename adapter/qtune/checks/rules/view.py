@@ -20,8 +20,8 @@ from qtune.machine.stack import Stack
 from qtune.values import Config, Finding, KeyPath
 
 # As those who publish them write it: Qwen2.5-7B-Instruct-AWQ, -GPTQ-Int4, -bnb-4bit, -quantized.w4a16.
-QUANTIZED_NAME = re.compile(
-    r"(?:^|[-_.])(?P<method>awq|gptq|aqlm|hqq|eetq|bnb[-_]?[48]bit|w[48]a(?:8|16))(?=$|[-_.])", re.IGNORECASE
+QUANTIZED_NAME = (
+    r"(?i)(?:^|[-_.])(?P<method>awq|gptq|aqlm|hqq|eetq|bnb[-_]?[48]bit|w[48]a(?:8|16))(?=$|[-_.])"
 )
 
 
@@ -141,7 +141,7 @@ class View:
     def named_quantization(self) -> str:
         """What the name of a model that does not lie here says of how its weights are quantised."""
         name = str(self["model_name_or_path"] or "")
-        found = None if self.model else QUANTIZED_NAME.search(name.rpartition("/")[2])
+        found = None if self.model else re.search(QUANTIZED_NAME, name.rpartition("/")[2])
         return found["method"] if found else ""
 
     @cached_property
