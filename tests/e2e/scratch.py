@@ -50,6 +50,21 @@ def environment(**more: str) -> dict[str, str]:
     return {**compiled, **kept, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1", **more}
 
 
+def run_script(script: str, *arguments: str) -> None:
+    """Run a script of this directory, which imports the library once and may import what the tests share."""
+    here = Path(__file__).parent
+    path = os.pathsep.join([str(here.parent), str(here)])
+    done = subprocess.run(
+        [sys.executable, str(here / script), *arguments],
+        env=environment(PYTHONPATH=path, LLAMAFACTORY_VERBOSITY="ERROR"),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        errors="replace",
+    )
+    assert done.returncode == 0, done.stderr[-8000:]
+
+
 def answer_alone(directory: Path, prompt: str) -> str:
     """The answer of a process that knows of nothing but transformers, in a directory with nothing else."""
     done = subprocess.run(

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
 from media_cases import CUTOFFS, SETTINGS, STAGES, TEMPLATES, for_stage, rows
-from scratch import environment
+from scratch import run_script
 from trees import TINY_MODEL
 
 from qtune.data.lengths.chat import chat_for
@@ -23,7 +20,6 @@ from qtune.data.registrations import Registration
 from qtune.data.rows.examples import Example, Message
 from qtune.files import Document
 
-HERE = Path(__file__).parent
 COLUMNS = {"columns": {"images": "images", "videos": "videos"}}
 
 
@@ -31,17 +27,7 @@ COLUMNS = {"columns": {"images": "images", "videos": "videos"}}
 def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """With the processors, the files, and the library's own lengths."""
     made = tmp_path_factory.mktemp("media")
-    done = subprocess.run(
-        [sys.executable, str(HERE / "media_lengths.py"), str(TINY_MODEL), str(made)],
-        env=environment(
-            PYTHONPATH=os.pathsep.join([str(HERE.parent), str(HERE)]), LLAMAFACTORY_VERBOSITY="ERROR"
-        ),
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        errors="replace",
-    )
-    assert done.returncode == 0, done.stderr[-8000:]
+    run_script("media_lengths.py", str(TINY_MODEL), str(made))
     return made
 
 

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 from row_cases import CASES
-from scratch import environment
+from scratch import run_script
 
 HERE = Path(__file__).parent
 MODEL = HERE.parents[1] / "data" / "tiny-qwen2"
@@ -21,17 +18,7 @@ DRAWN, SEED = 10_000, 20
 @pytest.fixture(scope="module")
 def answers(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     path = tmp_path_factory.mktemp("rows") / "answers.json"
-    done = subprocess.run(
-        [sys.executable, str(HERE / "rows_agree.py"), str(MODEL), str(DRAWN), str(SEED), str(path)],
-        env=environment(
-            PYTHONPATH=os.pathsep.join([str(HERE.parent), str(HERE)]), LLAMAFACTORY_VERBOSITY="ERROR"
-        ),
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        errors="replace",
-    )
-    assert done.returncode == 0, done.stderr[-8000:]
+    run_script("rows_agree.py", str(MODEL), str(DRAWN), str(SEED), str(path))
     return json.loads(path.read_text(encoding="utf-8"))
 
 

@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 from rule_cases import CASES
-from scratch import environment
+from scratch import run_script
 
 from qtune.checks.rules import RULES
 from qtune.schema import loggers, snapshot
 
-HERE = Path(__file__).parent
 DRAWN, SEED = 2500, 9
 PARSER = ("llamafactory/hparams/", "transformers/training_args.py")
 REFUSED_BY_THE_PARSER = [
@@ -26,24 +22,10 @@ REFUSED_BY_THE_PARSER = [
 ABSENT_HERE = "Your assigned backend nccl is not available"
 
 
-def run(script: str, *arguments: str) -> None:
-    """Run a script of this directory, which imports the library once and may import what the tests share."""
-    path = os.pathsep.join([str(HERE.parent), str(HERE)])
-    done = subprocess.run(
-        [sys.executable, str(HERE / script), *arguments],
-        env=environment(PYTHONPATH=path, LLAMAFACTORY_VERBOSITY="ERROR"),
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        errors="replace",
-    )
-    assert done.returncode == 0, done.stderr[-8000:]
-
-
 @pytest.fixture(scope="module")
 def answers(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     root = tmp_path_factory.mktemp("cases")
-    run("rules_cases.py", str(root / "project"), str(root / "answers.json"))
+    run_script("rules_cases.py", str(root / "project"), str(root / "answers.json"))
     return json.loads((root / "answers.json").read_text(encoding="utf-8"))
 
 
@@ -78,7 +60,9 @@ def test_lists_are_the_librarys(answers: dict[str, Any]) -> None:
 
 def test_what_qtune_passes_the_parser_accepts(tmp_path: Path) -> None:
     """Configs drawn from the schema and from the rules' own cases, so that conflicts are frequent."""
-    run("rules_drawn.py", str(tmp_path / "project"), str(tmp_path / "answers.json"), str(DRAWN), str(SEED))
+    run_script(
+        "rules_drawn.py", str(tmp_path / "project"), str(tmp_path / "answers.json"), str(DRAWN), str(SEED)
+    )
     result = json.loads((tmp_path / "answers.json").read_text(encoding="utf-8"))
     assert result["gaps"] == []
     assert result["drawn"] == DRAWN and result["passed"] > DRAWN / 5

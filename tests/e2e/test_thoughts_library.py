@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import subprocess
-import sys
-from pathlib import Path
 from typing import Any
 
 import pytest
 from row_cases import registration
-from scratch import environment
+from scratch import run_script
 from trees import REPOSITORY, TINY_MODEL
 
 from qtune.config.model import text_ends
@@ -20,7 +16,6 @@ from qtune.data.rows.check import RowCheck
 from qtune.schema import template_names
 from qtune.schema.chat_templates import chat_template, configured
 
-HERE = Path(__file__).parent
 REASONING = [name for name in template_names() if chat_template(name).reasons]
 THINKS = (True, False, None)
 WORDS = ("qwen", "qwen3", "llama3", "gemma3", "deepseek3", "phi4", "granite3")
@@ -88,17 +83,7 @@ def library(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any
     directory = tmp_path_factory.mktemp("encoded")
     given, answers = directory / "cases.json", directory / "answers.json"
     given.write_text(json.dumps(cases()), encoding="utf-8")
-    done = subprocess.run(
-        [sys.executable, str(HERE / "encode_rows.py"), str(given), str(answers)],
-        env=environment(
-            PYTHONPATH=os.pathsep.join([str(HERE.parent), str(HERE)]), LLAMAFACTORY_VERBOSITY="ERROR"
-        ),
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        errors="replace",
-    )
-    assert done.returncode == 0, done.stderr[-8000:]
+    run_script("encode_rows.py", str(given), str(answers))
     found = json.loads(answers.read_text(encoding="utf-8"))
     return {json.dumps(case): answer for case, answer in zip(cases(), found, strict=True)}
 
