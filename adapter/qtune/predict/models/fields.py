@@ -78,9 +78,10 @@ class Fields:
 
     def side(self, name: str) -> int:
         """A length that stands alone or as height and width, which are one."""
-        if not isinstance(value := self.get(name), list):
-            return self.count(name)
-        return Fields({name: value[0] if len(set(value)) == 1 else value}, self.where, {}).count(name)
+        value = self.get(name)
+        if isinstance(value, list) and value and all(length == value[0] for length in value):
+            value = value[0]
+        return Fields({name: value}, self.where, {}).count(name)
 
     def flag(self, name: str) -> bool:
         """A yes or no, no where nothing says it."""

@@ -99,7 +99,7 @@ def _qwen3_tower(config: Fields) -> Iterator[Module]:
     merged = width * vision.count("spatial_merge_size") ** 2
     yield layer_norm(f"{prefix}merger.norm", width)
     yield from _merging(f"{prefix}merger.", merged, outputs)
-    for number in range(len(vision.get("deepstack_visual_indexes") or ())):
+    for number in range(len(vision.listed("deepstack_visual_indexes", int) or ())):
         name = f"{prefix}deepstack_merger_list.{number}."
         yield layer_norm(f"{name}norm", merged)
         yield from _merging(name, merged, outputs)

@@ -139,7 +139,8 @@ def _mllama(config: Fields, of: Sizes) -> tuple[Module, ...]:
 
 def _mllama_tower(vision: Fields) -> Iterator[Module]:
     prefix, width, patch = "model.vision_model.", vision.count("hidden_size"), vision.side("patch_size")
-    tiles, ratios = vision.count("max_num_tiles"), len(vision.get("supported_aspect_ratios") or range(8)) + 1
+    tiles = vision.count("max_num_tiles")
+    ratios = len(vision.listed("supported_aspect_ratios", list) or range(8)) + 1
     positions = (vision.side("image_size") // patch) ** 2 + 1
     gated, one = f"{prefix}gated_positional_embedding", (("gate", (1,)),)
     yield Module(prefix.rstrip("."), "other", (("class_embedding", (width,)),))
