@@ -335,6 +335,55 @@ def _mllama(random: Random) -> Drawn:
     return {"model_type": "mllama", "text_config": text, "vision_config": vision}
 
 
+def _gemma4_text(random: Random) -> Drawn:
+    drawn = _with(
+        "gemma4_text",
+        attention_bias=_flag,
+        head_dim=_head_dim,
+        global_head_dim=_head_dim,
+        attention_k_eq_v=_flag,
+        num_global_key_value_heads=lambda _: 1,
+        use_double_wide_mlp=_flag,
+        hidden_size_per_layer_input=lambda random: random.choice([0, 12]),
+        layer_types=_layers_of("sliding_attention", "full_attention"),
+    )
+    drawn = _of_as_many_layers(drawn)(random) | {"vocab_size_per_layer_input": 100}
+    if types := drawn.get("layer_types"):
+        types[0] = types[-1] = "full_attention"
+        if "sliding_attention" not in types[1:]:
+            drawn["num_kv_shared_layers"] = random.choice([0, 1])
+    if _flag(random):
+        drawn |= {"enable_moe_block": True, "num_experts": 4, "top_k_experts": 2}
+        drawn["moe_intermediate_size"] = _width(random)
+    return drawn
+
+
+def _gemma4(random: Random) -> Drawn:
+    text = _gemma4_text(random)
+    text.pop("tie_word_embeddings")
+    drawn: Drawn = {"model_type": "gemma4", "text_config": text, "tie_word_embeddings": _flag(random)}
+    if _flag(random):
+        drawn["vision_config"] = {
+            "hidden_size": 32,
+            "intermediate_size": 40,
+            "num_hidden_layers": 2,
+            "num_attention_heads": 2,
+            "num_key_value_heads": random.choice([1, 2]),
+            "head_dim": _head_dim(random),
+            "patch_size": 4,
+            "position_embedding_size": 64,
+        }
+    if _flag(random):
+        drawn["audio_config"] = {
+            "hidden_size": 32,
+            "num_hidden_layers": 2,
+            "num_attention_heads": 2,
+            "subsampling_conv_channels": [8, 4],
+            "output_proj_dims": 24,
+        }
+    return drawn
+
+
 _GEMMA = ("tie_word_embeddings",)
 CONFIGS: Mapping[str, Callable[[Random], Drawn]] = {
     "llama": _omitting(
@@ -468,6 +517,8 @@ CONFIGS: Mapping[str, Callable[[Random], Drawn]] = {
     ),
     "idefics3": _composed("idefics3", _with("llama"), None, scale_factor=_few),
     "smolvlm": _composed("smolvlm", _with("llama"), None, scale_factor=_few),
+    "gemma4_text": _gemma4_text,
+    "gemma4": _gemma4,
     "glm4v": _glm_vision("glm4v", _with("glm4v")),
     "glm4v_moe": _glm_vision("glm4v_moe", _sparse("glm4v_moe")),
     "llama4": _llama4,

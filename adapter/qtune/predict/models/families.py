@@ -8,6 +8,7 @@ from qtune.predict.models.composed import COMPOSED
 from qtune.predict.models.decoder import Family
 from qtune.predict.models.deepseek import DEEPSEEK
 from qtune.predict.models.defaults import defaults
+from qtune.predict.models.gemma4 import GEMMA4
 from qtune.predict.models.hybrid import HYBRID
 from qtune.predict.models.own_code import OWN_CODE
 from qtune.predict.models.qwen_vision import QWEN_VISION
@@ -27,6 +28,7 @@ FAMILIES: Mapping[str, Family] = {
     **OWN_CODE,
     **QWEN_VISION,
     **VISION,
+    **GEMMA4,
     **COMPOSED,
 }
 """By model_type."""

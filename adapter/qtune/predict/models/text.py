@@ -25,7 +25,7 @@ from qtune.predict.models.decoder import (
 from qtune.predict.models.fields import Fields
 from qtune.predict.models.shapes import Module
 
-_FOUR_NORMS = (
+FOUR_NORMS = (
     "input_layernorm",
     "post_attention_layernorm",
     "pre_feedforward_layernorm",
@@ -89,13 +89,13 @@ def _gemma(config: Fields, of: Sizes) -> tuple[Module, ...]:
 
 def _gemma2(config: Fields, of: Sizes) -> tuple[Module, ...]:
     feed = gated_mlp(of.hidden, of.intermediate)
-    return decoder(of, attention_as_told(config, of), feed, norms=_FOUR_NORMS)
+    return decoder(of, attention_as_told(config, of), feed, norms=FOUR_NORMS)
 
 
 def gemma3_text(config: Fields, of: Sizes, prefix: str = "model.") -> tuple[Module, ...]:
     """Gemma 3's language model; prefix: of its modules' names."""
     attend = attention_as_told(config, of, norms=True)
-    return decoder(of, attend, gated_mlp(of.hidden, of.intermediate), norms=_FOUR_NORMS, prefix=prefix)
+    return decoder(of, attend, gated_mlp(of.hidden, of.intermediate), norms=FOUR_NORMS, prefix=prefix)
 
 
 def _phi3(config: Fields, of: Sizes) -> tuple[Module, ...]:
