@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from qtune.predict.memory.estimate import MemoryPart
-from qtune.predict.memory.setting import Loss, Setting
+from qtune.predict.memory.setting import Setting
 from qtune.predict.memory.weights import largest_dequantized
 from qtune.schema import argument
 from qtune.units import counted
@@ -49,7 +49,7 @@ _EAGER_KEPT, _EAGER_AT_WORK = 6, 12  # bytes for each head and pair of tokens: s
 
 # Bytes for each token and word of the vocabulary, at the loss: (within the forward pass, or outside it where
 # that is more; while going back). Traced likewise through the library's own loss functions.
-_LOSSES: dict[Loss, tuple[float, float]] = {
+LOSSES: dict[str, tuple[float, float]] = {
     # bf16 logits, a float32 copy and its log-softmax; back: log-softmax, its gradient and the logits'
     # (transformers/loss/loss_utils.py, ForCausalLMLoss)
     "cross entropy": (10, 12),
@@ -183,7 +183,7 @@ def logits(setting: Setting) -> list[MemoryPart]:
     if setting.train.get("enable_liger_kernel") and setting.stage_of_training in ("pt", "sft"):
         size = _LIGER * setting.model.hidden_size * setting.tokens
         return [_part("logits and loss", size, "computed in chunks by the Liger kernel")]
-    forward, back = _LOSSES[setting.loss]
+    forward, back = LOSSES[setting.loss]
     if setting.compute_bytes == 4 and setting.loss == "cross entropy":
         forward -= 2  # no 16-bit logits
     words = setting.model.vocab_size * setting.tokens

@@ -1,0 +1,45 @@
+"""How other projects train where that differs from LLaMA-Factory, as settings that the estimate is asked for.
+
+A row of docs/published names its way by a key of `WAYS`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from qtune.predict.memory import activations
+from qtune.predict.memory.setting import Setting
+from qtune.predict.models.shapes import Model
+
+
+class Library(Setting):
+    """As LLaMA-Factory trains."""
+
+    @classmethod
+    def built(cls, model: Model) -> Model:
+        """The model as the project builds it."""
+        return model
+
+
+class LitGPT(Library):
+    """`bf16-true` holds all in bf16, trained weights and optimizer states included; one GPU trains without
+    gradient checkpointing (litgpt/finetune/lora.py). The loss takes 128 tokens at a time: bf16 logits, their
+    log-softmax and its gradient, never a float32 copy of all (litgpt/utils.py, chunked_cross_entropy)."""
+
+    autocast = False
+    trained_bytes = 2
+    checkpointing = False
+    loss = "LitGPT's"
+
+    @classmethod
+    def built(cls, model: Model) -> Model:
+        """Keys and values repeated for all heads (litgpt/model.py), and an output layer with weights of its
+        own also where the model shares them with the embeddings (`tie_embeddings: null`)."""
+        untied = tuple(replace(module, tied=False) for module in model.modules)
+        heads = model.num_attention_heads
+        return replace(model, modules=untied, tie_word_embeddings=False, num_key_value_heads=heads)
+
+
+WAYS: Mapping[str, type[Library]] = {"library": Library, "litgpt": LitGPT}
+activations.LOSSES["LitGPT's"] = (6, 6)
