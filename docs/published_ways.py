@@ -22,24 +22,65 @@ class Library(Setting):
         return model
 
 
+def _repeated(model: Model) -> Model:
+    """With keys and values repeated for all heads."""
+    return replace(model, num_key_value_heads=model.num_attention_heads)
+
+
 class LitGPT(Library):
     """`bf16-true` holds all in bf16, trained weights and optimizer states included; one GPU trains without
     gradient checkpointing (litgpt/finetune/lora.py). The loss takes 128 tokens at a time: bf16 logits, their
     log-softmax and its gradient, never a float32 copy of all (litgpt/utils.py, chunked_cross_entropy)."""
 
     autocast = False
-    trained_bytes = 2
+    trained_bytes = weight_bytes = 2
     checkpointing = False
     loss = "LitGPT's"
 
     @classmethod
     def built(cls, model: Model) -> Model:
-        """Keys and values repeated for all heads (litgpt/model.py), and an output layer with weights of its
-        own also where the model shares them with the embeddings (`tie_embeddings: null`)."""
+        """Keys and values repeated (litgpt/model.py), and an output layer with weights of its own also where
+        the model shares them with the embeddings (`tie_embeddings: null`)."""
         untied = tuple(replace(module, tied=False) for module in model.modules)
-        heads = model.num_attention_heads
-        return replace(model, modules=untied, tie_word_embeddings=False, num_key_value_heads=heads)
+        return replace(_repeated(model), modules=untied, tie_word_embeddings=False)
 
 
-WAYS: Mapping[str, type[Library]] = {"library": Library, "litgpt": LitGPT}
-activations.LOSSES["LitGPT's"] = (6, 6)
+class Swift(Library):
+    """Trained weights stay bf16, as they are loaded (swift/llm/model/utils.py), adapters float32."""
+
+    @property
+    def trained_bytes(self) -> int:
+        return 4 if self.adapter and not self.zero else 2
+
+
+class Torchtune(Library):
+    """`dtype: bf16` holds all in bf16, trained weights and optimizer states included. Until mid 2024 it made
+    the logits float32 as a whole; copy, log-softmax and two gradients of them lie there at once
+    (recipes/lora_finetune_single_device.py, train)."""
+
+    autocast = False
+    trained_bytes = weight_bytes = 2
+    loss = "torchtune's"
+
+    @classmethod
+    def built(cls, model: Model) -> Model:
+        return _repeated(model)
+
+
+class CompiledTorchtune(Torchtune):
+    """Logits in eight chunks, each made float32 and compiled with its cross entropy
+    (torchtune/modules/loss/ce_chunked_output_loss.py): all in bf16, and the gradient of a chunk."""
+
+    loss = "torchtune's, in chunks"
+
+
+WAYS: Mapping[str, type[Library]] = {
+    "library": Library,
+    "litgpt": LitGPT,
+    "swift": Swift,
+    "torchtune, whole logits": Torchtune,
+    "torchtune, logits in chunks": CompiledTorchtune,
+}
+activations.LOSSES.update(
+    {"LitGPT's": (6, 6), "torchtune's": (8, 16), "torchtune's, in chunks": (2 + 2 / 8, 2 + 2 / 8)}
+)
