@@ -57,11 +57,12 @@ class Published:
         train = {"bf16": True, **self.train}
         setting = way(way.built(self._model), train, self.zero, self.gpus, on_cpu=False, fsdp=self.fsdp)
         found = estimate_setting(setting, Hardware(self.gpus, 80.0, bf16=True))
-        if self.measure == "whole":
-            return found.gpu.expected, found.gpu.high
-        outside = sum(found.of("gpu").get(name, 0) for name in OUTSIDE)
-        allocated = self.measure == "allocated"
-        return found.allocated if allocated else found.gpu.expected - outside, found.gpu.high - outside
+        held = 0 if found.moment == "computing the loss" else setting.held
+        allocated, expected, high = (
+            size + held for size in (found.allocated, found.gpu.expected, found.gpu.high)
+        )
+        outside = sum(found.of("gpu").get(name, 0) for name in OUTSIDE) if self.measure != "whole" else 0
+        return allocated if self.measure == "allocated" else expected - outside, high - outside
 
     @property
     def ratio(self) -> float:
@@ -77,13 +78,18 @@ class Published:
 
 @dataclass(frozen=True)
 class Source:
-    """The rows of one page. name: of its file; heading, url, about: as the file has them."""
+    """The rows of one page.
+
+    name: of its file; heading, url, about: as the file has them. again: the same runs as another page's, by
+    another measure.
+    """
 
     name: str
     heading: str
     url: str
     about: str
     rows: tuple[Published, ...]
+    again: bool = False
 
     @property
     def comparable(self) -> tuple[Published, ...]:
@@ -111,4 +117,5 @@ def _read(path: Path) -> Source:
         train = {**page["train"], **row.get("train", {})}
         config = configs.get(row["model"])
         rows.append(Published(path.stem, **{**common, **row, "train": train, "config": config}))
-    return Source(path.stem, page["source"], page["url"], page["about"], tuple(rows))
+    again = page.get("again", False)
+    return Source(path.stem, page["source"], page["url"], page["about"], tuple(rows), again)

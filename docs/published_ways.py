@@ -21,6 +21,11 @@ class Library(Setting):
         """The model as the project builds it."""
         return model
 
+    @property
+    def held(self) -> int:
+        """Bytes that the project's loop holds from the forward pass to the end of the backward one."""
+        return 0
+
 
 def _repeated(model: Model) -> Model:
     """With keys and values repeated for all heads."""
@@ -43,6 +48,30 @@ class LitGPT(Library):
         the model shares them with the embeddings (`tie_embeddings: null`)."""
         untied = tuple(replace(module, tied=False) for module in model.modules)
         return replace(_repeated(model), modules=untied, tie_word_embeddings=False)
+
+
+class Kbit(Library):
+    """PEFT's prepare_model_for_kbit_training, and no autocast: what a quantised model keeps in more bits is
+    float32, the hidden state and the logits with it. The loop holds the model's output, logits included, while
+    it goes back. Rows of one length without a mask; heads of keys and values repeated."""
+
+    has_mask = False
+
+    @property
+    def loss(self) -> str:
+        return "held in float32" if self.quantized else "held in 16 bits"
+
+    @property
+    def held(self) -> int:
+        return self.weight_bytes * self.model.vocab_size * self.tokens
+
+    @property
+    def weight_bytes(self) -> int:
+        return 4 if self.quantized else super().weight_bytes
+
+    @classmethod
+    def built(cls, model: Model) -> Model:
+        return _repeated(model)
 
 
 class Swift(Library):
@@ -77,10 +106,17 @@ class CompiledTorchtune(Torchtune):
 WAYS: Mapping[str, type[Library]] = {
     "library": Library,
     "litgpt": LitGPT,
+    "kbit": Kbit,
     "swift": Swift,
     "torchtune, whole logits": Torchtune,
     "torchtune, logits in chunks": CompiledTorchtune,
 }
 activations.LOSSES.update(
-    {"LitGPT's": (6, 6), "torchtune's": (8, 16), "torchtune's, in chunks": (2 + 2 / 8, 2 + 2 / 8)}
+    {
+        "LitGPT's": (6, 6),
+        "held in float32": (8, 16),
+        "held in 16 bits": (10, 14),
+        "torchtune's": (8, 16),
+        "torchtune's, in chunks": (2 + 2 / 8, 2 + 2 / 8),
+    }
 )
