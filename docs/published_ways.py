@@ -52,8 +52,8 @@ class LitGPT(Library):
 
 class Kbit(Library):
     """PEFT's prepare_model_for_kbit_training, and no autocast: what a quantised model keeps in more bits is
-    float32, the hidden state and the logits with it. The loop holds the model's output, with the logits, while
-    it goes back. Rows of one length without a mask; heads of keys and values repeated."""
+    float32, the hidden state and the logits with it. The loop holds the logits while it goes back. Rows of
+    one length without a mask; heads of keys and values repeated."""
 
     has_mask = False
 
