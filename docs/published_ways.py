@@ -41,5 +41,35 @@ class LitGPT(Library):
         return replace(model, modules=untied, tie_word_embeddings=False, num_key_value_heads=heads)
 
 
-WAYS: Mapping[str, type[Library]] = {"library": Library, "litgpt": LitGPT}
-activations.LOSSES["LitGPT's"] = (6, 6)
+class Loop(Library):
+    """A loop of its own around transformers and PEFT, without autocast: 16-bit weights, float32 adapters,
+    what is trained whole as it was loaded. The model's outputs are held while it is gone back through, logits
+    among them, which Trainer lets go."""
+
+    autocast = False
+    mixed = False
+
+    @property
+    def trained_bytes(self) -> int:
+        return 4 if self.adapter else self.checkpoint_bytes
+
+    @property
+    def loss(self) -> str:
+        return "float32 logits held" if self.compute_bytes == 4 else "logits held"
+
+
+class FitCheck(Loop):
+    """What is not packed is float32 beside NF4, and so are the activations (peft/utils/other.py,
+    prepare_model_for_kbit_training). Keys and values are repeated for all heads (scripts/measure.py)."""
+
+    @property
+    def weight_bytes(self) -> int:
+        return 4 if self.quantized else self.checkpoint_bytes
+
+    @classmethod
+    def built(cls, model: Model) -> Model:
+        return replace(model, num_key_value_heads=model.num_attention_heads)
+
+
+WAYS: Mapping[str, type[Library]] = {"library": Library, "litgpt": LitGPT, "loop": Loop, "fitcheck": FitCheck}
+activations.LOSSES |= {"LitGPT's": (6, 6), "logits held": (10, 14), "float32 logits held": (8, 16)}
