@@ -71,5 +71,35 @@ class FitCheck(Loop):
         return replace(model, num_key_value_heads=model.num_attention_heads)
 
 
-WAYS: Mapping[str, type[Library]] = {"library": Library, "litgpt": LitGPT, "loop": Loop, "fitcheck": FitCheck}
-activations.LOSSES |= {"LitGPT's": (6, 6), "logits held": (10, 14), "float32 logits held": (8, 16)}
+class Half(Library):
+    """Trained weights in 16 bits: adapters as PEFT made them until 0.12, in the dtype of the weights below
+    them, and full tuning of a model loaded in bf16. Autocast has nothing to cast then."""
+
+    autocast = False
+    trained_bytes = 2
+
+
+class FsdpQlora(Library):
+    """Answer.AI's train.py: all in bf16, adapters and optimizer states included, and the float32 logits of
+    the transformers of its day held during the backward pass."""
+
+    autocast = False
+    mixed = False
+    trained_bytes = 2
+    loss = "float32 logits copied and held"
+
+
+WAYS: Mapping[str, type[Library]] = {
+    "library": Library,
+    "litgpt": LitGPT,
+    "loop": Loop,
+    "fitcheck": FitCheck,
+    "half": Half,
+    "fsdp_qlora": FsdpQlora,
+}
+activations.LOSSES |= {
+    "LitGPT's": (6, 6),
+    "logits held": (10, 14),
+    "float32 logits held": (8, 16),
+    "float32 logits copied and held": (12, 16),
+}
