@@ -50,28 +50,56 @@ class LitGPT(Library):
         return replace(_repeated(model), modules=untied, tie_word_embeddings=False)
 
 
-class Kbit(Library):
-    """PEFT's prepare_model_for_kbit_training, and no autocast: what a quantised model keeps in more bits is
-    float32, the hidden state and the logits with it. The loop holds the logits while it goes back. Rows of
-    one length without a mask; heads of keys and values repeated."""
+class Loop(Library):
+    """A loop of its own around transformers and PEFT, without autocast: 16-bit weights, float32 adapters,
+    what is trained whole as it was loaded. The model's outputs are held while it is gone back through, logits
+    among them, which Trainer lets go."""
 
-    has_mask = False
+    autocast = False
+    mixed = False
+
+    @property
+    def trained_bytes(self) -> int:
+        return 4 if self.adapter else self.checkpoint_bytes
 
     @property
     def loss(self) -> str:
-        return "held in float32" if self.quantized else "held in 16 bits"
+        return "float32 logits held" if self.compute_bytes == 4 else "logits held"
 
     @property
     def held(self) -> int:
-        return self.weight_bytes * self.model.vocab_size * self.tokens
+        return self.compute_bytes * self.model.vocab_size * self.tokens
+
+
+class FitCheck(Loop):
+    """What is not packed is float32 beside NF4, and so are the activations (peft/utils/other.py,
+    prepare_model_for_kbit_training). Keys and values are repeated for all heads (scripts/measure.py)."""
 
     @property
     def weight_bytes(self) -> int:
-        return 4 if self.quantized else super().weight_bytes
+        return 4 if self.quantized else self.checkpoint_bytes
 
     @classmethod
     def built(cls, model: Model) -> Model:
         return _repeated(model)
+
+
+class Half(Library):
+    """Trained weights in 16 bits: adapters as PEFT made them until 0.12, in the dtype of the weights below
+    them, and full tuning of a model loaded in bf16. Autocast has nothing to cast then."""
+
+    autocast = False
+    trained_bytes = 2
+
+
+class FsdpQlora(Library):
+    """Answer.AI's train.py: all in bf16, adapters and optimizer states included, and the float32 logits of
+    the transformers of its day held during the backward pass."""
+
+    autocast = False
+    mixed = False
+    trained_bytes = 2
+    loss = "float32 logits copied and held"
 
 
 class Swift(Library):
@@ -106,17 +134,19 @@ class CompiledTorchtune(Torchtune):
 WAYS: Mapping[str, type[Library]] = {
     "library": Library,
     "litgpt": LitGPT,
-    "kbit": Kbit,
+    "loop": Loop,
+    "fitcheck": FitCheck,
+    "half": Half,
+    "fsdp_qlora": FsdpQlora,
     "swift": Swift,
     "torchtune, whole logits": Torchtune,
     "torchtune, logits in chunks": CompiledTorchtune,
 }
-activations.LOSSES.update(
-    {
-        "LitGPT's": (6, 6),
-        "held in float32": (8, 16),
-        "held in 16 bits": (10, 14),
-        "torchtune's": (8, 16),
-        "torchtune's, in chunks": (2 + 2 / 8, 2 + 2 / 8),
-    }
-)
+activations.LOSSES |= {
+    "LitGPT's": (6, 6),
+    "logits held": (10, 14),
+    "float32 logits held": (8, 16),
+    "float32 logits copied and held": (12, 16),
+    "torchtune's": (8, 16),
+    "torchtune's, in chunks": (2 + 2 / 8, 2 + 2 / 8),
+}

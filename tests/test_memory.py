@@ -135,6 +135,16 @@ def test_adapters_leave_the_weights_in_their_dtype() -> None:
     assert found.moment == "computing the loss"
 
 
+def test_each_float32_adapter_on_16_bit_weights_keeps_an_input_in_float32() -> None:
+    alone = {"bf16": None, "disable_gradient_checkpointing": True}
+    everywhere, some = (
+        needs({**alone, "lora_target": target}).of("gpu")["activations"]
+        for target in ("all", "q_proj,v_proj")
+    )
+    widths = 3 * 896 + 896 + 4864  # the inputs of k, gate and up, of o, and of down
+    assert everywhere - some == 24 * 512 * 4 * widths
+
+
 def test_deepspeed_casts_all_weights_and_keeps_masters() -> None:
     found = needs({"finetuning_type": "full"}, {"stage": 2, "reduce_bucket_size": 1000}, gpus=2)
     parts, count = found.of("gpu"), QWEN.parameters

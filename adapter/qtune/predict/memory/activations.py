@@ -95,7 +95,8 @@ def _unsaved(setting: Setting) -> PerToken:
     without = setting.without_adapter
     if not setting.adapter or not without:
         return PerToken(0, 0, 0, 0)
-    width, alone = setting.compute_bytes, precision(setting) in ("autocast", "mixed")
+    found = precision(setting)
+    width, alone = 4 if found == "mixed" else setting.compute_bytes, found in ("autocast", "mixed")
     if alone:
         hidden = len(without & {"q_proj", "k_proj", "v_proj", "gate_proj", "up_proj"})
     else:
