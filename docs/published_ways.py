@@ -102,12 +102,26 @@ class FsdpQlora(Library):
     loss = "float32 logits copied and held"
 
 
+class CutCrossEntropy(Library):
+    """axolotl's plugin of that name: the loss from the hidden states, logits by blocks within a kernel."""
+
+    loss = "no logits"
+
+
 class Swift(Library):
     """Trained weights stay bf16, as they are loaded (swift/llm/model/utils.py), adapters float32."""
 
     @property
     def trained_bytes(self) -> int:
         return 4 if self.adapter and not self.zero else 2
+
+
+class XTuner(Library):
+    """FSDP casts, not autocast. The loss by 1,024 tokens, with its gradients (xtuner/v1/loss): a quarter of a
+    packed row at a time."""
+
+    autocast = False
+    loss = "XTuner's"
 
 
 class Torchtune(Library):
@@ -138,7 +152,9 @@ WAYS: Mapping[str, type[Library]] = {
     "fitcheck": FitCheck,
     "half": Half,
     "fsdp_qlora": FsdpQlora,
+    "cut cross entropy": CutCrossEntropy,
     "swift": Swift,
+    "xtuner": XTuner,
     "torchtune, whole logits": Torchtune,
     "torchtune, logits in chunks": CompiledTorchtune,
 }
@@ -147,6 +163,8 @@ activations.LOSSES |= {
     "logits held": (10, 14),
     "float32 logits held": (8, 16),
     "float32 logits copied and held": (12, 16),
+    "no logits": (0, 0),
+    "XTuner's": (12 / 4, 12 / 4),
     "torchtune's": (8, 16),
     "torchtune's, in chunks": (2 + 2 / 8, 2 + 2 / 8),
 }

@@ -203,6 +203,16 @@ def test_a_reference_model_is_a_second_set_of_weights() -> None:
     ).of("gpu")
 
 
+def test_fsdp_shares_the_step_and_leaves_autocast_nothing_to_cast() -> None:
+    """Each process steps over its own shards; what it has gathered is in 16 bits already."""
+    full = {"finetuning_type": "full", "optim": "adamw_torch"}
+    sharded = needs(full, gpus=4, launch={"launcher": "accelerate"}).of("gpu")
+    assert sharded["the step's own"] == QWEN.parameters
+    long = {**full, "optim": "adamw_torch_fused", "cutoff_len": 8192}
+    sharded = needs(long, gpus=4, launch={"launcher": "accelerate"}).of("gpu")
+    assert sharded["logits and loss"] == 12 * 8192 * QWEN.vocab_size
+
+
 def test_liger_writes_no_logits_down() -> None:
     assert needs({"enable_liger_kernel": True}).allocated < needs({}).allocated / 1.5
 
