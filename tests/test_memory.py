@@ -11,10 +11,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from qtune.machine.hardware import Hardware, parse_hardware
+from qtune.predict.memory.activations import logits
 from qtune.predict.memory.disk import checkpoint_bytes, checkpoints, kept_bytes, model_bytes
 from qtune.predict.memory.estimate import Estimate, Range
 from qtune.predict.memory.optimizers import state_bytes
 from qtune.predict.memory.setting import Setting
+from qtune.predict.memory.states import step
 from qtune.predict.memory.total import estimate
 from qtune.predict.memory.weights import bytes_of_4_bit, frozen_bytes, quantizable
 from qtune.predict.models.find import Model, from_config
@@ -205,12 +207,11 @@ def test_a_reference_model_is_a_second_set_of_weights() -> None:
 
 def test_fsdp_shares_the_step_and_leaves_autocast_nothing_to_cast() -> None:
     """Each process steps over its own shards; what it has gathered is in 16 bits already."""
-    full = {"finetuning_type": "full", "optim": "adamw_torch"}
-    sharded = needs(full, gpus=4, launch={"launcher": "accelerate"}).of("gpu")
-    assert sharded["the step's own"] == QWEN.parameters
-    long = {**full, "optim": "adamw_torch_fused", "cutoff_len": 8192}
-    sharded = needs(long, gpus=4, launch={"launcher": "accelerate"}).of("gpu")
-    assert sharded["logits and loss"] == 12 * 8192 * QWEN.vocab_size
+    full = setting(finetuning_type="full", optim="adamw_torch")
+    sharded = replace(full, fsdp=True, processes=4)
+    assert [part.bytes for part in step(full)] == [4 * part.bytes for part in step(sharded)]
+    (whole,), (cast,) = logits(full), logits(sharded)
+    assert (whole.bytes, cast.bytes) == (10 * 512 * 151936 + 2 * QWEN.parameters, 12 * 512 * 151936)
 
 
 def test_liger_writes_no_logits_down() -> None:

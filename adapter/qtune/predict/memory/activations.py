@@ -179,7 +179,7 @@ def logits(setting: Setting) -> list[MemoryPart]:
     """Logits and what the loss makes of them, the larger of forward and backward pass.
 
     Under autocast the 16-bit copies of the trained weights still lie in its cache while the model computes
-    its own loss (pytorch, aten/src/ATen/autocast_mode.cpp, cached_cast); FSDP gathers weights in 16 bits already.
+    its own loss (pytorch, aten/src/ATen/autocast_mode.cpp, cached_cast); FSDP gathers them in 16 bits.
     """
     if setting.train.get("enable_liger_kernel") and setting.stage_of_training in ("pt", "sft"):
         size = _LIGER * setting.model.hidden_size * setting.tokens
