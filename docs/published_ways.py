@@ -10,6 +10,7 @@ from dataclasses import replace
 
 from qtune.predict.memory import activations
 from qtune.predict.memory.setting import Setting
+from qtune.predict.memory.weights import bytes_of_4_bit
 from qtune.predict.models.shapes import Model
 
 
@@ -21,9 +22,8 @@ class Library(Setting):
         """The model as the project builds it."""
         return model
 
-    @property
-    def held(self) -> int:
-        """Bytes that the project's loop holds from the forward pass to the end of the backward one."""
+    def beside(self, moment: str) -> int:
+        """Bytes that the project holds at that moment of the estimate beside what is estimated."""
         return 0
 
 
@@ -49,6 +49,17 @@ class LitGPT(Library):
         untied = tuple(replace(module, tied=False) for module in model.modules)
         return replace(_repeated(model), modules=untied, tie_word_embeddings=False)
 
+    def beside(self, moment: str) -> int:
+        """The inputs of the quantised layers, which bitsandbytes kept before 0.44 (autograd/_functions.py,
+        MatMul4Bit), and what the output layer takes, which is quantised too: dequantised in float16 and cast
+        (lightning/fabric/plugins/precision/bitsandbytes.py, _quantize_weight)."""
+        if not self.quantized:
+            return 0
+        model = self.model
+        inputs = 3 * model.hidden_size + model.intermediate_size
+        kept = 2 * inputs * model.num_hidden_layers * self.tokens
+        return int(kept + (bytes_of_4_bit(1, False) + 2) * model.vocab_size * model.hidden_size)
+
 
 class Loop(Library):
     """A loop of its own around transformers and PEFT, without autocast: 16-bit weights, float32 adapters,
@@ -66,9 +77,10 @@ class Loop(Library):
     def loss(self) -> str:
         return "float32 logits held" if self.compute_bytes == 4 else "logits held"
 
-    @property
-    def held(self) -> int:
-        return self.compute_bytes * self.model.vocab_size * self.tokens
+    def beside(self, moment: str) -> int:
+        """The logits, where the loss does not count them."""
+        held = moment != "computing the loss"
+        return held * self.compute_bytes * self.model.vocab_size * self.tokens
 
 
 class FitCheck(Loop):
