@@ -145,6 +145,16 @@ def test_each_float32_adapter_on_16_bit_weights_keeps_an_input_in_float32() -> N
     assert everywhere - some == 24 * 512 * 4 * widths
 
 
+def test_fsdp_parts_16_bit_weights_with_states_and_a_step_of_the_same_width() -> None:
+    train = {"finetuning_type": "full", "bf16": None, "pure_bf16": True, "optim": "adamw_torch"}
+    small = model(vocab_size=1000)
+    found = needs(train, gpus=2, of=small, launch={"launcher": "accelerate"})
+    parts, share = found.of("gpu"), small.parameters // 2
+    assert found.moment == "the optimizer's step"
+    assert parts["trained weights"] == parts["gradients"] == parts["the step's own"] == 2 * share
+    assert parts["optimizer states"] == 4 * share
+
+
 def test_deepspeed_casts_all_weights_and_keeps_masters() -> None:
     found = needs({"finetuning_type": "full"}, {"stage": 2, "reduce_bucket_size": 1000}, gpus=2)
     parts, count = found.of("gpu"), QWEN.parameters
