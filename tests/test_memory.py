@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from qtune.machine.hardware import Hardware, parse_hardware
+from qtune.predict.memory.activations import at_work_bytes
 from qtune.predict.memory.disk import checkpoint_bytes, checkpoints, kept_bytes, model_bytes
 from qtune.predict.memory.estimate import Estimate, Range
 from qtune.predict.memory.optimizers import state_bytes
@@ -143,6 +144,17 @@ def test_each_float32_adapter_on_16_bit_weights_keeps_an_input_in_float32() -> N
     )
     widths = 3 * 896 + 896 + 4864  # the inputs of k, gate and up, of o, and of down
     assert everywhere - some == 24 * 512 * 4 * widths
+
+
+@pytest.mark.parametrize(("dtype", "bf16", "each"), [("bfloat16", True, 14), ("float32", None, 16)])
+def test_eager_attention_writes_its_scores_down(dtype: str, bf16: bool | None, each: int) -> None:
+    written, fused = (
+        at_work_bytes(
+            Setting.of(config({**TRAIN, "bf16": bf16, "flash_attn": kind}), model(dtype=dtype), GPU)
+        )
+        for kind in ("disabled", "fa2")
+    )
+    assert written - fused == each * 14 * 512**2  # 14 heads
 
 
 def test_fsdp_parts_16_bit_weights_with_states_and_a_step_of_the_same_width() -> None:
