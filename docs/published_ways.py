@@ -83,13 +83,20 @@ class Loop(Library):
         return held * self.compute_bytes * self.model.vocab_size * self.tokens
 
 
-class FitCheck(Loop):
-    """What is not packed is float32 beside NF4, and so are the activations (peft/utils/other.py,
-    prepare_model_for_kbit_training). Keys and values are repeated for all heads (scripts/measure.py)."""
+class Kbit(Library):
+    """What is not packed is float32, and so are the activations between the products (peft/utils/other.py,
+    prepare_model_for_kbit_training)."""
+
+    autocast = False
+    mixed = False
 
     @property
     def weight_bytes(self) -> int:
         return 4 if self.quantized else self.checkpoint_bytes
+
+
+class FitCheck(Loop, Kbit):
+    """Both, and keys and values are repeated for all heads (scripts/measure.py)."""
 
     @classmethod
     def built(cls, model: Model) -> Model:
@@ -161,6 +168,7 @@ WAYS: Mapping[str, type[Library]] = {
     "library": Library,
     "litgpt": LitGPT,
     "loop": Loop,
+    "kbit": Kbit,
     "fitcheck": FitCheck,
     "half": Half,
     "fsdp_qlora": FsdpQlora,

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from qtune.machine.hardware import Hardware, parse_hardware
-from qtune.predict.memory.activations import logits
+from qtune.predict.memory.activations import at_work_bytes, logits
 from qtune.predict.memory.disk import checkpoint_bytes, checkpoints, kept_bytes, model_bytes
 from qtune.predict.memory.estimate import Estimate, Range
 from qtune.predict.memory.optimizers import state_bytes
@@ -145,6 +145,27 @@ def test_each_float32_adapter_on_16_bit_weights_keeps_an_input_in_float32() -> N
     )
     widths = 3 * 896 + 896 + 4864  # the inputs of k, gate and up, of o, and of down
     assert everywhere - some == 24 * 512 * 4 * widths
+
+
+@pytest.mark.parametrize(("dtype", "bf16", "each"), [("bfloat16", True, 14), ("float32", None, 16)])
+def test_eager_attention_writes_its_scores_down(dtype: str, bf16: bool | None, each: int) -> None:
+    written, fused = (
+        at_work_bytes(
+            Setting.of(config({**TRAIN, "bf16": bf16, "flash_attn": kind}), model(dtype=dtype), GPU)
+        )
+        for kind in ("disabled", "fa2")
+    )
+    assert written - fused == each * 14 * 512**2  # 14 heads
+
+
+def test_fsdp_parts_16_bit_weights_with_states_and_a_step_of_the_same_width() -> None:
+    train = {"finetuning_type": "full", "bf16": None, "pure_bf16": True, "optim": "adamw_torch"}
+    small = model(vocab_size=1000)
+    found = needs(train, gpus=2, of=small, launch={"launcher": "accelerate"})
+    parts, share = found.of("gpu"), small.parameters // 2
+    assert found.moment == "the optimizer's step"
+    assert parts["trained weights"] == parts["gradients"] == parts["the step's own"] == 2 * share
+    assert parts["optimizer states"] == 4 * share
 
 
 def test_deepspeed_casts_all_weights_and_keeps_masters() -> None:

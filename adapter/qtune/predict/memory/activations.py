@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from qtune.predict.memory.estimate import MemoryPart
@@ -45,7 +46,10 @@ _LAYERS: dict[tuple[str, str], LayerActivations] = {
 }
 _STATISTICS = 4  # bytes for each token and head: the softmax's logarithm, which fused attention keeps
 _DROPOUT = {True: 4, False: 1}  # bytes of a dropout mask's element: float32 on a CPU, bool on a GPU
-_EAGER_KEPT, _EAGER_AT_WORK = 6, 12  # bytes for each head and pair of tokens: scores in two dtypes
+# Bytes for each head and pair of tokens, by those of a score: the softmax is float32 always, and kept in both
+# dtypes; going back, it and its gradient meet their product and the scores' gradient (pytorch,
+# aten/src/ATen/native/cuda/SoftMax.cu, softmax_backward_cuda_out).
+_EAGER_KEPT, _EAGER_AT_WORK = {2: 6, 4: 4}, {2: 14, 4: 16}
 
 # Bytes for each token and word of the vocabulary, at the loss: (within the forward pass, or outside it where
 # that is more; while going back). Traced likewise through the library's own loss functions.
@@ -105,7 +109,7 @@ def _unsaved(setting: Setting) -> PerToken:
     return PerToken(width * hidden, width * query, 0, width * mlp)
 
 
-def layer_bytes(setting: Setting, per_token: PerToken, eager: float) -> int:
+def layer_bytes(setting: Setting, per_token: PerToken, eager: Mapping[int, int]) -> int:
     """Bytes of one layer for all tokens of a forward pass.
 
     With a mask, keys and values are repeated to the width of the queries (transformers,
@@ -129,7 +133,8 @@ def layer_bytes(setting: Setting, per_token: PerToken, eager: float) -> int:
     )
     scores = 0.0
     if _eager(setting):
-        scores = eager * model.num_attention_heads * setting.batch * setting.length**2
+        width = 4 if precision(setting) == "single" else 2
+        scores = eager[width] * model.num_attention_heads * setting.batch * setting.length**2
     elif masked(setting):
         scores = setting.compute_bytes * setting.batch * setting.length**2  # the mask in attention's dtype
     return int(each * setting.tokens + scores)
