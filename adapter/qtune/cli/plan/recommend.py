@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -53,6 +54,7 @@ def recommend_command(
     from qtune.advice.remedies import remedies
     from qtune.advice.saving import preset_text, settings_for_preset
     from qtune.cli.plan.recommend_view import Recommendation, command_for, plain, show
+    from qtune.machine.allocator import grows
     from qtune.predict.memory.total import estimate
 
     project = here()
@@ -67,10 +69,11 @@ def recommend_command(
     if not field.candidates and field.shared:
         report(field.shared)
         raise typer.Exit(2)
+    growing = grows(os.environ)
     room = Room() if hardware else room_of(project)  # nobody knows what is free elsewhere
 
     def estimated(config: Config, on: Hardware) -> Estimate:
-        return estimate(config, known, on)
+        return estimate(config, known, on, grows=growing)
 
     choices = rank(field.candidates, known, machine, room, estimated)
     first = choices[0] if choices and choices[0].verdict == "fits" else None
