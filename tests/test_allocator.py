@@ -114,3 +114,12 @@ def test_what_may_just_fit_is_told_what_is_enough(
     out = qtune(*command, directory=project()).out
     assert "may just fit" in out
     assert f"for certain it fits with {words}" in out
+
+
+def test_a_recommendation_names_it_where_nothing_fits_for_certain(
+    project: Project, qtune: Qtune, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(NAMES[0], OTHER)
+    setting = ("-s", "per_device_train_batch_size=2")
+    command = ("recommend", "lora", "-m", "Qwen/Qwen2.5-1.5B", "--hardware", FIXED, *setting)
+    assert f"it fits with {NAMES[0]}={GROWING} in the environment" in qtune(*command, directory=project()).out

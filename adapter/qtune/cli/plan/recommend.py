@@ -50,6 +50,7 @@ def recommend_command(
     Exit code 0 also where nothing fits: the answer then says by how much, and what would help.
     """
     from qtune.advice.candidates import gather, model_of
+    from qtune.advice.certain import by_allocator
     from qtune.advice.recommend import Room, rank, room_of
     from qtune.advice.remedies import remedies
     from qtune.advice.saving import preset_text, settings_for_preset
@@ -77,7 +78,11 @@ def recommend_command(
 
     choices = rank(field.candidates, known, machine, room, estimated)
     first = choices[0] if choices and choices[0].verdict == "fits" else None
-    helping = [] if first or not choices else remedies(choices[0], known, machine, room, estimated)
+    helping = []
+    if choices and not first:
+        growth = by_allocator(choices[0], known, machine, room, growing)
+        others = remedies(choices[0], known, machine, room, estimated)
+        helping = [*filter(None, [growth]), *others]
     settings, renamed = list(assignments or ()), None
     if write is not None:
         if first is None:
