@@ -111,6 +111,15 @@ class Half(Library):
     trained_bytes = 2
 
 
+class Qwen(Half):
+    """The model's own code leaves the logits in 16 bits (modeling_qwen.py, QWenLMHeadModel.forward), and so
+    does DeepSpeed, which has no autocast: a shifted copy, its log-softmax, and the gradients of both."""
+
+    @property
+    def loss(self) -> str:
+        return "16-bit logits" if self.zero else super().loss
+
+
 class FsdpQlora(Library):
     """Answer.AI's train.py: all in bf16, adapters and optimizer states included, and the float32 logits of
     the transformers of its day held during the backward pass."""
@@ -171,6 +180,7 @@ WAYS: Mapping[str, type[Library]] = {
     "kbit": Kbit,
     "fitcheck": FitCheck,
     "half": Half,
+    "qwen": Qwen,
     "fsdp_qlora": FsdpQlora,
     "cut cross entropy": CutCrossEntropy,
     "swift": Swift,
@@ -183,6 +193,7 @@ activations.LOSSES |= {
     "logits held": (10, 14),
     "float32 logits held": (8, 16),
     "float32 logits copied and held": (12, 16),
+    "16-bit logits": (6, 8),
     "no logits": (0, 0),
     "XTuner's": (12 / 4, 12 / 4),
     "torchtune's": (8, 16),
