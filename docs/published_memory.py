@@ -119,7 +119,10 @@ def sources() -> tuple[Source, ...]:
 
 
 def _read(path: Path) -> Source:
-    """`train` of the page and what stands in COMMON hold for its rows, whose own go before them."""
+    """A page's `train` and what COMMON names hold for its rows, whose own go before them.
+
+    models: config.json by model, for those that the built-in table lacks.
+    """
     page = yaml.safe_load(path.read_text(encoding="utf-8"))
     common = {key: page[key] for key in COMMON if key in page}
     configs = page.get("models", {})

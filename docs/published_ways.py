@@ -137,7 +137,7 @@ class CutCrossEntropy(Library):
 
 
 class Swift(Library):
-    """Trained weights stay bf16, as they are loaded (swift/llm/model/utils.py), adapters float32."""
+    """Trained weights stay bf16, as they are loaded (swift/model/register.py), adapters float32."""
 
     @property
     def trained_bytes(self) -> int:
