@@ -1,4 +1,4 @@
-"""Write the generated blocks of README.md and docs/*.md anew: `make docs`.
+"""Write the generated blocks of README.md and docs/*.md and docs/memory.svg anew: `make docs`.
 
 A block stands between `<!-- generated: NAME -->` and `<!-- end -->`, on lines of their own; all else in these
 documents is written by hand. NAME is a row of `BLOCKS`.
@@ -12,7 +12,8 @@ import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
-from published_memory import Published, Source, sources
+from memory_picture import PICTURE, drawing
+from published_memory import MEASURES, Published, Source, sources
 
 from qtune.checks.rules import RULES
 from qtune.failures import rows as known_failures
@@ -63,8 +64,9 @@ def memory() -> str:
 
 def page(source: Source) -> str:
     """One page's rows, those that cannot be compared with the reason in place of a prediction."""
-    head = f"## {source.heading}\n\n{source.about.strip()} "
-    link = f"[Source]({source.url}).\n\n" if source.url else "\n\n"
+    measures = " or ".join(text for name, text in MEASURES.items() if name in source.measures)
+    head = f"### {source.heading}\n\n{source.about.strip()} Measured: {measures}."
+    link = f" [Source]({source.url}).\n\n" if source.url else "\n\n"
     return head + link + table("model | what | published | predicted | ratio", map(line, source.rows))
 
 
@@ -105,10 +107,11 @@ BLOCKS: Mapping[str, Callable[[], str]] = {
 
 
 def main() -> None:
-    """Write each document that is not current, and say which."""
-    for path in DOCUMENTS:
-        text = path.read_text(encoding="utf-8")
-        if (new := current(text)) != text:
+    """Write each document that is not current, and the picture, and say which."""
+    texts = {path: path.read_text(encoding="utf-8") for path in DOCUMENTS}
+    written = {path: current(text) for path, text in texts.items()} | {PICTURE: drawing()}
+    for path, new in written.items():
+        if not path.exists() or path.read_text(encoding="utf-8") != new:
             path.write_text(new, encoding="utf-8")
             print(f"wrote {path.relative_to(REPOSITORY)}")
 

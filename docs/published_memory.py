@@ -18,6 +18,12 @@ from qtune.predict.models.shapes import Model
 
 FOLDER = Path(__file__).with_name("published")
 UNITS = {"GB": 10**9, "GiB": 2**30, "MiB": 2**20}
+MEASURES: Mapping[str, str] = {
+    "allocated": "allocated by torch",
+    "reserved": "reserved by torch",
+    "whole": "of the whole GPU",
+}
+COMMON = ("unit", "measure", "way", "gpus", "zero", "fsdp", "incomparable")
 OUTSIDE = ("CUDA context", "NCCL buffers")  # what torch does not allocate
 
 
@@ -25,8 +31,8 @@ OUTSIDE = ("CUDA context", "NCCL buffers")  # what torch does not allocate
 class Published:
     """One published peak.
 
-    what: the training in words. measured: as published, in `unit`. measure: `allocated` or `reserved` by
-    torch, or `whole`, all that the GPU held (nvidia-smi). way: a key of WAYS. train: LLaMA-Factory's
+    what: the training in words. measured: as published, in `unit`. measure: one of MEASURES; `whole` is
+    what nvidia-smi shows. way: a key of WAYS. train: LLaMA-Factory's
     arguments; zero: DeepSpeed's `zero_optimization`. config: the model's config.json where the built-in table
     lacks it. incomparable: why no prediction can be held against it; empty where one can.
     """
@@ -57,11 +63,11 @@ class Published:
         train = {"bf16": True, **self.train}
         setting = way(way.built(self._model), train, self.zero, self.gpus, on_cpu=False, fsdp=self.fsdp)
         found = estimate_setting(setting, Hardware(self.gpus, 80.0, bf16=True))
-        if self.measure == "whole":
-            return found.gpu.expected, found.gpu.high
-        outside = sum(found.of("gpu").get(name, 0) for name in OUTSIDE)
-        allocated = self.measure == "allocated"
-        return found.allocated if allocated else found.gpu.expected - outside, found.gpu.high - outside
+        beside = setting.beside(found.moment)
+        figures = (found.allocated, found.gpu.expected, found.gpu.high)
+        allocated, expected, high = (figure + beside for figure in figures)
+        outside = sum(found.of("gpu").get(name, 0) for name in OUTSIDE) if self.measure != "whole" else 0
+        return allocated if self.measure == "allocated" else expected - outside, high - outside
 
     @property
     def ratio(self) -> float:
@@ -77,17 +83,26 @@ class Published:
 
 @dataclass(frozen=True)
 class Source:
-    """The rows of one page. name: of its file; heading, url, about: as the file has them."""
+    """The rows of one page.
+
+    name: of its file; heading, url, about: as the file has them. again: the same runs as another page's, by
+    another measure.
+    """
 
     name: str
     heading: str
     url: str
     about: str
     rows: tuple[Published, ...]
+    again: bool = False
 
     @property
     def comparable(self) -> tuple[Published, ...]:
         return tuple(row for row in self.rows if not row.incomparable)
+
+    @property
+    def measures(self) -> frozenset[str]:
+        return frozenset(row.measure for row in self.rows)
 
     @property
     def project(self) -> str:
@@ -102,13 +117,14 @@ def sources() -> tuple[Source, ...]:
 
 
 def _read(path: Path) -> Source:
-    """`train`, `unit`, `measure`, `way` of the page hold for its rows, whose own go before them."""
+    """`train` of the page and what stands in COMMON hold for its rows, whose own go before them."""
     page = yaml.safe_load(path.read_text(encoding="utf-8"))
-    common = {key: page[key] for key in ("unit", "measure", "way")}
+    common = {key: page[key] for key in COMMON if key in page}
     configs = page.get("models", {})
     rows = []
     for row in page["rows"]:
         train = {**page["train"], **row.get("train", {})}
         config = configs.get(row["model"])
         rows.append(Published(path.stem, **{**common, **row, "train": train, "config": config}))
-    return Source(path.stem, page["source"], page["url"], page["about"], tuple(rows))
+    again = page.get("again", False)
+    return Source(path.stem, page["source"], page["url"], page["about"], tuple(rows), again)

@@ -10,6 +10,7 @@ from dataclasses import replace
 
 from qtune.predict.memory import activations
 from qtune.predict.memory.setting import Setting
+from qtune.predict.memory.weights import bytes_of_4_bit
 from qtune.predict.models.shapes import Model
 
 
@@ -21,6 +22,15 @@ class Library(Setting):
         """The model as the project builds it."""
         return model
 
+    def beside(self, moment: str) -> int:
+        """Bytes that the project holds at that moment of the estimate beside what is estimated."""
+        return 0
+
+
+def _repeated(model: Model) -> Model:
+    """With keys and values repeated for all heads."""
+    return replace(model, num_key_value_heads=model.num_attention_heads)
+
 
 class LitGPT(Library):
     """`bf16-true` holds all in bf16, trained weights and optimizer states included; one GPU trains without
@@ -28,17 +38,27 @@ class LitGPT(Library):
     log-softmax and its gradient, never a float32 copy of all (litgpt/utils.py, chunked_cross_entropy)."""
 
     autocast = False
-    trained_bytes = 2
+    trained_bytes = weight_bytes = 2
     checkpointing = False
     loss = "LitGPT's"
 
     @classmethod
     def built(cls, model: Model) -> Model:
-        """Keys and values repeated for all heads (litgpt/model.py), and an output layer with weights of its
-        own also where the model shares them with the embeddings (`tie_embeddings: null`)."""
+        """Keys and values repeated (litgpt/model.py), and an output layer with weights of its own also where
+        the model shares them with the embeddings (`tie_embeddings: null`)."""
         untied = tuple(replace(module, tied=False) for module in model.modules)
-        heads = model.num_attention_heads
-        return replace(model, modules=untied, tie_word_embeddings=False, num_key_value_heads=heads)
+        return replace(_repeated(model), modules=untied, tie_word_embeddings=False)
+
+    def beside(self, moment: str) -> int:
+        """The inputs of the quantised layers, which bitsandbytes kept before 0.44 (autograd/_functions.py,
+        MatMul4Bit), and what the output layer takes, which is quantised too: dequantised in float16 and cast
+        (lightning/fabric/plugins/precision/bitsandbytes.py, _quantize_weight)."""
+        if not self.quantized:
+            return 0
+        model = self.model
+        inputs = 3 * model.hidden_size + model.intermediate_size
+        kept = 2 * inputs * model.num_hidden_layers * self.tokens
+        return int(kept + (bytes_of_4_bit(1, False) + 2) * model.vocab_size * model.hidden_size)
 
 
 class Loop(Library):
@@ -56,6 +76,11 @@ class Loop(Library):
     @property
     def loss(self) -> str:
         return "float32 logits held" if self.compute_bytes == 4 else "logits held"
+
+    def beside(self, moment: str) -> int:
+        """The logits, where the loss does not count them."""
+        held = moment != "computing the loss"
+        return held * self.compute_bytes * self.model.vocab_size * self.tokens
 
 
 class Kbit(Library):
@@ -75,7 +100,7 @@ class FitCheck(Loop, Kbit):
 
     @classmethod
     def built(cls, model: Model) -> Model:
-        return replace(model, num_key_value_heads=model.num_attention_heads)
+        return _repeated(model)
 
 
 class Half(Library):
@@ -96,6 +121,49 @@ class FsdpQlora(Library):
     loss = "float32 logits copied and held"
 
 
+class CutCrossEntropy(Library):
+    """axolotl's plugin of that name: the loss from the hidden states, logits by blocks within a kernel."""
+
+    loss = "no logits"
+
+
+class Swift(Library):
+    """Trained weights stay bf16, as they are loaded (swift/llm/model/utils.py), adapters float32."""
+
+    @property
+    def trained_bytes(self) -> int:
+        return 4 if self.adapter and not self.zero else 2
+
+
+class XTuner(Library):
+    """FSDP casts, not autocast. The loss by 1,024 tokens, with its gradients (xtuner/v1/loss): a quarter of a
+    packed row at a time."""
+
+    autocast = False
+    loss = "XTuner's"
+
+
+class Torchtune(Library):
+    """`dtype: bf16` holds all in bf16, trained weights and optimizer states included. Until mid 2024 it made
+    the logits float32 as a whole; copy, log-softmax and two gradients of them lie there at once
+    (recipes/lora_finetune_single_device.py, train)."""
+
+    autocast = False
+    trained_bytes = weight_bytes = 2
+    loss = "torchtune's"
+
+    @classmethod
+    def built(cls, model: Model) -> Model:
+        return _repeated(model)
+
+
+class CompiledTorchtune(Torchtune):
+    """Logits in eight chunks, each made float32 and compiled with its cross entropy
+    (torchtune/modules/loss/ce_chunked_output_loss.py): all in bf16, and the gradient of a chunk."""
+
+    loss = "torchtune's, in chunks"
+
+
 WAYS: Mapping[str, type[Library]] = {
     "library": Library,
     "litgpt": LitGPT,
@@ -104,10 +172,19 @@ WAYS: Mapping[str, type[Library]] = {
     "fitcheck": FitCheck,
     "half": Half,
     "fsdp_qlora": FsdpQlora,
+    "cut cross entropy": CutCrossEntropy,
+    "swift": Swift,
+    "xtuner": XTuner,
+    "torchtune, whole logits": Torchtune,
+    "torchtune, logits in chunks": CompiledTorchtune,
 }
 activations.LOSSES |= {
     "LitGPT's": (6, 6),
     "logits held": (10, 14),
     "float32 logits held": (8, 16),
     "float32 logits copied and held": (12, 16),
+    "no logits": (0, 0),
+    "XTuner's": (12 / 4, 12 / 4),
+    "torchtune's": (8, 16),
+    "torchtune's, in chunks": (2 + 2 / 8, 2 + 2 / 8),
 }

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import blocks
 import pytest
+from memory_picture import PICTURE, drawing
 from test_layering import FLOORS, PACKAGE
 from trees import REPOSITORY
 
@@ -22,6 +23,11 @@ def test_every_generated_block_is_current(path: Path) -> None:
     assert (
         len(blocks.MARKED.findall(text)) == len(re.findall(r"<!-- (?!end)", text)) == text.count("<!-- end")
     )
+
+
+def test_the_picture_is_current() -> None:
+    """`make docs` draws it anew."""
+    assert PICTURE.read_text(encoding="utf-8") == drawing()
 
 
 def test_every_block_that_can_be_written_stands_in_one_document() -> None:

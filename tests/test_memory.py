@@ -11,11 +11,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from qtune.machine.hardware import Hardware, parse_hardware
-from qtune.predict.memory.activations import at_work_bytes
+from qtune.predict.memory.activations import at_work_bytes, logits
 from qtune.predict.memory.disk import checkpoint_bytes, checkpoints, kept_bytes, model_bytes
 from qtune.predict.memory.estimate import Estimate, Range
 from qtune.predict.memory.optimizers import state_bytes
 from qtune.predict.memory.setting import Setting
+from qtune.predict.memory.states import step
 from qtune.predict.memory.total import estimate
 from qtune.predict.memory.weights import bytes_of_4_bit, frozen_bytes, quantizable
 from qtune.predict.models.find import Model, from_config
@@ -223,6 +224,15 @@ def test_a_reference_model_is_a_second_set_of_weights() -> None:
     assert "reference model" not in needs(
         {"stage": "dpo", "finetuning_type": "full", "pref_loss": "simpo"}
     ).of("gpu")
+
+
+def test_fsdp_shares_the_step_and_leaves_autocast_nothing_to_cast() -> None:
+    """Each process steps over its own shards; what it has gathered is in 16 bits already."""
+    full = setting(finetuning_type="full", optim="adamw_torch")
+    sharded = replace(full, fsdp=True, processes=4)
+    assert [part.bytes for part in step(full)] == [4 * part.bytes for part in step(sharded)]
+    (whole,), (cast,) = logits(full), logits(sharded)
+    assert (whole.bytes, cast.bytes) == (10 * 512 * 151936 + 2 * QWEN.parameters, 12 * 512 * 151936)
 
 
 def test_liger_writes_no_logits_down() -> None:

@@ -9,7 +9,7 @@ from published_memory import Published, Source, sources
 
 from qtune.schema import arguments
 
-COMPARABLE = tuple(row for source in sources() for row in source.comparable)
+COMPARABLE = tuple(row for source in sources() if not source.again for row in source.comparable)
 ROWS, PROJECTS = 30, 2
 WITHIN_A_TENTH, HIGH_TOO_LOW = 0.4, 0.5  # shares of the comparable rows
 

@@ -184,7 +184,7 @@ def logits(setting: Setting) -> list[MemoryPart]:
     """Logits and what the loss makes of them, the larger of forward and backward pass.
 
     Under autocast the 16-bit copies of the trained weights still lie in its cache while the model computes
-    its own loss (pytorch, aten/src/ATen/autocast_mode.cpp, cached_cast).
+    its own loss (pytorch, aten/src/ATen/autocast_mode.cpp, cached_cast); FSDP gathers them in 16 bits.
     """
     if setting.train.get("enable_liger_kernel") and setting.stage_of_training in ("pt", "sft"):
         size = _LIGER * setting.model.hidden_size * setting.tokens
@@ -193,7 +193,7 @@ def logits(setting: Setting) -> list[MemoryPart]:
     if setting.compute_bytes == 4 and setting.loss == "cross entropy":
         forward -= 2  # no 16-bit logits
     words = setting.model.vocab_size * setting.tokens
-    casts = 2 * setting.trainable.parameters if setting.autocast else 0
+    casts = 2 * setting.trainable.parameters if setting.autocast and not setting.fsdp else 0
     inside = setting.loss == "cross entropy"
     in_forward = forward * words + (casts if inside else 0)
     note = f"{setting.batch} x {setting.length} tokens x {setting.model.vocab_size:,} words"
