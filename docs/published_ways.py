@@ -103,6 +103,17 @@ class FitCheck(Loop, Kbit):
         return _repeated(model)
 
 
+class Shifted(Library):
+    """transformers 4.46 to 4.48, which copied the float32 logits, less the last token's, while the 16-bit ones
+    were there (loss/loss_utils.py, ForCausalLMLoss)."""
+
+    loss = "float32 logits copied"
+
+
+class ShiftedKbit(Shifted, Kbit):
+    """Both."""
+
+
 class Half(Library):
     """Trained weights in 16 bits: adapters as PEFT made them until 0.12, in the dtype of the weights below
     them, and full tuning of a model loaded in bf16. Autocast has nothing to cast then."""
@@ -170,6 +181,8 @@ WAYS: Mapping[str, type[Library]] = {
     "loop": Loop,
     "kbit": Kbit,
     "fitcheck": FitCheck,
+    "shifted": Shifted,
+    "shifted kbit": ShiftedKbit,
     "half": Half,
     "fsdp_qlora": FsdpQlora,
     "cut cross entropy": CutCrossEntropy,
@@ -182,6 +195,7 @@ activations.LOSSES |= {
     "LitGPT's": (6, 6),
     "logits held": (10, 14),
     "float32 logits held": (8, 16),
+    "float32 logits copied": (14, 12),
     "float32 logits copied and held": (12, 16),
     "no logits": (0, 0),
     "XTuner's": (12 / 4, 12 / 4),
