@@ -104,8 +104,8 @@ class FitCheck(Loop, Kbit):
 
 
 class Shifted(Library):
-    """transformers 4.46 to 4.48, which copied the float32 logits, less the last token's, while the 16-bit ones
-    were there (loss/loss_utils.py, ForCausalLMLoss)."""
+    """transformers 4.46 to 4.48, which copied the float32 logits, less the last token's, while the 16-bit
+    ones were there (loss/loss_utils.py, ForCausalLMLoss)."""
 
     loss = "float32 logits copied"
 
