@@ -1,7 +1,9 @@
-"""Which preset is the fastest that fits: presets ranked, each at the batch that uses the memory there is.
+"""Which preset to take: of those that fit the fastest, first of those that neither cut rows nor offload.
 
-A batch changes nothing of what is learnt as long as batch × processes × accumulation stays what it was, so
-each preset is tried at every batch that divides it.
+Each is tried at the batch that uses the memory there is, and at the cutoff_len that the rows need. A batch
+changes nothing of what is learnt as long as batch × processes × accumulation stays what it was, so each
+preset is tried at every batch that divides it. Where it fits at none, shorter rows are tried before another
+preset offloads, as long as the data is not known to lose by it.
 
 A preset that names a `step_down` is not pressed below half of its own batch: there its author means the next
 one to be taken. That is how the ladder deepspeed → stage2_offload → stage3 → minimal follows the memory as
@@ -14,21 +16,32 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from qtune.advice.speed import Speed, Yardstick, predict_speed
 from qtune.config.project import Project
+from qtune.data.batches import rows_at_once
 from qtune.machine.hardware import Hardware
 from qtune.machine.host import read_host, read_volume
 from qtune.predict.memory.estimate import VERDICTS, Estimate, Range, Verdict
 from qtune.predict.memory.setting import Setting
 from qtune.predict.models.shapes import Model
-from qtune.schema import argument
 from qtune.values import Config, KeyPath, Origin, Value
+
+if TYPE_CHECKING:
+    from qtune.data.lengths.sample import RowLengths
 
 BATCH: KeyPath = ("train", "per_device_train_batch_size")
 ACCUMULATION: KeyPath = ("train", "gradient_accumulation_steps")
-_EQUAL = 0.01  # what speeds may differ by and count as equal
+CUTOFF: KeyPath = ("train", "cutoff_len")
+_EQUAL = 0.01  # what speeds of one preset may differ by and count as equal
+_ALIKE = 0.1  # what those of different presets may
+_SHORTEST = 512  # tokens; below it few answers of an instruction's kind are left whole
+_HARDLY_ANY = 0.01  # of the rows, which may be cut as if none were
+_FEW = 0.05  # of the rows, which may be cut before anything is offloaded
+_MULTIPLE = 64
+SPEEDS = {0.9: "fastest", 1 / 2: "slower", 1 / 3: "much slower", 0.0: "many times slower"}
+"""What is said of a speed, by the least part of the fastest one's: what was not measured has no digits."""
 Estimator = Callable[[Config, Hardware], Estimate]
 
 
@@ -49,21 +62,24 @@ def room_of(project: Project) -> Room:
 class Candidate:
     """A preset as it would train here.
 
-    step_down: the preset that it names as such.
-    adjustable: whether its batch may be changed, which neither qtune.yaml nor --set then says.
+    step_down: the preset that it names as such. adjustable: whether its batch may be changed, which neither
+    qtune.yaml nor --set then says; fits_rows: whether its cutoff_len may.
     """
 
     name: str
     config: Config
     step_down: str | None = None
     adjustable: bool = True
+    fits_rows: bool = True
 
 
 @dataclass(frozen=True)
 class Choice:
     """A candidate at one batch: `config` with it, what it needs and how long it takes.
 
-    lacking: for each kind of memory that does not suffice, the bytes it needs and the bytes there are.
+    lacking: for each kind of memory that does not suffice, the bytes it needs and the bytes there are; cut:
+    the part of the rows that are cut, None where they are not known; wanted: the cutoff_len that the rows
+    need, else the candidate's own.
     """
 
     candidate: Candidate
@@ -72,6 +88,8 @@ class Choice:
     speed: Speed
     verdict: Verdict
     lacking: Mapping[str, tuple[int, int]]
+    cut: float | None
+    wanted: int
 
     @property
     def name(self) -> str:
@@ -88,11 +106,36 @@ class Choice:
     @property
     def effective_batch(self) -> int:
         """Rows of one optimizer step, of all processes."""
-        return self.batch * self.accumulation * self.config.processes
+        return rows_at_once(self.config.block("train"), self.config.processes) * self.accumulation
+
+    @property
+    def cutoff_len(self) -> int:
+        return _own_cutoff(self.config)
 
     @property
     def is_adjusted(self) -> bool:
         return self.batch != _own_batch(self.candidate.config)
+
+    @property
+    def settings(self) -> dict[KeyPath, int]:
+        """What is set beside the preset."""
+        batch = {BATCH: self.batch, ACCUMULATION: self.accumulation} if self.is_adjusted else {}
+        own = _own_cutoff(self.candidate.config)
+        return batch if self.cutoff_len == own else {**batch, CUTOFF: self.cutoff_len}
+
+    @property
+    def sacrifice(self) -> int:
+        """What it gives up to fit, from nothing (0) over shorter rows (1) and offloading (2) to both (3)."""
+        shorter = self.cutoff_len < self.wanted
+        if self.cut is not None:
+            shorter = self.cut > _HARDLY_ANY
+        if shorter and (self.cut or 0) > _FEW:
+            return 3
+        return 2 * offloads(self.config) + shorter
+
+    @property
+    def trains_adapter(self) -> bool:
+        return self.config.argument("finetuning_type") in ("lora", "oft")
 
     @property
     def shortfall(self) -> float:
@@ -121,37 +164,77 @@ def judge(estimate: Estimate, hardware: Hardware, room: Room) -> tuple[Verdict, 
 
 
 def rank(
-    candidates: Sequence[Candidate], model: Model, hardware: Hardware, room: Room, estimate: Estimator
+    candidates: Sequence[Candidate],
+    model: Model,
+    hardware: Hardware,
+    room: Room,
+    estimate: Estimator,
+    rows: RowLengths | None = None,
 ) -> list[Choice]:
-    """The candidates, best first: those that fit by speed, then the tight ones by speed, then the others.
+    """The candidates, best first: those that fit, then the tight ones, then the others.
 
-    Those that do not fit come by how much they lack, the nearest first. More memory never makes the first
-    one slower, as long as it fits: whatever fitted before still does. Speeds alike to two digits count as
-    equal; of equal ones the first of `candidates` goes first, but on a CPU the one without DeepSpeed, which
-    compiles there for minutes before it starts, and saves nothing.
+    Of those that fit, first what gives up the least, adapters before full tuning (another training), and then
+    by speed. Speeds within 10% count as equal; of equal ones a 16-bit base goes before a quantised one, what
+    trains without DeepSpeed and FSDP before them (on a CPU DeepSpeed compiles for minutes, and saves
+    nothing), and then the first of `candidates`. Those that do not fit come by how much they lack, the
+    nearest first. More memory never makes the first one worse, as long as it fits: whatever fitted before
+    still does.
     """
-    trains = [candidate.config.block("train") for candidate in candidates]
-    yardstick = Yardstick(
-        min((int(argument(train, "cutoff_len")) for train in trains), default=2048),
-        max((int(argument(train, "lora_rank")) for train in trains), default=8),
-    )
-    choices = [_best(candidate, model, hardware, room, estimate, yardstick) for candidate in candidates]
+    wanted = [_cutoffs(candidate, rows)[0] for candidate in candidates]
+    ranks = [int(candidate.config.argument("lora_rank")) for candidate in candidates]
+    yardstick = Yardstick(min(wanted, default=2048), max(ranks, default=8))
+
+    def tried(candidate: Candidate, cutoff_len: int, size: int) -> Choice:
+        config = with_batch(changed(candidate.config, {CUTOFF: cutoff_len}), size)
+        found, setting = estimate(config, hardware), Setting.of(config, model, hardware)
+        speed = predict_speed(setting, found.trainable, yardstick, hardware)
+        cut = None if rows is None else rows.share_cut(cutoff_len)
+        judged = judge(found, hardware, room)
+        return Choice(candidate, config, found, speed, *judged, cut, _cutoffs(candidate, rows)[0])
+
+    choices = [_best(candidate, rows, tried) for candidate in candidates]
     places = {candidate.name: place for place, candidate in enumerate(candidates)}
 
-    def order(choice: Choice) -> tuple[int, float, bool, int]:
+    def kind(choice: Choice) -> tuple[int, float, bool]:
         fits = choice.verdict != "does not fit"
-        compiles = hardware.is_cpu and choice.config.uses_zero
-        amount = -round(relative_speed(choice, choices), 2) if fits else choice.shortfall
-        return VERDICTS.index(choice.verdict), amount, compiles, places[choice.name]
+        gives_up = 0 if hardware.is_cpu and fits else choice.sacrifice if fits else choice.shortfall
+        return VERDICTS.index(choice.verdict), gives_up, fits and not choice.trains_adapter
 
-    return sorted(choices, key=order)
+    def order(choice: Choice) -> tuple[bool, bool, int]:
+        shared = choice.config.uses_zero or choice.config.launcher == "accelerate"
+        return choice.config.get("train", "quantization_bit") is not None, shared, places[choice.name]
+
+    ordered = sorted(choices, key=lambda choice: (kind(choice), choice.speed.per_token))
+    alike: list[list[Choice]] = []
+    for choice in ordered:
+        first = alike[-1][0] if alike else None
+        near = first is not None and choice.speed.per_token <= first.speed.per_token * (1 + _ALIKE)
+        if first is not None and near and kind(choice) == kind(first):
+            alike[-1].append(choice)
+        else:
+            alike.append([choice])
+    return [choice for group in alike for choice in sorted(group, key=order)]
 
 
-def relative_speed(choice: Choice, choices: Sequence[Choice]) -> float:
-    """Its speed over that of the fastest of the best verdict; above 1 for what is faster and may not fit."""
+def offloads(config: Config) -> bool:
+    """Whether ZeRO keeps something of it in host memory or on a disk."""
+    blocks = ("offload_optimizer", "offload_param")
+    devices = {config.get("zero", block, "device", default="none") for block in blocks}
+    return config.uses_zero and devices != {"none"}
+
+
+def speed_text(choice: Choice, choices: Sequence[Choice]) -> str:
+    """Its speed over that of the fastest one that fits as well as any does, in words; empty if it does not
+    fit.
+
+    `faster` is said of what may not fit.
+    """
+    if choice.verdict == "does not fit":
+        return ""
     best = min((item.verdict for item in choices), key=VERDICTS.index)
     fastest = min(item.speed.per_token for item in choices if item.verdict == best)
-    return fastest / choice.speed.per_token
+    part = fastest / choice.speed.per_token
+    return "faster" if part > 1 + _ALIKE else next(word for least, word in SPEEDS.items() if part >= least)
 
 
 def batches(config: Config, gives_way: bool) -> list[int]:
@@ -172,38 +255,58 @@ def with_batch(config: Config, batch: int) -> Config:
 
 def changed(config: Config, settings: Mapping[KeyPath, Any]) -> Config:
     """The same config with other values, as a recommendation sets them."""
-    values = {path: Value(value, Origin("recommend")) for path, value in settings.items()}
+    values = {
+        path: Value(value, Origin("recommend"))
+        for path, value in settings.items()
+        if config.get(*path) != value
+    }
     return replace(config, values={**config.values, **values})
 
 
 def _best(
-    candidate: Candidate,
-    model: Model,
-    hardware: Hardware,
-    room: Room,
-    estimate: Estimator,
-    yardstick: Yardstick,
+    candidate: Candidate, rows: RowLengths | None, tried: Callable[[Candidate, int, int], Choice]
 ) -> Choice:
-    """At the batch that fits and is the fastest, else at the one that may just fit, else at the smallest.
+    """At the first cutoff_len at which it fits, else the first at which it may just fit, else at the first.
 
-    Of batches about as fast as that its own is taken, else the smallest: rows of unlike length, which are
-    padded to the longest, make a large one dearer than is reckoned here.
+    Of batches it is the fastest that fits; of those about as fast as that its own is taken, else the
+    smallest: rows of unlike length, which are padded to the longest, make a large one dearer than is reckoned
+    here. Where none fits it is the smallest.
     """
     own = _own_batch(candidate.config)
     sizes = batches(candidate.config, candidate.step_down is not None) if candidate.adjustable else [own]
-    tried = []
-    for size in sizes:
-        config = with_batch(candidate.config, size)
-        found, setting = estimate(config, hardware), Setting.of(config, model, hardware)
-        speed = predict_speed(setting, found.trainable, yardstick, hardware.cores)
-        tried.append(Choice(candidate, config, found, speed, *judge(found, hardware, room)))
-    for verdict in ("fits", "tight"):
-        good = [choice for choice in tried if choice.verdict == verdict]
-        if good:
-            fastest = min(choice.speed.per_token for choice in good)
-            equal = [choice for choice in good if choice.speed.per_token <= fastest * (1 + _EQUAL)]
-            return min(equal, key=lambda choice: (choice.batch != own, choice.batch))
-    return tried[0]
+    best = []
+    for cutoff_len in _cutoffs(candidate, rows):
+        found: list[Choice] = []
+        for size in sizes:
+            found.append(tried(candidate, cutoff_len, size))
+            if found[-1].verdict == "does not fit":  # and a larger one less so
+                break
+        verdict = min((choice.verdict for choice in found), key=VERDICTS.index)
+        good = [choice for choice in found if choice.verdict == verdict]
+        fastest = min(choice.speed.per_token for choice in good)
+        equal = [choice for choice in good if choice.speed.per_token <= fastest * (1 + _EQUAL)]
+        chosen = min(equal, key=lambda choice: (choice.batch != own, choice.batch))
+        best.append(chosen if verdict != "does not fit" else found[0])
+        if verdict == "fits":
+            break
+    return min(best, key=lambda choice: VERDICTS.index(choice.verdict))
+
+
+def _cutoffs(candidate: Candidate, rows: RowLengths | None) -> list[int]:
+    """The cutoff_len that its rows need, else its own, and then shorter ones to be tried.
+
+    Those with ZeRO on one process are not cut to fit: they are there for offloading, and their authors'
+    ladder goes on by more of it.
+    """
+    config = candidate.config
+    own = _own_cutoff(config)
+    if not candidate.fits_rows:
+        return [own]
+    wanted = own if rows is None else rows.needed(own)
+    if config.uses_zero and config.processes == 1:
+        return [wanted]
+    shorter = (wanted >> halvings for halvings in range(1, wanted.bit_length()))
+    return [wanted, *(length // _MULTIPLE * _MULTIPLE for length in shorter if length >= _SHORTEST)]
 
 
 def _own_batch(config: Config) -> int:
@@ -212,3 +315,7 @@ def _own_batch(config: Config) -> int:
 
 def _own_accumulation(config: Config) -> int:
     return int(config.argument(ACCUMULATION[1]))
+
+
+def _own_cutoff(config: Config) -> int:
+    return int(config.argument(CUTOFF[1]))

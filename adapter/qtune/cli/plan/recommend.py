@@ -72,7 +72,7 @@ def recommend_command(
     def estimated(config: Config, on: Hardware) -> Estimate:
         return estimate(config, known, on)
 
-    choices = rank(field.candidates, known, machine, room, estimated)
+    choices = rank(field.candidates, known, machine, room, estimated, field.rows)
     first = choices[0] if choices and choices[0].verdict == "fits" else None
     helping = [] if first or not choices else remedies(choices[0], known, machine, room, estimated)
     settings, renamed = list(assignments or ()), None
