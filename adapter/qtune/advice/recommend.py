@@ -36,10 +36,9 @@ ACCUMULATION: KeyPath = ("train", "gradient_accumulation_steps")
 CUTOFF: KeyPath = ("train", "cutoff_len")
 _EQUAL = 0.01  # what speeds of one preset may differ by and count as equal
 _ALIKE = 0.1  # what those of different presets may
-_SHORTEST = 512  # tokens; below it few answers of an instruction's kind are left whole
+_SHORTER = (8192, 4096, 2048, 1024, 512)  # tokens; below them few answers to instructions are left whole
 _HARDLY_ANY = 0.01  # of the rows, which may be cut as if none were
 _FEW = 0.05  # of the rows, which may be cut before anything is offloaded
-_MULTIPLE = 64
 SPEEDS = {0.9: "fastest", 1 / 2: "slower", 1 / 3: "much slower", 0.0: "many times slower"}
 """What is said of a speed, by the least part of the fastest one's: what was not measured has no digits."""
 Estimator = Callable[[Config, Hardware], Estimate]
@@ -305,8 +304,7 @@ def _cutoffs(candidate: Candidate, rows: RowLengths | None) -> list[int]:
     wanted = own if rows is None else rows.needed(own)
     if config.uses_zero and config.processes == 1:
         return [wanted]
-    shorter = (wanted >> halvings for halvings in range(1, wanted.bit_length()))
-    return [wanted, *(length // _MULTIPLE * _MULTIPLE for length in shorter if length >= _SHORTEST)]
+    return [wanted, *(length for length in _SHORTER if length < wanted)]
 
 
 def _own_batch(config: Config) -> int:

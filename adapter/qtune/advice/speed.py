@@ -21,12 +21,15 @@ from qtune.schema import argument
 # "Profiling of Memory and Speed", on A100-SXM4-80G.
 COMPUTING = 0.45
 """Of the FLOP/s that a data sheet gives. Qwen's table: LoRA of the 7B model takes 0.65 s for 2,048 tokens."""
-UNPACKING = 6.7e10
-"""Weights/s made 16-bit again by an A10G. LitGPT's config_hub/finetune/README.md: QLoRA takes 0.20 s longer
-than LoRA for each micro-batch of Llama-2-7B, Mistral-7B and Falcon-7B alike, forward and backward."""
+QUANTIZED = 0.15
+"""Of the computing, how much longer it takes with a quantised base beside unpacking it. This and the next two
+are fitted to LitGPT's config_hub/finetune/README.md (A10G: QLoRA takes 0.20 s longer than LoRA for 1,024
+tokens of a 7B model, forward and backward), Qwen's table (0.74 of LoRA's speed at 2,048 tokens, 0.71 for 14B)
+and torchtune's README (RTX 4090, 8B, 4,096 tokens: 0.78)."""
+UNPACKING = 1.4e11
+"""Weights/s made 16-bit again by an A10G."""
 UNPACKING_GROWS = 1 / 3
-"""With which power of the memory's bandwidth. Qwen's table: 0.22 s, over three passes, on a card whose memory
-is 3.4 times as fast as the A10G's."""
+"""With which power of the memory's bandwidth."""
 A10G_MEMORY = 600e9
 """Bytes/s. NVIDIA's data sheet."""
 NVLINK = 0.6
@@ -89,15 +92,15 @@ class Yardstick:
 @dataclass(frozen=True)
 class _Card:
     flops: float
-    memory: float
-    host_link: float
-    peer_link: float
+    memory_rate: float
+    host_rate: float
+    peer_rate: float | None
 
 
 def _card(hardware: Hardware) -> _Card:
     if hardware.gpu_memory_gb in (40, 80):
         return _Card(312e12, 2039e9, 32e9, 300e9)
-    return _Card(70e12, 600e9, 32e9, 0)
+    return _Card(70e12, 600e9, 32e9, None)
 
 
 @dataclass(frozen=True)
@@ -120,10 +123,10 @@ class _Rates:
         sharing = max(1.0, setting.nproc_per_node / LINKS)
         return cls(
             COMPUTING * card.flops,
-            card.memory,
-            UNPACKING * (card.memory / A10G_MEMORY) ** UNPACKING_GROWS,
-            FROM_HOST * card.host_link / sharing,
-            NVLINK * card.peer_link if card.peer_link else PCIE * card.host_link / sharing,
+            card.memory_rate,
+            UNPACKING * (card.memory_rate / A10G_MEMORY) ** UNPACKING_GROWS,
+            FROM_HOST * card.host_rate / sharing,
+            NVLINK * card.peer_rate if card.peer_rate else PCIE * card.host_rate / sharing,
         )
 
 
@@ -150,7 +153,7 @@ def predict_speed(setting: Setting, trained: Trainable, yardstick: Yardstick, ha
         "computing": computed,
         "starting operations": started - computed,
         "DeepSpeed's bookkeeping": work.tensors_under_zero * ENGINE,
-        "unpacking weights": work.unpacked / rates.unpacking,
+        "unpacking weights": work.unpacked / rates.unpacking + QUANTIZED * computed * setting.quantized,
         "gathering weights": math.hypot(started, gathered) - started,
         "weights from host memory": work.fetched("cpu") / rates.host,
         "weights from the disk": work.fetched("nvme") * setting.nproc_per_node / NVME,

@@ -70,8 +70,8 @@ def show(found: Recommendation, command: str, *, wide: bool = False) -> None:
     size = f"{count_text(model.parameters)} parameters"
     say(f"{model.name}, {size}, stage {found.field.stage}, on {machine.described}{free}")
     if (rows := found.field.rows) is not None:
-        counted_ = "" if rows.certain else ", as the first of them tell"
-        say(f"its rows are of up to {counted(rows.longest, 'token')}{counted_}")
+        estimated = "" if rows.certain else " (an estimate)"
+        say(f"its rows are of up to {counted(rows.longest, 'token')}{estimated}")
     if found.choices:
         print_table(*_table(found), leaving=("host at most", "batch", "speed"), wide=wide)
         width = max(len(choice.name) for choice in found.choices) + 2
