@@ -243,7 +243,7 @@ def test_little_host_memory_rules_offloading_out() -> None:
     assert one(plenty, "stage3").verdict == "fits"
     assert one(scarce, "stage3").verdict == "does not fit"
     assert "of host memory" in reason(one(scarce, "stage3"), scarce)
-    assert one(scarce, "lora").verdict == "fits"
+    assert one(scarce, "qlora").verdict == "fits"
 
 
 def test_a_full_disk_rules_everything_out() -> None:
@@ -266,7 +266,7 @@ def test_a_model_that_is_far_too_large_fits_nowhere_and_says_what_would_help() -
     assert [choice.name for choice in choices] == ["qlora", "lora", "deepspeed"]
     assert {choice.verdict for choice in choices} == {"does not fit"}
     helping = remedies(choices[0], model, machine, Room(), lambda config, on: estimate(config, model, on))
-    assert [remedy.text for remedy in helping] == ["a GPU of 80GB (85.9 GB)"]
+    assert [remedy.text for remedy in helping] == ["a GPU of 80GB (84.9 GB)"]
 
 
 def test_each_remedy_is_enough() -> None:

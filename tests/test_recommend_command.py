@@ -24,14 +24,14 @@ def refused(result: Result, *says: str) -> None:
 
 
 def test_it_answers_in_an_empty_directory(qtune: Callable[..., Result], tmp_path: Path) -> None:
-    result = qtune("recommend", "-m", "Qwen/Qwen2.5-7B", "--hardware", "1x24GB", directory=tmp_path)
+    result = qtune("recommend", "-m", "Qwen/Qwen2.5-7B", "--hardware", "1x26GB", directory=tmp_path)
     lines = result.out.splitlines()
     assert (
         result.code == 0
-        and lines[0] == "Qwen/Qwen2.5-7B, 7.62B parameters, stage sft, on 1x24GB (25.8 GB each)"
+        and lines[0] == "Qwen/Qwen2.5-7B, 7.62B parameters, stage sft, on 1x26GB (26 GiB, 27.9 GB each)"
     )
     assert "lora            the fastest that fits; batch 1 instead of 2 to fit" in lines
-    assert lines[-1].startswith("qtune render lora -m Qwen/Qwen2.5-7B --hardware 1x24GB -s per_device_train")
+    assert lines[-1].startswith("qtune render lora -m Qwen/Qwen2.5-7B --hardware 1x26GB -s per_device_train")
     assert "not for this: zero3_nvme" in result.out and "no dataset is named yet" in result.err
     assert files_below(tmp_path) == set()
 
@@ -79,7 +79,7 @@ def test_where_nothing_fits_it_says_what_would_help(qtune: Callable[..., Result]
     asked = ["recommend", "lora", "qlora", "-m", "Qwen/Qwen2.5-72B", "--hardware", "1x8GB"]
     result = qtune(*asked, directory=tmp_path)
     assert result.code == 0 and "nothing fits for certain; the nearest, qlora, needs " in result.out
-    assert "it fits with a GPU of 80GB (85.9 GB)" in result.out and "qtune render" not in result.out
+    assert "it fits with a GPU of 80GB (84.9 GB)" in result.out and "qtune render" not in result.out
     found = json.loads(qtune(*asked, "--json", directory=tmp_path).out)
     assert (found["recommended"], found["command"]) == (None, None) and found["remedies"]
 
