@@ -90,20 +90,6 @@ class Yardstick:
 
 
 @dataclass(frozen=True)
-class _Card:
-    flops: float
-    memory_rate: float
-    host_rate: float
-    peer_rate: float | None
-
-
-def _card(hardware: Hardware) -> _Card:
-    if hardware.gpu_memory_gb in (40, 80):
-        return _Card(312e12, 2039e9, 32e9, 300e9)
-    return _Card(70e12, 600e9, 32e9, None)
-
-
-@dataclass(frozen=True)
 class _Rates:
     """What one process gets of the machine: FLOP/s, weights/s, and bytes/s of its memory and links."""
 
@@ -119,7 +105,7 @@ class _Rates:
         if setting.on_cpu:
             unpacking = UNPACKING * CPU_MEMORY / A10G_MEMORY
             return cls(CPU_CORE * hardware.cores, CPU_MEMORY, unpacking, CPU_MEMORY, CPU_MEMORY)
-        card = _card(hardware)
+        card = hardware.rates
         sharing = max(1.0, setting.nproc_per_node / LINKS)
         return cls(
             COMPUTING * card.flops,
