@@ -9,12 +9,6 @@ from qtune.schema import argument
 from qtune.units import size_text
 
 _AS_FAST = 0.9  # of the first one's speed
-_FIRST = (
-    "the fastest that fits",
-    "the fastest that fits with shorter rows, nothing offloaded",
-    "the fastest that fits, by offloading",
-    "the fastest that fits",
-)
 _SLOWER = {
     "computing": "more to compute",
     "starting operations": "smaller batches",
@@ -40,7 +34,9 @@ def reason(choice: Choice, choices: Sequence[Choice]) -> str:
     if choice.verdict == "tight":
         parts = ["may just fit", *(_lack(what, *bytes_) for what, bytes_ in choice.lacking.items())]
     elif choice is first:
-        parts = [_FIRST[choice.sacrifice]]
+        fastest = min(item.speed.per_token for item in choices if item.verdict == "fits")
+        slower = fastest / choice.speed.per_token < _AS_FAST
+        parts = ["fits, and gives up less than what is faster" if slower else "the fastest that fits"]
     else:
         parts = [_slower(choice, first)]
     return "; ".join([*parts, *_traits(choice, choices)])

@@ -1,4 +1,4 @@
-"""Which preset to take: of those that fit the fastest, first of those that neither cut rows nor offload.
+"""Which preset to take: of those that fit the fastest, as far as it gives up no more than that is worth.
 
 Each is tried at the batch that uses the memory there is, and at the cutoff_len that the rows need. A batch
 changes nothing of what is learnt as long as batch × processes × accumulation stays what it was, so each
@@ -14,6 +14,7 @@ in 3 `minimal` needs shorter rows. Presets beside the ladder may be faster, as `
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -37,8 +38,13 @@ CUTOFF: KeyPath = ("train", "cutoff_len")
 _EQUAL = 0.01  # what speeds of one preset may differ by and count as equal
 _ALIKE = 0.1  # what those of different presets may
 _SHORTER = (8192, 4096, 2048, 1024, 512)  # tokens; below them few answers to instructions are left whole
-_HARDLY_ANY = 0.01  # of the rows, which may be cut as if none were
-_FEW = 0.05  # of the rows, which may be cut before anything is offloaded
+# How many times slower a training may be for not giving up something: rules of thumb, held to what is done in
+# practice by tests/advice_cases.yaml.
+_IN_FOUR_BITS = 1.3
+_HALVED = 1.3  # rows of unknown length, each time that they are
+_CUT = 20.0  # all rows; of a part of them so much less
+_HARDLY_ANY = 0.01  # such a part counts as none
+_OFFLOADED = 3.0
 SPEEDS = {0.9: "fastest", 1 / 2: "slower", 1 / 3: "much slower", 0.0: "many times slower"}
 """What is said of a speed, by the least part of the fastest one's: what was not measured has no digits."""
 Estimator = Callable[[Config, Hardware], Estimate]
@@ -89,6 +95,7 @@ class Choice:
     lacking: Mapping[str, tuple[int, int]]
     cut: float | None
     wanted: int
+    on_cpu: bool = False
 
     @property
     def name(self) -> str:
@@ -123,14 +130,16 @@ class Choice:
         return batch if self.cutoff_len == own else {**batch, CUTOFF: self.cutoff_len}
 
     @property
-    def sacrifice(self) -> int:
-        """What it gives up to fit, from nothing (0) over shorter rows (1) and offloading (2) to both (3)."""
-        shorter = self.cutoff_len < self.wanted
-        if self.cut is not None:
-            shorter = self.cut > _HARDLY_ANY
-        if shorter and (self.cut or 0) > _FEW:
-            return 3
-        return 2 * offloads(self.config) + shorter
+    def cost(self) -> float:
+        """Seconds for each token, and longer by what it gives up: the least is the best."""
+        cost = self.speed.per_token
+        if self.config.get("train", "quantization_bit") is not None:
+            cost *= _IN_FOUR_BITS
+        if self.cut is None:
+            cost *= _HALVED ** math.log2(self.wanted / self.cutoff_len)
+        elif self.cut > _HARDLY_ANY:
+            cost *= 1 + _CUT * self.cut
+        return cost * _OFFLOADED if offloads(self.config) and not self.on_cpu else cost
 
     @property
     def trains_adapter(self) -> bool:
@@ -172,12 +181,12 @@ def rank(
 ) -> list[Choice]:
     """The candidates, best first: those that fit, then the tight ones, then the others.
 
-    Of those that fit, first what gives up the least, adapters before full tuning (another training), and then
-    by speed. Speeds within 10% count as equal; of equal ones a 16-bit base goes before a quantised one, what
-    trains without DeepSpeed and FSDP before them (on a CPU DeepSpeed compiles for minutes, and saves
-    nothing), and then the first of `candidates`. Those that do not fit come by how much they lack, the
-    nearest first. More memory never makes the first one worse, as long as it fits: whatever fitted before
-    still does.
+    Of those that fit adapters go before full tuning (another training), and then the least cost: seconds for
+    each token, and longer by what is given up. Costs within 10% count as equal. Of equal ones a 16-bit base
+    goes before a quantised one, what trains without DeepSpeed and FSDP before them (on a CPU DeepSpeed
+    compiles for minutes, and saves nothing), and then the first of `candidates`. Those that do not fit come
+    by how much they lack, the nearest first. More memory never makes the first one worse, as long as it fits:
+    whatever fitted before still does.
     """
     wanted = [_cutoffs(candidate, rows)[0] for candidate in candidates]
     ranks = [int(candidate.config.argument("lora_rank")) for candidate in candidates]
@@ -189,26 +198,26 @@ def rank(
         speed = predict_speed(setting, found.trainable, yardstick, hardware)
         cut = None if rows is None else rows.share_cut(cutoff_len)
         judged = judge(found, hardware, room)
-        return Choice(candidate, config, found, speed, *judged, cut, _cutoffs(candidate, rows)[0])
+        wanted = _cutoffs(candidate, rows)[0]
+        return Choice(candidate, config, found, speed, *judged, cut, wanted, hardware.is_cpu)
 
     choices = [_best(candidate, rows, tried) for candidate in candidates]
     places = {candidate.name: place for place, candidate in enumerate(candidates)}
 
     def kind(choice: Choice) -> tuple[int, float, bool]:
         fits = choice.verdict != "does not fit"
-        gives_up = 0 if hardware.is_cpu and fits else choice.sacrifice if fits else choice.shortfall
-        return VERDICTS.index(choice.verdict), gives_up, fits and not choice.trains_adapter
+        lacks = 0.0 if fits else choice.shortfall
+        return VERDICTS.index(choice.verdict), lacks, fits and not choice.trains_adapter
 
     def order(choice: Choice) -> tuple[bool, bool, int]:
         shared = choice.config.uses_zero or choice.config.launcher == "accelerate"
         return choice.config.get("train", "quantization_bit") is not None, shared, places[choice.name]
 
-    ordered = sorted(choices, key=lambda choice: (kind(choice), choice.speed.per_token))
+    ordered = sorted(choices, key=lambda choice: (kind(choice), choice.cost))
     alike: list[list[Choice]] = []
     for choice in ordered:
         first = alike[-1][0] if alike else None
-        near = first is not None and choice.speed.per_token <= first.speed.per_token * (1 + _ALIKE)
-        if first is not None and near and kind(choice) == kind(first):
+        if first is not None and choice.cost <= first.cost * (1 + _ALIKE) and kind(choice) == kind(first):
             alike[-1].append(choice)
         else:
             alike.append([choice])
