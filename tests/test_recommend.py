@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 from trees import TINY_MODEL
 
 from qtune.advice.candidates import Field, gather
+from qtune.advice.choices import Candidate, Choice, batches, with_batch
 from qtune.advice.reasons import reason
-from qtune.advice.recommend import Candidate, Choice, Room, batches, rank, speed_text, with_batch
+from qtune.advice.recommend import Room, rank, speed_text
 from qtune.advice.remedies import remedies
 from qtune.advice.speed import Speed, Yardstick, predict_speed
 from qtune.config.project import Project

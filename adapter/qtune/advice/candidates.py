@@ -7,7 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from qtune.advice.recommend import ACCUMULATION, BATCH, CUTOFF, Candidate, offloads
+from qtune.advice.choices import ACCUMULATION, BATCH, CUTOFF, Candidate, offloads
 from qtune.config.presets import catalogue_order
 from qtune.config.project import Project
 from qtune.config.resolve import merge

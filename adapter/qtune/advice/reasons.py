@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from qtune.advice.recommend import Choice
+from qtune.advice.choices import Choice
 from qtune.schema import argument
 from qtune.units import size_text
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from qtune.advice.recommend import Choice
+from qtune.advice.choices import Choice
 from qtune.config.presets import BLOCKS
 from qtune.config.project import Project
 from qtune.config.resolve import overrides

@@ -10,8 +10,9 @@ from typing import Any
 import typer
 
 from qtune.advice.candidates import Field
+from qtune.advice.choices import Choice
 from qtune.advice.reasons import reason
-from qtune.advice.recommend import Choice, Room, speed_text
+from qtune.advice.recommend import Room, speed_text
 from qtune.advice.remedies import Remedy
 from qtune.cli.output import note
 from qtune.cli.plan.estimate_view import tell_experts
