@@ -160,6 +160,20 @@ def test_a_bad_request_is_one_clear_message(
     refused(qtune("recommend", *arguments, directory=tmp_path), says)
 
 
+def test_rows_decide_the_cutoff_and_what_is_cut_is_said(
+    qtune: Callable[..., Result], project: Callable[..., Path]
+) -> None:
+    long_rows = [{"instruction": "say", "input": "", "output": "word " * 3000}] * 20
+    root = project({"data/rows.jsonl": long_rows})
+    asked = ["recommend", "lora", "-m", "Qwen/Qwen2.5-7B", "--hardware"]
+    whole = qtune(*asked, "1xH200", directory=root)
+    assert "its rows are of up to 4," in whole.out and "instead of 2048 for the rows" in whole.out
+    assert "cuts " not in whole.out and "-s cutoff_len=" in whole.out.splitlines()[-1]
+    assert "cuts 100% of the rows" in qtune(*asked, "1xA10G", directory=root).out
+    kept = json.loads(qtune(*asked, "1xH200", "-s", "cutoff_len=512", "--json", directory=root).out)
+    assert kept["presets"][0]["cutoff_len"] == 512 and "cutoff_len=" in kept["command"]
+
+
 def test_a_batch_that_was_said_is_kept(qtune: Callable[..., Result], project: Callable[..., Path]) -> None:
     root = project()
     asked = [
