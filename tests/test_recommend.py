@@ -415,3 +415,30 @@ def test_zero3_over_nvlink_costs_what_was_measured() -> None:
         (candidate,) = field(model, machine, ["zero3"], *settings).candidates
         found = sum(speed_of(candidate.config, "4xA100-80GB", model.name).seconds.values())
         assert found == pytest.approx(seconds, rel=0.25), length
+
+
+@pytest.mark.parametrize(
+    ("preset", "name", "hardware", "batch", "seconds"),
+    [
+        ("lora", "meta-llama/Llama-2-7b", "2xRTX3090", 4, 881 / 128),
+        ("lora", "meta-llama/Llama-2-7b", "2xRTX4090", 4, 437 / 128),
+        ("qlora", "meta-llama/Llama-2-7b", "2xRTX3090", 8, 875 / 64),
+        ("qlora", "meta-llama/Llama-2-7b", "2xRTX4090", 8, 450 / 64),
+        ("fsdp_qlora", "meta-llama/Llama-2-7b", "2xRTX3090", 1, 1564 / 512),
+        ("fsdp_qlora", "meta-llama/Llama-2-7b", "2xRTX4090", 10, 466 / 51.2),
+        ("fsdp_qlora", "meta-llama/Llama-2-70b", "4xA5000", 1, 4829 / 256),
+        ("fsdp_qlora", "meta-llama/Llama-2-70b", "8xA5000", 1, 2613 / 128),
+        ("fsdp_qlora", "meta-llama/Llama-2-70b", "2xA100-40GB", 1, 3277 / 512),
+        ("fsdp_qlora", "meta-llama/Llama-2-70b", "4xA100-40GB", 4, 1266 / 64),
+        ("fsdp_qlora", "meta-llama/Llama-2-70b", "8xA100-40GB", 4, 672 / 32),
+        ("fsdp_qlora", "meta-llama/Llama-2-70b", "4xH100", 8, 667 / 32),
+    ],
+)
+def test_other_cards_and_links_cost_about_what_was_measured(
+    preset: str, name: str, hardware: str, batch: int, seconds: float
+) -> None:
+    """AnswerDotAI/fsdp_qlora, benchmarks_03_2024.md: rows of 2,048 tokens; seconds: of a micro-batch."""
+    settings = (f"per_device_train_batch_size={batch}", "gradient_accumulation_steps=1")
+    (candidate,) = field(load(name, Path("/")), parse_hardware(hardware), [preset], *settings).candidates
+    found = sum(speed_of(candidate.config, hardware, name).seconds.values())
+    assert 1 / 1.7 < found / seconds < 1.7

@@ -18,14 +18,16 @@ from qtune.predict.parameters.trainable import Trainable
 from qtune.schema import argument
 
 # Each figure with its source; "assumed" where none was found. "Qwen's table" is that of QwenLM/Qwen's README,
-# "Profiling of Memory and Speed", on A100-SXM4-80G.
-COMPUTING = 0.45
-"""Of the FLOP/s that a data sheet gives. Qwen's table: LoRA of the 7B model takes 0.65 s for 2,048 tokens."""
+# "Profiling of Memory and Speed", on A100-SXM4-80G; "Answer.AI's" are those of AnswerDotAI/fsdp_qlora,
+# benchmarks_03_2024.md.
+COMPUTING = 0.5
+"""Of the FLOP/s that a data sheet gives. Qwen's table: 0.43 (LoRA of 7B, 2,048 tokens); Answer.AI's: 0.66 of
+an RTX 3090, 0.58 of a 4090, 0.55 of an A100 and 0.33 of an H100."""
 QUANTIZED = 0.15
 """Of the computing, how much longer it takes with a quantised base beside unpacking it. This and the next two
 are fitted to LitGPT's config_hub/finetune/README.md (A10G: QLoRA takes 0.20 s longer than LoRA for 1,024
 tokens of a 7B model, forward and backward), Qwen's table (0.74 of LoRA's speed at 2,048 tokens, 0.71 for 14B)
-and torchtune's README (RTX 4090, 8B, 4,096 tokens: 0.78)."""
+and torchtune's README (RTX 4090, 8B, 4,096 tokens: 0.78). Answer.AI's 0.97 at 16,384 tokens is missed."""
 UNPACKING = 1.4e11
 """Weights/s made 16-bit again by an A10G."""
 UNPACKING_GROWS = 1 / 3
@@ -35,13 +37,16 @@ A10G_MEMORY = 600e9
 NVLINK = 0.6
 """Of the bytes/s that a data sheet gives for one direction. Qwen's table: ZeRO-3 takes 2.2 s for 256 tokens
 of the 72B model on four GPUs, three passes over its weights; to compute them takes 0.8 s."""
-PCIE = 0.4
-"""Of the bytes/s of PCIe, between GPUs that it alone joins: through the host. Assumed."""
+PCIE = 0.3
+"""Of the bytes/s of PCIe, between GPUs that it alone joins. Answer.AI's tables: four and eight A5000 need at
+least that much, two 3090 on an older board get a third of it."""
+SWITCHES = 4
+"""Of PCIe in one machine, which its GPUs share. Assumed: as in a DGX A100."""
 FROM_HOST = 0.1
 """Of the bytes/s of PCIe, as DeepSpeed moves what it keeps in host memory. Its issue 6695: 0.82 s more for
 the 2.4 GB of gradients of a 1.2B model, 0.22 s for the 0.6 GB of a 0.3B one, over PCIe 4's 32e9."""
-LINKS = 2
-"""Links to the host of one machine, which its GPUs share. Assumed: one for each socket of its memory."""
+SOCKETS = 2
+"""Of one machine's host memory, which its GPUs share. Assumed."""
 CPU_ADAM = 0.9e9
 """Parameters/s of a host. DeepSpeed issue 6695: 1.5 s for 1.2B, 0.31 s for 0.3B."""
 NVME = 3e9
@@ -106,13 +111,13 @@ class _Rates:
             unpacking = UNPACKING * CPU_MEMORY / A10G_MEMORY
             return cls(CPU_CORE * hardware.cores, CPU_MEMORY, unpacking, CPU_MEMORY, CPU_MEMORY)
         card = hardware.rates
-        sharing = max(1.0, setting.nproc_per_node / LINKS)
+        between = PCIE * card.host_rate / max(1.0, setting.nproc_per_node / SWITCHES)
         return cls(
             COMPUTING * card.flops,
             card.memory_rate,
             UNPACKING * (card.memory_rate / A10G_MEMORY) ** UNPACKING_GROWS,
-            FROM_HOST * card.host_rate / sharing,
-            NVLINK * card.peer_rate if card.peer_rate else PCIE * card.host_rate / sharing,
+            FROM_HOST * card.host_rate / max(1.0, setting.nproc_per_node / SOCKETS),
+            between if card.peer_rate is None else NVLINK * card.peer_rate,
         )
 
 
