@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from qtune.advice.recommend import ACCUMULATION, BATCH, Candidate
+from qtune.advice.choices import ACCUMULATION, BATCH, CUTOFF, Candidate, offloads
 from qtune.config.presets import catalogue_order
 from qtune.config.project import Project
 from qtune.config.resolve import merge
 from qtune.config.sources import built_in
+from qtune.data.batches import splits_batches
+from qtune.data.lengths.processors import packs
+from qtune.data.registrations import read_registrations
+from qtune.data.sources import uses_of
 from qtune.errors import QtuneError
 from qtune.machine.hardware import Hardware
 from qtune.machine.stack import Stack
@@ -19,6 +24,9 @@ from qtune.predict.models.shapes import Model
 from qtune.prepare import pipeline
 from qtune.schema import argument
 from qtune.values import Config, Finding, Layer
+
+if TYPE_CHECKING:
+    from qtune.data.lengths.sample import RowLengths
 
 # The groups of the built-in presets that differ in memory and speed alone; a project's own all count.
 _GROUPS = ("everyday", "memory", "stages")
@@ -30,13 +38,15 @@ class Field:
     """The presets that are compared with each other.
 
     stage: of all candidates; unsuitable: presets of that stage that have errors here, each with its first;
-    shared: the errors that every preset has, which are the project's.
+    shared: the errors that every preset has, which are the project's; rows: of the data, None where no
+    dataset is named, or it is not here.
     """
 
     stage: str
     candidates: tuple[Candidate, ...]
     unsuitable: Mapping[str, str]
     shared: tuple[Finding, ...] = ()
+    rows: RowLengths | None = None
 
 
 def gather(
@@ -70,14 +80,21 @@ def gather(
     reasons = {
         name: errors[name][0].message
         if errors[name]
-        else _why_not_trained(configs[name], asked) or why_not_quantized(configs[name], model)
+        else _why_not_trained(configs[name], asked)
+        or why_not_quantized(configs[name], model)
+        or ("" if names else _why_not_shared(configs[name], project))
         for name in configs
     }
     stage = _stage(configs, reasons)
     of_stage = [name for name in configs if names or _stage_of(configs[name]) == stage]
-    adjustable = not given & {BATCH, ACCUMULATION}
     candidates = [
-        Candidate(name, configs[name], project.store.load(name).step_down, adjustable)
+        Candidate(
+            name,
+            configs[name],
+            project.store.load(name).step_down,
+            adjustable=not given & {BATCH, ACCUMULATION} and not splits_batches(configs[name].block("train")),
+            fits_rows=CUTOFF not in given and not packs(configs[name].block("train")),
+        )
         for name in of_stage
         if not reasons[name]
     ]
@@ -85,7 +102,8 @@ def gather(
         item for item in next(iter(errors.values()), []) if all(item in found for found in errors.values())
     ]
     unsuitable = {name: reasons[name] for name in of_stage if reasons[name]}
-    return Field(stage, tuple(candidates), {**unsuitable, **broken}, tuple(shared))
+    rows = _rows(candidates[0].config, project) if candidates else None
+    return Field(stage, tuple(candidates), {**unsuitable, **broken}, tuple(shared), rows)
 
 
 def model_of(project: Project, layers: Sequence[Layer]) -> Model:
@@ -102,6 +120,30 @@ def _why_not_trained(config: Config, asked: str | None) -> str:
     """What stands in the way where a preset's own model wins over the project's default."""
     own = config.get("train", "model_name_or_path")
     return "" if own == asked or None in (own, asked) else f"it trains {own}"
+
+
+def _why_not_shared(config: Config, project: Project) -> str:
+    """Why one of qtune's own presets that shares a model among GPUs is of no use to a single process."""
+    shares = (config.uses_zero and not offloads(config)) or config.launcher == "accelerate"
+    if not shares or config.processes > 1 or project.store.load(config.name).source != built_in():
+        return ""
+    return "shared among GPUs, and there is one process"
+
+
+def _rows(config: Config, project: Project) -> RowLengths | None:
+    """How long the rows are that a candidate trains on; a check of the data says why they cannot be
+    counted."""
+    if not config.get("train", "dataset"):
+        return None
+    from qtune.data.lengths.sample import sample_lengths  # and with it how every kind of row is read
+
+    with suppress(QtuneError, ValueError, OSError):
+        registrations, names = read_registrations(project), [name for name, _ in uses_of(config)]
+        known = [registrations[name] for name in names if name in registrations]
+        return (
+            sample_lengths(known, config.block("train"), project.root) if len(known) == len(names) else None
+        )
+    return None
 
 
 def _comparable(project: Project) -> tuple[list[str], dict[str, str]]:

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from qtune.advice.recommend import Choice, Estimator, Room, changed, judge
+from qtune.advice.choices import Choice, changed
+from qtune.advice.recommend import Estimator, Room, judge
 from qtune.machine.cards import sizes
 from qtune.machine.hardware import Hardware
 from qtune.predict.models.shapes import Model
