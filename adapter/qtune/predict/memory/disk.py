@@ -52,20 +52,17 @@ def checkpoint_bytes(setting: Setting) -> int:
 def _engine_bytes(setting: Setting) -> int:
     """Bytes of DeepSpeed's own files without the optimizer's states, of all processes together.
 
-    The float32 masters; below stage 3 the module's weights; from stage 2 on the frozen ones by themselves.
+    The float32 masters, and the module's weights, of which stage 3 writes the frozen ones alone.
     Under an adapter frozen ones are left out (transformers/trainer.py, _save_optimizer_and_scheduler), but an
     output layer tied to the embeddings, whose name is none of the parameters' (deepspeed/runtime/engine.py,
     module_state_dict, save_checkpoint).
     """
     count = setting.trainable.parameters
     frozen = 0 if setting.adapter else setting.model.parameters - setting.trainable.of("weight")
-    size = 4 * count
-    if setting.stage < 3:
-        size += setting.trained_bytes * (count + frozen)
-        size += _tied_head(setting) if setting.adapter else 0
-    if setting.stage > 1:
-        size += setting.trained_bytes * frozen
-    return size
+    if setting.stage == 3:
+        return 4 * count + setting.trained_bytes * frozen
+    tied = _tied_head(setting) if setting.adapter else 0
+    return 4 * count + setting.trained_bytes * (count + frozen) + tied
 
 
 def _tied_head(setting: Setting) -> int:
