@@ -169,8 +169,8 @@ def test_fsdp_parts_16_bit_weights_with_states_and_a_step_of_the_same_width() ->
 
 
 def test_dora_keeps_two_outputs_of_each_linear_layer_and_weighs_its_matrix_anew() -> None:
-    """peft/tuners/lora/dora.py: the base's result and the adapter's, in 16 bits; an identity matrix as wide as
-    the inputs in 32 and 16 bits, and the product of the adapters, that scaled, the weight and their sum."""
+    """peft/tuners/lora/dora.py: the base's result and the adapter's, in 16 bits; an identity matrix as wide
+    as the inputs in 32 and 16 bits, the product of the adapters, that scaled, the weight and their sum."""
     outputs = 896 + 2 * 128 + 896 + 2 * 4864 + 896
     plain = {"disable_gradient_checkpointing": True}
     kept = [needs({**plain, **more}).of("gpu")["activations"] for more in ({}, {"use_dora": True})]
