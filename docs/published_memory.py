@@ -23,7 +23,7 @@ MEASURES: Mapping[str, str] = {
     "reserved": "reserved by torch",
     "whole": "of the whole GPU",
 }
-COMMON = ("unit", "measure", "way", "gpus", "zero", "fsdp", "incomparable")
+COMMON = ("unit", "measure", "way", "gpus", "zero", "fsdp", "grows", "incomparable")
 OUTSIDE = ("CUDA context", "NCCL buffers")  # what torch does not allocate
 
 
@@ -32,9 +32,9 @@ class Published:
     """One published peak.
 
     what: the training in words. measured: as published, in `unit`. measure: one of MEASURES; `whole` is
-    what nvidia-smi shows. way: a key of WAYS. train: LLaMA-Factory's
-    arguments; zero: DeepSpeed's `zero_optimization`. config: the model's config.json where the built-in table
-    lacks it. incomparable: why no prediction can be held against it; empty where one can.
+    what nvidia-smi shows. way: a key of WAYS. train: LLaMA-Factory's arguments; zero: DeepSpeed's
+    `zero_optimization`; grows: whether the allocator grew its segments. config: the model's config.json where
+    the built-in table lacks it. incomparable: why no prediction can be held against it; empty where one can.
     """
 
     source: str
@@ -48,6 +48,7 @@ class Published:
     gpus: int = 1
     zero: Mapping[str, Any] = field(default_factory=dict)
     fsdp: bool = False
+    grows: bool = False
     config: Mapping[str, Any] | None = None
     incomparable: str = ""
 
@@ -61,7 +62,8 @@ class Published:
         """(bytes expected, the most to be reckoned with), both of the kind that was measured."""
         way = WAYS[self.way]
         train = {"bf16": True, **self.train}
-        setting = way(way.built(self._model), train, self.zero, self.gpus, on_cpu=False, fsdp=self.fsdp)
+        where = {"on_cpu": False, "fsdp": self.fsdp, "grows": self.grows}
+        setting = way(way.built(self._model), train, self.zero, self.gpus, **where)
         found = estimate_setting(setting, Hardware(self.gpus, 80.0, bf16=True))
         beside = setting.beside(found.moment)
         figures = (found.allocated, found.gpu.expected, found.gpu.high)

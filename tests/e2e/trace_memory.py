@@ -72,7 +72,7 @@ def peak(case: dict[str, Any]) -> int:
             model.enable_input_require_grads()
         model.train()
         if "rank" in case:
-            model = with_adapters(model, case["rank"], case["targets"])
+            model = with_adapters(model, case)
         trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
         for parameter in trained:
             parameter.data = parameter.data.float()
@@ -94,7 +94,7 @@ def peak(case: dict[str, Any]) -> int:
     return allocations.most
 
 
-def with_adapters(model: Any, rank: int, targets: list[str]) -> Any:
+def with_adapters(model: Any, case: dict[str, Any]) -> Any:
     from peft import LoraConfig, get_peft_model
     from peft.tuners.tuners_utils import BaseTunerLayer
 
@@ -102,7 +102,8 @@ def with_adapters(model: Any, rank: int, targets: list[str]) -> Any:
     BaseTunerLayer._move_adapter_to_device_of_base_layer = lambda *_, **__: None
     move, torch.nn.Module.to = torch.nn.Module.to, lambda module, *_, **__: module
     try:
-        return get_peft_model(model, LoraConfig(task_type="CAUSAL_LM", r=rank, target_modules=targets))
+        wanted = {"r": case["rank"], "target_modules": case["targets"], **case.get("peft", {})}
+        return get_peft_model(model, LoraConfig(task_type="CAUSAL_LM", **wanted))
     finally:
         torch.nn.Module.to = move
 

@@ -12,12 +12,8 @@ NCCL_BUFFERS = 250 * MIB
 for each of two buffers of some tens of channels (NCCL_BUFFSIZE in NVIDIA's documentation of NCCL). One
 process under DeepSpeed takes less; it is charged the same, so that a second GPU never seems to cost memory.
 """
-SLACK = 0.03
-"""Share of what is allocated that the allocator holds beside it, as expected: its blocks are rounded up to
-2 MiB from 1 MiB on (pytorch, c10/cuda/CUDACachingAllocator.h). Assumed."""
 UNCERTAIN = 0.10
-"""Share of what is allocated by which the worst case is higher: fragmentation, and what the formulas leave
-out. The traced and measured peaks of tests/e2e/test_memory_*.py lie within it."""
+"""Share of what is allocated by which the worst case is higher for what the formulas leave out."""
 INTERPRETER = 1000 * MIB
 """Bytes of each process beside the model: Python with torch, transformers, peft and datasets, all in use.
 Measured as resident memory after training a model of next to nothing: 987 MiB, with DeepSpeed or without
