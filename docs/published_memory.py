@@ -17,6 +17,7 @@ from qtune.predict.models.find import from_config, load
 from qtune.predict.models.shapes import Model
 
 FOLDER = Path(__file__).with_name("published")
+NOWHERE = Path("/nowhere")  # models are those of the built-in table, whatever this machine has
 UNITS = {"GB": 10**9, "GiB": 2**30, "MiB": 2**20}
 MEASURES: Mapping[str, str] = {
     "allocated": "allocated by torch",
@@ -79,7 +80,7 @@ class Published:
     @property
     def _model(self) -> Model:
         if self.config is None:
-            return load(self.model, Path("/nowhere"))
+            return load(self.model, NOWHERE, cache_dir=str(NOWHERE))
         return from_config(self.model, self.config, source=self.source)
 
 
@@ -119,7 +120,10 @@ def sources() -> tuple[Source, ...]:
 
 
 def _read(path: Path) -> Source:
-    """`train` of the page and what stands in COMMON hold for its rows, whose own go before them."""
+    """A page's `train` and what COMMON names hold for its rows, whose own go before them.
+
+    models: config.json by model, for those that the built-in table lacks.
+    """
     page = yaml.safe_load(path.read_text(encoding="utf-8"))
     common = {key: page[key] for key in COMMON if key in page}
     configs = page.get("models", {})

@@ -114,21 +114,17 @@ class ShiftedKbit(Shifted, Kbit):
     """Both."""
 
 
-class Half(Library):
+class Qwen(Library):
     """Trained weights in 16 bits: adapters as PEFT made them until 0.12, in the dtype of the weights below
-    them, and full tuning of a model loaded in bf16. Autocast has nothing to cast then."""
+    them, and a model loaded in bf16; autocast has nothing to cast then. The loss is taken from logits as they
+    are, which autocast makes float32 and DeepSpeed does not (modeling_qwen.py, QWenLMHeadModel.forward)."""
 
     autocast = False
     trained_bytes = 2
 
-
-class Qwen(Half):
-    """The model's own code leaves the logits in 16 bits (modeling_qwen.py, QWenLMHeadModel.forward), and so
-    does DeepSpeed, which has no autocast: a shifted copy, its log-softmax, and the gradients of both."""
-
     @property
     def loss(self) -> str:
-        return "16-bit logits" if self.zero else super().loss
+        return "16-bit logits copied" if self.zero else "cross entropy"
 
 
 class FsdpQlora(Library):
@@ -148,7 +144,7 @@ class CutCrossEntropy(Library):
 
 
 class Swift(Library):
-    """Trained weights stay bf16, as they are loaded (swift/llm/model/utils.py), adapters float32."""
+    """Trained weights stay bf16, as they are loaded (swift/model/register.py), adapters float32."""
 
     @property
     def trained_bytes(self) -> int:
@@ -204,9 +200,9 @@ activations.LOSSES |= {
     "LitGPT's": (6, 6),
     "logits held": (10, 14),
     "float32 logits held": (8, 16),
+    "16-bit logits copied": (6, 6),
     "float32 logits copied": (14, 12),
     "float32 logits copied and held": (12, 16),
-    "16-bit logits": (6, 8),
     "no logits": (0, 0),
     "XTuner's": (12 / 4, 12 / 4),
     "torchtune's": (8, 16),
