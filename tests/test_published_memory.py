@@ -11,7 +11,7 @@ from qtune.schema import arguments
 
 COMPARABLE = tuple(row for source in sources() if not source.again for row in source.comparable)
 ROWS, PROJECTS = 150, 8
-WITHIN_A_TENTH, HIGH_TOO_LOW = 0.74, 0.07  # shares of the comparable rows
+WITHIN_A_TENTH, HIGH_TOO_LOW = 0.76, 0.03  # shares of the comparable rows
 
 
 def share(found: Callable[[Published], bool]) -> float:
