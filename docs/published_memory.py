@@ -118,6 +118,11 @@ def sources() -> tuple[Source, ...]:
     return tuple(_read(path) for path in sorted(FOLDER.glob("*.yaml")))
 
 
+def comparable() -> tuple[Published, ...]:
+    """The rows of all pages that can be compared, each run once."""
+    return tuple(row for source in sources() if not source.again for row in source.comparable)
+
+
 def _read(path: Path) -> Source:
     """A page's `train` and what COMMON names hold for its rows, whose own go before them.
 
