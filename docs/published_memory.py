@@ -25,7 +25,6 @@ MEASURES: Mapping[str, str] = {
     "whole": "of the whole GPU",
 }
 COMMON = ("unit", "measure", "way", "gpus", "zero", "fsdp", "grows", "incomparable")
-OUTSIDE = ("CUDA context", "NCCL buffers")  # what torch does not allocate
 
 
 @dataclass(frozen=True)
@@ -60,17 +59,17 @@ class Published:
 
     @cached_property
     def predicted(self) -> tuple[int, int]:
-        """(bytes expected, the most to be reckoned with), both of the kind that was measured."""
+        """(bytes expected, of the kind that was measured; the most to be reckoned with, of allocated ones too
+        what may be reserved)."""
         way = WAYS[self.way]
         train = {"bf16": True, **self.train}
         where = {"on_cpu": False, "fsdp": self.fsdp, "grows": self.grows}
         setting = way(way.built(self._model), train, self.zero, self.gpus, **where)
         found = estimate_setting(setting, Hardware(self.gpus, 80.0, bf16=True))
         beside = setting.beside(found.moment)
-        figures = (found.allocated, found.gpu.expected, found.gpu.high)
-        allocated, expected, high = (figure + beside for figure in figures)
-        outside = sum(found.of("gpu").get(name, 0) for name in OUTSIDE) if self.measure != "whole" else 0
-        return allocated if self.measure == "allocated" else expected - outside, high - outside
+        held = found.gpu if self.measure == "whole" else found.reserved
+        expected = found.allocated if self.measure == "allocated" else held.expected
+        return expected + beside, held.high + beside
 
     @property
     def ratio(self) -> float:
@@ -117,6 +116,11 @@ class Source:
 def sources() -> tuple[Source, ...]:
     """All of docs/published, by name."""
     return tuple(_read(path) for path in sorted(FOLDER.glob("*.yaml")))
+
+
+def comparable() -> tuple[Published, ...]:
+    """The rows of all pages that can be compared, each run once."""
+    return tuple(row for source in sources() if not source.again for row in source.comparable)
 
 
 def _read(path: Path) -> Source:
