@@ -341,8 +341,6 @@ def _gemma4_text(random: Random) -> Drawn:
         attention_bias=_flag,
         head_dim=_head_dim,
         global_head_dim=_head_dim,
-        attention_k_eq_v=_flag,
-        num_global_key_value_heads=lambda _: 1,
         use_double_wide_mlp=_flag,
         hidden_size_per_layer_input=lambda random: random.choice([0, 12]),
         layer_types=_layers_of("sliding_attention", "full_attention"),
@@ -352,6 +350,8 @@ def _gemma4_text(random: Random) -> Drawn:
         types[0] = types[-1] = "full_attention"
         if "sliding_attention" not in types[1:]:
             drawn["num_kv_shared_layers"] = random.choice([0, 1])
+    if _flag(random):
+        drawn |= {"attention_k_eq_v": _flag(random), "num_global_key_value_heads": 1}
     if _flag(random):
         drawn |= {"enable_moe_block": True, "num_experts": 4, "top_k_experts": 2}
         drawn["moe_intermediate_size"] = _width(random)
@@ -502,7 +502,7 @@ CONFIGS: Mapping[str, Callable[[Random], Drawn]] = {
     ),
     "llava": _composed(
         "llava",
-        _omitting(_with("llama"), "hidden_size", "intermediate_size", "num_attention_heads"),
+        _omitting(_with("llama"), "hidden_size", "intermediate_size"),
         "clip_vision_model",
         multimodal_projector_bias=_flag,
     ),

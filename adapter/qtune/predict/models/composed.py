@@ -135,7 +135,7 @@ def _idefics3(config: Fields, of: Sizes) -> tuple[Module, ...]:
 
 COMPOSED: Mapping[str, Family] = {
     "llava": Family(_llava, _sizes_of("llama", by_either=True)),
-    "llava_next": Family(_llava_next, _sizes_of("llama", by_either=True)),
+    "llava_next": Family(_llava_next, _sizes_of("llama")),
     "llava_onevision": Family(_llava_onevision, _sizes_of("qwen2", by_either=True)),
     "internvl": Family(_internvl, _sizes_of("qwen2")),
     "mistral3": Family(_mistral3, _sizes_of("mistral")),
