@@ -302,9 +302,9 @@ def test_short_rows_are_priced_as_they_are() -> None:
 def test_long_rows_are_not_cut_but_where_nothing_else_fits_and_then_it_is_said() -> None:
     roomy = ranked("Qwen/Qwen2.5-7B", "1x80GB", rows=ROWS_OF_4096)[0]
     assert (roomy.name, roomy.cutoff_len, roomy.cut) == ("lora", 4096, 0)
-    tight = ranked("Qwen/Qwen2.5-7B", "1x12GB", ["qlora", "stage3"], rows=ROWS_OF_4096)
+    tight = ranked("Qwen/Qwen2.5-7B", "1x16GB", ["qlora", "stage3"], rows=ROWS_OF_4096)
     assert [choice.name for choice in tight] == ["stage3", "qlora"]
-    assert "cuts 100% of the rows, at 1024 tokens" in reason(tight[1], tight)
+    assert "cuts 100% of the rows, at 2048 tokens" in reason(tight[1], tight)
 
 
 def test_a_few_long_rows_are_cut_before_anything_is_offloaded() -> None:
