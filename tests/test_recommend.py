@@ -332,6 +332,12 @@ def test_full_tuning_is_said_to_be_another_training() -> None:
     assert "rank 8" in reason(one(choices, "minimal"), choices)
 
 
+def test_where_full_tuning_is_asked_for_presets_made_for_it_come_first() -> None:
+    choices = ranked("Qwen/Qwen2.5-7B", "8x80GB", (), "finetuning_type=full")
+    assert choices[0].name == "zero3_full"
+    assert {choice.name for choice in choices if choice.verdict == "fits"} >= {"zero3", "deepspeed", "stage3"}
+
+
 def test_on_a_cpu_nothing_is_gained_by_deepspeed() -> None:
     choices = ranked(SMALL, "cpu", room=Room(host=64 * GB))
     assert choices[0].name == "lora"
