@@ -80,13 +80,19 @@ def test_a_driver_and_people_write_names_differently(said: str, name: str | None
 
 
 def test_a_size_is_the_smallest_card_that_is_sold_as_it() -> None:
-    for card in sizes(0):
-        of_size = [other.memory for other in cards().values() if other.sold == card.sold]
-        machine = parse_hardware(f"1x{card.sold:g}GB")
-        assert machine == Hardware(1, min(of_size), bf16=True, cores=8, card=f"{card.sold:g}GB")
+    for sold in {card.sold for card in cards().values()}:
+        least = min(card.memory for card in cards().values() if card.sold == sold)
+        assert parse_hardware(f"1x{sold:g}GB") == Hardware(1, least, bf16=True, cores=8, card=f"{sold:g}GB")
     assert parse_hardware("1x24GB").gpu_memory == parse_hardware("1xA10G").gpu_memory
     assert parse_hardware("1x24GB").gpu_memory < parse_hardware("1xRTX3090").gpu_memory
     assert parse_hardware("1x22.04GB").gpu_memory == int(22.04 * GIB)  # no card is sold so
+
+
+def test_larger_cards_are_named_in_order() -> None:
+    larger = [card.sold for card in sizes(parse_hardware("1x24GB").gpu_memory_gb)]
+    assert (
+        larger == sorted(larger) and larger[:3] == [32, 40, 48] and 64 not in larger
+    )  # which NVIDIA has not
 
 
 def test_rates_of_a_size_are_those_of_its_slowest_card() -> None:

@@ -94,8 +94,8 @@ def smallest(sold: float) -> Card | None:
 
 
 def sizes(above: float) -> list[Card]:
-    """The smallest card of each size that cards are sold as, where it has more than `above` GiB, in order."""
-    each = [smallest(sold) for sold in sorted({card.sold for card in cards().values()})]
+    """The smallest card of each size that NVIDIA sells, of those with more than `above` GiB, in order."""
+    each = [smallest(sold) for sold in sorted({card.sold for card in cards().values() if card.capability})]
     return [card for card in each if card is not None and card.memory > above]
 
 
