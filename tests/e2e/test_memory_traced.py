@@ -23,7 +23,7 @@ from qtune.values import Config, Origin, Value
 TRACE = Path(__file__).with_name("trace_memory.py")
 ALL = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
 LORA: dict[str, Any] = {"rank": 64, "targets": ALL}
-DORA: dict[str, Any] = {**LORA, "peft": {"use_dora": True}}
+DORA: dict[str, Any] = {**LORA, "dora": True}
 CASES: list[tuple[str, dict[str, Any]]] = [
     ("0.5B", {**LORA, "batch": 1, "length": 2048}),
     ("0.5B", {**LORA, "batch": 4, "length": 1024, "accumulation": 2}),
@@ -52,7 +52,7 @@ def predicted(size: str, case: dict[str, Any]) -> int:
         "finetuning_type": "lora" if "rank" in case else "full",
         "lora_rank": case.get("rank"),
         "lora_target": ",".join(case.get("targets", [])),
-        **case.get("peft", {}),
+        "use_dora": case.get("dora"),
     }
     values = {("train", key): Value(value, Origin("test")) for key, value in train.items() if value}
     model = load(f"Qwen/Qwen2.5-{size}", Path("/nowhere"))

@@ -102,7 +102,7 @@ def with_adapters(model: Any, case: dict[str, Any]) -> Any:
     BaseTunerLayer._move_adapter_to_device_of_base_layer = lambda *_, **__: None
     move, torch.nn.Module.to = torch.nn.Module.to, lambda module, *_, **__: module
     try:
-        wanted = {"r": case["rank"], "target_modules": case["targets"], **case.get("peft", {})}
+        wanted = {"r": case["rank"], "target_modules": case["targets"], "use_dora": case.get("dora", False)}
         return get_peft_model(model, LoraConfig(task_type="CAUSAL_LM", **wanted))
     finally:
         torch.nn.Module.to = move

@@ -11,6 +11,8 @@ from qtune.predict.memory import disk, states
 from qtune.predict.memory.activations import activations, at_work_bytes, logits
 from qtune.predict.memory.constants import (
     CUDA_CONTEXT,
+    CUDA_CONTEXT_MOST,
+    CUDA_CONTEXT_SHARE,
     GPU_PROCESS,
     HOST_UNCERTAIN,
     INTERPRETER,
@@ -61,8 +63,11 @@ def estimate_setting(setting: Setting, hardware: Hardware, free_host: int | None
         parts = [*(part for part in parts if part.where == "gpu"), *host.values()]
     allocated = _total(parts, "gpu")
     free = slack(setting, allocated)
-    parts = [*parts, *_outside(setting, free)]
-    gpu = Range() if setting.on_cpu else _gpu_range(allocated, free, _total(parts, "gpu"))
+    context = int(CUDA_CONTEXT + CUDA_CONTEXT_SHARE * hardware.gpu_memory)
+    parts = [*parts, *_outside(setting, context, free)]
+    most = allocated + free.most + int(UNCERTAIN * allocated)
+    reserved = Range(allocated, allocated + free.expected, most)
+    gpu = Range() if setting.on_cpu else _whole(reserved, context, _total(parts, "gpu"))
     host_range = _host_range(parts)
     return Estimate(
         parts=tuple(part for part in parts if part.bytes),
@@ -72,6 +77,7 @@ def estimate_setting(setting: Setting, hardware: Hardware, free_host: int | None
         verdict=_verdict(gpu, host_range, hardware, free_host),
         trainable=setting.trainable,
         allocated=allocated,
+        reserved=reserved,
         checkpoint=disk.checkpoint_bytes(setting),
         disk=disk.kept_bytes(setting),
         assumptions=_assumptions(setting),
@@ -141,7 +147,7 @@ def _scaled(parts: Sequence[MemoryPart], share: float) -> list[MemoryPart]:
     return [replace(part, bytes=int(part.bytes * share)) for part in parts]
 
 
-def _outside(setting: Setting, free: Slack) -> list[MemoryPart]:
+def _outside(setting: Setting, context: int, free: Slack) -> list[MemoryPart]:
     """What lies beside that which the framework allocates for the training."""
     here = setting.nproc_per_node
     own = INTERPRETER * here
@@ -152,16 +158,18 @@ def _outside(setting: Setting, free: Slack) -> list[MemoryPart]:
     return [
         *parts,
         MemoryPart("CUDA's libraries", GPU_PROCESS * here, "host", "and its buffers"),
-        MemoryPart("CUDA context", CUDA_CONTEXT, "gpu", "driver and kernels"),
+        MemoryPart("CUDA context", context, "gpu", "driver and kernels"),
         MemoryPart("NCCL buffers", NCCL_BUFFERS if distributed else 0, "gpu", "between processes"),
         MemoryPart("allocator's slack", free.expected, "gpu", "free blocks that fit nothing else"),
     ]
 
 
-def _gpu_range(allocated: int, free: Slack, expected: int) -> Range:
-    """From what is allocated beside the context, to the most slack there was and what formulas leave out."""
-    low = expected - free.expected
-    return Range(low, expected, low + free.most + int(UNCERTAIN * allocated))
+def _whole(reserved: Range, context: int, expected: int) -> Range:
+    """All that a GPU holds; expected: its parts' sum."""
+    beside = expected - reserved.expected
+    return Range(
+        reserved.low + beside, expected, reserved.high + beside + int((CUDA_CONTEXT_MOST - 1) * context)
+    )
 
 
 def _host_range(parts: Sequence[MemoryPart]) -> Range:
