@@ -302,9 +302,9 @@ def test_short_rows_are_priced_as_they_are() -> None:
 def test_long_rows_are_not_cut_but_where_nothing_else_fits_and_then_it_is_said() -> None:
     roomy = ranked("Qwen/Qwen2.5-7B", "1x80GB", rows=ROWS_OF_4096)[0]
     assert (roomy.name, roomy.cutoff_len, roomy.cut) == ("lora", 4096, 0)
-    tight = ranked("Qwen/Qwen2.5-7B", "1x12GB", ["qlora", "stage3"], rows=ROWS_OF_4096)
+    tight = ranked("Qwen/Qwen2.5-7B", "1x16GB", ["qlora", "stage3"], rows=ROWS_OF_4096)
     assert [choice.name for choice in tight] == ["stage3", "qlora"]
-    assert "cuts 100% of the rows, at 1024 tokens" in reason(tight[1], tight)
+    assert "cuts 100% of the rows, at 2048 tokens" in reason(tight[1], tight)
 
 
 def test_a_few_long_rows_are_cut_before_anything_is_offloaded() -> None:
@@ -330,6 +330,12 @@ def test_full_tuning_is_said_to_be_another_training() -> None:
     assert "another training" in reason(one(choices, "full"), choices)
     assert "cuts rows at 1024 tokens" in reason(one(choices, "minimal"), choices)
     assert "rank 8" in reason(one(choices, "minimal"), choices)
+
+
+def test_where_full_tuning_is_asked_for_presets_made_for_it_come_first() -> None:
+    choices = ranked("Qwen/Qwen2.5-7B", "8x80GB", (), "finetuning_type=full")
+    assert choices[0].name == "zero3_full"
+    assert {choice.name for choice in choices if choice.verdict == "fits"} >= {"zero3", "deepspeed", "stage3"}
 
 
 def test_on_a_cpu_nothing_is_gained_by_deepspeed() -> None:

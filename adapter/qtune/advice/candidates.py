@@ -7,7 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from qtune.advice.choices import ACCUMULATION, BATCH, CUTOFF, Candidate, offloads
+from qtune.advice.choices import ACCUMULATION, BATCH, CUTOFF, METHOD, Candidate, offloads
 from qtune.config.presets import catalogue_order
 from qtune.config.project import Project
 from qtune.config.resolve import merge
@@ -94,6 +94,7 @@ def gather(
             project.store.load(name).step_down,
             adjustable=not given & {BATCH, ACCUMULATION} and not splits_batches(configs[name].block("train")),
             fits_rows=CUTOFF not in given and not packs(configs[name].block("train")),
+            of_method=_own_method(name, project) in (None, configs[name].argument("finetuning_type")),
         )
         for name in of_stage
         if not reasons[name]
@@ -120,6 +121,12 @@ def _why_not_trained(config: Config, asked: str | None) -> str:
     """What stands in the way where a preset's own model wins over the project's default."""
     own = config.get("train", "model_name_or_path")
     return "" if own == asked or None in (own, asked) else f"it trains {own}"
+
+
+def _own_method(name: str, project: Project) -> str | None:
+    """The finetuning_type that a preset sets itself, None where it sets none."""
+    layers = [item.layer.values for item in project.store.chain(name)]
+    return next((found.value for values in reversed(layers) if (found := values.get(METHOD))), None)
 
 
 def _why_not_shared(config: Config, project: Project) -> str:

@@ -15,6 +15,7 @@ from qtune.values import Config, KeyPath, Origin, Value
 BATCH: KeyPath = ("train", "per_device_train_batch_size")
 ACCUMULATION: KeyPath = ("train", "gradient_accumulation_steps")
 CUTOFF: KeyPath = ("train", "cutoff_len")
+METHOD: KeyPath = ("train", "finetuning_type")
 # How many times slower a training may be for not giving up something: rules of thumb, held to what is done in
 # practice by tests/advice_cases.yaml.
 _IN_FOUR_BITS = 1.3
@@ -29,7 +30,8 @@ class Candidate:
     """A preset as it would train here.
 
     step_down: the preset that it names as such. adjustable: whether its batch may be changed, which neither
-    qtune.yaml nor --set then says; fits_rows: whether its cutoff_len may.
+    qtune.yaml nor --set then says; fits_rows: whether its cutoff_len may. of_method: whether its author had
+    it train what it does here, adapters or all weights: its learning rate goes with that.
     """
 
     name: str
@@ -37,6 +39,7 @@ class Candidate:
     step_down: str | None = None
     adjustable: bool = True
     fits_rows: bool = True
+    of_method: bool = True
 
 
 @dataclass(frozen=True)

@@ -71,6 +71,8 @@ def _traits(choice: Choice, choices: Sequence[Choice]) -> list[str]:
         traits.append("trains all weights, another training than LoRA's adapters")
     elif kind == "freeze":
         traits.append("trains some layers whole, another training than LoRA's adapters")
+    if not choice.candidate.of_method:
+        traits.append("its learning_rate is for another method")
     if train.get("quantization_bit") is not None:
         traits.append(f"the base in {train['quantization_bit']} bits")
     traits += _rows(choice, choices)

@@ -91,12 +91,12 @@ def rank(
 ) -> list[Choice]:
     """The candidates, best first: those that fit, then the tight ones, then the others.
 
-    Of those that fit adapters go before full tuning (another training), and then the least cost: seconds for
-    each token, and longer by what is given up. Costs within 10% count as equal. Of equal ones a 16-bit base
-    goes before a quantised one, what trains without DeepSpeed and FSDP before them (on a CPU DeepSpeed
-    compiles for minutes, and saves nothing), and then the first of `candidates`. Those that do not fit come
-    by how much they lack, the nearest first. More memory never makes the first one worse, as long as it fits:
-    whatever fitted before still does.
+    Of those that fit what was made for this method goes first, adapters before full tuning (another
+    training), and then the least cost: seconds for each token, and longer by what is given up. Costs within
+    10% count as equal. Of equal ones a 16-bit base goes before a quantised one, what trains without
+    DeepSpeed and FSDP before them (on a CPU DeepSpeed compiles for minutes, and saves nothing), and then the
+    first of `candidates`. Those that do not fit come by how much they lack, the nearest first. More memory
+    never makes the first one worse, as long as it fits: whatever fitted before still does.
     """
     wanted = [_cutoffs(candidate, rows)[0] for candidate in candidates]
     ranks = [int(candidate.config.argument("lora_rank")) for candidate in candidates]
@@ -114,10 +114,15 @@ def rank(
     choices = [_best(candidate, rows, tried) for candidate in candidates]
     places = {candidate.name: place for place, candidate in enumerate(candidates)}
 
-    def kind(choice: Choice) -> tuple[int, float, bool]:
-        fits = choice.verdict != "does not fit"
+    def kind(choice: Choice) -> tuple[int, float, bool, bool]:
+        fits, of_method = choice.verdict != "does not fit", choice.candidate.of_method
         lacks = 0.0 if fits else choice.shortfall
-        return VERDICTS.index(choice.verdict), lacks, fits and not choice.trains_adapter
+        return (
+            VERDICTS.index(choice.verdict),
+            lacks,
+            fits and not of_method,
+            fits and not choice.trains_adapter,
+        )
 
     def order(choice: Choice) -> tuple[bool, bool, int]:
         shared = choice.config.uses_zero or choice.config.launcher == "accelerate"
