@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from qtune.advice.choices import ACCUMULATION, BATCH, CUTOFF, METHOD, Candidate, offloads
+from qtune.checks.datasets import DEMO
 from qtune.config.presets import catalogue_order
 from qtune.config.project import Project
 from qtune.config.resolve import merge
@@ -103,7 +104,7 @@ def gather(
         item for item in next(iter(errors.values()), []) if all(item in found for found in errors.values())
     ]
     unsuitable = {name: reasons[name] for name in of_stage if reasons[name]}
-    rows = _rows(candidates[0].config, project) if candidates else None
+    rows = _rows(candidates[0].config, project, given) if candidates else None
     return Field(stage, tuple(candidates), {**unsuitable, **broken}, tuple(shared), rows)
 
 
@@ -138,9 +139,13 @@ def _why_not_shared(name: str, config: Config, project: Project) -> str:
     return "shared among GPUs, and there is one process"
 
 
-def _rows(config: Config, project: Project) -> RowLengths | None:
-    """How long a candidate's rows are; where they cannot be counted a check of the data says why."""
-    if not config.get("train", "dataset"):
+def _rows(config: Config, project: Project, given: Collection[KeyPath]) -> RowLengths | None:
+    """How long a candidate's rows are; where they cannot be counted a check of the data says why.
+
+    The demo, which stands in a new project until it gets data of its own, says nothing of that.
+    """
+    dataset = config.get("train", "dataset")
+    if not dataset or (dataset == DEMO and ("train", "dataset") not in given):
         return None
     from qtune.data.lengths.sample import sample_lengths  # and with it how every kind of row is read
 
