@@ -332,6 +332,16 @@ def test_full_tuning_is_said_to_be_another_training() -> None:
     assert "rank 8" in reason(one(choices, "minimal"), choices)
 
 
+def test_what_shares_a_model_among_gpus_is_of_no_use_to_one() -> None:
+    model, machine = load("Qwen/Qwen2.5-7B", Path("/")), parse_hardware("1x24GB")
+    shared = {"deepspeed", "zero3", "zero3_full", "fsdp_qlora"}
+    assert shared <= field(model, machine).unsuitable.keys()
+    assert {item.name for item in field(model, machine, ["deepspeed", "zero3"]).candidates} <= shared
+    assert "lora" in {item.name for item in field(model, machine, (), "launch.launcher=torchrun").candidates}
+    assert "lora" in {item.name for item in field(model, machine, (), "zero.stage=2").candidates}
+    assert not shared & field(model, parse_hardware("2x24GB")).unsuitable.keys()
+
+
 def test_where_full_tuning_is_asked_for_presets_made_for_it_come_first() -> None:
     choices = ranked("Qwen/Qwen2.5-7B", "8x80GB", (), "finetuning_type=full")
     assert choices[0].name == "zero3_full"

@@ -174,6 +174,16 @@ def test_rows_decide_the_cutoff_and_what_is_cut_is_said(
     assert kept["presets"][0]["cutoff_len"] == 512 and "cutoff_len=" in kept["command"]
 
 
+def test_the_demos_rows_stand_for_nothing_until_they_are_asked_for(
+    qtune: Callable[..., Result], tmp_path: Path
+) -> None:
+    qtune("init", ".", "-m", "Qwen/Qwen2.5-7B", directory=tmp_path)
+    asked = ["recommend", "qlora", "--hardware", "1x24GB"]
+    result = qtune(*asked, directory=tmp_path)
+    assert "rows are of up to" not in result.out and "the demo's rows are not weighed" in result.err
+    assert "rows are of up to" in qtune(*asked, "-d", "demo", directory=tmp_path).out
+
+
 def test_a_batch_that_was_said_is_kept(qtune: Callable[..., Result], project: Callable[..., Path]) -> None:
     root = project()
     asked = [

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from qtune.advice.choices import ACCUMULATION, BATCH, CUTOFF, METHOD, Candidate, offloads
+from qtune.checks.datasets import DEMO
 from qtune.config.presets import catalogue_order
 from qtune.config.project import Project
 from qtune.config.resolve import merge
@@ -23,7 +24,7 @@ from qtune.predict.models.find import load_named
 from qtune.predict.models.shapes import Model
 from qtune.prepare import pipeline
 from qtune.schema import argument
-from qtune.values import Config, Finding, Layer
+from qtune.values import Config, Finding, KeyPath, Layer
 
 if TYPE_CHECKING:
     from qtune.data.lengths.sample import RowLengths
@@ -82,7 +83,7 @@ def gather(
         if errors[name]
         else _why_not_trained(configs[name], asked)
         or why_not_quantized(configs[name], model)
-        or ("" if names else _why_not_shared(configs[name], project))
+        or ("" if names else _why_not_shared(name, configs[name], project))
         for name in configs
     }
     stage = _stage(configs, reasons)
@@ -94,7 +95,7 @@ def gather(
             project.store.load(name).step_down,
             adjustable=not given & {BATCH, ACCUMULATION} and not splits_batches(configs[name].block("train")),
             fits_rows=CUTOFF not in given and not packs(configs[name].block("train")),
-            of_method=_own_method(name, project) in (None, configs[name].argument("finetuning_type")),
+            of_method=_own(name, METHOD, project) in (None, configs[name].argument(METHOD[1])),
         )
         for name in of_stage
         if not reasons[name]
@@ -103,7 +104,7 @@ def gather(
         item for item in next(iter(errors.values()), []) if all(item in found for found in errors.values())
     ]
     unsuitable = {name: reasons[name] for name in of_stage if reasons[name]}
-    rows = _rows(candidates[0].config, project) if candidates else None
+    rows = _rows(candidates[0].config, project, given) if candidates else None
     return Field(stage, tuple(candidates), {**unsuitable, **broken}, tuple(shared), rows)
 
 
@@ -123,33 +124,36 @@ def _why_not_trained(config: Config, asked: str | None) -> str:
     return "" if own == asked or None in (own, asked) else f"it trains {own}"
 
 
-def _own_method(name: str, project: Project) -> str | None:
-    """The finetuning_type that a preset sets itself, None where it sets none."""
+def _own(name: str, path: KeyPath, project: Project) -> Any:
+    """What a preset sets itself, or one that it extends; None where none does."""
     layers = [item.layer.values for item in project.store.chain(name)]
-    return next((found.value for values in reversed(layers) if (found := values.get(METHOD))), None)
+    return next((found.value for values in reversed(layers) if (found := values.get(path))), None)
 
 
-def _why_not_shared(config: Config, project: Project) -> str:
+def _why_not_shared(name: str, config: Config, project: Project) -> str:
     """Why one of qtune's own presets that shares a model among GPUs is of no use to a single process."""
-    shares = (config.uses_zero and not offloads(config)) or config.launcher == "accelerate"
-    if not shares or config.processes > 1 or project.store.load(config.name).source != built_in():
+    stage, launcher = (_own(name, path, project) for path in (("zero", "stage"), ("launch", "launcher")))
+    shares = (stage and not offloads(config)) or launcher == "accelerate"
+    if not shares or config.processes > 1 or project.store.load(name).source != built_in():
         return ""
     return "shared among GPUs, and there is one process"
 
 
-def _rows(config: Config, project: Project) -> RowLengths | None:
-    """How long the rows are that a candidate trains on; a check of the data says why they cannot be
-    counted."""
-    if not config.get("train", "dataset"):
+def _rows(config: Config, project: Project, given: Collection[KeyPath]) -> RowLengths | None:
+    """How long a candidate's rows are; where they cannot be counted a check of the data says why.
+
+    The demo, which stands in a new project until it gets data of its own, says nothing of that.
+    """
+    dataset = config.get("train", "dataset")
+    if not dataset or (dataset == DEMO and ("train", "dataset") not in given):
         return None
     from qtune.data.lengths.sample import sample_lengths  # and with it how every kind of row is read
 
     with suppress(QtuneError, ValueError, OSError):
         registrations, names = read_registrations(project), [name for name, _ in uses_of(config)]
-        known = [registrations[name] for name in names if name in registrations]
-        return (
-            sample_lengths(known, config.block("train"), project.root) if len(known) == len(names) else None
-        )
+        if all(name in registrations for name in names):
+            train = config.block("train")
+            return sample_lengths([registrations[name] for name in names], train, project.root)
     return None
 
 

@@ -14,6 +14,7 @@ from qtune.advice.choices import Choice
 from qtune.advice.reasons import reason
 from qtune.advice.recommend import Room, speed_text
 from qtune.advice.remedies import Remedy
+from qtune.checks.datasets import DEMO
 from qtune.cli.output import note
 from qtune.cli.plan.estimate_view import tell_experts
 from qtune.cli.table import print_table
@@ -91,8 +92,10 @@ def show(found: Recommendation, command: str, *, wide: bool = False) -> None:
     tell_experts((choice.config, model) for choice in found.choices)
     if room.host is None:
         note(f"only GPU memory counts: what host memory and disk {machine} has free is not known here")
-    if found.choices and found.choices[0].config.find("train", "dataset") is None:
-        note("no dataset is named yet: `qtune data add FILE` registers yours, -d NAME names it")
+    dataset = found.choices[0].config.get("train", "dataset") if found.choices else None
+    if found.choices and (dataset is None or (dataset == DEMO and rows is None)):
+        lacking = "no dataset is named yet" if dataset is None else "the demo's rows are not weighed"
+        note(f"{lacking}: `qtune data add FILE` registers yours, -d NAME names it")
 
 
 def _table(found: Recommendation) -> tuple[list[str], list[list[str]]]:
