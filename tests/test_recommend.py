@@ -165,9 +165,9 @@ def test_more_memory_never_makes_the_first_choice_worse(
     candidates: list[Candidate], memory: int, more: int, host: int
 ) -> None:
     """By its cost, up to what counts as equal: 1% between batches of one preset, and 10% between presets."""
-    less = rank(candidates, TINY, Hardware(1, memory, True, 8), Room(host * GB), needing)[0]
-    room = Room((host + more) * GB)
-    larger = rank(candidates, TINY, Hardware(1, memory + more, True, 8), room, needing)[0]
+    card, room = "A10G", Room((host + more) * GB)  # of one speed, whatever it holds
+    less = rank(candidates, TINY, Hardware(1, memory, True, 8, card), Room(host * GB), needing)[0]
+    larger = rank(candidates, TINY, Hardware(1, memory + more, True, 8, card), room, needing)[0]
     if less.verdict == "fits":
         assert larger.verdict == "fits"
         assert larger.cost <= less.cost * 1.111
