@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from qtune.predict.memory.estimate import MemoryPart
+from qtune.predict.memory.experts import experts_at_work, kept_by_experts
+from qtune.predict.memory.layer_kinds import LayerKind
 from qtune.predict.memory.setting import Loss, Setting
 from qtune.predict.memory.weights import largest_dequantized
 from qtune.schema import argument
@@ -29,6 +31,7 @@ class LayerActivations(NamedTuple):
     at_work: PerToken
 
 
+_MLP = frozenset({"gate_proj", "up_proj", "down_proj"})
 # By method (adapters, or the weights themselves) and precision: `autocast` is 16 bits by torch's autocast
 # over float32 trained weights; `half` one 16-bit dtype for all; `single` float32 for all; `mixed` 16-bit
 # weights under float32 adapters without autocast (a CPU). Found by tracing every allocation of a Qwen2 layer
@@ -43,6 +46,16 @@ _LAYERS: dict[tuple[str, str], LayerActivations] = {
     ("weights", "half"): LayerActivations(PerToken(16, 4, 4, 8), PerToken(23, 4, 4, 12)),
     ("weights", "single"): LayerActivations(PerToken(24, 8, 8, 16), PerToken(28, 8, 8, 24)),
 }
+_OUTPUT = (
+    4  # bytes for each token and hidden unit: the gradient of what the experts put out, summed in float32
+)
+_HEAD_NORM = (
+    4  # bytes for each token and unit of queries and keys: their float32 copy, where heads have norms
+)
+# Bytes for each token and unit of all keys, and of all values, of a delta net whose rule torch computes chunk
+# by chunk (modeling_qwen3_next.py, torch_chunk_gated_delta_rule), as it does without the package
+# flash-linear-attention. Traced at heads of 128, which all published models have.
+_DELTA = (10, 126)
 _STATISTICS = 4  # bytes for each token and head: the softmax's logarithm, which fused attention keeps
 _DROPOUT = {True: 4, False: 1}  # bytes of a dropout mask's element: float32 on a CPU, bool on a GPU
 _EAGER_KEPT, _EAGER_AT_WORK = 6, 12  # bytes for each head and pair of tokens: scores in two dtypes
@@ -86,13 +99,13 @@ def residual_bytes(setting: Setting) -> int:
     return setting.trained_bytes if setting.method == "full" else setting.weight_bytes
 
 
-def _unsaved(setting: Setting) -> PerToken:
+def _unsaved(setting: Setting, mlp: int) -> PerToken:
     """What one layer does not keep where no adapter stands: the inputs of those linear layers.
 
     In one dtype throughout q, k and v share their input, as gate and up do, and attention keeps o's for
     itself; else each adapter casts one of its own (peft/tuners/lora/layer.py, Linear.forward).
     """
-    without = setting.without_adapter
+    without = setting.without_adapter | (frozenset() if mlp else _MLP)
     if not setting.adapter or not without:
         return PerToken(0, 0, 0, 0)
     width, alone = setting.compute_bytes, precision(setting) in ("autocast", "mixed")
@@ -104,30 +117,33 @@ def _unsaved(setting: Setting) -> PerToken:
     return PerToken(width * hidden, width * query, 0, width * mlp)
 
 
-def layer_bytes(setting: Setting, per_token: PerToken, eager: float) -> int:
-    """Bytes of one layer for all tokens of a forward pass.
+def layer_bytes(setting: Setting, per_token: PerToken, eager: float, kind: LayerKind) -> int:
+    """Bytes of one layer for all tokens of a forward pass, its routed experts left out.
 
     With a mask, keys and values are repeated to the width of the queries (transformers,
-    integrations/sdpa_attention.py, use_gqa_in_sdpa). Of experts each token meets num_experts_per_tok.
+    integrations/sdpa_attention.py, use_gqa_in_sdpa).
     """
     model = setting.model
     head_dim = model.head_dim or model.hidden_size // max(model.num_attention_heads, 1)
     query = model.num_attention_heads * head_dim
     key = query if masked(setting) else model.num_key_value_heads * head_dim
-    mlp = model.intermediate_size
-    if model.num_experts:
-        mlp = (model.moe_intermediate_size or mlp) * max(model.num_experts_per_tok, 1)
-    unsaved = _unsaved(setting)
+    mlp, unsaved = kind.mlp, _unsaved(setting, kind.mlp)
+    attention = (
+        (per_token.query - unsaved.query) * query
+        + per_token.key * key
+        + _STATISTICS * model.num_attention_heads
+        + (_HEAD_NORM * (query + key) if setting.normalises_heads else 0)
+    )
+    if kind.delta:
+        attention = _DELTA[0] * kind.delta[0] + _DELTA[1] * kind.delta[1]
     each = (
         (per_token.hidden - unsaved.hidden) * model.hidden_size
-        + (per_token.query - unsaved.query) * query
-        + per_token.key * key
+        + attention
         + (per_token.mlp - unsaved.mlp) * mlp
-        + _STATISTICS * model.num_attention_heads
         + _dropout(setting, model.hidden_size, query, mlp)
     )
     scores = 0.0
-    if _eager(setting):
+    if _eager(setting) and not kind.delta:
         scores = eager * model.num_attention_heads * setting.batch * setting.length**2
     elif masked(setting):
         scores = setting.compute_bytes * setting.batch * setting.length**2  # the mask in attention's dtype
@@ -136,8 +152,27 @@ def layer_bytes(setting: Setting, per_token: PerToken, eager: float) -> int:
 
 def at_work_bytes(setting: Setting) -> int:
     """The most that lies there of one layer while it is gone back through."""
+    return max(_at_work(setting, kind) for kind in setting.layer_kinds)
+
+
+def _at_work(setting: Setting, kind: LayerKind) -> int:
     found = _LAYERS["adapter" if setting.adapter else "weights", precision(setting)]
-    return layer_bytes(setting, found.at_work, _EAGER_AT_WORK)
+    if kind.experts is None:
+        return layer_bytes(setting, found.at_work, _EAGER_AT_WORK, kind)
+    routed = experts_at_work(setting, kind.experts, precision(setting))
+    beside = layer_bytes(setting, found.kept, _EAGER_KEPT, kind)
+    return beside + int((routed + _OUTPUT * setting.model.hidden_size) * setting.tokens)
+
+
+def _kept(setting: Setting) -> int:
+    """What a layer keeps for the backward pass, on the average of all layers."""
+    found = _LAYERS["adapter" if setting.adapter else "weights", precision(setting)]
+    kept = 0.0
+    for kind in setting.layer_kinds:
+        routed = kept_by_experts(setting, kind.experts, precision(setting)) if kind.experts else 0
+        beside = layer_bytes(setting, found.kept, _EAGER_KEPT, kind)
+        kept += kind.share * (beside + routed * setting.tokens)
+    return int(kept)
 
 
 def masked(setting: Setting) -> bool:
@@ -152,9 +187,8 @@ def activations(setting: Setting, *, going_back: bool) -> list[MemoryPart]:
     (Chen et al. 2016).
     """
     layers = setting.trained_layers
-    found = _LAYERS["adapter" if setting.adapter else "weights", precision(setting)]
     inputs = residual_bytes(setting) * setting.model.hidden_size * setting.tokens
-    kept = layer_bytes(setting, found.kept, _EAGER_KEPT)
+    kept = _kept(setting)
     at_work = at_work_bytes(setting)
     mask = setting.batch * setting.length**2 if masked(setting) else 0
     if setting.checkpointing:

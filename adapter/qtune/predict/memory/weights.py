@@ -127,5 +127,6 @@ def largest_dequantized(setting: Setting) -> int:
     if setting.quantization is None:
         return 0
     width = 4 if setting.on_cpu and not setting.mixed else 2
-    sizes = (linear.inputs * linear.outputs for linear in setting.model.linears if linear.kind != "head")
+    packed = (each for each in setting.model.linears if each.kind != "head" and not each.stacked)
+    sizes = (linear.inputs * linear.outputs for linear in packed)
     return width * max(sizes, default=0)
