@@ -186,6 +186,8 @@ def _assumptions(setting: Setting) -> tuple[str, ...]:
         said.append("weights in bfloat16, since the model does not say")
     if experts := left_in_16_bits(setting.train, setting.model):
         said.append(experts)
+    if any(kind.delta for kind in setting.layer_kinds):
+        said.append("linear attention as torch computes it, without the package flash-linear-attention")
     if setting.loss == "ppo":
         said.append("PPO's own generation left out")
     return tuple(said)
