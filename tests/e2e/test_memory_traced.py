@@ -48,8 +48,16 @@ def predicted(size: str, case: dict[str, Any]) -> int:
         "finetuning_type": "lora" if "rank" in case else "full",
         "lora_rank": case.get("rank"),
         "lora_target": ",".join(case.get("targets", [])),
+        "quantization_bit": 4 if case.get("quantized") else None,
     }
-    values = {("train", key): Value(value, Origin("test")) for key, value in train.items() if value}
+    launch = {"launcher": "accelerate", "processes": case["processes"]} if "processes" in case else {}
+    blocks = {"train": train, "launch": launch}
+    values = {
+        (block, key): Value(value, Origin("test"))
+        for block, found in blocks.items()
+        for key, value in found.items()
+        if value
+    }
     model = load(f"Qwen/Qwen2.5-{size}", Path("/nowhere"))
     return estimate(Config("test", values), model, Hardware(1, 80.0, bf16=True)).allocated
 
