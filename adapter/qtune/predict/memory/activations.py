@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from qtune.predict.memory.estimate import MemoryPart
-from qtune.predict.memory.setting import Loss, Setting
+from qtune.predict.memory.setting import Setting
 from qtune.predict.memory.weights import largest_dequantized
 from qtune.schema import argument
 from qtune.units import counted
@@ -45,11 +46,14 @@ _LAYERS: dict[tuple[str, str], LayerActivations] = {
 }
 _STATISTICS = 4  # bytes for each token and head: the softmax's logarithm, which fused attention keeps
 _DROPOUT = {True: 4, False: 1}  # bytes of a dropout mask's element: float32 on a CPU, bool on a GPU
-_EAGER_KEPT, _EAGER_AT_WORK = 6, 12  # bytes for each head and pair of tokens: scores in two dtypes
+# Bytes for each head and pair of tokens, by those of a score: the softmax is float32 always, and kept in both
+# dtypes; going back, it and its gradient meet their product and the scores' gradient (pytorch,
+# aten/src/ATen/native/cuda/SoftMax.cu, softmax_backward_cuda_out).
+_EAGER_KEPT, _EAGER_AT_WORK = {2: 6, 4: 4}, {2: 14, 4: 16}
 
 # Bytes for each token and word of the vocabulary, at the loss: (within the forward pass, or outside it where
 # that is more; while going back). Traced likewise through the library's own loss functions.
-_LOSSES: dict[Loss, tuple[float, float]] = {
+LOSSES: dict[str, tuple[float, float]] = {
     # bf16 logits, a float32 copy and its log-softmax; back: log-softmax, its gradient and the logits'
     # (transformers/loss/loss_utils.py, ForCausalLMLoss)
     "cross entropy": (10, 12),
@@ -95,7 +99,8 @@ def _unsaved(setting: Setting) -> PerToken:
     without = setting.without_adapter
     if not setting.adapter or not without:
         return PerToken(0, 0, 0, 0)
-    width, alone = setting.compute_bytes, precision(setting) in ("autocast", "mixed")
+    found = precision(setting)
+    width, alone = 4 if found == "mixed" else setting.compute_bytes, found in ("autocast", "mixed")
     if alone:
         hidden = len(without & {"q_proj", "k_proj", "v_proj", "gate_proj", "up_proj"})
     else:
@@ -104,7 +109,7 @@ def _unsaved(setting: Setting) -> PerToken:
     return PerToken(width * hidden, width * query, 0, width * mlp)
 
 
-def layer_bytes(setting: Setting, per_token: PerToken, eager: float) -> int:
+def layer_bytes(setting: Setting, per_token: PerToken, eager: Mapping[int, int]) -> int:
     """Bytes of one layer for all tokens of a forward pass.
 
     With a mask, keys and values are repeated to the width of the queries (transformers,
@@ -128,7 +133,8 @@ def layer_bytes(setting: Setting, per_token: PerToken, eager: float) -> int:
     )
     scores = 0.0
     if _eager(setting):
-        scores = eager * model.num_attention_heads * setting.batch * setting.length**2
+        width = 4 if precision(setting) == "single" else 2
+        scores = eager[width] * model.num_attention_heads * setting.batch * setting.length**2
     elif masked(setting):
         scores = setting.compute_bytes * setting.batch * setting.length**2  # the mask in attention's dtype
     return int(each * setting.tokens + scores)
@@ -178,16 +184,16 @@ def logits(setting: Setting) -> list[MemoryPart]:
     """Logits and what the loss makes of them, the larger of forward and backward pass.
 
     Under autocast the 16-bit copies of the trained weights still lie in its cache while the model computes
-    its own loss (pytorch, aten/src/ATen/autocast_mode.cpp, cached_cast).
+    its own loss (pytorch, aten/src/ATen/autocast_mode.cpp, cached_cast); FSDP gathers them in 16 bits.
     """
     if setting.train.get("enable_liger_kernel") and setting.stage_of_training in ("pt", "sft"):
         size = _LIGER * setting.model.hidden_size * setting.tokens
         return [_part("logits and loss", size, "computed in chunks by the Liger kernel")]
-    forward, back = _LOSSES[setting.loss]
+    forward, back = LOSSES[setting.loss]
     if setting.compute_bytes == 4 and setting.loss == "cross entropy":
         forward -= 2  # no 16-bit logits
     words = setting.model.vocab_size * setting.tokens
-    casts = 2 * setting.trainable.parameters if setting.autocast else 0
+    casts = 2 * setting.trainable.parameters if setting.autocast and not setting.fsdp else 0
     inside = setting.loss == "cross entropy"
     in_forward = forward * words + (casts if inside else 0)
     note = f"{setting.batch} x {setting.length} tokens x {setting.model.vocab_size:,} words"

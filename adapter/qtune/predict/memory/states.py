@@ -67,7 +67,8 @@ def step(setting: Setting) -> list[MemoryPart]:
     """
     count = setting.trainable.parameters
     if needs_whole_copies(setting):
-        return [_part("the step's own", count * setting.trained_bytes, "optim: adamw_torch_fused needs none")]
+        own = count // setting.processes if setting.shares_states else count  # fully_shard: each its own part
+        return [_part("the step's own", own * setting.trained_bytes, "optim: adamw_torch_fused needs none")]
     if not setting.zero or setting.offloaded("offload_optimizer") != "gpu":
         return []
     share = count // setting.processes
