@@ -49,6 +49,7 @@ def predicted(size: str, case: dict[str, Any]) -> int:
         "lora_rank": case.get("rank"),
         "lora_target": ",".join(case.get("targets", [])),
         "quantization_bit": 4 if case.get("quantized") else None,
+        "lora_dropout": case.get("dropout"),
     }
     launch = {"launcher": "accelerate", "processes": case["processes"]} if "processes" in case else {}
     blocks = {"train": train, "launch": launch}

@@ -1,8 +1,9 @@
 """Trace every allocation of a training at real shapes, on tensors that hold no data.
 
 Run as `python trace_memory.py CASES`, a JSON list of mappings: the shapes of a Qwen2Config under `shapes`,
-and how it is trained: `quantized` in NF4 by bitsandbytes, over so many `processes` by FSDP 2. Prints a JSON
-list of the most bytes that one process held in the second of two steps.
+and how it is trained: `quantized` in NF4 by bitsandbytes, over so many `processes` by FSDP 2, all in `half`
+precision as under DeepSpeed. Prints a JSON list of the most bytes that one process held in the second of two
+steps.
 
 torch's fake tensors compute shapes alone, so 7B parameters take neither memory nor time; what is allocated
 and freed, and when, is what it would be for real ones. Autocast is the CPU's, whose rules for these
@@ -23,6 +24,7 @@ import torch.distributed
 from accelerate.utils.operations import ConvertOutputsToFp32
 from bitsandbytes.functional import quantize_4bit
 from bitsandbytes.nn import Linear4bit
+from bitsandbytes.nn import modules as bnb_modules
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
 from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
@@ -36,6 +38,10 @@ from transformers.models.qwen2 import modeling_qwen2
 
 ALIGNMENT = 512  # bytes, to which CUDA's allocator rounds (pytorch, c10/cuda/CUDACachingAllocator.h)
 MASK = modeling_qwen2.create_causal_mask
+# a GPU's dropout, whose mask is bool
+torch.nn.functional.dropout = lambda rows, p, training, inplace=False: torch.native_dropout(
+    rows, p, training
+)[0]
 
 
 class Allocations(TorchDispatchMode):
@@ -56,7 +62,7 @@ class Allocations(TorchDispatchMode):
         return result
 
     def _count(self, tensor: torch.Tensor) -> None:
-        storage = (tensor.to_local() if isinstance(tensor, DTensor) else tensor).untyped_storage()
+        storage = (tensor._local_tensor if isinstance(tensor, DTensor) else tensor).untyped_storage()
         key = id(storage)
         if key not in self.known:
 
@@ -88,6 +94,7 @@ def peak(case: dict[str, Any]) -> int:
     modeling_qwen2.create_causal_mask = MASK if batch > 1 else lambda *_, **__: None
     allocations = Allocations()
     mesh = processes(case["processes"]) if "processes" in case else None
+    half = case.get("half", False)
     with FakeTensorMode(), allocations:
         model = AutoModelForCausalLM.from_config(
             Qwen2Config(**case["shapes"], use_cache=False), dtype=torch.bfloat16
@@ -100,10 +107,10 @@ def peak(case: dict[str, Any]) -> int:
             model.enable_input_require_grads()
         model.train()
         if "rank" in case:
-            model = with_adapters(model, case["rank"], case["targets"])
+            model = with_adapters(model, case["rank"], case["targets"], case.get("dropout", 0.0))
         trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
         for parameter in trained if mesh is None else model.parameters():
-            parameter.data = parameter.data.float()
+            parameter.data = parameter.data.to(torch.bfloat16 if half else torch.float32)
         if mesh is not None:
             shard(model, mesh, allocations)
             trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
@@ -111,7 +118,7 @@ def peak(case: dict[str, Any]) -> int:
         rows, forward = torch.randint(0, 100, (batch, length)), model.forward
 
         def autocast(**inputs: Any) -> Any:
-            with torch.autocast("cpu", dtype=torch.bfloat16):
+            with torch.autocast("cpu", dtype=torch.bfloat16, enabled=not half):
                 return forward(**inputs)
 
         model.forward = ConvertOutputsToFp32(autocast)
@@ -169,9 +176,13 @@ def quantize(model: Any) -> None:
             model.model.set_submodule(name, there)
     model.requires_grad_(False)
     model.is_loaded_in_4bit = True
+    # what FSDP gathers has lost its state, and gets it back as a Params4bit
+    bnb_modules.fix_4bit_weight_quant_state_from_module = lambda _: None
+    # peft/tuners/lora/bnb.py asks whether CUDA's autocast is on
+    torch.is_autocast_enabled = lambda *_: torch.is_autocast_cpu_enabled()
 
 
-def with_adapters(model: Any, rank: int, targets: list[str]) -> Any:
+def with_adapters(model: Any, rank: int, targets: list[str], dropout: float) -> Any:
     from peft import LoraConfig, get_peft_model
     from peft.tuners.tuners_utils import BaseTunerLayer
 
@@ -179,7 +190,10 @@ def with_adapters(model: Any, rank: int, targets: list[str]) -> Any:
     BaseTunerLayer._move_adapter_to_device_of_base_layer = lambda *_, **__: None
     move, torch.nn.Module.to = torch.nn.Module.to, lambda module, *_, **__: module
     try:
-        return get_peft_model(model, LoraConfig(task_type="CAUSAL_LM", r=rank, target_modules=targets))
+        return get_peft_model(
+            model,
+            LoraConfig(task_type="CAUSAL_LM", r=rank, target_modules=targets, lora_dropout=dropout),
+        )
     finally:
         torch.nn.Module.to = move
 
