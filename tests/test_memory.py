@@ -235,6 +235,25 @@ def test_fsdp_shares_the_step_and_leaves_autocast_nothing_to_cast() -> None:
     assert (whole.bytes, cast.bytes) == (10 * 512 * 151936 + 2 * QWEN.parameters, 12 * 512 * 151936)
 
 
+def test_fsdp_computes_in_16_bits_without_casts() -> None:
+    """What is gathered is in 16 bits, so that hidden states and what adapters take are."""
+    launch, small = {"launcher": "accelerate"}, model(vocab_size=1000)
+    for quantized in (None, 4):
+        train = {"quantization_bit": quantized, "gradient_accumulation_steps": 1}
+        sharded = needs(train, gpus=2, of=small, launch=launch).of("gpu")
+        assert sharded["activations"] == 24 * 512 * 896 * 2, quantized  # the inputs of the layers
+
+
+@pytest.mark.parametrize(("zero", "launcher"), [({"stage": 3}, "torchrun"), (None, "accelerate")])
+def test_scales_of_4_bit_weights_are_whole_in_each_process(
+    zero: dict[str, Any] | None, launcher: str
+) -> None:
+    parts = needs({"quantization_bit": 4}, zero, gpus=4, launch={"launcher": launcher}).of("gpu")
+    packed = quantizable(QWEN)
+    assert parts["scales of weights"] == pytest.approx(packed / 64 * (1 + 4 / 256), rel=1e-6)
+    assert parts["weights"] == pytest.approx((packed / 2 + 2 * (QWEN.parameters - packed)) / 4, rel=1e-3)
+
+
 def test_liger_writes_no_logits_down() -> None:
     assert needs({"enable_liger_kernel": True}).allocated < needs({}).allocated / 1.5
 

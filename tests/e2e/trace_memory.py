@@ -1,9 +1,8 @@
 """Trace every allocation of a training at real shapes, on tensors that hold no data.
 
 Run as `python trace_memory.py CASES`, a JSON list of mappings: the shapes of a Qwen2Config under `shapes`,
-and how it is trained: `quantized` in NF4 by bitsandbytes, over so many `processes` by FSDP 2, all in `half`
-precision as under DeepSpeed. Prints a JSON list of the most bytes that one process held in the second of two
-steps.
+and how it is trained: `quantized` in NF4 by bitsandbytes, over so many `processes` by FSDP 2. Prints a JSON
+list of the most bytes that one process held in the second of two steps.
 
 torch's fake tensors compute shapes alone, so 7B parameters take neither memory nor time; what is allocated
 and freed, and when, is what it would be for real ones. Autocast is the CPU's, whose rules for these
@@ -94,7 +93,6 @@ def peak(case: dict[str, Any]) -> int:
     modeling_qwen2.create_causal_mask = MASK if batch > 1 else lambda *_, **__: None
     allocations = Allocations()
     mesh = processes(case["processes"]) if "processes" in case else None
-    half = case.get("half", False)
     with FakeTensorMode(), allocations:
         model = AutoModelForCausalLM.from_config(
             Qwen2Config(**case["shapes"], use_cache=False), dtype=torch.bfloat16
@@ -110,7 +108,7 @@ def peak(case: dict[str, Any]) -> int:
             model = with_adapters(model, case["rank"], case["targets"], case.get("dropout", 0.0))
         trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
         for parameter in trained if mesh is None else model.parameters():
-            parameter.data = parameter.data.to(torch.bfloat16 if half else torch.float32)
+            parameter.data = parameter.data.float()
         if mesh is not None:
             shard(model, mesh, allocations)
             trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
@@ -118,7 +116,7 @@ def peak(case: dict[str, Any]) -> int:
         rows, forward = torch.randint(0, 100, (batch, length)), model.forward
 
         def autocast(**inputs: Any) -> Any:
-            with torch.autocast("cpu", dtype=torch.bfloat16, enabled=not half):
+            with torch.autocast("cpu", dtype=torch.bfloat16):
                 return forward(**inputs)
 
         model.forward = ConvertOutputsToFp32(autocast)
@@ -158,9 +156,7 @@ def quantize(model: Any) -> None:
     """Put NF4 in place of all linear layers but the output layer, as transformers' integration does."""
     for name, module in list(model.model.named_modules()):
         if isinstance(module, torch.nn.Linear):
-            packed, state = quantize_4bit(
-                module.weight.data, compress_statistics=True, quant_type="nf4", quant_storage=torch.bfloat16
-            )
+            packed, state = quantize_4bit(module.weight.data, quant_type="nf4", quant_storage=torch.bfloat16)
             there = Linear4bit(
                 module.in_features,
                 module.out_features,
@@ -172,7 +168,7 @@ def quantize(model: Any) -> None:
             # a plain parameter: its subclass, Params4bit, does not hold fake tensors
             there.weight, there.bias = torch.nn.Parameter(packed, requires_grad=False), module.bias
             there.weight.quant_state = state
-            there.weight.compress_statistics, there.weight.quant_type = True, "nf4"
+            there.weight.compress_statistics, there.weight.quant_type = False, "nf4"
             model.model.set_submodule(name, there)
     model.requires_grad_(False)
     model.is_loaded_in_4bit = True

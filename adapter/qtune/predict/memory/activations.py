@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from qtune.predict.memory.estimate import MemoryPart
-from qtune.predict.memory.setting import Setting
+from qtune.predict.memory.setting import LINEARS, Setting
 from qtune.predict.memory.weights import largest_dequantized
 from qtune.schema import argument
 from qtune.units import counted
@@ -74,7 +74,7 @@ _LIGER = 12  # bytes for each token and hidden unit: chunks of logits about as l
 
 def precision(setting: Setting) -> str:
     """`autocast`, `half`, `single` or `mixed`, as _LAYERS explains them."""
-    if setting.autocast:
+    if setting.autocast and not setting.fsdp:  # FSDP gathers adapters and weights alike in 16 bits
         return "autocast"
     if setting.mixed:
         return "half"
@@ -85,7 +85,7 @@ def precision(setting: Setting) -> str:
 
 def residual_bytes(setting: Setting) -> int:
     """Bytes of an element of the hidden state between layers: the embedding's dtype, since sums keep it."""
-    if setting.mixed and (setting.zero or (setting.quantized and setting.fsdp)):
+    if setting.mixed and (setting.zero or setting.fsdp):
         return 2
     return setting.trained_bytes if setting.method == "full" else setting.weight_bytes
 
@@ -213,10 +213,20 @@ def _eager(setting: Setting) -> bool:
 
 
 def _dropout(setting: Setting, hidden: int, query: int, mlp: int) -> int:
-    """Bytes of the masks before the seven adapters of a layer (peft/tuners/lora/layer.py)."""
+    """Bytes of a layer for each token that a dropout before the adapters keeps more.
+
+    A mask for each adapter; and where all is in one dtype, so that those with one input would share it, a
+    dropped copy for each (peft/tuners/lora/layer.py, Linear.forward).
+    """
     if not setting.adapter or not setting.train.get("lora_dropout"):
         return 0
-    return _DROPOUT[setting.on_cpu] * (5 * hidden + query + mlp)
+    adapted = LINEARS - setting.without_adapter
+    attention, gates = len(adapted & {"q_proj", "k_proj", "v_proj"}), len(adapted & {"gate_proj", "up_proj"})
+    output, down = int("o_proj" in adapted), int("down_proj" in adapted)
+    masks = (attention + gates) * hidden + output * query + down * mlp
+    apart = (max(attention - 1, 0) + max(gates - 1, 0)) * hidden + output * query
+    width = setting.compute_bytes if precision(setting) in ("half", "single") else 0
+    return _DROPOUT[setting.on_cpu] * masks + width * apart
 
 
 def _part(name: str, size: int, note: str) -> MemoryPart:
