@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from qtune.predict.memory import dora
 from qtune.predict.memory.estimate import MemoryPart
-from qtune.predict.memory.setting import Loss, Setting
+from qtune.predict.memory.setting import LINEARS, Setting
 from qtune.predict.memory.weights import largest_dequantized
 from qtune.schema import argument
 from qtune.units import counted
@@ -46,11 +47,14 @@ _LAYERS: dict[tuple[str, str], LayerActivations] = {
 }
 _STATISTICS = 4  # bytes for each token and head: the softmax's logarithm, which fused attention keeps
 _DROPOUT = {True: 4, False: 1}  # bytes of a dropout mask's element: float32 on a CPU, bool on a GPU
-_EAGER_KEPT, _EAGER_AT_WORK = 6, 12  # bytes for each head and pair of tokens: scores in two dtypes
+# Bytes for each head and pair of tokens, by those of a score: the softmax is float32 always, and kept in both
+# dtypes; going back, it and its gradient meet their product and the scores' gradient (pytorch,
+# aten/src/ATen/native/cuda/SoftMax.cu, softmax_backward_cuda_out).
+_EAGER_KEPT, _EAGER_AT_WORK = {2: 6, 4: 4}, {2: 14, 4: 16}
 
 # Bytes for each token and word of the vocabulary, at the loss: (within the forward pass, or outside it where
 # that is more; while going back). Traced likewise through the library's own loss functions.
-_LOSSES: dict[Loss, tuple[float, float]] = {
+LOSSES: dict[str, tuple[float, float]] = {
     # bf16 logits, a float32 copy and its log-softmax; back: log-softmax, its gradient and the logits'
     # (transformers/loss/loss_utils.py, ForCausalLMLoss)
     "cross entropy": (10, 12),
@@ -71,9 +75,10 @@ _LIGER = 12  # bytes for each token and hidden unit: chunks of logits about as l
 
 def precision(setting: Setting) -> str:
     """`autocast`, `half`, `single` or `mixed`, as _LAYERS explains them."""
-    # over quantised weights PEFT leaves an adapter's input in 16 bits under CUDA's autocast, the only one
-    # that it asks for (peft/tuners/lora/bnb.py, gptq.py, awq.py, …: torch.is_autocast_enabled)
-    if setting.autocast and not (setting.quantized and not setting.on_cpu):
+    # FSDP gathers adapters and weights alike in 16 bits; and over quantised weights PEFT leaves an adapter's
+    # input so under CUDA's autocast, the only one that it asks for (peft/tuners/lora/bnb.py, gptq.py, awq.py,
+    # …: torch.is_autocast_enabled)
+    if setting.autocast and not setting.fsdp and (setting.on_cpu or not setting.quantized):
         return "autocast"
     if setting.mixed:
         return "half"
@@ -86,7 +91,7 @@ def residual_bytes(setting: Setting) -> int:
     """Bytes of an element of the hidden state between layers: the embedding's dtype, since sums keep it."""
     if dora.is_wide(setting):
         return 4
-    if setting.mixed and (setting.zero or (setting.quantized and setting.fsdp)):
+    if setting.mixed and (setting.zero or setting.fsdp):
         return 2
     return setting.trained_bytes if setting.method == "full" else setting.weight_bytes
 
@@ -100,7 +105,8 @@ def _unsaved(setting: Setting) -> PerToken:
     without = setting.without_adapter
     if not setting.adapter or not without:
         return PerToken(0, 0, 0, 0)
-    width, alone = setting.compute_bytes, precision(setting) in ("autocast", "mixed")
+    found = precision(setting)
+    width, alone = 4 if found == "mixed" else setting.compute_bytes, found in ("autocast", "mixed")
     if alone:
         hidden = len(without & {"q_proj", "k_proj", "v_proj", "gate_proj", "up_proj"})
     else:
@@ -109,7 +115,7 @@ def _unsaved(setting: Setting) -> PerToken:
     return PerToken(width * hidden, width * query, 0, width * mlp)
 
 
-def layer_bytes(setting: Setting, per_token: PerToken, eager: float) -> int:
+def layer_bytes(setting: Setting, per_token: PerToken, eager: Mapping[int, int]) -> int:
     """Bytes of one layer for all tokens of a forward pass.
 
     With a mask, keys and values are repeated to the width of the queries (transformers,
@@ -133,7 +139,8 @@ def layer_bytes(setting: Setting, per_token: PerToken, eager: float) -> int:
     )
     scores = 0.0
     if is_eager(setting):
-        scores = eager * model.num_attention_heads * setting.batch * setting.length**2
+        width = 4 if precision(setting) == "single" else 2
+        scores = eager[width] * model.num_attention_heads * setting.batch * setting.length**2
     elif masked(setting):
         scores = setting.compute_bytes * setting.batch * setting.length**2  # the mask in attention's dtype
     return int(each * setting.tokens + scores)
@@ -192,16 +199,16 @@ def logits(setting: Setting) -> list[MemoryPart]:
     """Logits and what the loss makes of them, the larger of forward and backward pass.
 
     Under autocast the 16-bit copies of the trained weights still lie in its cache while the model computes
-    its own loss (pytorch, aten/src/ATen/autocast_mode.cpp, cached_cast).
+    its own loss (pytorch, aten/src/ATen/autocast_mode.cpp, cached_cast); FSDP gathers them in 16 bits.
     """
     if setting.train.get("enable_liger_kernel") and setting.stage_of_training in ("pt", "sft"):
         size = _LIGER * setting.model.hidden_size * setting.tokens
         return [_part("logits and loss", size, "computed in chunks by the Liger kernel")]
-    forward, back = _LOSSES[setting.loss]
+    forward, back = LOSSES[setting.loss]
     if setting.compute_bytes == 4 and setting.loss == "cross entropy":
         forward -= 2  # no 16-bit logits
     words = setting.model.vocab_size * setting.tokens
-    casts = 2 * setting.trainable.parameters if setting.autocast else 0
+    casts = 2 * setting.trainable.parameters if setting.autocast and not setting.fsdp else 0
     inside = setting.loss == "cross entropy"
     in_forward = forward * words + (casts if inside else 0)
     note = f"{setting.batch} x {setting.length} tokens x {setting.model.vocab_size:,} words"
@@ -221,10 +228,20 @@ def is_eager(setting: Setting) -> bool:
 
 
 def _dropout(setting: Setting, hidden: int, query: int, mlp: int) -> int:
-    """Bytes of the masks before the seven adapters of a layer (peft/tuners/lora/layer.py)."""
+    """Bytes of a layer for each token that a dropout before the adapters keeps more.
+
+    A mask for each adapter; and where all is in one dtype, so that those with one input would share it, a
+    dropped copy for each (peft/tuners/lora/layer.py, Linear.forward).
+    """
     if not setting.adapter or not setting.train.get("lora_dropout"):
         return 0
-    return _DROPOUT[setting.on_cpu] * (5 * hidden + query + mlp)
+    adapted = LINEARS - setting.without_adapter
+    attention, gates = len(adapted & {"q_proj", "k_proj", "v_proj"}), len(adapted & {"gate_proj", "up_proj"})
+    output, down = int("o_proj" in adapted), int("down_proj" in adapted)
+    masks = (attention + gates) * hidden + output * query + down * mlp
+    apart = (max(attention - 1, 0) + max(gates - 1, 0)) * hidden + output * query
+    width = setting.compute_bytes if precision(setting) in ("half", "single") else 0
+    return _DROPOUT[setting.on_cpu] * masks + width * apart
 
 
 def _part(name: str, size: int, note: str) -> MemoryPart:

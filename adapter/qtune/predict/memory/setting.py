@@ -14,7 +14,7 @@ from qtune.schema import argument
 from qtune.values import Config
 
 Device = Literal["gpu", "cpu", "nvme"]
-_LINEARS = frozenset({"q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"})
+LINEARS = frozenset({"q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"})
 Loss = Literal["cross entropy", "anchored", "preferences", "odds", "kto", "reward", "ppo"]
 
 _WIDE = {"float32": 4, "float64": 8}  # bytes of an element; float8 is dequantised to 16 bits to be trained
@@ -189,7 +189,7 @@ class Setting:
     @cached_property
     def without_adapter(self) -> frozenset[str]:
         """Those of a layer's seven linear layers that the model has under these names and that get none."""
-        there = {linear.name for linear in self.model.linears} & _LINEARS
+        there = {linear.name for linear in self.model.linears} & LINEARS
         adapted = {word for tensor in self.trainable.tensors for word in tensor.name.split(".")}
         return frozenset(there - adapted)
 

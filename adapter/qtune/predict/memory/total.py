@@ -127,7 +127,8 @@ def _of_embeddings(setting: Setting) -> list[MemoryPart]:
     model = setting.model
     if setting.method != "full":
         return []
-    size = model.vocab_size * model.hidden_size * setting.trained_bytes
+    width = 2 if setting.fsdp and setting.mixed else setting.trained_bytes  # FSDP computes with 16-bit copies
+    size = model.vocab_size * model.hidden_size * width
     copies = 2 if model.tie_word_embeddings else int(setting.accumulates)
     if setting.shares_gradients:  # none of them is among the gradients that a process keeps
         copies = 3 if model.tie_word_embeddings else 1
