@@ -75,7 +75,9 @@ _LIGER = 12  # bytes for each token and hidden unit: chunks of logits about as l
 
 def precision(setting: Setting) -> str:
     """`autocast`, `half`, `single` or `mixed`, as _LAYERS explains them."""
-    if setting.autocast:
+    # over quantised weights PEFT leaves an adapter's input in 16 bits under CUDA's autocast, the only one
+    # that it asks for (peft/tuners/lora/bnb.py, gptq.py, awq.py, …: torch.is_autocast_enabled)
+    if setting.autocast and not (setting.quantized and not setting.on_cpu):
         return "autocast"
     if setting.mixed:
         return "half"
@@ -86,6 +88,8 @@ def precision(setting: Setting) -> str:
 
 def residual_bytes(setting: Setting) -> int:
     """Bytes of an element of the hidden state between layers: the embedding's dtype, since sums keep it."""
+    if dora.is_wide(setting):
+        return 4
     if setting.mixed and (setting.zero or (setting.quantized and setting.fsdp)):
         return 2
     return setting.trained_bytes if setting.method == "full" else setting.weight_bytes

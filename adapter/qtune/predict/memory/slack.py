@@ -37,29 +37,31 @@ _FULL, _SHARDED = _Share(0.25, 0.60), _Share(0.50, 0.90)
 # With segments that grow: what a training needs, not what it holds while there is room. Short of memory they
 # give back all their free pages, others only where nothing of a segment is used. The allocator's rules,
 # replayed over traced trainings (bench/segments.py), leave 0.02 to 0.03 of it with adapters and 0.13 in full
-# tuning. Under FSDP and ZeRO-3 each stream has a pool of its own: growing took the gaps of a 7B model from 66
-# to 36 GB there (NVIDIA, cosmos-rl#388), so the shares of _SHARDED are taken times 36 / 66.
-_GROWING, _GROWING_FULL, _GROWING_SHARDED = _Share(0.05, 0.15), _Share(0.13, 0.25), _Share(0.27, 0.50)
+# tuning. Each stream has a pool of its own, so that what is gathered under FSDP and ZeRO-3 leaves gaps apart:
+# assumed, since growing took those of a 7B model from 66 to 36 GB, not to nothing (NVIDIA, cosmos-rl#388).
+_GROWING, _GROWING_FULL, _GATHERED = _Share(0.05, 0.15), _Share(0.13, 0.25), _Share(0.10, 0.25)
 
 
 def slack(setting: Setting, allocated: int) -> Slack:
     """Slack beside so many allocated bytes of one GPU."""
-    stays = sum(
-        part.bytes
-        for part in states.standing(setting)
-        if part.where == "gpu" and part.name != states.GATHERED
+    standing = [part for part in states.standing(setting) if part.where == "gpu"]
+    gathered = sum(part.bytes for part in standing if part.name == states.GATHERED)
+    coming = max(allocated - sum(part.bytes for part in standing) + gathered, 0)
+    share, apart = _share(setting), _GATHERED if setting.grows else _Share(0, 0)
+    return Slack(
+        int(share.expected * coming + apart.expected * gathered),
+        int(share.most * coming + apart.most * gathered),
     )
-    coming, share = max(allocated - stays, 0), _share(setting)
-    return Slack(int(share.expected * coming), int(share.most * coming))
 
 
 def _share(setting: Setting) -> _Share:
-    if setting.shares_weights and setting.processes > 1:
-        return _GROWING_SHARDED if setting.grows else _SHARDED
-    if setting.method == "full":
-        return _GROWING_FULL if setting.grows else _FULL
+    full = setting.method == "full"
     if setting.grows:
-        return _GROWING
+        return _GROWING_FULL if full else _GROWING
+    if setting.shares_weights:
+        return _SHARDED
     if is_eager(setting):
         return _EAGER
+    if full:
+        return _FULL
     return _FOUR_BITS if setting.quantized else _SIXTEEN_BITS
