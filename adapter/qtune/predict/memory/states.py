@@ -68,7 +68,7 @@ def step(setting: Setting) -> list[MemoryPart]:
     """
     count = setting.trainable.parameters
     if needs_whole_copies(setting):
-        own = count // setting.processes if setting.shares_states else count  # fully_shard: each its own part
+        own = count // setting.processes if setting.fsdp else count
         return [_part("the step's own", own * setting.trained_bytes, "optim: adamw_torch_fused needs none")]
     if not setting.zero or setting.offloaded("offload_optimizer") != "gpu":
         return []
