@@ -1,4 +1,4 @@
-"""Write the generated blocks of README.md and docs/*.md anew: `make docs`.
+"""Write the generated blocks of README.md and docs/*.md and docs/memory.svg anew: `make docs`.
 
 A block stands between `<!-- generated: NAME -->` and `<!-- end -->`, on lines of their own; all else in these
 documents is written by hand. NAME is a row of `BLOCKS`.
@@ -12,7 +12,8 @@ import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
-from published_memory import GB, HUB, RESOURCES, SWIFT, USERS, Published, predict
+from memory_picture import PICTURE, drawing
+from published_memory import MEASURES, Published, Source, comparable, sources
 
 from qtune.checks.rules import RULES
 from qtune.failures import rows as known_failures
@@ -56,15 +57,41 @@ def failures() -> str:
     return table("failure | cause | fix | source", rows)
 
 
-def memory(published: Sequence[Published]) -> str:
-    """Published peaks of GPU memory beside what qtune predicts for the same training."""
-    rows = []
-    for row in published:
-        found, measured = predict(row), row.measured * row.unit
-        said = f"{row.measured:g} GB" if row.unit == GB else size_text(measured)
-        figures = (said, size_text(found), f"{found / measured:.2f}")
-        rows.append((row.model.partition("/")[2], row.what, *figures))
-    return table("model | what | published | predicted | ratio", rows)
+def memory() -> str:
+    """Published peaks of GPU memory beside what qtune predicts for the same training, page by page."""
+    return "\n".join(map(page, sources()))
+
+
+def page(source: Source) -> str:
+    """One page's rows, those that cannot be compared with the reason in place of a prediction."""
+    measures = " or ".join(text for name, text in MEASURES.items() if name in source.measures)
+    head = f"### {source.heading}\n\n{source.about.strip()} Measured: {measures}."
+    link = f" [Source]({source.url}).\n\n" if source.url else "\n\n"
+    return head + link + table("model | what | published | predicted | ratio", map(line, source.rows))
+
+
+def line(row: Published) -> Sequence[str]:
+    """The cells of one row."""
+    named = (row.model.rpartition("/")[2], row.what, f"{row.measured:g} {row.unit}")
+    if row.incomparable:
+        return *named, row.incomparable, ""
+    return *named, size_text(row.predicted[0]), f"{row.ratio:.2f}"
+
+
+def memory_in_short() -> str:
+    """How near the predictions of each page's comparable rows are, and of all runs, each once."""
+    rows = [in_short(source.heading, source.comparable) for source in sources() if source.comparable]
+    rows.append(in_short("all runs, each once", comparable()))
+    return table("source | rows | within 10% | `high` too low | least, median, largest ratio", rows)
+
+
+def in_short(name: str, rows: Sequence[Published]) -> Sequence[str]:
+    """The cells of one line: how many rows, and how far off."""
+    ratios = sorted(row.ratio for row in rows)
+    near = sum(abs(1 - ratio) <= 0.1 for ratio in ratios)
+    low = sum(row.predicted[1] < row.bytes for row in rows)
+    spread = f"{ratios[0]:.2f}, {ratios[len(ratios) // 2]:.2f}, {ratios[-1]:.2f}"
+    return name, f"{len(rows)}", f"{near}", f"{low}", spread
 
 
 def table(head: str, rows: Iterable[Sequence[str]]) -> str:
@@ -77,18 +104,17 @@ BLOCKS: Mapping[str, Callable[[], str]] = {
     "qtune presets --markdown": presets,
     "rules": rules,
     "failures": failures,
-    "memory, LitGPT's resource tables": lambda: memory(RESOURCES),
-    "memory, LitGPT's config hub": lambda: memory(HUB),
-    "memory, ms-swift": lambda: memory(SWIFT),
-    "memory, users": lambda: memory(USERS),
+    "memory": memory,
+    "memory, in short": memory_in_short,
 }
 
 
 def main() -> None:
-    """Write each document that is not current, and say which."""
-    for path in DOCUMENTS:
-        text = path.read_text(encoding="utf-8")
-        if (new := current(text)) != text:
+    """Write each document that is not current, and the picture, and say which."""
+    texts = {path: path.read_text(encoding="utf-8") for path in DOCUMENTS}
+    written = {path: current(text) for path, text in texts.items()} | {PICTURE: drawing()}
+    for path, new in written.items():
+        if not path.exists() or path.read_text(encoding="utf-8") != new:
             path.write_text(new, encoding="utf-8")
             print(f"wrote {path.relative_to(REPOSITORY)}")
 

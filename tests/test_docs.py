@@ -7,17 +7,12 @@ from pathlib import Path
 
 import blocks
 import pytest
-from published_memory import HUB, RESOURCES, Published, predict
+from memory_picture import PICTURE, drawing
 from test_layering import FLOORS, PACKAGE
 from trees import REPOSITORY
 
 DOCS = REPOSITORY / "docs"
 README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
-
-
-def prose(name: str) -> str:
-    """A document's text as one line."""
-    return " ".join((DOCS / name).read_text(encoding="utf-8").split())
 
 
 @pytest.mark.parametrize("path", blocks.DOCUMENTS, ids=lambda path: path.name)
@@ -30,6 +25,11 @@ def test_every_generated_block_is_current(path: Path) -> None:
     )
 
 
+def test_the_picture_is_current() -> None:
+    """`make docs` draws it anew."""
+    assert PICTURE.read_text(encoding="utf-8") == drawing()
+
+
 def test_every_block_that_can_be_written_stands_in_one_document() -> None:
     texts = [path.read_text(encoding="utf-8") for path in blocks.DOCUMENTS]
     standing = [name for text in texts for name, *_ in blocks.MARKED.findall(text)]
@@ -40,22 +40,6 @@ def test_the_numbers_of_rules_and_failures_are_those_of_the_tables() -> None:
     rules, failures = (text.count("\n| `") for text in (blocks.rules(), blocks.failures()))
     assert f"lists all {rules} rules" in README
     assert f"lists all {failures}." in README
-
-
-def ratios(published: list[Published], what: str) -> list[float]:
-    """Predicted to measured peaks of the rows whose `what` begins so, without TinyLlama's."""
-    rows = [row for row in published if row.what.startswith(what) and "Tiny" not in row.model]
-    return [predict(row) / row.unit / row.measured for row in rows]
-
-
-def test_lora_without_quantisation_is_as_near_to_what_litgpt_published_as_the_document_says() -> None:
-    resources, hub = ratios(RESOURCES, "LoRA"), ratios(HUB, "LoRA")
-    assert len(resources + hub) == 7
-    assert all(0.9 < ratio < 1.1 for ratio in resources + hub), (resources, hub)
-    assert "Without quantisation within 1%." in prose("memory.md")
-    assert all(abs(1 - ratio) < 0.01 for ratio in resources), resources
-    assert "LoRA without quantisation is within 5%" in prose("memory.md")
-    assert all(abs(1 - ratio) < 0.05 for ratio in hub), hub
 
 
 def rooms_of_the_package() -> set[str]:

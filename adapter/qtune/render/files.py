@@ -9,6 +9,7 @@ from typing import Any
 
 from qtune.errors import QtuneError
 from qtune.files import from_json, parse_yaml
+from qtune.machine.allocator import GROWING, NAMES
 from qtune.machine.hardware import Hardware
 from qtune.render.templates import Templates
 from qtune.schema import arguments
@@ -108,6 +109,7 @@ def render(
         "zero": config.block("zero"),
         "datasets": datasets,
         "environment": plan.environment,
+        "allocator": (*NAMES, GROWING) if plan.grows else (),
         "hub": hub or {},
         "argv": ("sbatch", f"{directory}/{JOB}") if plan.sbatch else plan.argv,
         "sbatch": plan.sbatch,
@@ -115,6 +117,8 @@ def render(
         "master_addr": config.get("launch", "master_addr"),
         "master_port": config.get("launch", "master_port"),
         "accelerate": _accelerate_values(config, hardware),
+        # a CPU shards nothing: accelerate sets its plugin up for GPUs alone
+        "packed": config.get("train", "quantization_bit") is not None and not hardware.is_cpu,
     }
     files = [RenderedFile(TRAIN, render_arguments("train.yaml.j2", train, templates, context))]
     if config.uses_zero:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
+from qtune.predict.memory import dora
 from qtune.predict.memory.estimate import MemoryPart
 from qtune.predict.memory.experts import experts_at_work, kept_by_experts
 from qtune.predict.memory.layer_kinds import LayerKind
-from qtune.predict.memory.setting import Loss, Setting
+from qtune.predict.memory.setting import LINEARS, Setting
 from qtune.predict.memory.weights import largest_dequantized
 from qtune.schema import argument
 from qtune.units import counted
@@ -58,11 +60,14 @@ _HEAD_NORM = (
 _DELTA = (10, 126)
 _STATISTICS = 4  # bytes for each token and head: the softmax's logarithm, which fused attention keeps
 _DROPOUT = {True: 4, False: 1}  # bytes of a dropout mask's element: float32 on a CPU, bool on a GPU
-_EAGER_KEPT, _EAGER_AT_WORK = 6, 12  # bytes for each head and pair of tokens: scores in two dtypes
+# Bytes for each head and pair of tokens, by those of a score: the softmax is float32 always, and kept in both
+# dtypes; going back, it and its gradient meet their product and the scores' gradient (pytorch,
+# aten/src/ATen/native/cuda/SoftMax.cu, softmax_backward_cuda_out).
+_EAGER_KEPT, _EAGER_AT_WORK = {2: 6, 4: 4}, {2: 14, 4: 16}
 
 # Bytes for each token and word of the vocabulary, at the loss: (within the forward pass, or outside it where
 # that is more; while going back). Traced likewise through the library's own loss functions.
-_LOSSES: dict[Loss, tuple[float, float]] = {
+LOSSES: dict[str, tuple[float, float]] = {
     # bf16 logits, a float32 copy and its log-softmax; back: log-softmax, its gradient and the logits'
     # (transformers/loss/loss_utils.py, ForCausalLMLoss)
     "cross entropy": (10, 12),
@@ -83,7 +88,10 @@ _LIGER = 12  # bytes for each token and hidden unit: chunks of logits about as l
 
 def precision(setting: Setting) -> str:
     """`autocast`, `half`, `single` or `mixed`, as _LAYERS explains them."""
-    if setting.autocast:
+    # FSDP gathers adapters and weights alike in 16 bits; and over quantised weights PEFT leaves an adapter's
+    # input so under CUDA's autocast, the only one that it asks for (peft/tuners/lora/bnb.py, gptq.py, awq.py,
+    # …: torch.is_autocast_enabled)
+    if setting.autocast and not setting.fsdp and (setting.on_cpu or not setting.quantized):
         return "autocast"
     if setting.mixed:
         return "half"
@@ -94,7 +102,9 @@ def precision(setting: Setting) -> str:
 
 def residual_bytes(setting: Setting) -> int:
     """Bytes of an element of the hidden state between layers: the embedding's dtype, since sums keep it."""
-    if setting.mixed and (setting.zero or (setting.quantized and setting.fsdp)):
+    if dora.is_wide(setting):
+        return 4
+    if setting.mixed and (setting.zero or setting.fsdp):
         return 2
     return setting.trained_bytes if setting.method == "full" else setting.weight_bytes
 
@@ -108,7 +118,8 @@ def _unsaved(setting: Setting, mlp: int) -> PerToken:
     without = setting.without_adapter | (frozenset() if mlp else _MLP)
     if not setting.adapter or not without:
         return PerToken(0, 0, 0, 0)
-    width, alone = setting.compute_bytes, precision(setting) in ("autocast", "mixed")
+    found = precision(setting)
+    width, alone = 4 if found == "mixed" else setting.compute_bytes, found in ("autocast", "mixed")
     if alone:
         hidden = len(without & {"q_proj", "k_proj", "v_proj", "gate_proj", "up_proj"})
     else:
@@ -117,7 +128,7 @@ def _unsaved(setting: Setting, mlp: int) -> PerToken:
     return PerToken(width * hidden, width * query, 0, width * mlp)
 
 
-def layer_bytes(setting: Setting, per_token: PerToken, eager: float, kind: LayerKind) -> int:
+def layer_bytes(setting: Setting, per_token: PerToken, eager: Mapping[int, int], kind: LayerKind) -> int:
     """Bytes of one layer for all tokens of a forward pass, its routed experts left out.
 
     With a mask, keys and values are repeated to the width of the queries (transformers,
@@ -143,36 +154,43 @@ def layer_bytes(setting: Setting, per_token: PerToken, eager: float, kind: Layer
         + _dropout(setting, model.hidden_size, query, mlp)
     )
     scores = 0.0
-    if _eager(setting) and not kind.delta:
-        scores = eager * model.num_attention_heads * setting.batch * setting.length**2
+    if is_eager(setting) and not kind.delta:
+        width = 4 if precision(setting) == "single" else 2
+        scores = eager[width] * model.num_attention_heads * setting.batch * setting.length**2
     elif masked(setting):
         scores = setting.compute_bytes * setting.batch * setting.length**2  # the mask in attention's dtype
     return int(each * setting.tokens + scores)
 
 
+def kept_bytes(setting: Setting) -> int:
+    """What the forward pass of one layer saves, on the average of all layers."""
+    return int(sum(kind.share * _kept(setting, kind) for kind in setting.layer_kinds))
+
+
 def at_work_bytes(setting: Setting) -> int:
-    """The most that lies there of one layer while it is gone back through."""
+    """The most that lies there of one layer while it is computed again and gone back through."""
     return max(_at_work(setting, kind) for kind in setting.layer_kinds)
 
 
 def _at_work(setting: Setting, kind: LayerKind) -> int:
-    found = _LAYERS["adapter" if setting.adapter else "weights", precision(setting)]
-    if kind.experts is None:
-        return layer_bytes(setting, found.at_work, _EAGER_AT_WORK, kind)
-    routed = experts_at_work(setting, kind.experts, precision(setting))
-    beside = layer_bytes(setting, found.kept, _EAGER_KEPT, kind)
-    return beside + int((routed + _OUTPUT * setting.model.hidden_size) * setting.tokens)
+    found, kept = precision(setting), _kept(setting, kind)
+    gradients = layer_bytes(setting, _layer(setting).at_work, _EAGER_AT_WORK, kind)
+    if kind.experts:
+        routed = experts_at_work(setting, kind.experts, found) + _OUTPUT * setting.model.hidden_size
+        gradients = layer_bytes(setting, _layer(setting).kept, _EAGER_KEPT, kind) + int(
+            routed * setting.tokens
+        )
+    return max(gradients + dora.at_work(setting, found), kept + dora.weighing(setting, found))
 
 
-def _kept(setting: Setting) -> int:
-    """What a layer keeps for the backward pass, on the average of all layers."""
-    found = _LAYERS["adapter" if setting.adapter else "weights", precision(setting)]
-    kept = 0.0
-    for kind in setting.layer_kinds:
-        routed = kept_by_experts(setting, kind.experts, precision(setting)) if kind.experts else 0
-        beside = layer_bytes(setting, found.kept, _EAGER_KEPT, kind)
-        kept += kind.share * (beside + routed * setting.tokens)
-    return int(kept)
+def _kept(setting: Setting, kind: LayerKind) -> int:
+    routed = kept_by_experts(setting, kind.experts, precision(setting)) if kind.experts else 0.0
+    beside = layer_bytes(setting, _layer(setting).kept, _EAGER_KEPT, kind)
+    return beside + int(routed * setting.tokens) + dora.kept(setting, precision(setting))
+
+
+def _layer(setting: Setting) -> LayerActivations:
+    return _LAYERS["adapter" if setting.adapter else "weights", precision(setting)]
 
 
 def masked(setting: Setting) -> bool:
@@ -188,8 +206,7 @@ def activations(setting: Setting, *, going_back: bool) -> list[MemoryPart]:
     """
     layers = setting.trained_layers
     inputs = residual_bytes(setting) * setting.model.hidden_size * setting.tokens
-    kept = _kept(setting)
-    at_work = at_work_bytes(setting)
+    kept, at_work = kept_bytes(setting), at_work_bytes(setting)
     mask = setting.batch * setting.length**2 if masked(setting) else 0
     if setting.checkpointing:
         parts = [_part("activations", layers * inputs + mask, f"inputs of {counted(layers, 'layer')}")]
@@ -212,16 +229,16 @@ def logits(setting: Setting) -> list[MemoryPart]:
     """Logits and what the loss makes of them, the larger of forward and backward pass.
 
     Under autocast the 16-bit copies of the trained weights still lie in its cache while the model computes
-    its own loss (pytorch, aten/src/ATen/autocast_mode.cpp, cached_cast).
+    its own loss (pytorch, aten/src/ATen/autocast_mode.cpp, cached_cast); FSDP gathers them in 16 bits.
     """
     if setting.train.get("enable_liger_kernel") and setting.stage_of_training in ("pt", "sft"):
         size = _LIGER * setting.model.hidden_size * setting.tokens
         return [_part("logits and loss", size, "computed in chunks by the Liger kernel")]
-    forward, back = _LOSSES[setting.loss]
+    forward, back = LOSSES[setting.loss]
     if setting.compute_bytes == 4 and setting.loss == "cross entropy":
         forward -= 2  # no 16-bit logits
     words = setting.model.vocab_size * setting.tokens
-    casts = 2 * setting.trainable.parameters if setting.autocast else 0
+    casts = 2 * setting.trainable.parameters if setting.autocast and not setting.fsdp else 0
     inside = setting.loss == "cross entropy"
     in_forward = forward * words + (casts if inside else 0)
     note = f"{setting.batch} x {setting.length} tokens x {setting.model.vocab_size:,} words"
@@ -231,7 +248,7 @@ def logits(setting: Setting) -> list[MemoryPart]:
     return [_part("logits and loss", int(max(in_forward, in_backward)), note)]
 
 
-def _eager(setting: Setting) -> bool:
+def is_eager(setting: Setting) -> bool:
     """Attention that writes the scores down: asked for, or where soft caps leave no other (Gemma 2).
 
     Source: llamafactory/model/model_utils/attention.py, configure_attn_implementation.
@@ -241,10 +258,20 @@ def _eager(setting: Setting) -> bool:
 
 
 def _dropout(setting: Setting, hidden: int, query: int, mlp: int) -> int:
-    """Bytes of the masks before the seven adapters of a layer (peft/tuners/lora/layer.py)."""
+    """Bytes of a layer for each token that a dropout before the adapters keeps more.
+
+    A mask for each adapter; and where all is in one dtype, so that those with one input would share it, a
+    dropped copy for each (peft/tuners/lora/layer.py, Linear.forward).
+    """
     if not setting.adapter or not setting.train.get("lora_dropout"):
         return 0
-    return _DROPOUT[setting.on_cpu] * (5 * hidden + query + mlp)
+    adapted = LINEARS - setting.without_adapter
+    attention, gates = len(adapted & {"q_proj", "k_proj", "v_proj"}), len(adapted & {"gate_proj", "up_proj"})
+    output, down = int("o_proj" in adapted), int("down_proj" in adapted)
+    masks = (attention + gates) * hidden + output * query + down * mlp
+    apart = (max(attention - 1, 0) + max(gates - 1, 0)) * hidden + output * query
+    width = setting.compute_bytes if precision(setting) in ("half", "single") else 0
+    return _DROPOUT[setting.on_cpu] * masks + width * apart
 
 
 def _part(name: str, size: int, note: str) -> MemoryPart:

@@ -26,7 +26,7 @@ def state_bytes(setting: Setting) -> int:
     float32 copy and gradients (Luo et al. 2024, section 3.1).
     """
     train, found = setting.train, setting.trainable
-    width = 4 if setting.zero or setting.fsdp else setting.trained_bytes
+    width = 4 if setting.zero else setting.trained_bytes
     if train.get("use_badam"):
         return 16 * max(setting.model.layer_parameters, default=0)
     if train.get("use_galore") or train.get("use_apollo"):

@@ -15,7 +15,7 @@ from qtune.schema import argument
 from qtune.values import Config
 
 Device = Literal["gpu", "cpu", "nvme"]
-_LINEARS = frozenset({"q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"})
+LINEARS = frozenset({"q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"})
 _HEAD_NORMS = frozenset({"q_norm", "q_layernorm", "query_layernorm"})
 Loss = Literal["cross entropy", "anchored", "preferences", "odds", "kto", "reward", "ppo"]
 
@@ -27,7 +27,7 @@ class Setting:
     """One training, its arguments with LLaMA-Factory's own defaults where they are not given.
 
     train: LLaMA-Factory's arguments; zero: DeepSpeed's `zero_optimization`, empty without DeepSpeed;
-    processes: of all nodes.
+    processes: of all nodes. grows: whether torch's allocator grows its segments (machine/allocator.py).
     """
 
     model: Model
@@ -37,9 +37,10 @@ class Setting:
     on_cpu: bool
     fsdp: bool
     nnodes: int = 1
+    grows: bool = False
 
     @classmethod
-    def of(cls, config: Config, model: Model, hardware: Hardware) -> Setting:
+    def of(cls, config: Config, model: Model, hardware: Hardware, *, grows: bool = True) -> Setting:
         return cls(
             model=model,
             train=config.block("train"),
@@ -48,6 +49,7 @@ class Setting:
             nnodes=config.nnodes,
             on_cpu=hardware.is_cpu,
             fsdp=config.launcher == "accelerate",
+            grows=grows,
         )
 
     @property
@@ -198,7 +200,7 @@ class Setting:
     @cached_property
     def without_adapter(self) -> frozenset[str]:
         """Those of a layer's seven linear layers that the model has under these names and that get none."""
-        there = {linear.name for linear in self.model.linears} & _LINEARS
+        there = {linear.name for linear in self.model.linears} & LINEARS
         adapted = {word for tensor in self.trainable.tensors for word in tensor.name.split(".")}
         return frozenset(there - adapted)
 

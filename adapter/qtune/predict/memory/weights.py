@@ -63,6 +63,17 @@ def left_in_16_bits(train: Mapping[str, Any], model: Model) -> str:
     return f"the experts ({share}) stay in 16 bits: {why}"
 
 
+def scale_bytes(setting: Setting) -> int:
+    """Bytes of the scales of 4-bit weights, which each process keeps whole: they are no parameters.
+
+    Source: bitsandbytes/nn/modules.py, Linear4bit.quant_state; ZeRO-3 and FSDP shard parameters alone.
+    """
+    if setting.quantization is None or setting.quantization[1] != 4:
+        return 0
+    packed = quantizable(setting.model)
+    return int(bytes_of_4_bit(packed, bool(argument(setting.train, "double_quantization"))) - packed / 2)
+
+
 def frozen_bytes(setting: Setting) -> int:
     """Bytes of the model's own weights that are not trained, of all processes together once.
 
