@@ -466,7 +466,7 @@ def test_an_unknown_model_type_without_such_weights_is_refused(tmp_path: Path) -
         ),
         (
             json.dumps({"model_type": "llava", "text_config": {"model_type": "bert"}}),
-            "model_type 'bert' in `text_config` is not known",
+            "model_type 'llava' is not known",
         ),
         ("[" * 100_000, "no JSON"),
     ],

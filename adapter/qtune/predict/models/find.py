@@ -12,7 +12,7 @@ from qtune.machine.hub import cached_file
 from qtune.predict.models import catalogue
 from qtune.predict.models.checkpoint_names import modules_of
 from qtune.predict.models.decoder import Sizes
-from qtune.predict.models.families import FAMILIES, defaults
+from qtune.predict.models.families import defaults, family_of
 from qtune.predict.models.fields import Fields
 from qtune.predict.models.headers import read_directory, read_json
 from qtune.predict.models.shapes import Model, Module
@@ -60,13 +60,13 @@ def load(name: str, root: Path, *, revision: str = "main", cache_dir: str | None
 def from_config(name: str, content: Mapping[str, Any], *, source: str) -> Model:
     """The model that a config.json's content describes; its model_type has to be a known one."""
     model_type = _model_type(content, source)
-    if model_type not in FAMILIES:
+    family = family_of(content)
+    if family is None:
         raise QtuneError(
             f"model_type {model_type!r} is not known, and there is no model.safetensors to read shapes from",
             where=source,
             fix="download the whole model in safetensors format",
         )
-    family = FAMILIES[model_type]
     config = Fields(content, source, defaults().get(model_type, {}))
     sizes = family.sizes(config)
     return _model(name, source, model_type, content, family.modules(config, sizes), sizes)
@@ -82,7 +82,7 @@ def _from_directory(name: str, directory: Path) -> Model:
         )
     content = read_json(file)
     model_type = _model_type(content, str(file))
-    if model_type in FAMILIES or (stored := read_directory(directory)) is None:
+    if family_of(content) is not None or (stored := read_directory(directory)) is None:
         return from_config(name, content, source=str(file))
     tied = bool(content.get("tie_word_embeddings"))
     modules = modules_of(stored, tied=tied, where=str(directory))
