@@ -6,6 +6,7 @@ Source: transformers 5.5, models/<model_type>/modeling_<model_type>.py and model
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 
 from qtune.predict.models.decoder import (
     Block,
@@ -146,7 +147,8 @@ def _siglip(vision: Fields, width: int) -> Iterator[Module]:
         joined = (("in_proj_weight", (3 * width, width)), ("in_proj_bias", (3 * width,)))
         yield Module(f"{prefix}head", "other", (("probe", (1, 1, width)),))
         yield Module(f"{prefix}head.attention", "other", joined)
-        yield linear(f"{prefix}head.attention.out_proj", width, width, True)
+        # of a class of torch's own, which bitsandbytes leaves alone (torch/nn/modules/activation.py)
+        yield replace(linear(f"{prefix}head.attention.out_proj", width, width, True), packed=False)
         yield layer_norm(f"{prefix}head.layernorm", width)
         yield from feed(f"{prefix}head.mlp.", 0)
 
