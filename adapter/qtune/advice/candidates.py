@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from qtune.advice.recommend import ACCUMULATION, BATCH, Candidate
+from qtune.architectures import load_named
 from qtune.config.presets import catalogue_order
 from qtune.config.project import Project
 from qtune.config.resolve import merge
@@ -14,7 +15,6 @@ from qtune.config.sources import built_in
 from qtune.errors import QtuneError
 from qtune.machine.hardware import Hardware
 from qtune.machine.stack import Stack
-from qtune.predict.models.find import load_named
 from qtune.predict.models.shapes import Model
 from qtune.prepare import pipeline
 from qtune.schema import argument
