@@ -88,7 +88,7 @@ def peak(case: dict[str, Any]) -> tuple[int, int]:
             model.enable_input_require_grads()
         model.train()
         if "rank" in case:
-            model = with_adapters(model, case["rank"], linear_names(model))
+            model = with_adapters(model, {**case, "targets": linear_names(model)})
         trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
         is_half = case.get("half", False)  # all in 16 bits and no autocast, as DeepSpeed has it
         for parameter in trained:
