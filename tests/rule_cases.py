@@ -1015,6 +1015,12 @@ CASES = [
     *_packages(),
     Case("model-type-is-known", {"model_name_or_path": "newer"}, {"model_name_or_path": "own_code"}),
     Case(
+        "lora-all-is-adapted",
+        {"model_name_or_path": "falcon_h1", "template": "falcon_h1", "lora_target": "all"},
+        {"model_name_or_path": "falcon_h1", "template": "falcon_h1", "lora_target": "q_proj,v_proj"},
+        also_near={"model_name_or_path": "granite_dense", "lora_target": "all"},
+    ),
+    Case(
         "template-of-another-family",
         {"model_name_or_path": "Qwen/Qwen3-8B", "template": "qwen"},
         {"model_name_or_path": "Qwen/Qwen3-8B", "template": "qwen3_nothink"},
@@ -1039,6 +1045,8 @@ pictures: {file_name: pictures.jsonl, columns: {prompt: instruction, response: o
 """
 _OTHERS = {
     "newer": {"model_type": "qwen9"},
+    "falcon_h1": {"model_type": "falcon_h1"},
+    "granite_dense": {"model_type": "granitemoehybrid", "num_local_experts": 0},
     "own_code": {"model_type": "qwen9", "auto_map": {"AutoConfig": "configuration_qwen9.Qwen9Config"}},
 }
 _MODELS = {"gptq": {"quant_method": "gptq", "bits": 4}, "fp8": {"quant_method": "fp8"}}

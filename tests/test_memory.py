@@ -137,6 +137,20 @@ def test_adapters_leave_the_weights_in_their_dtype() -> None:
     assert found.moment == "computing the loss"
 
 
+def test_dora_keeps_two_outputs_of_each_linear_layer_and_weighs_its_matrix_anew() -> None:
+    """peft/tuners/lora/dora.py: the base's result and the adapter's, in 16 bits; an identity matrix as wide
+    as the inputs in 32 and 16 bits, the product of the adapters, that scaled, the weight and their sum."""
+    outputs = 896 + 2 * 128 + 896 + 2 * 4864 + 896
+    plain = {"disable_gradient_checkpointing": True}
+    kept = [needs({**plain, **more}).of("gpu")["activations"] for more in ({}, {"use_dora": True})]
+    assert kept[1] - kept[0] == 24 * 512 * 4 * outputs
+    weighing = 6 * 4864**2 + 12 * 4864 * 896
+    short = needs({"use_dora": True, "cutoff_len": 1}).of("gpu")["layer at work"]
+    assert weighing < short < 1.01 * weighing
+    only_q = needs({"use_dora": True, "cutoff_len": 1, "lora_target": "q_proj"})
+    assert only_q.allocated < needs({"lora_target": "q_proj", "cutoff_len": 1}).allocated + 18 * 896**2 * 1.01
+
+
 def test_each_float32_adapter_on_16_bit_weights_keeps_an_input_in_float32() -> None:
     alone = {"bf16": None, "disable_gradient_checkpointing": True}
     everywhere, some = (
@@ -166,20 +180,6 @@ def test_fsdp_parts_16_bit_weights_with_states_and_a_step_of_the_same_width() ->
     assert found.moment == "the optimizer's step"
     assert parts["trained weights"] == parts["gradients"] == parts["the step's own"] == 2 * share
     assert parts["optimizer states"] == 4 * share
-
-
-def test_dora_keeps_two_outputs_of_each_linear_layer_and_weighs_its_matrix_anew() -> None:
-    """peft/tuners/lora/dora.py: the base's result and the adapter's, in 16 bits; an identity matrix as wide
-    as the inputs in 32 and 16 bits, the product of the adapters, that scaled, the weight and their sum."""
-    outputs = 896 + 2 * 128 + 896 + 2 * 4864 + 896
-    plain = {"disable_gradient_checkpointing": True}
-    kept = [needs({**plain, **more}).of("gpu")["activations"] for more in ({}, {"use_dora": True})]
-    assert kept[1] - kept[0] == 24 * 512 * 4 * outputs
-    weighing = 6 * 4864**2 + 12 * 4864 * 896
-    short = needs({"use_dora": True, "cutoff_len": 1}).of("gpu")["layer at work"]
-    assert weighing < short < 1.01 * weighing
-    only_q = needs({"use_dora": True, "cutoff_len": 1, "lora_target": "q_proj"})
-    assert only_q.allocated < needs({"lora_target": "q_proj", "cutoff_len": 1}).allocated + 18 * 896**2 * 1.01
 
 
 def test_deepspeed_casts_all_weights_and_keeps_masters() -> None:
@@ -247,6 +247,25 @@ def test_fsdp_shares_the_step_and_leaves_autocast_nothing_to_cast() -> None:
     assert [part.bytes for part in step(full)] == [4 * part.bytes for part in step(sharded)]
     (whole,), (cast,) = logits(full), logits(sharded)
     assert (whole.bytes, cast.bytes) == (10 * 512 * 151936 + 2 * QWEN.parameters, 12 * 512 * 151936)
+
+
+def test_fsdp_computes_in_16_bits_without_casts() -> None:
+    """What is gathered is in 16 bits, so that hidden states and what adapters take are."""
+    launch, small = {"launcher": "accelerate"}, model(vocab_size=1000)
+    for quantized in (None, 4):
+        train = {"quantization_bit": quantized, "gradient_accumulation_steps": 1}
+        sharded = needs(train, gpus=2, of=small, launch=launch).of("gpu")
+        assert sharded["activations"] == 24 * 512 * 896 * 2, quantized  # the inputs of the layers
+
+
+@pytest.mark.parametrize(("zero", "launcher"), [({"stage": 3}, "torchrun"), (None, "accelerate")])
+def test_scales_of_4_bit_weights_are_whole_in_each_process(
+    zero: dict[str, Any] | None, launcher: str
+) -> None:
+    parts = needs({"quantization_bit": 4}, zero, gpus=4, launch={"launcher": launcher}).of("gpu")
+    packed = quantizable(QWEN)
+    assert parts["scales of weights"] == pytest.approx(packed / 64 * (1 + 4 / 256), rel=1e-6)
+    assert parts["weights"] == pytest.approx((packed / 2 + 2 * (QWEN.parameters - packed)) / 4, rel=1e-3)
 
 
 def test_liger_writes_no_logits_down() -> None:

@@ -156,8 +156,15 @@ def test_fsdp_qlora_starts_by_accelerate_with_a_file_of_its_own(project: Callabl
     )
     assert "FORCE_TORCHRUN" not in prepared.plan.environment
     settings = yaml.safe_load((pipeline.write(prepared) / ACCELERATE).read_text())
-    assert settings["fsdp_config"]["fsdp_version"] == 2
+    assert settings["fsdp_config"]["fsdp_version"] == 1  # FSDP 2 spoils 4-bit weights
     assert [settings[key] for key in ("num_processes", "mixed_precision", "use_cpu")] == [8, "bf16", False]
+
+
+def test_fsdp_2_shards_weights_that_are_not_packed(project: Callable[..., Path]) -> None:
+    root = project({"presets/mine.yaml": "extends: lora\nlaunch: {launcher: accelerate}\n"})
+    prepared = pipeline.prepare("mine", find_project(root), parse_hardware("2x80GB"))
+    settings = yaml.safe_load((pipeline.write(prepared) / ACCELERATE).read_text())["fsdp_config"]
+    assert settings["fsdp_version"] == 2 and settings["fsdp_reshard_after_forward"] is True
 
 
 def test_a_switch_from_accelerate_removes_its_file(project: Callable[..., Path]) -> None:

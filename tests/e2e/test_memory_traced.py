@@ -53,8 +53,18 @@ def predicted(size: str, case: dict[str, Any]) -> int:
         "lora_rank": case.get("rank"),
         "lora_target": ",".join(case.get("targets", [])),
         "use_dora": case.get("dora"),
+        "quantization_bit": 4 if case.get("quantized") else None,
+        "double_quantization": False,
+        "lora_dropout": case.get("dropout"),
     }
-    values = {("train", key): Value(value, Origin("test")) for key, value in train.items() if value}
+    launch = {"launcher": "accelerate", "nproc_per_node": case["processes"]} if "processes" in case else {}
+    blocks = {"train": train, "launch": launch}
+    values = {
+        (block, key): Value(value, Origin("test"))
+        for block, found in blocks.items()
+        for key, value in found.items()
+        if value is not None
+    }
     model = load(f"Qwen/Qwen2.5-{size}", Path("/nowhere"))
     return estimate(Config("test", values), model, Hardware(1, 80.0, bf16=True)).allocated
 

@@ -1,7 +1,8 @@
 """Trace every allocation of a training at real shapes, on tensors that hold no data.
 
 Run as `python trace_memory.py CASES`, a JSON list of mappings: the shapes of a Qwen2Config under `shapes`,
-and how it is trained. Prints a JSON list of the most bytes that were there in the second of two steps.
+and how it is trained: `quantized` in NF4 by bitsandbytes, over so many `processes` by FSDP 2. Prints a JSON
+list of the most bytes that one process held in the second of two steps.
 
 torch's fake tensors compute shapes alone, so 7B parameters take neither memory nor time; what is allocated
 and freed, and when, is what it would be for real ones. Autocast is the CPU's, whose rules for these
@@ -14,11 +15,21 @@ import json
 import sys
 import warnings
 import weakref
+from collections.abc import Callable
 from typing import Any
 
 import torch
+import torch.distributed
 from accelerate.utils.operations import ConvertOutputsToFp32
+from bitsandbytes.functional import quantize_4bit
+from bitsandbytes.nn import Linear4bit
+from bitsandbytes.nn import modules as bnb_modules
 from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
+from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
+from torch.distributed.fsdp._fully_shard import _fsdp_param
+from torch.distributed.tensor import DTensor
+from torch.testing._internal.distributed.fake_pg import FakeStore
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from transformers import AutoModelForCausalLM, Qwen2Config
@@ -26,6 +37,10 @@ from transformers.models.qwen2 import modeling_qwen2
 
 ALIGNMENT = 512  # bytes, to which CUDA's allocator rounds (pytorch, c10/cuda/CUDACachingAllocator.h)
 MASK = modeling_qwen2.create_causal_mask
+# a GPU's dropout, whose mask is bool
+torch.nn.functional.dropout = lambda rows, p, training, inplace=False: torch.native_dropout(
+    rows, p, training
+)[0]
 
 
 class Allocations(TorchDispatchMode):
@@ -34,27 +49,41 @@ class Allocations(TorchDispatchMode):
     def __init__(self) -> None:
         super().__init__()
         self.known: dict[int, weakref.ref[Any]] = {}
+        self.sizes: dict[int, int] = {}
         self.now = self.most = 0
 
     def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         result = function(*args, **(kwargs or {}))
         for tensor in tree_leaves(result):
             if isinstance(tensor, torch.Tensor):
-                self._count(tensor.untyped_storage())
+                self._count(tensor)
         self.most = max(self.most, self.now)
         return result
 
-    def _count(self, storage: Any) -> None:
-        key, size = id(storage), -(-storage.nbytes() // ALIGNMENT) * ALIGNMENT
-        if key in self.known:
-            return
+    def _count(self, tensor: torch.Tensor) -> None:
+        storage = (tensor._local_tensor if isinstance(tensor, DTensor) else tensor).untyped_storage()
+        key = id(storage)
+        if key not in self.known:
 
-        def gone(reference: object) -> None:
-            del self.known[key]
-            self.now -= size
+            def gone(reference: object) -> None:
+                del self.known[key]
+                self.now -= self.sizes.pop(key)
 
-        self.known[key] = weakref.ref(storage, gone)
-        self.now += size
+            self.known[key] = weakref.ref(storage, gone)
+        self.now -= self.sizes.get(key, 0)
+        self.sizes[key] = -(-storage.nbytes() // ALIGNMENT) * ALIGNMENT
+        self.now += self.sizes[key]
+
+    def resizing(self, resize: Callable[[torch.Tensor], None]) -> Callable[[torch.Tensor], None]:
+        """As `resize`, which gives memory to a storage or takes it away without an operation; and counted."""
+
+        def counted(tensor: torch.Tensor) -> None:
+            resize(tensor)
+            self._count(tensor)
+            self.most = max(self.most, self.now)
+
+        counted.__wrapped__ = resize  # type: ignore[attr-defined]
+        return counted
 
 
 def peak(case: dict[str, Any]) -> int:
@@ -63,19 +92,26 @@ def peak(case: dict[str, Any]) -> int:
     # rows of one length need no mask; under fake tensors transformers cannot see that they are
     modeling_qwen2.create_causal_mask = MASK if batch > 1 else lambda *_, **__: None
     allocations = Allocations()
+    mesh = processes(case["processes"]) if "processes" in case else None
     with FakeTensorMode(), allocations:
         model = AutoModelForCausalLM.from_config(
             Qwen2Config(**case["shapes"], use_cache=False), dtype=torch.bfloat16
         )
+        if case.get("quantized"):
+            quantize(model)
         if case.get("checkpointing", True):
-            model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": True})
+            # FSDP 2 gets the other kind (llamafactory/model/model_utils/checkpointing.py)
+            model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": mesh is None})
             model.enable_input_require_grads()
         model.train()
         if "rank" in case:
             model = with_adapters(model, case)
         trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
-        for parameter in trained:
+        for parameter in trained if mesh is None else model.parameters():
             parameter.data = parameter.data.float()
+        if mesh is not None:
+            shard(model, mesh, allocations)
+            trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
         optimizer = torch.optim.AdamW(trained, fused=True)
         rows, forward = torch.randint(0, 100, (batch, length)), model.forward
 
@@ -83,15 +119,63 @@ def peak(case: dict[str, Any]) -> int:
             with torch.autocast("cpu", dtype=torch.bfloat16):
                 return forward(**inputs)
 
+        model.forward = ConvertOutputsToFp32(autocast)
         for _ in range(2):
             allocations.most = 0
             for _ in range(accumulation):
-                loss = ConvertOutputsToFp32(autocast)(input_ids=rows, labels=rows).loss
+                loss = model(input_ids=rows, labels=rows).loss
                 loss.backward()
                 del loss
             optimizer.step()
             optimizer.zero_grad()
+    if mesh is not None:
+        torch.distributed.destroy_process_group()
     return allocations.most
+
+
+def processes(count: int) -> DeviceMesh:
+    """One process of so many, whose collectives do nothing."""
+    torch.distributed.init_process_group("fake", store=FakeStore(), rank=0, world_size=count)
+    return init_device_mesh("cpu", (count,))
+
+
+def shard(model: Any, mesh: DeviceMesh, allocations: Allocations) -> None:
+    """Shard layers and the rest as accelerate/utils/fsdp_utils.py, fsdp2_prepare_model, does."""
+    for name in ("alloc_storage", "free_storage"):
+        resize = getattr(_fsdp_param, name)
+        setattr(_fsdp_param, name, allocations.resizing(getattr(resize, "__wrapped__", resize)))
+    half = torch.bfloat16
+    policy = MixedPrecisionPolicy(param_dtype=half, reduce_dtype=half, output_dtype=half)
+    for module in model.modules():
+        if isinstance(module, modeling_qwen2.Qwen2DecoderLayer):
+            fully_shard(module, mesh=mesh, mp_policy=policy)
+    fully_shard(model, mesh=mesh, mp_policy=policy)
+
+
+def quantize(model: Any) -> None:
+    """Put NF4 in place of all linear layers but the output layer, as transformers' integration does."""
+    for name, module in list(model.model.named_modules()):
+        if isinstance(module, torch.nn.Linear):
+            packed, state = quantize_4bit(module.weight.data, quant_type="nf4", quant_storage=torch.bfloat16)
+            there = Linear4bit(
+                module.in_features,
+                module.out_features,
+                module.bias is not None,
+                compute_dtype=torch.bfloat16,
+                quant_storage=torch.bfloat16,
+                device="meta",
+            )
+            # a plain parameter: its subclass, Params4bit, does not hold fake tensors
+            there.weight, there.bias = torch.nn.Parameter(packed, requires_grad=False), module.bias
+            there.weight.quant_state = state
+            there.weight.compress_statistics, there.weight.quant_type = False, "nf4"
+            model.model.set_submodule(name, there)
+    model.requires_grad_(False)
+    model.is_loaded_in_4bit = True
+    # what FSDP gathers has lost its state, and gets it back as a Params4bit
+    bnb_modules.fix_4bit_weight_quant_state_from_module = lambda _: None
+    # peft/tuners/lora/bnb.py asks whether CUDA's autocast is on
+    torch.is_autocast_enabled = lambda *_: torch.is_autocast_cpu_enabled()
 
 
 def with_adapters(model: Any, case: dict[str, Any]) -> Any:
@@ -103,6 +187,7 @@ def with_adapters(model: Any, case: dict[str, Any]) -> Any:
     move, torch.nn.Module.to = torch.nn.Module.to, lambda module, *_, **__: module
     try:
         wanted = {"r": case["rank"], "target_modules": case["targets"], "use_dora": case.get("dora", False)}
+        wanted["lora_dropout"] = case.get("dropout", 0.0)
         return get_peft_model(model, LoraConfig(task_type="CAUSAL_LM", **wanted))
     finally:
         torch.nn.Module.to = move

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from qtune.advice.choices import ACCUMULATION, BATCH, CUTOFF, METHOD, Candidate, offloads
+from qtune.architectures import load_named
 from qtune.checks.datasets import DEMO
 from qtune.config.presets import catalogue_order
 from qtune.config.project import Project
@@ -20,7 +21,6 @@ from qtune.data.sources import uses_of
 from qtune.errors import QtuneError
 from qtune.machine.hardware import Hardware
 from qtune.machine.stack import Stack
-from qtune.predict.models.find import load_named
 from qtune.predict.models.shapes import Model
 from qtune.prepare import pipeline
 from qtune.schema import argument

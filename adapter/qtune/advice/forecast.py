@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from qtune.advice.candidates import why_not_quantized
+from qtune.architectures import load_named
 from qtune.checks.datasets import USES, check_names
 from qtune.config.project import Project
 from qtune.data.batches import rows_at_once
@@ -18,7 +19,6 @@ from qtune.machine.allocator import grows
 from qtune.machine.hardware import Hardware
 from qtune.predict.memory.estimate import Estimate
 from qtune.predict.memory.total import estimate
-from qtune.predict.models.find import load_named
 from qtune.predict.models.shapes import Model
 from qtune.predict.steps import predict_steps
 from qtune.prepare import pipeline

@@ -117,6 +117,8 @@ def render(
         "master_addr": config.get("launch", "master_addr"),
         "master_port": config.get("launch", "master_port"),
         "accelerate": _accelerate_values(config, hardware),
+        # a CPU shards nothing: accelerate sets its plugin up for GPUs alone
+        "packed": config.get("train", "quantization_bit") is not None and not hardware.is_cpu,
     }
     files = [RenderedFile(TRAIN, render_arguments("train.yaml.j2", train, templates, context))]
     if config.uses_zero:

@@ -9,13 +9,15 @@ from typing import Any, Literal
 
 from qtune.data.batches import rows_at_once
 from qtune.machine.hardware import Hardware
+from qtune.predict.memory.layer_kinds import LayerKind, layer_kinds
 from qtune.predict.models.shapes import Model
 from qtune.predict.parameters.trainable import Trainable, trainable
 from qtune.schema import argument
 from qtune.values import Config
 
 Device = Literal["gpu", "cpu", "nvme"]
-_LINEARS = frozenset({"q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"})
+LINEARS = frozenset({"q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"})
+_HEAD_NORMS = frozenset({"q_norm", "q_layernorm", "query_layernorm"})
 Loss = Literal["cross entropy", "anchored", "preferences", "odds", "kto", "reward", "ppo"]
 
 _WIDE = {"float32": 4, "float64": 8}  # bytes of an element; float8 is dequantised to 16 bits to be trained
@@ -85,6 +87,15 @@ class Setting:
     @cached_property
     def trainable(self) -> Trainable:
         return trainable(self.model, self.train)
+
+    @cached_property
+    def layer_kinds(self) -> tuple[LayerKind, ...]:
+        return layer_kinds(self.model)
+
+    @cached_property
+    def normalises_heads(self) -> bool:
+        """Whether attention has norms over its queries and keys."""
+        return any(module.last_name in _HEAD_NORMS for module in self.model.modules)
 
     # The rows of one forward pass.
 
@@ -190,7 +201,7 @@ class Setting:
     @cached_property
     def without_adapter(self) -> frozenset[str]:
         """Those of a layer's seven linear layers that the model has under these names and that get none."""
-        there = {linear.name for linear in self.model.linears} & _LINEARS
+        there = {linear.name for linear in self.model.linears} & LINEARS
         adapted = {word for tensor in self.trainable.tensors for word in tensor.name.split(".")}
         return frozenset(there - adapted)
 

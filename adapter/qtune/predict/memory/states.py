@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from qtune.predict.memory.estimate import MemoryPart, Place
 from qtune.predict.memory.optimizers import needs_whole_copies, on_demand, state_bytes
 from qtune.predict.memory.setting import Setting
-from qtune.predict.memory.weights import frozen_bytes, reference_bytes, reward_model_bytes
+from qtune.predict.memory.weights import frozen_bytes, reference_bytes, reward_model_bytes, scale_bytes
 from qtune.schema import argument
 
 GATHERED = "gathered weights"
@@ -83,7 +83,9 @@ def step(setting: Setting) -> list[MemoryPart]:
 def _weights(setting: Setting) -> Iterable[MemoryPart]:
     trained, second = setting.trainable.parameters, "a second set of weights, frozen"
     described = f"{trained:,} parameters of {setting.trained_bytes} bytes"
-    yield from _placed(setting, "weights", frozen_bytes(setting), _described(setting))
+    scales = scale_bytes(setting) if setting.shares_weights else 0
+    yield from _placed(setting, "weights", frozen_bytes(setting) - scales, _described(setting))
+    yield _part("scales of weights", scales, "whole in each process")
     yield from _placed(setting, "reference model", reference_bytes(setting), second)
     yield from _placed(setting, "reward model", reward_model_bytes(setting), "a whole model of its own")
     yield from _placed(setting, "trained weights", trained * setting.trained_bytes, described)
@@ -161,8 +163,9 @@ def _live(setting: Setting) -> Iterable[MemoryPart]:
     ZeRO-3: the output layer and the layer at work with what is fetched ahead; and between forward and
     backward those layers whose next use comes within stage3_max_reuse_distance elements, each counted three
     times on the way: forward, again, backward (deepspeed/runtime/zero/partitioned_param_coordinator.py,
-    __params_to_release). FSDP 2: embeddings and output layer, and two layers (torch/distributed/fsdp,
-    fully_shard: one at work, one fetched ahead).
+    __params_to_release). Elements are counted as they are stored: four weights in 4 bits are one of 16.
+    FSDP: embeddings and output layer, and two layers, one at work and one fetched ahead
+    (torch/distributed/fsdp, fully_shard; version 1 by backward_prefetch: BACKWARD_PRE).
     """
     if not setting.shares_weights:
         return
@@ -182,7 +185,7 @@ def _live(setting: Setting) -> Iterable[MemoryPart]:
     bounds = ("stage3_max_reuse_distance", "stage3_max_live_parameters")
     reuse = min(int(zero.get(bound, _LIVE)) for bound in bounds)
     kept = max(0, reuse - 2 * head) / 3
-    size = min(2 * head + (layer + ahead + kept) * width, total)
+    size = min(2 * (head + ahead + kept) + layer * width, total)
     yield _part(GATHERED, int(size), "output layer, the layer at work and those soon used again")
     if setting.offloaded("offload_param") == "nvme":
         block = zero["offload_param"]

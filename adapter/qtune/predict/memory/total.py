@@ -127,7 +127,8 @@ def _of_embeddings(setting: Setting) -> list[MemoryPart]:
     model = setting.model
     if setting.method != "full":
         return []
-    size = model.vocab_size * model.hidden_size * setting.trained_bytes
+    width = 2 if setting.fsdp and setting.mixed else setting.trained_bytes  # FSDP computes with 16-bit copies
+    size = model.vocab_size * model.hidden_size * width
     copies = 2 if model.tie_word_embeddings else int(setting.accumulates)
     if setting.shares_gradients:  # none of them is among the gradients that a process keeps
         copies = 3 if model.tie_word_embeddings else 1
@@ -201,6 +202,8 @@ def _assumptions(setting: Setting) -> tuple[str, ...]:
         said.append("weights in bfloat16, since the model does not say")
     if experts := left_in_16_bits(setting.train, setting.model):
         said.append(experts)
+    if any(kind.delta for kind in setting.layer_kinds):
+        said.append("linear attention as torch computes it, without the package flash-linear-attention")
     if not setting.on_cpu:
         said.append(f"{'with' if setting.grows else 'without'} {NAMES[0]}={GROWING}")
     if setting.loss == "ppo":

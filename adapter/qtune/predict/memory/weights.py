@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -41,13 +42,8 @@ def quantizable(model: Model) -> int:
     """Elements that a quantiser takes: of every linear layer but the output layer, biases left out.
 
     Embeddings, norms and stacked experts stay as they are.
-    Source: transformers/quantizers/base.py, get_modules_to_not_convert.
     """
-    return sum(
-        linear.inputs * linear.outputs * linear.count
-        for linear in model.linears
-        if linear.kind != "head" and not linear.stacked and not linear.tied
-    )
+    return sum(math.prod(module.weights[0][1]) for module in model.modules if module.packs)
 
 
 def left_in_16_bits(train: Mapping[str, Any], model: Model) -> str:
@@ -61,6 +57,17 @@ def left_in_16_bits(train: Mapping[str, Any], model: Model) -> str:
     share = f"{count_text(stacked)} of {count_text(model.parameters)} parameters"
     why = "transformers 5 stacks them, and only linear layers are quantised"
     return f"the experts ({share}) stay in 16 bits: {why}"
+
+
+def scale_bytes(setting: Setting) -> int:
+    """Bytes of the scales of 4-bit weights, which each process keeps whole: they are no parameters.
+
+    Source: bitsandbytes/nn/modules.py, Linear4bit.quant_state; ZeRO-3 and FSDP shard parameters alone.
+    """
+    if setting.quantization is None or setting.quantization[1] != 4:
+        return 0
+    packed = quantizable(setting.model)
+    return int(bytes_of_4_bit(packed, bool(argument(setting.train, "double_quantization"))) - packed / 2)
 
 
 def frozen_bytes(setting: Setting) -> int:
@@ -127,5 +134,6 @@ def largest_dequantized(setting: Setting) -> int:
     if setting.quantization is None:
         return 0
     width = 4 if setting.on_cpu and not setting.mixed else 2
-    sizes = (linear.inputs * linear.outputs for linear in setting.model.linears if linear.kind != "head")
+    packed = (each for each in setting.model.linears if each.kind != "head" and not each.stacked)
+    sizes = (linear.inputs * linear.outputs for linear in packed)
     return width * max(sizes, default=0)

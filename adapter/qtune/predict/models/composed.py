@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
+from typing import Any
 
-from qtune.errors import QtuneError
 from qtune.predict.models.decoder import Family, Sizes, layer_norm, linear, rms_norm
 from qtune.predict.models.deepseek import DEEPSEEK
 from qtune.predict.models.defaults import defaults
@@ -32,9 +32,16 @@ def _part(config: Fields, name: str, model_type: str) -> tuple[str, Fields]:
     return kind, Fields(given.values, config.where, whole)
 
 
-def _unknown(config: Fields, name: str, kind: str) -> QtuneError:
-    fix = "download the whole model in safetensors format"
-    return QtuneError(f"model_type {kind!r} in `{name}` is not known", where=config.where, fix=fix)
+def parts_are_known(content: Mapping[str, Any]) -> bool:
+    """Whether the language model and the tower are known here, as far as the config names them."""
+
+    def named(name: str) -> str | None:
+        part = content.get(name)
+        return str(part["model_type"]) if isinstance(part, Mapping) and part.get("model_type") else None
+
+    text, vision = named("text_config"), named("vision_config")
+    has_own_tower = content.get("model_type") in ("internvl", "idefics3", "smolvlm")
+    return (text is None or text in _LANGUAGE) and (vision is None or has_own_tower or vision in TOWERS)
 
 
 def _language(config: Fields, of: Sizes, text: str, prefix: str = "language_model.") -> Iterable[Module]:
@@ -49,8 +56,6 @@ def _sizes_of(text: str, *, by_either: bool = False) -> Callable[[Fields], Sizes
 
     def sizes(config: Fields) -> Sizes:
         kind, fields = _part(config, "text_config", text)
-        if kind not in _LANGUAGE:
-            raise _unknown(config, "text_config", kind)
         of = _LANGUAGE[kind].sizes(fields)
         return replace(of, tied=config.flag("tie_word_embeddings") or (by_either and of.tied))
 
@@ -60,8 +65,6 @@ def _sizes_of(text: str, *, by_either: bool = False) -> Callable[[Fields], Sizes
 def _tower(config: Fields, model_type: str) -> tuple[int, tuple[Module, ...]]:
     """The width of what sees, and its modules."""
     kind, fields = _part(config, "vision_config", model_type)
-    if kind not in TOWERS:
-        raise _unknown(config, "vision_config", kind)
     return fields.count("hidden_size"), tuple(TOWERS[kind](fields))
 
 

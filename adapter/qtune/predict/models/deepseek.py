@@ -122,7 +122,8 @@ def _ernie4_5_moe(config: Fields, of: Sizes) -> tuple[Module, ...]:
             yield from dense(name, layer)
             return
         yield from routed(name, layer)
-        yield Module(f"{name}gate.moe_statics", "other", (("e_score_correction_bias", (1, count)),))
+        correction = (("e_score_correction_bias", (1, count)),)
+        yield Module(f"{name}gate.moe_statics", "other", correction, frozen=True)
         if shared_count:
             yield from shared(f"{name}shared_experts.", layer)
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
-from qtune.predict.models.composed import COMPOSED
+from qtune.predict.models.composed import COMPOSED, parts_are_known
 from qtune.predict.models.decoder import Family
 from qtune.predict.models.deepseek import DEEPSEEK
 from qtune.predict.models.defaults import defaults
@@ -17,7 +18,7 @@ from qtune.predict.models.sparse import SPARSE
 from qtune.predict.models.text import TEXT
 from qtune.predict.models.vision import VISION
 
-__all__ = ["FAMILIES", "defaults"]
+__all__ = ["FAMILIES", "defaults", "family_of"]
 
 FAMILIES: Mapping[str, Family] = {
     **TEXT,
@@ -32,3 +33,11 @@ FAMILIES: Mapping[str, Family] = {
     **COMPOSED,
 }
 """By model_type."""
+
+
+def family_of(content: Mapping[str, Any]) -> Family | None:
+    """The family of a config.json's content, None where its model_type or that of a part of it has none."""
+    model_type = content.get("model_type")
+    if model_type in COMPOSED and not parts_are_known(content):
+        return None
+    return FAMILIES.get(str(model_type))

@@ -11,14 +11,20 @@ from qtune.errors import QtuneError
 LARGEST, MOST_LAYERS = 10**9, 10**4
 """No width and no number of layers of a model comes near; beyond them the file is broken."""
 _Item = TypeVar("_Item")
-# One number by the names that releases of transformers have for it: what 4.x called num_experts 5 saves as
-# num_local_experts (attribute_map in models/<model_type>/configuration_<model_type>.py).
-_RENAMED = {
-    "num_experts": "num_local_experts",
-    "num_local_experts": "num_experts",
-    "n_routed_experts": "num_local_experts",
-    "moe_num_experts": "num_experts",
-}
+# Names of one number, each of which some model_type writes (transformers, attribute_map of its config).
+_SAME = (
+    ("num_experts", "num_local_experts", "n_routed_experts", "moe_num_experts"),
+    (
+        "num_experts_per_tok",
+        "num_experts_per_token",
+        "moe_topk",
+        "moe_top_k",
+        "moe_k",
+        "top_k_experts",
+    ),
+    ("moe_intermediate_size", "expert_ffn_hidden_size"),
+)
+_NAMES = {name: (name, *(each for each in names if each != name)) for names in _SAME for name in names}
 
 
 @dataclass(frozen=True)
@@ -30,9 +36,12 @@ class Fields:
     defaults: Mapping[str, Any]
 
     def get(self, name: str) -> Any:
-        """The value as it stands, the default where the file leaves it out."""
-        told = name if name in self.values else _RENAMED.get(name, name)
-        return self.values[told] if told in self.values else self.defaults.get(name)
+        """The value as it stands, under whichever of its names; the default where the file leaves it out."""
+        names = _NAMES.get(name, (name,))
+        found = next((each for each in names if each in self.values), None)
+        if found is not None:
+            return self.values[found]
+        return next((self.defaults[each] for each in names if each in self.defaults), None)
 
     def maybe(self, name: str) -> int | None:
         """A whole number from 0, None where neither file nor defaults give one."""

@@ -6,6 +6,7 @@ Source: transformers 5.5, modeling_siglip.py, modeling_clip.py, modeling_pixtral
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from qtune.predict.models.decoder import conv, gated_mlp, layer_norm, linear, plain_mlp, rms_norm, single
 from qtune.predict.models.fields import Fields
@@ -37,7 +38,8 @@ def siglip(vision: Fields, prefix: str = _ENCODER) -> Iterator[Module]:
         joined = (("in_proj_weight", (3 * width, width)), ("in_proj_bias", (3 * width,)))
         yield Module(f"{prefix}head", "other", (("probe", (1, 1, width)),))
         yield Module(f"{prefix}head.attention", "other", joined)
-        yield linear(f"{prefix}head.attention.out_proj", width, width, True)
+        # of a class of torch's own, which bitsandbytes leaves alone (torch/nn/modules/activation.py)
+        yield replace(linear(f"{prefix}head.attention.out_proj", width, width, True), packed=False)
         yield layer_norm(f"{prefix}head.layernorm", width)
         yield from plain_mlp(width, vision.count("intermediate_size"))(f"{prefix}head.mlp.", 0)
 

@@ -15,12 +15,10 @@ from qtune.schema.library import composites
 
 Train = Mapping[str, Any]
 """LLaMA-Factory arguments; what is left out has the library's own default."""
-_ADAPTABLE = ("linear", "embedding")
+_ADAPTABLE = ("linear", "embedding", "conv")
 # Output layers that `lora_target: all` leaves out (misc.py, find_all_linear_modules).
 _HEADS = {"chatglm": ("lm_head", "output_layer"), "internlm2": ("lm_head", "output")}
 _ENDS = ("lm_head", "output_layer", "output")
-# Parameters that never get a gradient (modeling_ernie4_5_moe.py, Ernie4_5_MoeStatics).
-_FIXED = "e_score_correction_bias"
 
 
 def lora_modules(model: Model, train: Train) -> list[Module]:
@@ -28,6 +26,13 @@ def lora_modules(model: Model, train: Train) -> list[Module]:
     targets = given = _names(train, "lora_target")
     if targets == ("all",):
         targets = _linear_names(model, train)
+        if not targets:  # all of GPT-2's are of transformers' Conv1D
+            others = sorted({module.last_name for module in model.modules if module.kind == "conv"})
+            raise QtuneError(
+                f"`all` stands for linear layers, and a {model.model_type} has none",
+                where="lora_target",
+                fix=f"name modules: {', '.join(others)}",
+            )
     names = [module.name for module in model.modules]
     if argument(train, "use_llama_pro"):
         layers = [f".{number}." for number in _spread_layers(model, train)]
@@ -69,7 +74,10 @@ def copied_modules(model: Model, train: Train) -> list[Module]:
 def trained_weights(model: Model, train: Train) -> Iterable[Tensor]:
     """The model's own parameters that full or freeze tuning changes."""
     forbidden = _forbidden(model, train)
-    tensors = [tensor for tensor in model.tensors if not _holds(tensor.name, (*forbidden, _FIXED))]
+    frozen = {tensor.name for module in model.modules if module.frozen for tensor in module.tensors}
+    tensors = [
+        tensor for tensor in model.tensors if tensor.name not in frozen and not _holds(tensor.name, forbidden)
+    ]
     if argument(train, "finetuning_type") == "full":
         return tensors
     layers = _freeze_layers(model, train)
