@@ -14,6 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from qtune import __version__
 from qtune.errors import QtuneError
 from qtune.files import read_object, write_atomic
 from qtune.predict.models import find
@@ -78,8 +79,8 @@ def read(answer: Mapping[str, Any]) -> Built:
 
 
 def _path(content: Mapping[str, Any], python: Path) -> Path:
-    """The file of an answer, named by the config and by the transformers that this Python has."""
+    """The file of an answer, named by the config, and by this qtune and the transformers of that Python."""
     packages = python.parent.parent.glob("lib/python3*/site-packages/transformers-*.dist-info")
-    key = [content, str(python), sorted(package.name for package in packages)]
+    key = [__version__, content, str(python), sorted(package.name for package in packages)]
     name = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()
     return cache_directory() / "models" / f"{name}.json"
