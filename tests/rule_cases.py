@@ -687,6 +687,18 @@ _TRAINER = [
         {"report_to": "trackio", "project": "x"},
     ),
     Case("text-is-json", {"lr_scheduler_kwargs": "{a: 1}"}, {"lr_scheduler_kwargs": '{"num_cycles": 1}'}),
+    Case(
+        "one-whole-batch",
+        {"dataloader_drop_last": True, "per_device_train_batch_size": 16},
+        {"dataloader_drop_last": True, "per_device_train_batch_size": 2},
+        also_near={"dataloader_drop_last": False, "per_device_train_batch_size": 16},
+    ),
+    Case(
+        "batch-to-split",
+        {"accelerator_config.split_batches": True, "per_device_train_batch_size": 3},
+        {"accelerator_config.split_batches": True, "per_device_train_batch_size": 4},
+        hardware="2x24GB",
+    ),
     Case("file-is-there", {"accelerator_config": "nowhere.json"}, {"accelerator_config": "accelerator.json"}),
     Case(
         "accelerator-config-keys",

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal
 
+from qtune.data.batches import rows_at_once
 from qtune.machine.hardware import Hardware
 from qtune.predict.models.shapes import Model
 from qtune.predict.parameters.trainable import Trainable, trainable
@@ -90,7 +91,7 @@ class Setting:
     @property
     def batch(self) -> int:
         """Sequences in one forward pass: a ranked pair is two."""
-        batch = int(argument(self.train, "per_device_train_batch_size"))
+        batch = max(rows_at_once(self.train, self.processes) // self.processes, 1)
         return batch * 2 if self.stage_of_training in ("dpo", "rm") else batch
 
     @property

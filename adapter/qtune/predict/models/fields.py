@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from qtune.errors import QtuneError
 
 LARGEST, MOST_LAYERS = 10**9, 10**4
 """No width and no number of layers of a model comes near; beyond them the file is broken."""
+_Item = TypeVar("_Item")
+# One number by the names that releases of transformers have for it: what 4.x called num_experts 5 saves as
+# num_local_experts (attribute_map in models/<model_type>/configuration_<model_type>.py).
+_RENAMED = {
+    "num_experts": "num_local_experts",
+    "num_local_experts": "num_experts",
+    "n_routed_experts": "num_local_experts",
+    "moe_num_experts": "num_experts",
+}
 
 
 @dataclass(frozen=True)
@@ -22,7 +31,8 @@ class Fields:
 
     def get(self, name: str) -> Any:
         """The value as it stands, the default where the file leaves it out."""
-        return self.values[name] if name in self.values else self.defaults.get(name)
+        told = name if name in self.values else _RENAMED.get(name, name)
+        return self.values[told] if told in self.values else self.defaults.get(name)
 
     def maybe(self, name: str) -> int | None:
         """A whole number from 0, None where neither file nor defaults give one."""
@@ -55,6 +65,23 @@ class Fields:
                 fix="repair the file",
             )
         return value
+
+    def listed(self, name: str, kind: type[_Item], least: int = 0) -> Sequence[_Item] | None:
+        """A list of at least `least` items of one kind, None where neither file nor defaults give one."""
+        value = self.get(name)
+        if value is None:
+            return None
+        if not isinstance(value, list) or len(value) < least or any(type(item) is not kind for item in value):
+            wanted = f"a list of {least or 'any number of'} items of type {kind.__name__}"
+            raise QtuneError(f"`{name}` is not {wanted}", where=self.where, fix="repair the file")
+        return value
+
+    def side(self, name: str) -> int:
+        """A length that stands alone or as height and width, which are one."""
+        value = self.get(name)
+        if isinstance(value, list) and value and all(length == value[0] for length in value):
+            value = value[0]
+        return Fields({name: value}, self.where, {}).count(name)
 
     def flag(self, name: str) -> bool:
         """A yes or no, no where nothing says it."""

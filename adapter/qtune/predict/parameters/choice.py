@@ -19,6 +19,8 @@ _ADAPTABLE = ("linear", "embedding")
 # Output layers that `lora_target: all` leaves out (misc.py, find_all_linear_modules).
 _HEADS = {"chatglm": ("lm_head", "output_layer"), "internlm2": ("lm_head", "output")}
 _ENDS = ("lm_head", "output_layer", "output")
+# Parameters that never get a gradient (modeling_ernie4_5_moe.py, Ernie4_5_MoeStatics).
+_FIXED = "e_score_correction_bias"
 
 
 def lora_modules(model: Model, train: Train) -> list[Module]:
@@ -67,7 +69,7 @@ def copied_modules(model: Model, train: Train) -> list[Module]:
 def trained_weights(model: Model, train: Train) -> Iterable[Tensor]:
     """The model's own parameters that full or freeze tuning changes."""
     forbidden = _forbidden(model, train)
-    tensors = [tensor for tensor in model.tensors if not _holds(tensor.name, forbidden)]
+    tensors = [tensor for tensor in model.tensors if not _holds(tensor.name, (*forbidden, _FIXED))]
     if argument(train, "finetuning_type") == "full":
         return tensors
     layers = _freeze_layers(model, train)
@@ -121,9 +123,10 @@ def _copied_names(model: Model, train: Train) -> tuple[str, ...]:
     named = _names(train, "additional_target")
     if named or not resizes_vocabulary(train):
         return named
-    # adapter.py: a resized vocabulary trains both its ends
+    # adapter.py: a resized vocabulary trains both its ends, and no table of single layers (Gemma 4)
     ends = (module for module in model.modules if module.kind == "embedding" or module.last_name in _ENDS)
-    return tuple(dict.fromkeys(module.last_name for module in ends if not is_vision(module.name)))
+    names = dict.fromkeys(module.last_name for module in ends if not is_vision(module.name))
+    return tuple(name for name in names if not name.endswith("_per_layer"))
 
 
 def _freeze_layers(model: Model, train: Train) -> Sequence[int]:
