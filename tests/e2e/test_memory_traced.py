@@ -41,6 +41,14 @@ CASES: list[tuple[str, dict[str, Any]]] = [
     ("7B", {"batch": 1, "length": 2048, "accumulation": 2}),
 ]
 
+SHARDED: list[tuple[str, dict[str, Any]]] = [
+    ("1.5B", {**LORA, "batch": 1, "length": 2048, "processes": 4}),
+    ("7B", {**LORA, "rank": 8, "batch": 1, "length": 2048, "processes": 8}),
+    ("1.5B", {**LORA, "batch": 1, "length": 2048, "processes": 4, "dropout": 0.1, "checkpointing": False}),
+    ("1.5B", {"batch": 1, "length": 1024, "processes": 4}),
+    ("7B", {"batch": 1, "length": 1024, "processes": 8}),
+]
+
 
 def predicted(size: str, case: dict[str, Any]) -> int:
     train: dict[str, Any] = {
@@ -76,15 +84,26 @@ def shapes(size: str) -> dict[str, Any]:
     return {key: getattr(model, key) for key in (*keys, *more)}
 
 
-@pytest.mark.slow
-def test_predictions_are_within_three_percent_of_the_traced_peaks() -> None:
-    cases = [{**case, "shapes": shapes(size)} for size, case in CASES]
+def ratios(cases: list[tuple[str, dict[str, Any]]]) -> dict[str, float]:
+    given = [{**case, "shapes": shapes(size)} for size, case in cases]
     done = subprocess.run(
-        [sys.executable, str(TRACE), json.dumps(cases)], env=environment(), capture_output=True, text=True
+        [sys.executable, str(TRACE), json.dumps(given)], env=environment(), capture_output=True, text=True
     )
     assert done.returncode == 0, done.stderr[-4000:]
-    ratios = {}
-    for (size, case), peak in zip(CASES, json.loads(done.stdout.splitlines()[-1]), strict=True):
-        ratios[f"{size} {case}"] = predicted(size, case) / peak
-        print(f"{size} {case}: traced {peak >> 20} MiB, predicted / traced {ratios[f'{size} {case}']:.3f}")
-    assert all(0.97 < ratio < 1.03 for ratio in ratios.values()), ratios
+    found = {}
+    for (size, case), peak in zip(cases, json.loads(done.stdout.splitlines()[-1]), strict=True):
+        found[f"{size} {case}"] = predicted(size, case) / peak
+        print(f"{size} {case}: traced {peak >> 20} MiB, predicted / traced {found[f'{size} {case}']:.3f}")
+    return found
+
+
+@pytest.mark.slow
+def test_predictions_are_within_three_percent_of_the_traced_peaks() -> None:
+    found = ratios(CASES)
+    assert all(0.97 < ratio < 1.03 for ratio in found.values()), found
+
+
+@pytest.mark.slow
+def test_what_fsdp_shards_is_within_five_percent_of_the_traced_peaks() -> None:
+    found = ratios(SHARDED)
+    assert all(0.95 < ratio < 1.05 for ratio in found.values()), found

@@ -15,7 +15,7 @@ import json
 import sys
 import warnings
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
@@ -107,8 +107,7 @@ def peak(case: dict[str, Any]) -> int:
         if "rank" in case:
             model = with_adapters(model, case)
         trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
-        for parameter in trained if mesh is None else model.parameters():
-            parameter.data = parameter.data.float()
+        widen(trained if mesh is None else model.parameters())
         if mesh is not None:
             shard(model, mesh, allocations)
             trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
@@ -133,6 +132,11 @@ def peak(case: dict[str, Any]) -> int:
     return allocations.most
 
 
+def widen(parameters: Iterable[Any]) -> None:
+    for parameter in parameters:
+        parameter.data = parameter.data.float()
+
+
 def processes(count: int) -> DeviceMesh:
     """One process of so many, whose collectives do nothing."""
     torch.distributed.init_process_group("fake", store=FakeStore(), rank=0, world_size=count)
@@ -154,28 +158,22 @@ def shard(model: Any, mesh: DeviceMesh, allocations: Allocations) -> None:
 
 def quantize(model: Any) -> None:
     """Put NF4 in place of all linear layers but the output layer, as transformers' integration does."""
+    # a plain parameter: bitsandbytes' subclass of it does not hold fake tensors
+    bnb_modules.Params4bit = lambda data, requires_grad, **_: torch.nn.Parameter(data, requires_grad)
+    # peft/tuners/lora/bnb.py asks whether CUDA's autocast is on
+    torch.is_autocast_enabled = lambda *_: torch.is_autocast_cpu_enabled()
+    half = torch.bfloat16
     for name, module in list(model.model.named_modules()):
         if isinstance(module, torch.nn.Linear):
-            packed, state = quantize_4bit(module.weight.data, quant_type="nf4", quant_storage=torch.bfloat16)
-            there = Linear4bit(
-                module.in_features,
-                module.out_features,
-                module.bias is not None,
-                compute_dtype=torch.bfloat16,
-                quant_storage=torch.bfloat16,
-                device="meta",
-            )
-            # a plain parameter: its subclass, Params4bit, does not hold fake tensors
-            there.weight, there.bias = torch.nn.Parameter(packed, requires_grad=False), module.bias
-            there.weight.quant_state = state
-            there.weight.compress_statistics, there.weight.quant_type = False, "nf4"
+            inputs, outputs, bias = module.in_features, module.out_features, module.bias
+            there = Linear4bit(inputs, outputs, bias is not None, half, quant_storage=half, device="meta")
+            packed, state = quantize_4bit(module.weight.data, quant_type="nf4", quant_storage=half)
+            there.weight, there.bias = torch.nn.Parameter(packed, requires_grad=False), bias
+            there.weight.quant_state, there.weight.quant_type = state, "nf4"
+            there.weight.compress_statistics = False
             model.model.set_submodule(name, there)
     model.requires_grad_(False)
     model.is_loaded_in_4bit = True
-    # what FSDP gathers has lost its state, and gets it back as a Params4bit
-    bnb_modules.fix_4bit_weight_quant_state_from_module = lambda _: None
-    # peft/tuners/lora/bnb.py asks whether CUDA's autocast is on
-    torch.is_autocast_enabled = lambda *_: torch.is_autocast_cpu_enabled()
 
 
 def with_adapters(model: Any, case: dict[str, Any]) -> Any:
