@@ -124,7 +124,7 @@ def test_without_the_library_it_says_what_to_install(tmp_path: Path, monkeypatch
         raise QtuneError("`llamafactory-cli` is not installed here")
 
     monkeypatch.setattr(process, "find_python", missing)
-    with pytest.raises(QtuneError, match="only transformers knows how a 'flex_olmo' is built") as caught:
+    with pytest.raises(QtuneError, match="only transformers knows how 'flex_olmo' is built") as caught:
         named(write_model(tmp_path))
     assert "qtune[train]" in str(caught.value.fix)
 

@@ -53,7 +53,7 @@ def build(content: Mapping[str, Any]) -> Built | None:
 
 
 def _ask(content: Mapping[str, Any], python: Path) -> dict[str, Any]:
-    print(f"waiting for transformers, which tells how a {content['model_type']} is built", file=sys.stderr)
+    print(f"waiting for transformers, which tells how {content['model_type']} is built", file=sys.stderr)
     answers: list[dict[str, Any]] = []
     outcome = child.converse(
         child.script("model_modules.py", python),

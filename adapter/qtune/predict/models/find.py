@@ -100,7 +100,7 @@ def _untold(model_type: str, where: str) -> QtuneError:
     if model_type not in model_types():
         return QtuneError(f"model_type {model_type!r} is not known, {without}", where=where, fix=whole)
     return QtuneError(
-        f"only transformers knows how a {model_type!r} is built, it is not installed here, {without}",
+        f"only transformers knows how {model_type!r} is built, it is not installed here, {without}",
         where=where,
         fix=f"install the training stack: pip install 'qtune[train]', or {whole}",
     )
