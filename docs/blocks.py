@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from memory_picture import PICTURE, drawing
-from published_memory import MEASURES, Published, Source, sources
+from published_memory import MEASURES, Published, Source, comparable, sources
 
 from qtune.checks.rules import RULES
 from qtune.failures import rows as known_failures
@@ -79,16 +79,19 @@ def line(row: Published) -> Sequence[str]:
 
 
 def memory_in_short() -> str:
-    """How near the predictions of each page's comparable rows are."""
-    rows = []
-    for source in sources():
-        ratios = sorted(row.ratio for row in source.comparable)
-        if ratios:
-            near = sum(abs(1 - ratio) <= 0.1 for ratio in ratios)
-            low = sum(row.predicted[1] < row.bytes for row in source.comparable)
-            spread = f"{ratios[0]:.2f}, {ratios[len(ratios) // 2]:.2f}, {ratios[-1]:.2f}"
-            rows.append((source.heading, *map(str, (len(ratios), near, low)), spread))
+    """How near the predictions of each page's comparable rows are, and of all runs, each once."""
+    rows = [in_short(source.heading, source.comparable) for source in sources() if source.comparable]
+    rows.append(in_short("all runs, each once", comparable()))
     return table("source | rows | within 10% | `high` too low | least, median, largest ratio", rows)
+
+
+def in_short(name: str, rows: Sequence[Published]) -> Sequence[str]:
+    """The cells of one line: how many rows, and how far off."""
+    ratios = sorted(row.ratio for row in rows)
+    near = sum(abs(1 - ratio) <= 0.1 for ratio in ratios)
+    low = sum(row.predicted[1] < row.bytes for row in rows)
+    spread = f"{ratios[0]:.2f}, {ratios[len(ratios) // 2]:.2f}, {ratios[-1]:.2f}"
+    return name, f"{len(rows)}", f"{near}", f"{low}", spread
 
 
 def table(head: str, rows: Iterable[Sequence[str]]) -> str:

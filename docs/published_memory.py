@@ -17,14 +17,14 @@ from qtune.predict.models.find import from_config, load
 from qtune.predict.models.shapes import Model
 
 FOLDER = Path(__file__).with_name("published")
+NOWHERE = Path("/nowhere")  # models are those of the built-in table, whatever this machine has
 UNITS = {"GB": 10**9, "GiB": 2**30, "MiB": 2**20}
 MEASURES: Mapping[str, str] = {
     "allocated": "allocated by torch",
     "reserved": "reserved by torch",
     "whole": "of the whole GPU",
 }
-COMMON = ("unit", "measure", "way", "gpus", "zero", "fsdp", "incomparable")
-OUTSIDE = ("CUDA context", "NCCL buffers")  # what torch does not allocate
+COMMON = ("unit", "measure", "way", "gpus", "zero", "fsdp", "grows", "incomparable")
 
 
 @dataclass(frozen=True)
@@ -32,9 +32,9 @@ class Published:
     """One published peak.
 
     what: the training in words. measured: as published, in `unit`. measure: one of MEASURES; `whole` is
-    what nvidia-smi shows. way: a key of WAYS. train: LLaMA-Factory's
-    arguments; zero: DeepSpeed's `zero_optimization`. config: the model's config.json where the built-in table
-    lacks it. incomparable: why no prediction can be held against it; empty where one can.
+    what nvidia-smi shows. way: a key of WAYS. train: LLaMA-Factory's arguments; zero: DeepSpeed's
+    `zero_optimization`; grows: whether the allocator grew its segments. config: the model's config.json where
+    the built-in table lacks it. incomparable: why no prediction can be held against it; empty where one can.
     """
 
     source: str
@@ -48,6 +48,7 @@ class Published:
     gpus: int = 1
     zero: Mapping[str, Any] = field(default_factory=dict)
     fsdp: bool = False
+    grows: bool = False
     config: Mapping[str, Any] | None = None
     incomparable: str = ""
 
@@ -58,16 +59,17 @@ class Published:
 
     @cached_property
     def predicted(self) -> tuple[int, int]:
-        """(bytes expected, the most to be reckoned with), both of the kind that was measured."""
+        """(bytes expected, of the kind that was measured; the most to be reckoned with, of allocated ones too
+        what may be reserved)."""
         way = WAYS[self.way]
         train = {"bf16": True, **self.train}
-        setting = way(way.built(self._model), train, self.zero, self.gpus, on_cpu=False, fsdp=self.fsdp)
+        where = {"on_cpu": False, "fsdp": self.fsdp, "grows": self.grows}
+        setting = way(way.built(self._model), train, self.zero, self.gpus, **where)
         found = estimate_setting(setting, Hardware(self.gpus, 80.0, bf16=True))
         beside = setting.beside(found.moment)
-        figures = (found.allocated, found.gpu.expected, found.gpu.high)
-        allocated, expected, high = (figure + beside for figure in figures)
-        outside = sum(found.of("gpu").get(name, 0) for name in OUTSIDE) if self.measure != "whole" else 0
-        return allocated if self.measure == "allocated" else expected - outside, high - outside
+        held = found.gpu if self.measure == "whole" else found.reserved
+        expected = found.allocated if self.measure == "allocated" else held.expected
+        return expected + beside, held.high + beside
 
     @property
     def ratio(self) -> float:
@@ -77,7 +79,7 @@ class Published:
     @property
     def _model(self) -> Model:
         if self.config is None:
-            return load(self.model, Path("/nowhere"))
+            return load(self.model, NOWHERE, cache_dir=str(NOWHERE))
         return from_config(self.model, self.config, source=self.source)
 
 
@@ -116,8 +118,16 @@ def sources() -> tuple[Source, ...]:
     return tuple(_read(path) for path in sorted(FOLDER.glob("*.yaml")))
 
 
+def comparable() -> tuple[Published, ...]:
+    """The rows of all pages that can be compared, each run once."""
+    return tuple(row for source in sources() if not source.again for row in source.comparable)
+
+
 def _read(path: Path) -> Source:
-    """`train` of the page and what stands in COMMON hold for its rows, whose own go before them."""
+    """A page's `train` and what COMMON names hold for its rows, whose own go before them.
+
+    models: config.json by model, for those that the built-in table lacks.
+    """
     page = yaml.safe_load(path.read_text(encoding="utf-8"))
     common = {key: page[key] for key in COMMON if key in page}
     configs = page.get("models", {})

@@ -114,12 +114,17 @@ class ShiftedKbit(Shifted, Kbit):
     """Both."""
 
 
-class Half(Library):
+class Qwen(Library):
     """Trained weights in 16 bits: adapters as PEFT made them until 0.12, in the dtype of the weights below
-    them, and full tuning of a model loaded in bf16. Autocast has nothing to cast then."""
+    them, and a model loaded in bf16; autocast has nothing to cast then. The loss is taken from logits as they
+    are, which autocast makes float32 and DeepSpeed does not (modeling_qwen.py, QWenLMHeadModel.forward)."""
 
     autocast = False
     trained_bytes = 2
+
+    @property
+    def loss(self) -> str:
+        return "16-bit logits copied" if self.zero else "cross entropy"
 
 
 class FsdpQlora(Library):
@@ -139,7 +144,7 @@ class CutCrossEntropy(Library):
 
 
 class Swift(Library):
-    """Trained weights stay bf16, as they are loaded (swift/llm/model/utils.py), adapters float32."""
+    """Trained weights stay bf16, as they are loaded (swift/model/register.py), adapters float32."""
 
     @property
     def trained_bytes(self) -> int:
@@ -183,7 +188,7 @@ WAYS: Mapping[str, type[Library]] = {
     "fitcheck": FitCheck,
     "shifted": Shifted,
     "shifted kbit": ShiftedKbit,
-    "half": Half,
+    "qwen": Qwen,
     "fsdp_qlora": FsdpQlora,
     "cut cross entropy": CutCrossEntropy,
     "swift": Swift,
@@ -195,6 +200,7 @@ activations.LOSSES |= {
     "LitGPT's": (6, 6),
     "logits held": (10, 14),
     "float32 logits held": (8, 16),
+    "16-bit logits copied": (6, 6),
     "float32 logits copied": (14, 12),
     "float32 logits copied and held": (12, 16),
     "no logits": (0, 0),

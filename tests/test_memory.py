@@ -137,6 +137,20 @@ def test_adapters_leave_the_weights_in_their_dtype() -> None:
     assert found.moment == "computing the loss"
 
 
+def test_dora_keeps_two_outputs_of_each_linear_layer_and_weighs_its_matrix_anew() -> None:
+    """peft/tuners/lora/dora.py: the base's result and the adapter's, in 16 bits; an identity matrix as wide
+    as the inputs in 32 and 16 bits, the product of the adapters, that scaled, the weight and their sum."""
+    outputs = 896 + 2 * 128 + 896 + 2 * 4864 + 896
+    plain = {"disable_gradient_checkpointing": True}
+    kept = [needs({**plain, **more}).of("gpu")["activations"] for more in ({}, {"use_dora": True})]
+    assert kept[1] - kept[0] == 24 * 512 * 4 * outputs
+    weighing = 6 * 4864**2 + 12 * 4864 * 896
+    short = needs({"use_dora": True, "cutoff_len": 1}).of("gpu")["layer at work"]
+    assert weighing < short < 1.01 * weighing
+    only_q = needs({"use_dora": True, "cutoff_len": 1, "lora_target": "q_proj"})
+    assert only_q.allocated < needs({"lora_target": "q_proj", "cutoff_len": 1}).allocated + 18 * 896**2 * 1.01
+
+
 def test_each_float32_adapter_on_16_bit_weights_keeps_an_input_in_float32() -> None:
     alone = {"bf16": None, "disable_gradient_checkpointing": True}
     everywhere, some = (

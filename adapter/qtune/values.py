@@ -175,6 +175,7 @@ class LaunchPlan:
 
     files: those of the rendered directory that the launcher alone needs.
     sbatch: the options of the Slurm job that argv has to run in, by their long names.
+    grows: whether torch's allocator of GPU memory is to grow its segments, unless the user has it otherwise.
     has_supervisors: whether what argv starts runs a node supervisor (qtune.processes.node) on each node, and
     passes on to them what it reads from its own input.
     """
@@ -183,4 +184,5 @@ class LaunchPlan:
     environment: Mapping[str, str]
     files: tuple[str, ...] = ()
     sbatch: Mapping[str, str | None] = field(default_factory=dict)
+    grows: bool = False
     has_supervisors: bool = False

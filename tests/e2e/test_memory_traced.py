@@ -23,6 +23,7 @@ from qtune.values import Config, Origin, Value
 TRACE = Path(__file__).with_name("trace_memory.py")
 ALL = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
 LORA: dict[str, Any] = {"rank": 64, "targets": ALL}
+DORA: dict[str, Any] = {**LORA, "dora": True}
 CASES: list[tuple[str, dict[str, Any]]] = [
     ("0.5B", {**LORA, "batch": 1, "length": 2048}),
     ("0.5B", {**LORA, "batch": 4, "length": 1024, "accumulation": 2}),
@@ -30,6 +31,9 @@ CASES: list[tuple[str, dict[str, Any]]] = [
     ("1.5B", {**LORA, "batch": 1, "length": 512}),
     ("7B", {**LORA, "batch": 1, "length": 2048}),
     ("7B", {**LORA, "batch": 1, "length": 512, "checkpointing": False}),
+    ("0.5B", {**DORA, "batch": 2, "length": 512, "checkpointing": False}),
+    ("1.5B", {**DORA, "batch": 1, "length": 512}),
+    ("7B", {**DORA, "batch": 1, "length": 2048}),
     ("0.5B", {"batch": 1, "length": 256}),
     ("0.5B", {"batch": 2, "length": 2048, "accumulation": 2}),
     ("1.5B", {"batch": 1, "length": 1024}),
@@ -56,6 +60,7 @@ def predicted(size: str, case: dict[str, Any]) -> int:
         "finetuning_type": "lora" if "rank" in case else "full",
         "lora_rank": case.get("rank"),
         "lora_target": ",".join(case.get("targets", [])),
+        "use_dora": case.get("dora"),
         "quantization_bit": 4 if case.get("quantized") else None,
         "double_quantization": False,
         "lora_dropout": case.get("dropout"),

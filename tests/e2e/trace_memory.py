@@ -105,7 +105,7 @@ def peak(case: dict[str, Any]) -> int:
             model.enable_input_require_grads()
         model.train()
         if "rank" in case:
-            model = with_adapters(model, case["rank"], case["targets"], case.get("dropout", 0.0))
+            model = with_adapters(model, case)
         trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
         widen(trained if mesh is None else model.parameters())
         if mesh is not None:
@@ -176,7 +176,7 @@ def quantize(model: Any) -> None:
     model.is_loaded_in_4bit = True
 
 
-def with_adapters(model: Any, rank: int, targets: list[str], dropout: float) -> Any:
+def with_adapters(model: Any, case: dict[str, Any]) -> Any:
     from peft import LoraConfig, get_peft_model
     from peft.tuners.tuners_utils import BaseTunerLayer
 
@@ -184,10 +184,9 @@ def with_adapters(model: Any, rank: int, targets: list[str], dropout: float) -> 
     BaseTunerLayer._move_adapter_to_device_of_base_layer = lambda *_, **__: None
     move, torch.nn.Module.to = torch.nn.Module.to, lambda module, *_, **__: module
     try:
-        return get_peft_model(
-            model,
-            LoraConfig(task_type="CAUSAL_LM", r=rank, target_modules=targets, lora_dropout=dropout),
-        )
+        wanted = {"r": case["rank"], "target_modules": case["targets"], "use_dora": case.get("dora", False)}
+        wanted["lora_dropout"] = case.get("dropout", 0.0)
+        return get_peft_model(model, LoraConfig(task_type="CAUSAL_LM", **wanted))
     finally:
         torch.nn.Module.to = move
 

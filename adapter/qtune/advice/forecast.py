@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -12,6 +13,7 @@ from qtune.config.project import Project
 from qtune.data.reading.row_counts import count_training_rows
 from qtune.data.registrations import read_registrations
 from qtune.errors import QtuneError
+from qtune.machine.allocator import grows
 from qtune.machine.hardware import Hardware
 from qtune.predict.memory.estimate import Estimate
 from qtune.predict.memory.total import estimate
@@ -28,7 +30,7 @@ class Forecast:
     """A preset's estimate and what it was made for.
 
     rows: of the training data, None where they could not be counted; free: bytes of host memory that are free
-    here, None where it is not this machine's.
+    here, None where it is not this machine's; grows: whether torch's allocator grows its segments here.
     """
 
     name: str
@@ -38,6 +40,7 @@ class Forecast:
     estimate: Estimate
     rows: int | None
     free: int | None
+    grows: bool
 
     @property
     def batch(self) -> tuple[int, int, int]:
@@ -111,12 +114,13 @@ def forecast_all(
 def _forecast(
     name: str, config: Config, model: Model, machine: Hardware, free: int | None, rows: int | None
 ) -> Forecast:
+    growing = grows(os.environ)
     try:
-        found = estimate(config, model, machine, free)
+        found = estimate(config, model, machine, free, grows=growing)
     except (TypeError, ValueError, OverflowError) as error:
         fix = f"`qtune check {name}` says what is wrong with its values"
         raise QtuneError(f"cannot be estimated: {error}", where=name, fix=fix) from error
-    return Forecast(name, config, model, machine, found, rows, free)
+    return Forecast(name, config, model, machine, found, rows, free, growing)
 
 
 def _rows(config: Config, project: Project) -> int | None:

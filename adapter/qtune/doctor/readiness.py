@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 from qtune.errors import QtuneError
+from qtune.machine.allocator import grows
 from qtune.machine.hub import why_unreachable
 from qtune.machine.stack import installed_stack, version
 from qtune.prepare.pipeline import Prepared
@@ -72,7 +74,7 @@ def estimated(prepared: Prepared, free: int | None = None) -> Estimate | None:
         model = load_named(prepared.config.block("train"), prepared.project.root)
     except QtuneError:
         return None
-    return estimate(prepared.config, model, prepared.hardware, free)
+    return estimate(prepared.config, model, prepared.hardware, free, grows=grows(os.environ))
 
 
 def _facts(prepared: Prepared, held: int = 0) -> Facts:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import PurePosixPath
 
 from qtune.launch.sbatch import sbatch_options
+from qtune.machine.allocator import to_be_set
 from qtune.machine.hardware import Hardware
 from qtune.values import ACCELERATE, Config, LaunchPlan
 
@@ -35,7 +36,13 @@ def plan_launch(config: Config, hardware: Hardware, train_yaml: str) -> LaunchPl
     if hardware.is_cpu:
         # A GPU that is there would be taken by DeepSpeed, whatever use_cpu says.
         environment["CUDA_VISIBLE_DEVICES"] = ""
-    return replace(plan, environment=environment)
+    return replace(plan, environment=environment, grows=not hardware.is_cpu)
+
+
+def growing(plan: LaunchPlan, around: Mapping[str, str]) -> LaunchPlan:
+    """The same plan, with the variable by which segments grow, where it does so and `around` lacks one."""
+    added = to_be_set(around) if plan.grows else {}
+    return replace(plan, environment={**plan.environment, **added})
 
 
 def with_argument(plan: LaunchPlan, name: str, path: str) -> LaunchPlan:

@@ -9,6 +9,7 @@ from typing import Any
 
 from qtune.errors import QtuneError
 from qtune.files import from_json, parse_yaml
+from qtune.machine.allocator import GROWING, NAMES
 from qtune.machine.hardware import Hardware
 from qtune.render.templates import Templates
 from qtune.schema import arguments
@@ -108,6 +109,7 @@ def render(
         "zero": config.block("zero"),
         "datasets": datasets,
         "environment": plan.environment,
+        "allocator": (*NAMES, GROWING) if plan.grows else (),
         "hub": hub or {},
         "argv": ("sbatch", f"{directory}/{JOB}") if plan.sbatch else plan.argv,
         "sbatch": plan.sbatch,

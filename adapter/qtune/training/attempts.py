@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import time
 import uuid
@@ -16,7 +17,7 @@ from qtune.config.names import valid_name
 from qtune.data import token_cache
 from qtune.errors import QtuneError
 from qtune.launch import slurm
-from qtune.launch.plan import CLI, continuing, from_the_beginning, logging_to, with_argument
+from qtune.launch.plan import CLI, continuing, from_the_beginning, growing, logging_to, with_argument
 from qtune.prepare.pipeline import Prepared, write_files
 from qtune.prepare.records import within
 from qtune.prepare.renderings import render_again
@@ -144,7 +145,8 @@ def launch_of(
     checkpoint: from which it goes on; again: whether it starts anew where another attempt has trained.
     """
     project, output_dir = prepared.project, prepared.project.from_root(directory)
-    plan, tokens = with_argument(prepared.plan, "output_dir", output_dir), _tokens(prepared)
+    plan, tokens = growing(prepared.plan, os.environ), _tokens(prepared)
+    plan = with_argument(plan, "output_dir", output_dir)
     if tokens is not None:
         complete = token_cache.is_complete(project.root / tokens)
         plan = with_argument(plan, "tokenized_path", tokens if complete else f"{output_dir}/{_MADE}")

@@ -4,4 +4,5 @@ set -euo pipefail
 cd "$(dirname "$0")/../.."
 export NPROC_PER_NODE=1
 export RECORD_VRAM=1
+export PYTORCH_CUDA_ALLOC_CONF="${PYTORCH_CUDA_ALLOC_CONF-${PYTORCH_ALLOC_CONF-expandable_segments:True}}"
 exec llamafactory-cli train rendered/dpo/train.yaml "$@"

@@ -8,4 +8,5 @@ export FORCE_TORCHRUN=1
 export NNODES=1
 export NODE_RANK=0
 export MASTER_ADDR=127.0.0.1
+export PYTORCH_CUDA_ALLOC_CONF="${PYTORCH_CUDA_ALLOC_CONF-${PYTORCH_ALLOC_CONF-expandable_segments:True}}"
 exec llamafactory-cli train rendered/minimal/train.yaml "$@"

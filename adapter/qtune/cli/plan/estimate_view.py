@@ -8,6 +8,7 @@ from typing import Any
 
 import typer
 
+from qtune.advice.certain import certain
 from qtune.advice.forecast import Forecast
 from qtune.cli.output import note
 from qtune.cli.table import print_table
@@ -36,6 +37,9 @@ def show(row: Forecast, options: str) -> None:
     peak = f" at the peak, {found.moment}" if row.machine.is_cpu else ""
     _parts(row, "host", f"host memory{peak}", found.host)
     say(_verdict(row))
+    if found.verdict == "tight" and (remedy := certain(row)):
+        settings = "".join(f" -s {setting}" for setting in remedy.settings)
+        say(f"for certain it fits with {remedy.text}{settings and f':{settings}'}")
     limit = row.config.get("train", "save_total_limit")
     kept = "all that it keeps at once" + (f" (save_total_limit: {limit})" if limit else "")
     say(f"disk: {size_text(found.checkpoint)} a checkpoint, {size_text(found.disk)} for {kept}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -49,10 +50,12 @@ def recommend_command(
     Exit code 0 also where nothing fits: the answer then says by how much, and what would help.
     """
     from qtune.advice.candidates import gather, model_of
+    from qtune.advice.certain import by_allocator
     from qtune.advice.recommend import Room, rank, room_of
     from qtune.advice.remedies import remedies
     from qtune.advice.saving import preset_text, settings_for_preset
     from qtune.cli.plan.recommend_view import Recommendation, command_for, plain, show
+    from qtune.machine.allocator import grows
     from qtune.predict.memory.total import estimate
 
     project = here()
@@ -67,14 +70,19 @@ def recommend_command(
     if not field.candidates and field.shared:
         report(field.shared)
         raise typer.Exit(2)
+    growing = grows(os.environ)
     room = Room() if hardware else room_of(project)  # nobody knows what is free elsewhere
 
     def estimated(config: Config, on: Hardware) -> Estimate:
-        return estimate(config, known, on)
+        return estimate(config, known, on, grows=growing)
 
     choices = rank(field.candidates, known, machine, room, estimated)
     first = choices[0] if choices and choices[0].verdict == "fits" else None
-    helping = [] if first or not choices else remedies(choices[0], known, machine, room, estimated)
+    helping = []
+    if choices and not first:
+        growth = by_allocator(choices[0], known, machine, room, growing)
+        others = remedies(choices[0], known, machine, room, estimated)
+        helping = [*filter(None, [growth]), *others]
     settings, renamed = list(assignments or ()), None
     if write is not None:
         if first is None:

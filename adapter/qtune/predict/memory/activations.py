@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple
 
+from qtune.predict.memory import dora
 from qtune.predict.memory.estimate import MemoryPart
 from qtune.predict.memory.setting import LINEARS, Setting
 from qtune.predict.memory.weights import largest_dequantized
@@ -74,7 +75,10 @@ _LIGER = 12  # bytes for each token and hidden unit: chunks of logits about as l
 
 def precision(setting: Setting) -> str:
     """`autocast`, `half`, `single` or `mixed`, as _LAYERS explains them."""
-    if setting.autocast and not setting.fsdp:  # FSDP gathers adapters and weights alike in 16 bits
+    # FSDP gathers adapters and weights alike in 16 bits; and over quantised weights PEFT leaves an adapter's
+    # input so under CUDA's autocast, the only one that it asks for (peft/tuners/lora/bnb.py, gptq.py, awq.py,
+    # …: torch.is_autocast_enabled)
+    if setting.autocast and not setting.fsdp and (setting.on_cpu or not setting.quantized):
         return "autocast"
     if setting.mixed:
         return "half"
@@ -85,6 +89,8 @@ def precision(setting: Setting) -> str:
 
 def residual_bytes(setting: Setting) -> int:
     """Bytes of an element of the hidden state between layers: the embedding's dtype, since sums keep it."""
+    if dora.is_wide(setting):
+        return 4
     if setting.mixed and (setting.zero or setting.fsdp):
         return 2
     return setting.trained_bytes if setting.method == "full" else setting.weight_bytes
@@ -132,7 +138,7 @@ def layer_bytes(setting: Setting, per_token: PerToken, eager: Mapping[int, int])
         + _dropout(setting, model.hidden_size, query, mlp)
     )
     scores = 0.0
-    if _eager(setting):
+    if is_eager(setting):
         width = 4 if precision(setting) == "single" else 2
         scores = eager[width] * model.num_attention_heads * setting.batch * setting.length**2
     elif masked(setting):
@@ -140,10 +146,21 @@ def layer_bytes(setting: Setting, per_token: PerToken, eager: Mapping[int, int])
     return int(each * setting.tokens + scores)
 
 
+def kept_bytes(setting: Setting) -> int:
+    """What the forward pass of one layer saves."""
+    found, kind = _layer(setting), precision(setting)
+    return layer_bytes(setting, found.kept, _EAGER_KEPT) + dora.kept(setting, kind)
+
+
 def at_work_bytes(setting: Setting) -> int:
-    """The most that lies there of one layer while it is gone back through."""
-    found = _LAYERS["adapter" if setting.adapter else "weights", precision(setting)]
-    return layer_bytes(setting, found.at_work, _EAGER_AT_WORK)
+    """The most that lies there of one layer while it is computed again and gone back through."""
+    found, kind = _layer(setting), precision(setting)
+    gradients = layer_bytes(setting, found.at_work, _EAGER_AT_WORK) + dora.at_work(setting, kind)
+    return max(gradients, kept_bytes(setting) + dora.weighing(setting, kind))
+
+
+def _layer(setting: Setting) -> LayerActivations:
+    return _LAYERS["adapter" if setting.adapter else "weights", precision(setting)]
 
 
 def masked(setting: Setting) -> bool:
@@ -158,10 +175,8 @@ def activations(setting: Setting, *, going_back: bool) -> list[MemoryPart]:
     (Chen et al. 2016).
     """
     layers = setting.trained_layers
-    found = _LAYERS["adapter" if setting.adapter else "weights", precision(setting)]
     inputs = residual_bytes(setting) * setting.model.hidden_size * setting.tokens
-    kept = layer_bytes(setting, found.kept, _EAGER_KEPT)
-    at_work = at_work_bytes(setting)
+    kept, at_work = kept_bytes(setting), at_work_bytes(setting)
     mask = setting.batch * setting.length**2 if masked(setting) else 0
     if setting.checkpointing:
         parts = [_part("activations", layers * inputs + mask, f"inputs of {counted(layers, 'layer')}")]
@@ -203,7 +218,7 @@ def logits(setting: Setting) -> list[MemoryPart]:
     return [_part("logits and loss", int(max(in_forward, in_backward)), note)]
 
 
-def _eager(setting: Setting) -> bool:
+def is_eager(setting: Setting) -> bool:
     """Attention that writes the scores down: asked for, or where soft caps leave no other (Gemma 2).
 
     Source: llamafactory/model/model_utils/attention.py, configure_attn_implementation.

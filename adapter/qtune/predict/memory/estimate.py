@@ -49,7 +49,8 @@ class Estimate:
 
     parts: those at the moment of its peak, which `moment` names. gpu: of each GPU; host: of the machine.
     allocated: bytes that the framework allocates on one GPU at the peak, without context and slack: what
-    torch.cuda.max_memory_allocated would say; 0 where there is no GPU.
+    torch.cuda.max_memory_allocated would say; 0 where there is no GPU. reserved: likewise, what
+    torch.cuda.max_memory_reserved would.
     checkpoint: bytes of one checkpoint; disk: of all that the run keeps at once.
     assumptions: what the numbers stand on beside the config, in words.
     """
@@ -64,6 +65,7 @@ class Estimate:
     checkpoint: int
     disk: int
     assumptions: tuple[str, ...] = ()
+    reserved: Range = Range()
 
     def of(self, where: Place) -> Mapping[str, int]:
         """Bytes by the parts' names, on the GPU or in host memory."""

@@ -25,7 +25,7 @@ class Setting:
     """One training, its arguments with LLaMA-Factory's own defaults where they are not given.
 
     train: LLaMA-Factory's arguments; zero: DeepSpeed's `zero_optimization`, empty without DeepSpeed;
-    processes: of all nodes.
+    processes: of all nodes. grows: whether torch's allocator grows its segments (machine/allocator.py).
     """
 
     model: Model
@@ -35,9 +35,10 @@ class Setting:
     on_cpu: bool
     fsdp: bool
     nnodes: int = 1
+    grows: bool = False
 
     @classmethod
-    def of(cls, config: Config, model: Model, hardware: Hardware) -> Setting:
+    def of(cls, config: Config, model: Model, hardware: Hardware, *, grows: bool = True) -> Setting:
         return cls(
             model=model,
             train=config.block("train"),
@@ -46,6 +47,7 @@ class Setting:
             nnodes=config.nnodes,
             on_cpu=hardware.is_cpu,
             fsdp=config.launcher == "accelerate",
+            grows=grows,
         )
 
     @property

@@ -10,6 +10,7 @@ from qtune.predict.memory.setting import Setting
 from qtune.predict.memory.weights import frozen_bytes, reference_bytes, reward_model_bytes, scale_bytes
 from qtune.schema import argument
 
+GATHERED = "gathered weights"
 _REDUCE_BUCKET = 500_000_000  # elements; DeepSpeed's defaults
 _PREFETCH_BUCKET = 50_000_000
 _PERSISTENCE_THRESHOLD = 100_000
@@ -67,7 +68,7 @@ def step(setting: Setting) -> list[MemoryPart]:
     """
     count = setting.trainable.parameters
     if needs_whole_copies(setting):
-        own = count // setting.processes if setting.shares_states else count  # fully_shard: each its own part
+        own = count // setting.processes if setting.fsdp else count
         return [_part("the step's own", own * setting.trained_bytes, "optim: adamw_torch_fused needs none")]
     if not setting.zero or setting.offloaded("offload_optimizer") != "gpu":
         return []
@@ -177,7 +178,7 @@ def _live(setting: Setting) -> Iterable[MemoryPart]:
     if setting.fsdp:
         root = head if model.tie_word_embeddings else 2 * head
         size = min(2 * root + 2 * layer * width, total)
-        yield _part("gathered weights", int(size), "embeddings, output layer and two layers")
+        yield _part(GATHERED, int(size), "embeddings, output layer and two layers")
         return
     wanted = zero.get("stage3_prefetch_bucket_size", _PREFETCH_BUCKET)
     ahead = int(0.9 * model.hidden_size**2) if wanted == "auto" else int(wanted)
@@ -185,7 +186,7 @@ def _live(setting: Setting) -> Iterable[MemoryPart]:
     reuse = min(int(zero.get(bound, _LIVE)) for bound in bounds)
     kept = max(0, reuse - 2 * head) / 3
     size = min(2 * (head + ahead + kept) + layer * width, total)
-    yield _part("gathered weights", int(size), "output layer, the layer at work and those soon used again")
+    yield _part(GATHERED, int(size), "output layer, the layer at work and those soon used again")
     if setting.offloaded("offload_param") == "nvme":
         block = zero["offload_param"]
         buffers = int(block.get("buffer_count", _NVME_BUFFERS)) * int(block.get("buffer_size", _NVME_BUFFER))

@@ -5,22 +5,25 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from qtune.machine.allocator import GROWING, NAMES
 from qtune.machine.hardware import Hardware
 from qtune.predict.memory import disk, states
 from qtune.predict.memory.activations import activations, at_work_bytes, logits
 from qtune.predict.memory.constants import (
     CUDA_CONTEXT,
+    CUDA_CONTEXT_MOST,
+    CUDA_CONTEXT_SHARE,
     GPU_PROCESS,
     HOST_UNCERTAIN,
     INTERPRETER,
     NCCL_BUFFERS,
     PINNED,
-    SLACK,
     UNCERTAIN,
 )
 from qtune.predict.memory.cpu import kept_by_allocator, small_share
 from qtune.predict.memory.estimate import VERDICTS, Estimate, MemoryPart, Range, Verdict
 from qtune.predict.memory.setting import Setting
+from qtune.predict.memory.slack import Slack, slack
 from qtune.predict.memory.weights import left_in_16_bits
 from qtune.predict.models.shapes import Model
 from qtune.units import counted
@@ -30,13 +33,17 @@ _SELF = "Python and its libraries"
 _PINNED = frozenset({"master copies", "buffer of weights", "gradients", "optimizer states"})
 
 
-def estimate(config: Config, model: Model, hardware: Hardware, free_host: int | None = None) -> Estimate:
+def estimate(
+    config: Config, model: Model, hardware: Hardware, free_host: int | None = None, *, grows: bool = True
+) -> Estimate:
     """The memory of a training with this config, of this model, on this hardware.
 
     free_host: bytes of host memory that are free, None where that is not known; the verdict heeds them then.
+    grows: whether torch's allocator grows its segments, as it does where qtune starts the training and the
+    user's environment says nothing else.
     The rows are taken to be as long as cutoff_len, which is the worst case.
     """
-    return estimate_setting(Setting.of(config, model, hardware), hardware, free_host)
+    return estimate_setting(Setting.of(config, model, hardware, grows=grows), hardware, free_host)
 
 
 def estimate_setting(setting: Setting, hardware: Hardware, free_host: int | None = None) -> Estimate:
@@ -55,8 +62,12 @@ def estimate_setting(setting: Setting, hardware: Hardware, free_host: int | None
         host = {part.name: part for found in moments.values() for part in found if part.where == "host"}
         parts = [*(part for part in parts if part.where == "gpu"), *host.values()]
     allocated = _total(parts, "gpu")
-    parts = [*parts, *_outside(setting, allocated)]
-    gpu = Range() if setting.on_cpu else _gpu_range(allocated, _total(parts, "gpu"))
+    free = slack(setting, allocated)
+    context = int(CUDA_CONTEXT + CUDA_CONTEXT_SHARE * hardware.gpu_memory)
+    parts = [*parts, *_outside(setting, context, free)]
+    most = allocated + free.most + int(UNCERTAIN * allocated)
+    reserved = Range(allocated, allocated + free.expected, most)
+    gpu = Range() if setting.on_cpu else _whole(reserved, context, _total(parts, "gpu"))
     host_range = _host_range(parts)
     return Estimate(
         parts=tuple(part for part in parts if part.bytes),
@@ -66,6 +77,7 @@ def estimate_setting(setting: Setting, hardware: Hardware, free_host: int | None
         verdict=_verdict(gpu, host_range, hardware, free_host),
         trainable=setting.trainable,
         allocated=allocated,
+        reserved=reserved,
         checkpoint=disk.checkpoint_bytes(setting),
         disk=disk.kept_bytes(setting),
         assumptions=_assumptions(setting),
@@ -136,7 +148,7 @@ def _scaled(parts: Sequence[MemoryPart], share: float) -> list[MemoryPart]:
     return [replace(part, bytes=int(part.bytes * share)) for part in parts]
 
 
-def _outside(setting: Setting, allocated: int) -> list[MemoryPart]:
+def _outside(setting: Setting, context: int, free: Slack) -> list[MemoryPart]:
     """What lies beside that which the framework allocates for the training."""
     here = setting.nproc_per_node
     own = INTERPRETER * here
@@ -147,15 +159,18 @@ def _outside(setting: Setting, allocated: int) -> list[MemoryPart]:
     return [
         *parts,
         MemoryPart("CUDA's libraries", GPU_PROCESS * here, "host", "and its buffers"),
-        MemoryPart("CUDA context", CUDA_CONTEXT, "gpu", "driver and kernels"),
+        MemoryPart("CUDA context", context, "gpu", "driver and kernels"),
         MemoryPart("NCCL buffers", NCCL_BUFFERS if distributed else 0, "gpu", "between processes"),
-        MemoryPart("allocator's slack", int(SLACK * allocated), "gpu", f"{SLACK:.0%} of the above"),
+        MemoryPart("allocator's slack", free.expected, "gpu", "free blocks that fit nothing else"),
     ]
 
 
-def _gpu_range(allocated: int, expected: int) -> Range:
-    """From what is allocated beside the context, to a tenth more for fragmentation and what is left out."""
-    return Range(expected - int(SLACK * allocated), expected, expected + int(UNCERTAIN * allocated))
+def _whole(reserved: Range, context: int, expected: int) -> Range:
+    """All that a GPU holds; expected: its parts' sum."""
+    beside = expected - reserved.expected
+    return Range(
+        reserved.low + beside, expected, reserved.high + beside + int((CUDA_CONTEXT_MOST - 1) * context)
+    )
 
 
 def _host_range(parts: Sequence[MemoryPart]) -> Range:
@@ -187,6 +202,8 @@ def _assumptions(setting: Setting) -> tuple[str, ...]:
         said.append("weights in bfloat16, since the model does not say")
     if experts := left_in_16_bits(setting.train, setting.model):
         said.append(experts)
+    if not setting.on_cpu:
+        said.append(f"{'with' if setting.grows else 'without'} {NAMES[0]}={GROWING}")
     if setting.loss == "ppo":
         said.append("PPO's own generation left out")
     return tuple(said)
