@@ -76,8 +76,9 @@ bench: setup ## the ratios that README quotes
 docs: setup ## write the generated blocks of README.md and docs/ anew
 	@$(BIN)/python docs/blocks.py
 
-snapshot: setup ## regenerate the schema snapshot from the installed LLaMA-Factory
+snapshot: setup ## regenerate the snapshots of the installed LLaMA-Factory and transformers
 	@$(BIN)/python adapter/tools/schema_snapshot.py
+	@$(BIN)/python adapter/tools/architecture_snapshot.py
 
 # The pins are those of the machine that they were tested on; setuptools comes with the virtual environment.
 lock: setup ## renew constraints.txt from pyproject.toml; ARGS=--upgrade moves every pin

@@ -17,6 +17,7 @@ from published_memory import MEASURES, Published, Source, comparable, sources
 
 from qtune.checks.rules import RULES
 from qtune.failures import rows as known_failures
+from qtune.machine.cards import cards
 from qtune.units import size_text
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -94,6 +95,18 @@ def in_short(name: str, rows: Sequence[Published]) -> Sequence[str]:
     return name, f"{len(rows)}", f"{near}", f"{low}", spread
 
 
+def known_cards() -> str:
+    """What is known of each card that `--hardware` takes by its name."""
+    rows = []
+    for card in cards().values():
+        link = "" if card.nvlink is None else f"{card.nvlink:g}"
+        figures = [f"{figure:g}" for figure in (card.tflops, card.bandwidth, card.pcie)]
+        there = (f"{card.sold:g} GB", f"{card.memory:.4g} GiB", "yes" if card.bf16 else "no")
+        rows.append((f"`{card.name}`", *there, *figures, link))
+    head = "card | sold as | torch finds | bf16 | 16-bit TFLOP/s | memory GB/s | host GB/s | NVLink GB/s"
+    return table(head, rows)
+
+
 def table(head: str, rows: Iterable[Sequence[str]]) -> str:
     """A Markdown table; head: the names of its columns as they stand in its first line."""
     rule = " | ".join("---" for _ in head.split(" | "))
@@ -104,6 +117,7 @@ BLOCKS: Mapping[str, Callable[[], str]] = {
     "qtune presets --markdown": presets,
     "rules": rules,
     "failures": failures,
+    "cards": known_cards,
     "memory": memory,
     "memory, in short": memory_in_short,
 }

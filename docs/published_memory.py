@@ -24,7 +24,7 @@ MEASURES: Mapping[str, str] = {
     "reserved": "reserved by torch",
     "whole": "of the whole GPU",
 }
-COMMON = ("unit", "measure", "way", "gpus", "zero", "fsdp", "grows", "incomparable")
+COMMON = ("unit", "measure", "way", "gpus", "zero", "fsdp", "grows", "card", "incomparable")
 
 
 @dataclass(frozen=True)
@@ -33,8 +33,9 @@ class Published:
 
     what: the training in words. measured: as published, in `unit`. measure: one of MEASURES; `whole` is
     what nvidia-smi shows. way: a key of WAYS. train: LLaMA-Factory's arguments; zero: DeepSpeed's
-    `zero_optimization`; grows: whether the allocator grew its segments. config: the model's config.json where
-    the built-in table lacks it. incomparable: why no prediction can be held against it; empty where one can.
+    `zero_optimization`; grows: whether the allocator grew its segments; card: GiB of each GPU. config: the
+    model's config.json where the built-in table lacks it. incomparable: why no prediction can be held against
+    it; empty where one can.
     """
 
     source: str
@@ -49,6 +50,7 @@ class Published:
     zero: Mapping[str, Any] = field(default_factory=dict)
     fsdp: bool = False
     grows: bool = False
+    card: float = 80.0
     config: Mapping[str, Any] | None = None
     incomparable: str = ""
 
@@ -65,7 +67,7 @@ class Published:
         train = {"bf16": True, **self.train}
         where = {"on_cpu": False, "fsdp": self.fsdp, "grows": self.grows}
         setting = way(way.built(self._model), train, self.zero, self.gpus, **where)
-        found = estimate_setting(setting, Hardware(self.gpus, 80.0, bf16=True))
+        found = estimate_setting(setting, Hardware(self.gpus, self.card, bf16=True))
         beside = setting.beside(found.moment)
         held = found.gpu if self.measure == "whole" else found.reserved
         expected = found.allocated if self.measure == "allocated" else held.expected

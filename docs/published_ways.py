@@ -50,14 +50,23 @@ class LitGPT(Library):
         return replace(_repeated(model), modules=untied, tie_word_embeddings=False)
 
     def beside(self, moment: str) -> int:
-        """The inputs of the quantised layers, which bitsandbytes kept before 0.44 (autograd/_functions.py,
-        MatMul4Bit), and what the output layer takes, which is quantised too: dequantised in float16 and cast
-        (lightning/fabric/plugins/precision/bitsandbytes.py, _quantize_weight)."""
+        """Queries, keys and values are one linear layer (litgpt/lora.py, LoRAQKVLinear; litgpt/model.py): one
+        dropout before it, and attention keeps the whole output with the values, a view of it where they are
+        not repeated.
+
+        Of quantised layers bitsandbytes kept the inputs before 0.44 (autograd/_functions.py, MatMul4Bit). The
+        output layer is quantised too: dequantised in float16 and cast
+        (lightning/fabric/plugins/precision/bitsandbytes.py, _quantize_weight).
+        """
+        model, layers = self.model, self.model.num_hidden_layers * self.tokens
+        adapted = {"q_proj", "k_proj", "v_proj"} - self.without_adapter
+        dropped = 3 * max(len(adapted) - 1, 0) if self.adapter and self.train.get("lora_dropout") else 0
+        widths = {linear.outputs for linear in model.linears if linear.name == "v_proj"}
+        fused = 4 * model.hidden_size if model.hidden_size in widths else 0  # bf16 queries and keys
+        kept = layers * (fused - dropped * model.hidden_size)
         if not self.quantized:
-            return 0
-        model = self.model
-        inputs = 3 * model.hidden_size + model.intermediate_size
-        kept = 2 * inputs * model.num_hidden_layers * self.tokens
+            return kept
+        kept += layers * 2 * (3 * model.hidden_size + model.intermediate_size)
         return int(kept + (bytes_of_4_bit(1, False) + 2) * model.vocab_size * model.hidden_size)
 
 

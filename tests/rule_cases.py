@@ -687,6 +687,18 @@ _TRAINER = [
         {"report_to": "trackio", "project": "x"},
     ),
     Case("text-is-json", {"lr_scheduler_kwargs": "{a: 1}"}, {"lr_scheduler_kwargs": '{"num_cycles": 1}'}),
+    Case(
+        "one-whole-batch",
+        {"dataloader_drop_last": True, "per_device_train_batch_size": 16},
+        {"dataloader_drop_last": True, "per_device_train_batch_size": 2},
+        also_near={"dataloader_drop_last": False, "per_device_train_batch_size": 16},
+    ),
+    Case(
+        "batch-to-split",
+        {"accelerator_config.split_batches": True, "per_device_train_batch_size": 3},
+        {"accelerator_config.split_batches": True, "per_device_train_batch_size": 4},
+        hardware="2x24GB",
+    ),
     Case("file-is-there", {"accelerator_config": "nowhere.json"}, {"accelerator_config": "accelerator.json"}),
     Case(
         "accelerator-config-keys",
@@ -1003,6 +1015,12 @@ CASES = [
     *_packages(),
     Case("model-type-is-known", {"model_name_or_path": "newer"}, {"model_name_or_path": "own_code"}),
     Case(
+        "lora-all-is-adapted",
+        {"model_name_or_path": "falcon_h1", "template": "falcon_h1", "lora_target": "all"},
+        {"model_name_or_path": "falcon_h1", "template": "falcon_h1", "lora_target": "q_proj,v_proj"},
+        also_near={"model_name_or_path": "granite_dense", "lora_target": "all"},
+    ),
+    Case(
         "template-of-another-family",
         {"model_name_or_path": "Qwen/Qwen3-8B", "template": "qwen"},
         {"model_name_or_path": "Qwen/Qwen3-8B", "template": "qwen3_nothink"},
@@ -1027,6 +1045,8 @@ pictures: {file_name: pictures.jsonl, columns: {prompt: instruction, response: o
 """
 _OTHERS = {
     "newer": {"model_type": "qwen9"},
+    "falcon_h1": {"model_type": "falcon_h1"},
+    "granite_dense": {"model_type": "granitemoehybrid", "num_local_experts": 0},
     "own_code": {"model_type": "qwen9", "auto_map": {"AutoConfig": "configuration_qwen9.Qwen9Config"}},
 }
 _MODELS = {"gptq": {"quant_method": "gptq", "bits": 4}, "fp8": {"quant_method": "fp8"}}

@@ -120,6 +120,6 @@ def test_a_recommendation_names_it_where_nothing_fits_for_certain(
     project: Project, qtune: Qtune, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(NAMES[0], OTHER)
-    setting = ("-s", "per_device_train_batch_size=2")
+    setting = ("-s", "per_device_train_batch_size=2", "-s", "cutoff_len=2048")
     command = ("recommend", "lora", "-m", "Qwen/Qwen2.5-1.5B", "--hardware", FIXED, *setting)
     assert f"it fits with {NAMES[0]}={GROWING} in the environment" in qtune(*command, directory=project()).out

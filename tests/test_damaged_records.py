@@ -152,6 +152,9 @@ MANIFESTS: dict[str, dict[str, Any]] = {
     "another line": {"config": [{"key": ["train", "x"], "value": 1, "layer": "x", "file": "y", "line": "z"}]},
     "other layers": {"layers": [{"name": None, "file": None, "sha256": None}]},
     "other hardware": {"hardware": {"gpus": "many", "gpu_memory_gb": 0.0, "bf16": False, "cores": 1}},
+    "another card": {
+        "hardware": {"gpus": 1, "gpu_memory_gb": 22.0, "bf16": True, "cores": 1, "card": "A10G\nx: 1"}
+    },
     "another name": {"preset": "../x"},
     "other datasets": {"datasets": {"rows": 3}},
     "other files": {"files": []},

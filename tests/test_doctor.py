@@ -11,6 +11,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from nvml import DRIVER, Nvml
 from trees import REPOSITORY, Result, write_tree
 
 from qtune.doctor import accelerators, build_tools, config_line, host, model_access, probe, readiness, stack
@@ -164,44 +165,12 @@ def test_an_old_python_fails() -> None:
 # GPUs
 
 
-class Nvml(SimpleNamespace):
-    """Stands in for the module `pynvml`: one GPU, of which the driver tells what `known` holds."""
-
-    class NVMLError(Exception):
-        pass
-
-    def __init__(self, **known: Any) -> None:
-        super().__init__(known=known)
-
-    def __getattr__(self, name: str) -> Callable[..., Any]:
-        if not name.startswith("nvml"):
-            raise AttributeError(name)
-
-        def asked(*arguments: Any) -> Any:
-            if name not in self.known:
-                raise self.NVMLError("Not Supported")
-            answer = self.known[name]
-            return answer(*arguments) if callable(answer) else answer
-
-        return asked
-
-
-DRIVER: dict[str, Any] = {
-    "nvmlInit": None,
-    "nvmlShutdown": None,
-    "nvmlDeviceGetCount": 2,
-    "nvmlDeviceGetHandleByIndex": lambda index: index,
-    "nvmlSystemGetDriverVersion": "570.124.06",
-    "nvmlSystemGetCudaDriverVersion_v2": 12080,
-}
-
-
 def test_gpus_are_as_the_driver_tells(monkeypatch: pytest.MonkeyPatch) -> None:
     taker = SimpleNamespace(pid=4711, usedGpuMemory=3 * GIB)
     known = {
         **DRIVER,
         "nvmlDeviceGetName": "NVIDIA A100",
-        "nvmlDeviceGetMemoryInfo": SimpleNamespace(total=80 * GIB, free=70 * GIB),
+        "nvmlDeviceGetMemoryInfo": SimpleNamespace(total=81 * GIB, reserved=GIB, free=70 * GIB),
         "nvmlDeviceGetCudaComputeCapability": (8, 0),
         "nvmlDeviceGetComputeRunningProcesses": [taker],
         "nvmlDeviceGetGraphicsRunningProcesses": [taker],

@@ -35,7 +35,7 @@ def test_parts_range_verdict_disk_and_steps_of_one_preset(project: Project, qtun
     assert result.code == 0, result.err
     for words in ("GPU memory at the peak", "logits and loss", "CUDA context", "in all", "host memory"):
         assert words in result.out
-    assert "fits: each GPU has 25.8 GB" in result.out
+    assert "fits: each GPU has 23.6 GB" in result.out
     assert "a checkpoint" in result.out and "save_total_limit: 2" in result.out
     # ten rows, two in a batch, four batches in a step: two steps an epoch, three epochs
     assert "6 steps of 8 rows (batch 2 x accumulation 4 x processes 1), 2 an epoch" in result.out
@@ -46,7 +46,7 @@ def test_parts_range_verdict_disk_and_steps_of_one_preset(project: Project, qtun
 def test_what_does_not_fit_is_answered_and_the_next_step_named(project: Project, qtune: Qtune) -> None:
     result = qtune("estimate", "full", *SEVEN, directory=project())
     assert result.code == 0
-    assert "does not fit: each GPU has 25.8 GB" in result.out
+    assert "does not fit: each GPU has 23.6 GB" in result.out
     assert "qtune recommend -m Qwen/Qwen2.5-7B --hardware 1x24GB" in result.err
 
 

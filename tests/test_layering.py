@@ -26,7 +26,7 @@ FLOORS = [
     {"checks", "predict", "render", "failures"},
     {"processes"},
     {"launch"},
-    {"runs", "sharing", "importing", "download"},
+    {"runs", "sharing", "importing", "download", "architectures"},
     {"prepare"},
     {"pages"},
     {"doctor", "advice", "use"},

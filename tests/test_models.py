@@ -107,6 +107,44 @@ PUBLISHED = {
     "Qwen/Qwen3.5-9B": 9_653_104_368 - 243_290_624,
     "Qwen/Qwen3.5-27B": 27_781_427_952 - 424_699_392,
     "Qwen/Qwen3.5-35B-A3B": 35_951_822_704 - 844_640_768,
+    "allenai/OLMoE-1B-7B-0924": 6_919_161_856,
+    "deepseek-ai/DeepSeek-V2-Lite": 15_706_484_224,
+    "deepseek-ai/DeepSeek-V2": 235_741_434_880,
+    "microsoft/Phi-3.5-MoE-instruct": 41_873_153_344,
+    "baidu/ERNIE-4.5-21B-A3B-PT": 21_825_437_888,
+    "tencent/Hunyuan-A13B-Instruct": 80_393_183_232,
+    "allenai/OLMo-2-1124-7B-Instruct": 7_298_617_344,
+    "allenai/OLMo-2-1124-7B": 7_298_617_344,
+    "allenai/OLMo-2-1124-13B-Instruct": 13_716_198_400,
+    "allenai/OLMo-2-1124-13B": 13_716_198_400,
+    "HuggingFaceTB/SmolLM3-3B": 3_075_098_624,
+    "ibm-granite/granite-3.3-8b-instruct": 8_170_864_640,
+    "ibm-granite/granite-3.1-8b-instruct": 8_170_848_256,
+    "ibm-granite/granite-3.1-2b-instruct": 2_533_531_648,
+    "microsoft/phi-2": 2_779_683_840,
+    "CohereForAI/c4ai-command-r-v01": 34_980_831_232,
+    "CohereForAI/aya-expanse-8b": 8_028_033_024,
+    "HuggingFaceTB/SmolLM2-135M": 134_515_008,
+    "HuggingFaceTB/SmolLM2-360M": 361_821_120,
+    "HuggingFaceTB/SmolLM2-1.7B": 1_711_376_384,
+    "mistralai/Mistral-Small-24B-Base-2501": 23_572_403_200,
+    "LiquidAI/LFM2-1.2B": 1_170_340_608,
+    "LiquidAI/LFM2-350M": 354_483_968,
+    "LiquidAI/LFM2-700M": 742_489_344,
+    "llava-hf/llava-1.5-7b-hf": 7_063_427_072,
+    "llava-hf/llava-v1.6-mistral-7b-hf": 7_566_747_648,
+    "meta-llama/Llama-4-Scout-17B-16E": 108_641_793_536,
+    "meta-llama/Llama-4-Maverick-17B-128E": 401_583_781_376,
+    "meta-llama/Llama-3.2-11B-Vision": 10_670_220_835,
+    "OpenGVLab/InternVL3-8B-hf": 7_944_373_760,
+    "OpenGVLab/InternVL3-2B-hf": 2_088_957_440,
+    "mistralai/Mistral-Small-3.1-24B-Base-2503": 24_011_361_280,
+    "HuggingFaceTB/SmolVLM-Instruct": 2_246_272_880,
+    # as stored, less the routers' corrections, which are buffers
+    "rednote-hilab/dots.llm1.inst": 142_774_381_696 - 7_808,
+    "zai-org/GLM-4.5V": 107_710_933_120 - 5_760,
+    # and less the layer that predicts a token further on
+    "zai-org/GLM-4.7-Flash": 31_221_488_576 - 1_278_097_600,
 }
 TABLE = json.loads(files("qtune.predict.models").joinpath("models.json").read_text(encoding="utf-8"))
 QWEN2 = {
@@ -118,6 +156,7 @@ QWEN2 = {
     "num_key_value_heads": 1,
     "vocab_size": 10,
 }
+LISTS = ("layer_types", "mlp_only_layers", "moe_layers", "full_attn_idxs")
 LAYER = 8 * (8 + 4 + 4) + 16 + 8 * 8 + 3 * 8 * 16 + 2 * 8  # q, k, v, their biases, o, mlp, norms
 QWEN2_PARAMETERS = 2 * 10 * 8 + 2 * LAYER + 8
 
@@ -227,7 +266,7 @@ def test_a_name_outside_the_table_is_told_what_it_resembles(tmp_path: Path) -> N
 def test_another_size_of_a_known_family_is_no_guess(tmp_path: Path) -> None:
     for name in (
         "Qwen/Qwen2.5-9B",
-        "meta-llama/Llama-3.2-11B-Vision",
+        "meta-llama/Llama-3.2-90B-Vision",
         "Qwen/Qwen2.5-7B-Instruct-GGUF",
         "-it",
     ):
@@ -421,6 +460,14 @@ def test_an_unknown_model_type_without_such_weights_is_refused(tmp_path: Path) -
         (json.dumps({**QWEN2, "num_hidden_layers": 10**12}), "not a whole number"),
         (json.dumps({**QWEN2, "num_hidden_layers": 10**8}), "no model has that many layers"),
         (json.dumps({**QWEN2, "model_type": "gemma3", "text_config": [1]}), "`text_config` is not a mapping"),
+        (
+            json.dumps({**QWEN2, "model_type": "lfm2", "layer_types": ["conv"]}),
+            "`layer_types` is not a list of 2 items of type str",
+        ),
+        (
+            json.dumps({"model_type": "llava", "text_config": {"model_type": "bert"}}),
+            "only transformers knows how a 'llava' is built",
+        ),
         ("[" * 100_000, "no JSON"),
     ],
 )
@@ -440,10 +487,12 @@ def test_a_missing_directory_or_config_is_named(tmp_path: Path) -> None:
 
 
 @given(
-    st.dictionaries(st.sampled_from([*QWEN2, "text_config", "vision_config", "quantization_config"]), JSON)
+    st.dictionaries(
+        st.sampled_from([*QWEN2, "text_config", "vision_config", "quantization_config", *LISTS]), JSON
+    )
 )
 def test_any_config_is_read_or_refused(changed: dict[str, Any]) -> None:
-    for model_type in ("qwen2", "chatglm", "gemma3", "qwen2_vl", "qwen3_moe"):
+    for model_type in ("qwen2", "chatglm", "gemma3", "qwen2_vl", "qwen3_moe", "llama4_text", "lfm2", "llava"):
         try:
             from_config("m", {**QWEN2, **changed, "model_type": model_type}, source="config.json")
         except QtuneError as error:

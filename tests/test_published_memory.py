@@ -11,7 +11,7 @@ from qtune.schema import arguments
 
 COMPARABLE = comparable()
 ROWS, PROJECTS = 150, 8
-WITHIN_A_TENTH, HIGH_TOO_LOW = 0.76, 0.03  # shares of the comparable rows
+WITHIN_A_TENTH, HIGH_TOO_LOW = 0.8, 0.03  # shares of the comparable rows
 
 
 def share(found: Callable[[Published], bool]) -> float:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 import shlex
 from collections.abc import Callable
@@ -11,6 +10,8 @@ from pathlib import Path
 import pytest
 import yaml
 from trees import REPOSITORY, Result, cost, files_below
+
+from qtune.advice.recommend import SPEEDS
 
 SMALL = "Qwen/Qwen2.5-0.5B-Instruct"
 PAIRS = [{"instruction": "say", "input": "", "chosen": "a", "rejected": "b"}] * 10
@@ -23,14 +24,14 @@ def refused(result: Result, *says: str) -> None:
 
 
 def test_it_answers_in_an_empty_directory(qtune: Callable[..., Result], tmp_path: Path) -> None:
-    result = qtune("recommend", "-m", "Qwen/Qwen2.5-7B", "--hardware", "1x24GB", directory=tmp_path)
+    result = qtune("recommend", "-m", "Qwen/Qwen2.5-7B", "--hardware", "1x26GB", directory=tmp_path)
     lines = result.out.splitlines()
     assert (
         result.code == 0
-        and lines[0] == "Qwen/Qwen2.5-7B, 7.62B parameters, stage sft, on 1x24GB (25.8 GB each)"
+        and lines[0] == "Qwen/Qwen2.5-7B, 7.62B parameters, stage sft, on 1x26GB (26 GiB, 27.9 GB each)"
     )
     assert "lora            the fastest that fits; batch 1 instead of 2 to fit" in lines
-    assert lines[-1].startswith("qtune render lora -m Qwen/Qwen2.5-7B --hardware 1x24GB -s per_device_train")
+    assert lines[-1].startswith("qtune render lora -m Qwen/Qwen2.5-7B --hardware 1x26GB -s per_device_train")
     assert "not for this: zero3_nvme" in result.out and "no dataset is named yet" in result.err
     assert files_below(tmp_path) == set()
 
@@ -42,7 +43,9 @@ def test_the_command_it_ends_with_works(qtune: Callable[..., Result], project: C
     assert command[:2] == ["qtune", "render"]
     assert qtune(*command[1:], directory=root).code == 0
     rendered = yaml.safe_load((root / "rendered" / command[2] / "train.yaml").read_text())
-    assert (rendered["per_device_train_batch_size"], rendered["learning_rate"]) == (1, 0.001)
+    # the rows are of a few tokens, so eight of them fit at once
+    assert (rendered["per_device_train_batch_size"], rendered["learning_rate"]) == (8, 0.001)
+    assert f"cutoff_len={rendered['cutoff_len']}" in command and rendered["cutoff_len"] < 256
 
 
 def test_for_this_machine_it_heeds_host_memory_and_disk_and_trains(
@@ -61,13 +64,13 @@ def test_as_json(qtune: Callable[..., Result], tmp_path: Path) -> None:
     found = json.loads(qtune(*asked, directory=tmp_path).out)
     assert (found["hardware"], found["stage"], found["parameters"]) == ("2x16GB", "sft", 494032768)
     assert found["recommended"] == found["presets"][0]["preset"] and found["command"].startswith("qtune ")
-    speeds = [preset["speed"] for preset in found["presets"] if preset["verdict"] == "fits"]
-    assert all(later <= earlier + 0.005 for earlier, later in itertools.pairwise(speeds))
+    speeds = {preset["speed"] for preset in found["presets"] if preset["verdict"] == "fits"}
+    assert found["presets"][0]["speed"] == "fastest" and speeds <= set(SPEEDS.values())
     for preset in found["presets"]:
         own = preset["per_device_train_batch_size"] * preset["gradient_accumulation_steps"]
         assert preset["effective_batch"] == 2 * own
         assert preset["gpu"]["low"] <= preset["gpu"]["expected"] <= preset["gpu"]["high"]
-    assert list(found["unsuitable"]) == ["zero3_nvme"] and found["remedies"] == []
+    assert list(found["unsuitable"]) == ["zero3_nvme"] and found["remedies"] == [] and found["rows"] is None
     cpu = json.loads(qtune("recommend", "-m", SMALL, "--hardware", "cpu", "--json", directory=tmp_path).out)
     assert cpu["presets"][0]["gpu"] is None and cpu["recommended"] == "lora"
 
@@ -76,7 +79,7 @@ def test_where_nothing_fits_it_says_what_would_help(qtune: Callable[..., Result]
     asked = ["recommend", "lora", "qlora", "-m", "Qwen/Qwen2.5-72B", "--hardware", "1x8GB"]
     result = qtune(*asked, directory=tmp_path)
     assert result.code == 0 and "nothing fits for certain; the nearest, qlora, needs " in result.out
-    assert "it fits with a GPU of 80GB (85.9 GB)" in result.out and "qtune render" not in result.out
+    assert "it fits with a GPU of 80GB (84.9 GB)" in result.out and "qtune render" not in result.out
     found = json.loads(qtune(*asked, "--json", directory=tmp_path).out)
     assert (found["recommended"], found["command"]) == (None, None) and found["remedies"]
 
@@ -157,6 +160,30 @@ def test_a_bad_request_is_one_clear_message(
     refused(qtune("recommend", *arguments, directory=tmp_path), says)
 
 
+def test_rows_decide_the_cutoff_and_what_is_cut_is_said(
+    qtune: Callable[..., Result], project: Callable[..., Path]
+) -> None:
+    long_rows = [{"instruction": "say", "input": "", "output": "word " * 3000}] * 20
+    root = project({"data/rows.jsonl": long_rows})
+    asked = ["recommend", "lora", "-m", "Qwen/Qwen2.5-7B", "--hardware"]
+    whole = qtune(*asked, "1xH200", directory=root)
+    assert "its rows are of up to 4," in whole.out and "instead of 2048 for the rows" in whole.out
+    assert "cuts " not in whole.out and "-s cutoff_len=" in whole.out.splitlines()[-1]
+    assert "cuts 100% of the rows" in qtune(*asked, "1xA10G", directory=root).out
+    kept = json.loads(qtune(*asked, "1xH200", "-s", "cutoff_len=512", "--json", directory=root).out)
+    assert kept["presets"][0]["cutoff_len"] == 512 and "cutoff_len=" in kept["command"]
+
+
+def test_the_demos_rows_stand_for_nothing_until_they_are_asked_for(
+    qtune: Callable[..., Result], tmp_path: Path
+) -> None:
+    qtune("init", ".", "-m", "Qwen/Qwen2.5-7B", directory=tmp_path)
+    asked = ["recommend", "qlora", "--hardware", "1x24GB"]
+    result = qtune(*asked, directory=tmp_path)
+    assert "rows are of up to" not in result.out and "the demo's rows are not weighed" in result.err
+    assert "rows are of up to" in qtune(*asked, "-d", "demo", directory=tmp_path).out
+
+
 def test_a_batch_that_was_said_is_kept(qtune: Callable[..., Result], project: Callable[..., Path]) -> None:
     root = project()
     asked = [
@@ -198,9 +225,9 @@ def test_presets_of_ones_own_are_weighed_too(
     asked = ["recommend", "-m", SMALL, "--hardware", "1x8GB", "--json"]
     found = json.loads(qtune(*asked, directory=project(tree)).out)
     ours = next(preset for preset in found["presets"] if preset["preset"] == "ours")
-    # no step_down, so it is tried down to a batch of one
-    assert (ours["per_device_train_batch_size"], ours["effective_batch"]) == (1, 32)
-    assert {"broken", "unreadable", "zero3_nvme"} == set(found["unsuitable"])
+    # the rows are of a few tokens, so all of them fit at once
+    assert (ours["per_device_train_batch_size"], ours["effective_batch"]) == (32, 32)
+    assert {"broken", "unreadable", "zero3_nvme"} <= set(found["unsuitable"])
 
 
 def test_it_takes_less_than_a_second_and_nothing_heavy(tmp_path: Path) -> None:

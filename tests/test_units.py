@@ -51,10 +51,10 @@ def test_nothing_else_makes_plurals() -> None:
     assert told == []
 
 
-def test_a_gpus_size_is_what_its_maker_means() -> None:
+def test_a_gpus_size_is_what_torch_finds_on_the_smallest_card_of_it() -> None:
     machine = parse_hardware("2x24GB")
-    assert machine.gpu_memory == 24 * 2**30
-    assert machine.described == "2x24GB (25.8 GB each)" and Hardware().described == "cpu"
+    assert machine.gpu_memory == int(21.985 * 2**30)
+    assert machine.described == "2x24GB (21.98 GiB, 23.6 GB each)" and Hardware().described == "cpu"
 
 
 def test_nothing_else_turns_bytes_into_words() -> None:

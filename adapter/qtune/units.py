@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-CARD_GB = 2**30
-"""Bytes of a GB in the size of a GPU as its maker sells it: `--hardware 1x24GB`, a preset's `fits:`."""
+GIB = 2**30
+"""Bytes of a GiB, in which torch and drivers tell the memory of a GPU."""
 
 
 def size_text(size: float) -> str:

@@ -60,6 +60,16 @@ def _moe(model_type: str, **more: Callable[[Random], Any]) -> Callable[[Random],
     return draw
 
 
+def _renamed_experts(draw: Callable[[Random], Drawn]) -> Callable[[Random], Drawn]:
+    """The number of experts as transformers 5 saves it, in half of the draws."""
+
+    def rename(random: Random) -> Drawn:
+        drawn = draw(random)
+        return drawn | {"num_local_experts": drawn.pop("num_experts")} if _flag(random) else drawn
+
+    return rename
+
+
 def _omitting(draw: Callable[[Random], Drawn], *names: str) -> Callable[[Random], Drawn]:
     def omit(random: Random) -> Drawn:
         left_out = {name for name in names if _flag(random)}
@@ -168,6 +178,212 @@ def _qwen3_5(model_type: str) -> Callable[[Random], Drawn]:
     return draw
 
 
+def _beside_shared(model_type: str, **more: Callable[[Random], Any]) -> Callable[[Random], Drawn]:
+    """As `_sparse`, where queries, keys and values may go through narrow layers."""
+    rotated = {"qk_rope_head_dim": _head_dim, "qk_nope_head_dim": _head_dim}
+    return _sparse(
+        model_type, kv_lora_rank=_width, q_lora_rank=_width, v_head_dim=_head_dim, **rotated, **more
+    )
+
+
+def _ernie4_5_moe(random: Random) -> Drawn:
+    drawn = _with(
+        "ernie4_5_moe",
+        use_bias=_flag,
+        head_dim=_head_dim,
+        moe_num_shared_experts=lambda random: random.randrange(3),
+        moe_layer_interval=lambda random: random.choice([1, 2]),
+        moe_layer_start_index=lambda random: random.choice([0, 1, 2]),
+        moe_layer_end_index=lambda random: random.choice([-1, 1, 2]),
+    )(random)
+    return {**drawn, "moe_num_experts": random.randrange(4, 9), "moe_intermediate_size": _width(random)}
+
+
+def _with_experts(model_type: str, **more: Callable[[Random], Any]) -> Callable[[Random], Drawn]:
+    """The number of experts by either of its names."""
+
+    def draw(random: Random) -> Drawn:
+        name = random.choice(["num_experts", "num_local_experts"])
+        return {**_with(model_type, **more)(random), name: random.randrange(4, 9), "num_experts_per_tok": 2}
+
+    return draw
+
+
+def _layers_of(*kinds: str) -> Callable[[Random], list[str]]:
+    """More of them than the usual fields have layers."""
+    return lambda random: [random.choice(kinds) for _ in range(4)]
+
+
+def _of_as_many_layers(draw: Callable[[Random], Drawn]) -> Callable[[Random], Drawn]:
+    def cut(random: Random) -> Drawn:
+        drawn = draw(random)
+        types = drawn.get("layer_types")
+        return {**drawn, "layer_types": types[: drawn["num_hidden_layers"]]} if types else drawn
+
+    return cut
+
+
+def _lfm2_moe(random: Random) -> Drawn:
+    drawn = _with("lfm2_moe", conv_bias=_flag, conv_L_cache=_few, num_dense_layers=_few, tie_embedding=_flag)
+    return {**drawn(random), "layer_types": _layers_of("conv", "full_attention")(random)}
+
+
+def _mamba(model_type: str, **more: Callable[[Random], Any]) -> Callable[[Random], Drawn]:
+    def draw(random: Random) -> Drawn:
+        drawn = _with(
+            model_type,
+            attention_bias=_flag,
+            mamba_conv_bias=_flag,
+            mamba_proj_bias=_flag,
+            mamba_n_groups=lambda random: random.choice([1, 2]),
+            mamba_d_state=_head_dim,
+            mamba_d_conv=lambda random: random.choice([2, 4]),
+            head_dim=_head_dim,
+            **more,
+        )(random)
+        return {**drawn, "mamba_n_heads": 4, "mamba_d_head": drawn["hidden_size"] // 2, "mamba_expand": 2}
+
+    return draw
+
+
+def _composed(
+    model_type: str, text: Callable[[Random], Drawn], tower: str | None, **more: Callable[[Random], Any]
+) -> Callable[[Random], Drawn]:
+    """tower: the model_type in `vision_config`, which has none where it is the model's own."""
+
+    def draw(random: Random) -> Drawn:
+        vision: Drawn = {
+            "hidden_size": 32,
+            "intermediate_size": 40,
+            "num_hidden_layers": random.choice([1, 2]),
+            "num_attention_heads": 2,
+            "image_size": random.choice([28, 56]),
+            "patch_size": 14,
+        }
+        if tower:
+            vision["model_type"] = tower
+        if tower == "siglip_vision_model" and _flag(random):
+            vision["vision_use_head"] = _flag(random)
+        if model_type == "internvl":
+            flags = ("use_qk_norm", "attention_bias", "use_mask_token", "use_mean_pooling")
+            vision |= {flag: _flag(random) for flag in flags if _flag(random)}
+        chosen = {name: value(random) for name, value in more.items() if _flag(random)}
+        tied = {"tie_word_embeddings": _flag(random)} if _flag(random) else {}
+        return {
+            "model_type": model_type,
+            "text_config": text(random),
+            "vision_config": vision,
+            **chosen,
+            **tied,
+        }
+
+    return draw
+
+
+def _glm_vision(model_type: str, text: Callable[[Random], Drawn]) -> Callable[[Random], Drawn]:
+    def draw(random: Random) -> Drawn:
+        inner = {**text(random), "model_type": f"{model_type}_text"}
+        tied = inner.pop("tie_word_embeddings")
+        vision = {
+            "depth": random.choice([1, 2]),
+            "hidden_size": 32,
+            "num_heads": 2,
+            "intermediate_size": 40,
+            "image_size": 56,
+            "out_hidden_size": inner["hidden_size"],
+            "attention_bias": _flag(random),
+        }
+        return {
+            "model_type": model_type,
+            "text_config": inner,
+            "vision_config": vision,
+            "tie_word_embeddings": tied,
+        }
+
+    return draw
+
+
+def _llama4(random: Random) -> Drawn:
+    text = {**_usual(random, "llama4_text"), "num_local_experts": 2, "intermediate_size_mlp": 24}
+    text["tie_word_embeddings"] = False
+    vision = {
+        "hidden_size": 32,
+        "num_hidden_layers": random.choice([1, 2]),
+        "num_attention_heads": 2,
+        "intermediate_size": 128,
+        "vision_output_dim": 48,
+        "image_size": 56,
+        "projector_input_dim": 48,
+        "projector_output_dim": 48,
+    }
+    return {"model_type": "llama4", "text_config": text, "vision_config": vision}
+
+
+def _mllama(random: Random) -> Drawn:
+    text = {**_usual(random, "mllama_text_model"), "cross_attention_layers": [random.randrange(2)]}
+    text["tie_word_embeddings"] = False
+    vision = {
+        "hidden_size": 32,
+        "intermediate_size": 40,
+        "num_hidden_layers": 2,
+        "num_global_layers": random.choice([1, 2]),
+        "attention_heads": 2,
+        "image_size": 56,
+        "vision_output_dim": 64,
+        "intermediate_layers_indices": [0],
+    }
+    return {"model_type": "mllama", "text_config": text, "vision_config": vision}
+
+
+def _gemma4_text(random: Random) -> Drawn:
+    drawn = _with(
+        "gemma4_text",
+        attention_bias=_flag,
+        head_dim=_head_dim,
+        global_head_dim=_head_dim,
+        use_double_wide_mlp=_flag,
+        hidden_size_per_layer_input=lambda random: random.choice([0, 12]),
+        layer_types=_layers_of("sliding_attention", "full_attention"),
+    )
+    drawn = _of_as_many_layers(drawn)(random) | {"vocab_size_per_layer_input": 100}
+    if types := drawn.get("layer_types"):
+        types[0] = types[-1] = "full_attention"
+        if "sliding_attention" not in types[1:]:
+            drawn["num_kv_shared_layers"] = random.choice([0, 1])
+    if _flag(random):
+        drawn |= {"attention_k_eq_v": _flag(random), "num_global_key_value_heads": 1}
+    if _flag(random):
+        drawn |= {"enable_moe_block": True, "num_experts": 4, "top_k_experts": 2}
+        drawn["moe_intermediate_size"] = _width(random)
+    return drawn
+
+
+def _gemma4(random: Random) -> Drawn:
+    text = _gemma4_text(random)
+    text.pop("tie_word_embeddings")
+    drawn: Drawn = {"model_type": "gemma4", "text_config": text, "tie_word_embeddings": _flag(random)}
+    if _flag(random):
+        drawn["vision_config"] = {
+            "hidden_size": 32,
+            "intermediate_size": 40,
+            "num_hidden_layers": 2,
+            "num_attention_heads": 2,
+            "num_key_value_heads": random.choice([1, 2]),
+            "head_dim": _head_dim(random),
+            "patch_size": 4,
+            "position_embedding_size": 64,
+        }
+    if _flag(random):
+        drawn["audio_config"] = {
+            "hidden_size": 32,
+            "num_hidden_layers": 2,
+            "num_attention_heads": 2,
+            "subsampling_conv_channels": [8, 4],
+            "output_proj_dims": 24,
+        }
+    return drawn
+
+
 _GEMMA = ("tie_word_embeddings",)
 CONFIGS: Mapping[str, Callable[[Random], Drawn]] = {
     "llama": _omitting(
@@ -180,7 +396,7 @@ CONFIGS: Mapping[str, Callable[[Random], Drawn]] = {
     "qwen2": _with("qwen2"),
     "qwen2_moe": _moe("qwen2_moe", shared_expert_intermediate_size=_width, qkv_bias=_flag),
     "qwen3": _with("qwen3", attention_bias=_flag, head_dim=_head_dim),
-    "qwen3_moe": _moe("qwen3_moe", attention_bias=_flag, head_dim=_head_dim),
+    "qwen3_moe": _renamed_experts(_moe("qwen3_moe", attention_bias=_flag, head_dim=_head_dim)),
     "gemma": _omitting(_with("gemma", attention_bias=_flag, head_dim=_head_dim), *_GEMMA),
     "gemma2": _omitting(_with("gemma2", attention_bias=_flag, head_dim=_head_dim), *_GEMMA),
     "gemma3_text": _omitting(
@@ -208,6 +424,110 @@ CONFIGS: Mapping[str, Callable[[Random], Drawn]] = {
     "glm4_moe": _sparse("glm4_moe", use_qk_norm=_flag, head_dim=_head_dim),
     "deepseek_v3": _sparse("deepseek_v3", q_lora_rank=_width, kv_lora_rank=_width, v_head_dim=_head_dim),
     "qwen3_next": _qwen3_next,
+    "smollm3": _omitting(
+        _with("smollm3", attention_bias=_flag, mlp_bias=_flag, head_dim=_head_dim),
+        "num_key_value_heads",
+        "tie_word_embeddings",
+    ),
+    "granite": _with("granite", attention_bias=_flag, mlp_bias=_flag, head_dim=_head_dim),
+    "ministral3": _omitting(_with("ministral3", head_dim=_head_dim), "num_key_value_heads"),
+    "olmo": _omitting(_with("olmo", attention_bias=_flag, head_dim=_head_dim), "num_key_value_heads"),
+    "olmo2": _with("olmo2", attention_bias=_flag, head_dim=_head_dim),
+    "olmo3": _with("olmo3", attention_bias=_flag, head_dim=_head_dim),
+    "exaone4": _with("exaone4", head_dim=_head_dim),
+    "cohere": _omitting(_with("cohere", attention_bias=_flag, use_qk_norm=_flag), "tie_word_embeddings"),
+    "cohere2": _omitting(_with("cohere2", attention_bias=_flag), "tie_word_embeddings"),
+    "starcoder2": _omitting(
+        _with("starcoder2", use_bias=_flag, head_dim=_head_dim), "num_key_value_heads", "tie_word_embeddings"
+    ),
+    "nemotron": _with("nemotron", attention_bias=_flag, mlp_bias=_flag, head_dim=_head_dim),
+    "phi": _omitting(_with("phi", qk_layernorm=_flag), "num_key_value_heads"),
+    "llama4_text": lambda random: {
+        **_with(
+            "llama4_text",
+            attention_bias=_flag,
+            head_dim=_head_dim,
+            interleave_moe_layer_step=_few,
+            moe_layers=lambda random: [random.randrange(2)],
+        )(random),
+        "num_local_experts": random.randrange(2, 5),
+        "intermediate_size_mlp": _width(random),
+    },
+    "olmoe": _with_experts("olmoe", attention_bias=_flag),
+    "phimoe": lambda random: {
+        **_with("phimoe", attention_bias=_flag, lm_head_bias=_flag)(random),
+        "num_local_experts": random.randrange(2, 9),
+    },
+    "minimax_m2": _omitting(_with_experts("minimax_m2", head_dim=_head_dim), "num_key_value_heads"),
+    "hunyuan_v1_moe": lambda random: {
+        **_with_experts("hunyuan_v1_moe", attention_bias=_flag)(random),
+        "head_dim": _head_dim(random),
+    },
+    "granitemoe": _with("granitemoe", attention_bias=_flag, num_local_experts=_few, head_dim=_head_dim),
+    "granitemoeshared": _with("granitemoeshared", num_local_experts=_few, shared_intermediate_size=_width),
+    "dots1": _sparse("dots1", head_dim=_head_dim),
+    "deepseek_v2": _beside_shared("deepseek_v2", mlp_bias=_flag),
+    "glm4_moe_lite": _beside_shared("glm4_moe_lite"),
+    "ernie4_5_moe": _omitting(_ernie4_5_moe, "tie_word_embeddings"),
+    "lfm2": _of_as_many_layers(
+        _with(
+            "lfm2",
+            conv_bias=_flag,
+            conv_L_cache=_few,
+            block_auto_adjust_ff_dim=_flag,
+            block_multiple_of=lambda random: random.choice([16, 64]),
+            block_ffn_dim_multiplier=lambda random: random.choice([1.0, 1.3]),
+            block_ff_dim=lambda random: 10 * _width(random),
+            tie_embedding=_flag,
+            full_attn_idxs=lambda random: [random.randrange(3)],
+            layer_types=_layers_of("conv", "full_attention"),
+        )
+    ),
+    "lfm2_moe": lambda random: {
+        **_of_as_many_layers(_lfm2_moe)(random),
+        "num_experts": random.randrange(4, 9),
+        "moe_intermediate_size": _width(random),
+    },
+    "granitemoehybrid": _of_as_many_layers(
+        _mamba(
+            "granitemoehybrid",
+            num_local_experts=lambda random: random.choice([0, 4]),
+            shared_intermediate_size=_width,
+            layer_types=_layers_of("mamba", "attention"),
+        )
+    ),
+    "bamba": _omitting(
+        _mamba("bamba", mlp_bias=_flag, attn_layer_indices=lambda random: [random.randrange(2)]),
+        "num_key_value_heads",
+    ),
+    "llava": _composed(
+        "llava",
+        _omitting(_with("llama"), "hidden_size", "intermediate_size"),
+        "clip_vision_model",
+        multimodal_projector_bias=_flag,
+    ),
+    "llava_next": _composed("llava_next", _with("mistral"), "clip_vision_model"),
+    "llava_onevision": _composed("llava_onevision", _with("qwen2"), "siglip_vision_model"),
+    "internvl": _composed("internvl", _with("qwen3", head_dim=_head_dim), None),
+    "mistral3": _composed(
+        "mistral3", _with("mistral"), "pixtral", spatial_merge_size=_few, multimodal_projector_bias=_flag
+    ),
+    "paligemma": _composed(
+        "paligemma", _with("gemma2", head_dim=_head_dim), "siglip_vision_model", projection_dim=_width
+    ),
+    "idefics3": _composed("idefics3", _with("llama"), None, scale_factor=_few),
+    "smolvlm": _composed("smolvlm", _with("llama"), None, scale_factor=_few),
+    "gemma4_text": _gemma4_text,
+    "gemma4": _gemma4,
+    "glm4v": _glm_vision("glm4v", _with("glm4v")),
+    "glm4v_moe": _glm_vision("glm4v_moe", _sparse("glm4v_moe")),
+    "llama4": _llama4,
+    "mllama": _mllama,
+    "falcon_h1": lambda random: {
+        **_mamba("falcon_h1", mlp_bias=_flag, projectors_bias=_flag, mamba_rms_norm=_flag)(random),
+        "mamba_d_ssm": random.choice([32, 64]),
+        "mamba_d_head": "auto",
+    },
     "qwen3_vl": _qwen3_vision("qwen3_vl", _with("qwen3_vl", attention_bias=_flag)),
     "qwen3_vl_moe": _qwen3_vision("qwen3_vl_moe", _moe("qwen3_vl_moe")),
     "qwen3_5": _qwen3_vision("qwen3_5", _qwen3_5("qwen3_5")),

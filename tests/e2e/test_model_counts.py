@@ -49,6 +49,18 @@ REAL = (
     "ByteDance-Seed/Seed-OSS-36B-Instruct",
     "baidu/ERNIE-4.5-0.3B-PT",
     "tencent/Hunyuan-4B-Instruct",
+    "allenai/OLMoE-1B-7B-0924",
+    "deepseek-ai/DeepSeek-V2-Lite",
+    "microsoft/Phi-3.5-MoE-instruct",
+    "baidu/ERNIE-4.5-21B-A3B-PT",
+    "zai-org/GLM-4.7-Flash",
+    "HuggingFaceTB/SmolLM3-3B",
+    "LiquidAI/LFM2-1.2B",
+    "llava-hf/llava-1.5-7b-hf",
+    "OpenGVLab/InternVL3-2B-hf",
+    "meta-llama/Llama-3.2-11B-Vision",
+    "meta-llama/Llama-4-Scout-17B-16E",
+    "mistralai/Mistral-Small-3.1-24B-Base-2503",
 )
 METHODS: list[dict[str, Any]] = [
     {"finetuning_type": "lora"},

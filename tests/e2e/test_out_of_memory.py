@@ -16,6 +16,7 @@ pytestmark = pytest.mark.slow
 
 SHORT, LONG = 4, 1000  # tokens, more or less
 BATCH = 32  # half of which fits: the peaks of either vary by some 110 MB, and lie 340 MB apart
+EVALUATED = 96  # likewise, and half of it takes 270 MB more than the training
 SETTINGS = (
     "cutoff_len=2048",
     "num_train_epochs=1",
@@ -46,8 +47,9 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
     (data / "long.jsonl").write_text(rows(*[LONG] * 2 * BATCH))
     (data / "late.jsonl").write_text(rows(*[SHORT] * 9 * BATCH, *[LONG] * 2 * BATCH))
     (data / "short.jsonl").write_text(rows(*[SHORT] * 2 * BATCH))
+    (data / "evaluated.jsonl").write_text(rows(*[LONG] * EVALUATED))
     with (data / "datasets.yaml").open("a") as registrations:
-        for name in ("long", "late", "short"):
+        for name in ("long", "late", "short", "evaluated"):
             registrations.write(f"\n{name}: {{file_name: {name}.jsonl}}\n")
     return made
 
@@ -114,8 +116,9 @@ def test_without_being_asked_to_it_stops_and_says_what_would_go_on(
     project: Project, group: Group, reference: Reference
 ) -> None:
     """And resumed with the option, an evaluation that is too large shrinks alone."""
-    evaluated = ("-s", "eval_dataset=long", "-s", "eval_steps=1", "-s", "per_device_eval_batch_size=64")
-    group.limit(reference.peaks.memory + (190 << 20))
+    batch = f"per_device_eval_batch_size={EVALUATED}"
+    evaluated = ("-s", "eval_dataset=evaluated", "-s", "eval_steps=1", "-s", batch)
+    group.limit(reference.peaks.memory + (540 << 20))
     try:
         stopped = project.command(
             *group.within, *command("short", BATCH, 1, "-n", "evaluates", *evaluated), exit_code=1
@@ -123,10 +126,11 @@ def test_without_being_asked_to_it_stops_and_says_what_would_go_on(
         resumed = project.command(*group.within, str(QTUNE), "resume", "evaluates", "--on-oom", "step-down")
     finally:
         group.limit(1 << 40)
-    assert "--on-oom step-down would go on with per_device_eval_batch_size 32, for 64" in stopped.stderr
-    assert "going on with per_device_eval_batch_size 32, for 64" in resumed.stderr
+    halved = f"per_device_eval_batch_size {EVALUATED // 2}, for {EVALUATED}"
+    assert f"--on-oom step-down would go on with {halved}" in stopped.stderr
+    assert f"going on with {halved}" in resumed.stderr
     run = project.run("evaluates")
-    shrunk = {"train.per_device_eval_batch_size": 32}
+    shrunk = {"train.per_device_eval_batch_size": EVALUATED // 2}
     assert [(status, changes) for status, _, changes in attempts(run)] == [
         ("failed", {}),
         ("failed", {}),

@@ -38,6 +38,8 @@ PRESETS = {
     "deepspeed": Expected(batch=4, zero_stage=2),
     "stage2_offload": Expected(batch=3, zero_stage=2, offload=("optimizer",)),
     "stage3": Expected(batch=2, zero_stage=3, offload=("optimizer", "param")),
+    "zero3": Expected(batch=2, zero_stage=3),
+    "zero3_full": Expected(batch=2, lora_rank=None, zero_stage=3),
     "minimal": Expected(batch=1, accumulation=8, lora_rank=8, zero_stage=3, offload=("optimizer", "param")),
 }
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 from functools import partial
 
+from qtune.advice.choices import ACCUMULATION, BATCH, Candidate, Choice
 from qtune.advice.forecast import Forecast
-from qtune.advice.recommend import ACCUMULATION, BATCH, Candidate, Choice, Room, judge, rank
+from qtune.advice.recommend import Room, judge, rank
 from qtune.advice.remedies import Remedy, remedies
 from qtune.machine.allocator import GROWING, NAMES
 from qtune.machine.hardware import Hardware
@@ -19,7 +20,7 @@ from qtune.values import Config
 def certain(row: Forecast) -> Remedy | None:
     """Growing segments, else a smaller batch, else the first other remedy; None where nothing is enough."""
     room, estimated = Room(row.free), partial(_estimated, row.model, row.grows)
-    candidate = Candidate(row.name, row.config)
+    candidate = Candidate(row.name, row.config, fits_rows=False)
     [own] = rank([replace(candidate, adjustable=False)], row.model, row.machine, room, estimated)
     if (found := by_allocator(own, row.model, row.machine, room, row.grows)) is not None:
         return found

@@ -8,8 +8,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from qtune.advice.candidates import why_not_quantized
+from qtune.architectures import load_named
 from qtune.checks.datasets import USES, check_names
 from qtune.config.project import Project
+from qtune.data.batches import rows_at_once
 from qtune.data.reading.row_counts import count_training_rows
 from qtune.data.registrations import read_registrations
 from qtune.errors import QtuneError
@@ -17,7 +19,6 @@ from qtune.machine.allocator import grows
 from qtune.machine.hardware import Hardware
 from qtune.predict.memory.estimate import Estimate
 from qtune.predict.memory.total import estimate
-from qtune.predict.models.find import load_named
 from qtune.predict.models.shapes import Model
 from qtune.predict.steps import predict_steps
 from qtune.prepare import pipeline
@@ -45,9 +46,9 @@ class Forecast:
     @property
     def batch(self) -> tuple[int, int, int]:
         """Per device, accumulation, processes."""
-        argument = self.config.argument
-        batch = int(argument("per_device_train_batch_size"))
-        return batch, int(argument("gradient_accumulation_steps")), self.config.processes
+        processes = self.config.processes
+        batch = rows_at_once(self.config.block("train"), processes) // processes
+        return batch, int(self.config.argument("gradient_accumulation_steps")), processes
 
     @property
     def effective_batch(self) -> int:

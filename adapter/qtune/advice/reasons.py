@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from qtune.advice.recommend import Choice
+from qtune.advice.choices import Choice
 from qtune.schema import argument
 from qtune.units import size_text
 
-_AS_FAST = 0.98  # of the first one's speed
+_AS_FAST = 0.9  # of the first one's speed
 _SLOWER = {
     "computing": "more to compute",
     "starting operations": "smaller batches",
@@ -34,7 +34,9 @@ def reason(choice: Choice, choices: Sequence[Choice]) -> str:
     if choice.verdict == "tight":
         parts = ["may just fit", *(_lack(what, *bytes_) for what, bytes_ in choice.lacking.items())]
     elif choice is first:
-        parts = ["the fastest that fits"]
+        fastest = min(item.speed.per_token for item in choices if item.verdict == "fits")
+        slower = fastest / choice.speed.per_token < _AS_FAST
+        parts = ["fits, and gives up less than what is faster" if slower else "the fastest that fits"]
     else:
         parts = [_slower(choice, first)]
     return "; ".join([*parts, *_traits(choice, choices)])
@@ -69,11 +71,11 @@ def _traits(choice: Choice, choices: Sequence[Choice]) -> list[str]:
         traits.append("trains all weights, another training than LoRA's adapters")
     elif kind == "freeze":
         traits.append("trains some layers whole, another training than LoRA's adapters")
+    if not choice.candidate.of_method:
+        traits.append("its learning_rate is for another method")
     if train.get("quantization_bit") is not None:
         traits.append(f"the base in {train['quantization_bit']} bits")
-    longest = max(item.config.argument("cutoff_len") for item in choices)
-    if argument(train, "cutoff_len") < longest:
-        traits.append(f"cuts rows at {train.get('cutoff_len', 2048)} tokens")
+    traits += _rows(choice, choices)
     largest = max(item.config.argument("lora_rank") for item in choices)
     if kind == "lora" and argument(train, "lora_rank") < largest:
         traits.append(f"rank {train.get('lora_rank', 8)}")
@@ -81,4 +83,18 @@ def _traits(choice: Choice, choices: Sequence[Choice]) -> list[str]:
         own = choice.candidate.config.argument("per_device_train_batch_size")
         why = "to fit" if choice.batch < own else "as there is room"
         traits.append(f"batch {choice.batch} instead of {own} {why}")
+    return traits
+
+
+def _rows(choice: Choice, choices: Sequence[Choice]) -> list[str]:
+    """What it cuts of the rows, and what was done to its cutoff_len."""
+    own, length = choice.candidate.config.argument("cutoff_len"), choice.cutoff_len
+    traits = []
+    if choice.cut:
+        traits.append(f"cuts {max(choice.cut, 0.01):.0%} of the rows, at {length} tokens")
+    if length != own:
+        why = "to fit" if length < choice.wanted else "for the rows"
+        traits.append(f"cutoff_len {length} instead of {own} {why}")
+    elif choice.cut is None and length < max(item.cutoff_len for item in choices):
+        traits.append(f"cuts rows at {length} tokens")
     return traits

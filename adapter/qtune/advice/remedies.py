@@ -6,7 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from qtune.advice.recommend import Choice, Estimator, Room, changed, judge
+from qtune.advice.choices import Choice, changed
+from qtune.advice.recommend import Estimator, Room, judge
+from qtune.machine.cards import sizes
 from qtune.machine.hardware import Hardware
 from qtune.predict.models.shapes import Model
 from qtune.units import size_text
@@ -14,7 +16,6 @@ from qtune.values import Config
 
 _SHORTEST = 256  # tokens; below it few conversations are left whole
 _GPUS = (2, 4, 8)  # of one machine
-_GPU_GB = (6, 8, 10, 11, 12, 16, 20, 24, 32, 40, 48, 80, 96, 141, 192)  # as GPUs are sold
 _FOUR_BITS = {"quantization_method": "bnb", "quantization_bit": 4}
 
 
@@ -68,18 +69,17 @@ def _by_hardware(choice: Choice, hardware: Hardware, room: Room, estimate: Estim
     ]
     if "GPU memory" in choice.lacking:
         beside = Room()  # what the host lacks is said above
-        for size in (size for size in _GPU_GB if size > hardware.gpu_memory_gb):
-            larger = replace(hardware, gpu_memory_gb=float(size))
+        for gpu in sizes(hardware.gpu_memory_gb):
+            larger = replace(hardware, gpu_memory_gb=gpu.memory, card=f"{gpu.sold:g}GB")
             if judge(estimate(choice.config, larger), larger, beside)[0] == "fits":
-                gpu = "GPUs" if hardware.gpus > 1 else "a GPU"
-                found.append(Remedy(f"{gpu} of {size}GB ({size_text(larger.gpu_memory)})"))
+                what = "GPUs" if hardware.gpus > 1 else "a GPU"
+                found.append(Remedy(f"{what} of {larger.gpu} ({size_text(larger.gpu_memory)})"))
                 break
         for count in (count for count in _GPUS if count > hardware.gpus):
             more = replace(hardware, gpus=count)
             config = changed(choice.config, {("launch", "nproc_per_node"): count})
             if judge(estimate(config, more), more, beside)[0] == "fits":
-                each = f"{hardware.gpu_memory_gb:g}GB ({size_text(hardware.gpu_memory)})"
-                found.append(Remedy(f"{count} GPUs of {each}"))
+                found.append(Remedy(f"{count} GPUs of {hardware.gpu} ({size_text(hardware.gpu_memory)})"))
                 break
     return found
 

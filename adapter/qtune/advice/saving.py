@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from qtune.advice.recommend import ACCUMULATION, BATCH, Choice
+from qtune.advice.choices import Choice
 from qtune.config.presets import BLOCKS
 from qtune.config.project import Project
 from qtune.config.resolve import overrides
@@ -20,9 +20,8 @@ def settings_for_preset(project: Project, assignments: Sequence[str]) -> dict[Ke
 
 
 def preset_text(choice: Choice, made_for: str, values: Mapping[KeyPath, Value]) -> str:
-    """The preset's YAML at the choice's batch, with `values`: what --set said when the batch was found."""
-    adjusted = (BATCH, ACCUMULATION) if choice.is_adjusted else ()
-    own = {path: choice.config.values[path] for path in adjusted}
+    """The preset's YAML with what the choice sets, and `values`: what --set said when the batch was found."""
+    own = {path: choice.config.values[path] for path in choice.settings}
     tree = {block: nested({**values, **own}, block) for block in BLOCKS}
     rows = counted(choice.effective_batch, "row")
     lines = [

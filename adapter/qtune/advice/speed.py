@@ -1,7 +1,7 @@
 """How fast a config trains compared with another one of the same model: a small cost model, in seconds.
 
-The seconds are those of a reference machine, an A10G with PCIe 4 on an ordinary host. They are there to be
-compared, not to be believed: what is said of a preset is its speed relative to the fastest one.
+The seconds are there to be compared, not to be believed: what is said of a preset is how much slower it is
+than the fastest one, in words.
 """
 
 from __future__ import annotations
@@ -10,29 +10,45 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from qtune.machine.hardware import Hardware
 from qtune.predict.memory.setting import Setting
 from qtune.predict.memory.weights import quantizable
 from qtune.predict.models.shapes import Linear
 from qtune.predict.parameters.trainable import Trainable
 from qtune.schema import argument
 
-# The reference machine. Each figure with its source; "assumed" where none was found.
-COMPUTING = 35e12
-"""FLOP/s in bf16. Assumed: half of the 70e12 that NVIDIA's data sheet gives for an A10G."""
-DEQUANTIZING = 6.7e10
-"""Weights/s made 16-bit again. LitGPT's config_hub/finetune/README.md (A10G): QLoRA takes 0.20 s longer than
-LoRA for each micro-batch of Llama-2-7B, Mistral-7B and Falcon-7B alike, forward and backward."""
-DEVICE_MEMORY = 600e9
-"""Bytes/s. NVIDIA's data sheet of the A10G."""
-HOST_LINK = 25e9
-"""Bytes/s from pinned host memory to a GPU. Assumed: four fifths of PCIe 4's 32e9."""
-GRADIENT_OFFLOAD = 3e9
-"""Bytes/s of gradients into host memory during the backward pass. DeepSpeed issue 6695: 0.82 s more for the
-2.4 GB of a 1.2B model, 0.22 s for the 0.6 GB of a 0.3B one."""
+# Each figure with its source; "assumed" where none was found. "Qwen's table" is that of QwenLM/Qwen's README,
+# "Profiling of Memory and Speed", on A100-SXM4-80G; "Answer.AI's" are those of AnswerDotAI/fsdp_qlora,
+# benchmarks_03_2024.md.
+COMPUTING = 0.5
+"""Of the FLOP/s that a data sheet gives. Qwen's table: 0.43 (LoRA of 7B, 2,048 tokens); Answer.AI's: 0.66 of
+an RTX 3090, 0.58 of a 4090, 0.55 of an A100 and 0.33 of an H100."""
+QUANTIZED = 0.15
+"""Of the computing, how much longer it takes with a quantised base beside unpacking it. This and the next two
+are fitted to LitGPT's config_hub/finetune/README.md (A10G: QLoRA takes 0.20 s longer than LoRA for 1,024
+tokens of a 7B model, forward and backward), Qwen's table (0.74 of LoRA's speed at 2,048 tokens, 0.71 for 14B)
+and torchtune's README (RTX 4090, 8B, 4,096 tokens: 0.78). Answer.AI's 0.97 at 16,384 tokens is missed."""
+UNPACKING = 1.4e11
+"""Weights/s made 16-bit again by an A10G."""
+UNPACKING_GROWS = 1 / 3
+"""With which power of the memory's bandwidth."""
+A10G_MEMORY = 600e9
+"""Bytes/s. NVIDIA's data sheet."""
+NVLINK = 0.6
+"""Of the bytes/s that a data sheet gives for one direction. Qwen's table: ZeRO-3 takes 2.2 s for 256 tokens
+of the 72B model on four GPUs, three passes over its weights; to compute them takes 0.8 s."""
+PCIE = 0.3
+"""Of the bytes/s of PCIe, between GPUs that it alone joins. Answer.AI's tables: four and eight A5000 need at
+least that much, two 3090 on an older board get a third of it."""
+SWITCHES = 4
+"""Of PCIe in one machine, which its GPUs share. Assumed: as in a DGX A100."""
+FROM_HOST = 0.1
+"""Of the bytes/s of PCIe, as DeepSpeed moves what it keeps in host memory. Its issue 6695: 0.82 s more for
+the 2.4 GB of gradients of a 1.2B model, 0.22 s for the 0.6 GB of a 0.3B one, over PCIe 4's 32e9."""
+SOCKETS = 2
+"""Of one machine's host memory, which its GPUs share. Assumed."""
 CPU_ADAM = 0.9e9
 """Parameters/s of a host. DeepSpeed issue 6695: 1.5 s for 1.2B, 0.31 s for 0.3B."""
-PEER_LINK = 12e9
-"""Bytes/s between the GPUs of one machine. Assumed: PCIe through the host, no NVLink."""
 NVME = 3e9
 """Bytes/s of the disk. Assumed: one PCIe 4 disk, as DeepSpeed's async I/O reads it."""
 KERNEL = 10e-6
@@ -78,47 +94,70 @@ class Yardstick:
     rank: int
 
 
-def predict_speed(setting: Setting, trained: Trainable, yardstick: Yardstick, cores: int) -> Speed:
+@dataclass(frozen=True)
+class _Rates:
+    """What one process gets of the machine: FLOP/s, weights/s, and bytes/s of its memory and links."""
+
+    computing: float
+    memory: float
+    unpacking: float
+    host: float
+    peers: float
+
+    @classmethod
+    def of(cls, setting: Setting, hardware: Hardware) -> _Rates:
+        """On a CPU weights are copied within its memory, and gradients lie in it already."""
+        if setting.on_cpu:
+            unpacking = UNPACKING * CPU_MEMORY / A10G_MEMORY
+            return cls(CPU_CORE * hardware.cores, CPU_MEMORY, unpacking, CPU_MEMORY, CPU_MEMORY)
+        card = hardware.rates
+        between = PCIE * card.host_rate / max(1.0, setting.nproc_per_node / SWITCHES)
+        return cls(
+            COMPUTING * card.flops,
+            card.memory_rate,
+            UNPACKING * (card.memory_rate / A10G_MEMORY) ** UNPACKING_GROWS,
+            FROM_HOST * card.host_rate / max(1.0, setting.nproc_per_node / SOCKETS),
+            between if card.peer_rate is None else NVLINK * card.peer_rate,
+        )
+
+
+def predict_speed(setting: Setting, trained: Trainable, yardstick: Yardstick, hardware: Hardware) -> Speed:
     """The time of one optimizer step on micro-batches of batch × cutoff_len tokens.
 
-    trained: what it trains; cores: of the machine, where it trains on the CPU.
-    Units: seconds, FLOPs and bytes. A GPU computes while Python starts its next operations, so the longer of
-    the two counts, and a part of the shorter: their hypotenuse (assumed). Nothing else is taken to overlap.
-    A larger batch is never slower: it shares what each micro-batch costs. Padding, which grows with the
-    batch, is left out.
+    trained: what it trains. Units: seconds, FLOPs and bytes. A GPU computes while Python starts its next
+    operations and while the weights of the next layers are gathered, so the longer counts, and a part of the
+    shorter: their hypotenuse (assumed). Nothing else is taken to overlap. A larger batch is never slower: it
+    shares what each micro-batch costs. Padding, which grows with the batch, is left out.
 
     Sources: 2 FLOPs a weight and token forward, 2 for the gradient of the activations, 2 for that of trained
     weights (Kaplan et al. 2020, section 2.1), a second forward under gradient checkpointing; ZeRO's volumes
     of communication (Rajbhandari et al. 2020, section 7), each pass over the weights gathering them anew;
     offloading as in ZeRO-Offload and ZeRO-Infinity (Ren et al. 2021; Rajbhandari et al. 2021, section 4).
     """
-    work = _StepWork(setting, trained, yardstick)
-    computing = CPU_CORE * cores if setting.on_cpu else COMPUTING
-    memory = CPU_MEMORY if setting.on_cpu else DEVICE_MEMORY
-    # on a CPU weights are copied within its memory, and gradients lie in it already
-    from_host, from_peers = (memory, memory) if setting.on_cpu else (HOST_LINK, PEER_LINK)
-    to_host = 0.0 if setting.on_cpu else work.gradients_to_host / GRADIENT_OFFLOAD
+    work, rates = _StepWork(setting, trained, yardstick), _Rates.of(setting, hardware)
     accumulation = int(argument(setting.train, "gradient_accumulation_steps"))
     tokens = setting.tokens * accumulation
-    computed = setting.tokens * work.flops_per_token / computing
+    computed = setting.tokens * work.flops_per_token / rates.computing
+    started = math.hypot(computed, work.operations * KERNEL)
+    gathered = work.gathered_layers * GATHER + work.gathered_bytes / rates.peers
     micro = {
         "computing": computed,
-        "starting operations": math.hypot(computed, work.operations * KERNEL) - computed,
+        "starting operations": started - computed,
         "DeepSpeed's bookkeeping": work.tensors_under_zero * ENGINE,
-        "unpacking weights": work.unpacked / (DEQUANTIZING * memory / DEVICE_MEMORY),
-        "gathering weights": work.gathered_layers * GATHER + work.gathered_bytes / from_peers,
-        "weights from host memory": work.fetched("cpu") / from_host,
+        "unpacking weights": work.unpacked / rates.unpacking + QUANTIZED * computed * setting.quantized,
+        "gathering weights": math.hypot(started, gathered) - started,
+        "weights from host memory": work.fetched("cpu") / rates.host,
         "weights from the disk": work.fetched("nvme") * setting.nproc_per_node / NVME,
-        "gradients to host memory": to_host,
-        "reducing gradients": work.reduced_each_micro / PEER_LINK,
+        "gradients to host memory": 0.0 if setting.on_cpu else work.gradients_to_host / rates.host,
+        "reducing gradients": work.reduced_each_micro / rates.peers,
     }
     seconds = {
         **{name: value * accumulation for name, value in micro.items()},
-        "exchanging gradients": work.exchanged_each_step / PEER_LINK,
+        "exchanging gradients": work.exchanged_each_step / rates.peers,
         "the optimizer": (
-            work.updated_here / CPU_ADAM + 2 * work.share / HOST_LINK
+            work.updated_here / CPU_ADAM + 2 * work.share / rates.host
             if setting.on_cpu or work.offloads_optimizer
-            else work.share * _ADAM_BYTES / memory
+            else work.share * _ADAM_BYTES / rates.memory
         ),
         "optimizer states on the disk": (
             2 * 12 * work.updated_here / NVME if setting.offloaded("offload_optimizer") == "nvme" else 0.0

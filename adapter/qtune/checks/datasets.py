@@ -18,7 +18,7 @@ from qtune.values import Config, Finding, KeyPath, Value
 
 USES = ("dataset", "eval_dataset")
 """The arguments that name datasets."""
-_DEMO, _DEMO_ROWS = "demo", "demo_eval"
+DEMO, _DEMO_ROWS = "demo", "demo_eval"
 """What `qtune init` registers."""
 
 # One of these says where the data lies. Hub keys may stand together: the environment picks the hub.
@@ -47,7 +47,7 @@ def check_datasets(config: Config, registrations: Mapping[str, Registration]) ->
 def _check_demo_rows(config: Config) -> list[Finding]:
     """The demo's evaluation rows, which older projects name in their qtune.yaml, beside other data."""
     used = {key: names_in(config.get("train", key)) for key in USES}
-    if _DEMO_ROWS not in used["eval_dataset"] or _DEMO in used["dataset"] or not used["dataset"]:
+    if _DEMO_ROWS not in used["eval_dataset"] or DEMO in used["dataset"] or not used["dataset"]:
         return []
     others = quoted(used["dataset"])
     message = f"`{_DEMO_ROWS}` says nothing of a training on {others}, and picks its best checkpoint"

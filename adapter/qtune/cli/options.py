@@ -74,7 +74,8 @@ Launcher = Annotated[
     ),
 ]
 Hardware = Annotated[
-    str | None, typer.Option(help="Decide `auto` for cpu, 1x24GB, 8x80GB, … instead of for this machine.")
+    str | None,
+    typer.Option(help="Decide `auto` for cpu, 1xA10G, 8xH200, 2x24GB, … instead of for this machine."),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 Wide = Annotated[bool, typer.Option("--wide", help="All columns, however narrow the terminal is.")]

@@ -14,6 +14,7 @@ from qtune.config.names import did_you_mean, quoted, valid_name
 from qtune.config.sources import Source, built_in
 from qtune.errors import QtuneError, printable
 from qtune.files import Document, leaves, read_yaml
+from qtune.machine.cards import find_card, near_cards
 from qtune.values import KeyPath, Layer, Origin, Value
 
 BASE = "base"
@@ -294,17 +295,20 @@ def layer_of(name: str, document: Document) -> Layer:
 
 
 def fitting(presets: Sequence[Preset], memory: str) -> list[Preset]:
-    """Those within so much GPU memory, such as `24GB`, by their own words. Raises as `memory_size` does."""
+    """Those within one GPU, such as `24GB` or `A10G`, by their own words. Raises as `memory_size` does."""
     size = memory_size(memory)
     return [preset for preset in presets if preset.fits_in(size)]
 
 
 def memory_size(memory: str) -> float:
-    """The GB of `24GB`; raises QtuneError where that is no size, or none at all."""
+    """The GB of `24GB`, or those that a card is sold as; raises QtuneError where that is neither, or 0."""
     size = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(?:GB)?", memory, re.IGNORECASE)
-    if size is None or not float(size[1]):
-        raise QtuneError(f"`{memory}` is no size of memory", where="--fits", fix="write e.g. --fits 24GB")
-    return float(size[1])
+    if size is not None and float(size[1]):
+        return float(size[1])
+    if size is None and (card := find_card(memory)):
+        return card.sold
+    like = "".join(f" or {name}" for name in near_cards(memory))
+    raise QtuneError(f"`{memory}` is no size of memory", where="--fits", fix=f"write e.g. --fits 24GB{like}")
 
 
 def catalogue_order(preset: Preset) -> tuple[int, str, tuple[float, float, str]]:
@@ -314,6 +318,9 @@ def catalogue_order(preset: Preset) -> tuple[int, str, tuple[float, float, str]]
 
 
 def _gigabytes(fits: str) -> list[float]:
+    """The numbers of '6-12 GB'; of a card's name what it is sold as."""
+    if fits[:1].isalpha() and (card := find_card(fits)):
+        return [card.sold]
     return [float(number) for number in re.findall(r"\d+(?:\.\d+)?", fits)]
 
 

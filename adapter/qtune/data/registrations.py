@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +34,7 @@ class Registration:
     def formatting(self) -> str:
         return str(self.entry.get("formatting") or "alpaca")
 
-    @property
+    @cached_property
     def path(self) -> Path | None:
         """The local file or directory, None for a dataset that lies elsewhere."""
         file_name = self.entry.get("file_name")
@@ -42,13 +42,13 @@ class Registration:
             self.document.path.parent / Path(file_name).expanduser() if isinstance(file_name, str) else None
         )
 
-    @property
-    def files(self) -> list[Path]:
+    @cached_property
+    def files(self) -> tuple[Path, ...]:
         """The files that LLaMA-Factory reads of `path`, none where that is not there."""
         path = self.path
         if path is None or not path.exists():
-            return []
-        return [file for file in data_files(path) if file.suffix in SUFFIXES]
+            return ()
+        return tuple(file for file in data_files(path) if file.suffix in SUFFIXES)
 
     def has_column(self, name: str) -> bool | None:
         """Whether any of the files has a column; None where that cannot be told."""

@@ -8,8 +8,9 @@ from qtune.doctor.line import Line, severity
 from qtune.doctor.needs import Needs
 from qtune.doctor.probe import Device
 from qtune.machine.gpus import Gpu, Gpus
+from qtune.machine.hardware import seen
 from qtune.machine.makers import Accelerators
-from qtune.units import CARD_GB, counted, size_text
+from qtune.units import counted, size_text
 
 _NEEDS_MUCH = 0.1  # of a GPU's memory in others' hands: worth a word
 _MOST_OCCUPANTS = 4
@@ -136,6 +137,7 @@ def torch_device_lines(
     says = f"{name}: {shown}"
     if needed:
         return [Line(subject, "ok", says)]
-    option = f"--hardware {len(devices)}x{min(device.memory or 0 for device in devices) / CARD_GB:.0f}GB"
+    smallest = min(devices, key=lambda device: device.memory or 0)
+    option = f"--hardware {seen(len(devices), smallest.memory or 0, smallest.name)}"
     says += "; qtune decides `auto` by itself for NVIDIA GPUs and CPUs only"
     return [Line(subject, "warning", says, f"name them where a preset is rendered: {option}")]

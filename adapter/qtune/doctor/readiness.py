@@ -65,8 +65,8 @@ def estimated(prepared: Prepared, free: int | None = None) -> Estimate | None:
 
     free: bytes of host memory, None where nobody knows.
     """
+    from qtune.architectures import load_named
     from qtune.predict.memory.total import estimate
-    from qtune.predict.models.find import load_named
 
     if prepared.errors:
         return None

@@ -7,7 +7,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from qtune.machine.hardware import AMPERE, visible_devices
+from qtune.machine.cards import AMPERE
+from qtune.machine.hardware import usable_memory, visible_devices
 
 
 @dataclass(frozen=True)
@@ -21,7 +22,10 @@ class Occupant:
 
 @dataclass(frozen=True)
 class Gpu:
-    """One GPU; what the driver does not tell of it is None. Memory in bytes, capability as (major, minor)."""
+    """One GPU; what the driver does not tell of it is None.
+
+    memory_total: bytes, without what the driver keeps for itself; capability: (major, minor).
+    """
 
     name: str | None = None
     memory_total: int | None = None
@@ -87,7 +91,7 @@ def _gpu(pynvml: Any, device: Any, told: Callable[..., Any]) -> Gpu:
     memories = {process.pid: process.usedGpuMemory for process in reversed(processes)}
     return Gpu(
         told(pynvml.nvmlDeviceGetName, device),
-        None if memory is None else memory.total,
+        told(usable_memory, pynvml, device),
         None if memory is None else memory.free,
         None if capability is None else (capability[0], capability[1]),
         tuple(

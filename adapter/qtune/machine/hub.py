@@ -154,6 +154,8 @@ def _snapshots(hub: Hub, model: str, revision: str) -> Iterator[Path]:
         commit = reference.read_text(encoding="utf-8").strip() if reference.is_file() else revision
         yield repository / "snapshots" / commit
         return
+    if not hub.cache.is_dir():
+        return
     # modelscope_hub/_download.py, _repo_cache_dir_path, _find_legacy_repo_dir; modelscope/hub/utils/utils.py
     owner, _, name = model.partition("/")
     branch = "master" if revision == "main" else revision  # extras/misc.py, try_download_model_from_other_hub

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from qtune.errors import QtuneError
 from qtune.machine.hardware import Hardware, detect_hardware
-from qtune.units import CARD_GB
+from qtune.units import GIB
 
 # Of those that the variables leave in sight, each the first ones of which it names.
 _HIDING = {
@@ -103,7 +103,7 @@ def _memory_gb(node: Path) -> int:
 
     banks = (fields(path) for path in node.glob("mem_banks/*/properties"))
     own = (int(bank.get("size_in_bytes", 0)) for bank in banks if bank.get("heap_type") in _OWN_MEMORY)
-    return round(sum(own) / CARD_GB)
+    return round(sum(own) / GIB)
 
 
 def _intel(root: Path) -> Accelerators | None:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from qtune.data.batches import count_batches, rows_at_once, rows_trained_on, splits_batches
 from qtune.schema import argument
 from qtune.values import Config
 
@@ -23,22 +24,20 @@ def predict_steps(train: Mapping[str, Any], rows: int, processes: int) -> Steps 
     """Steps of a training over `rows` rows before any is set aside for evaluation.
 
     train: LLaMA-Factory arguments. None where the number of sequences follows from the tokens (packing,
-    pre-training) or nothing bounds it.
-    Source: transformers Trainer.set_initial_training_values; for val_size, llamafactory/data/data_utils.py
-    split_dataset, which calls datasets' train_test_split (a share of the rows is rounded up).
+    pre-training), a file tells whether batches are split, or nothing bounds it; 0 where no batch is whole
+    and those that are not are dropped.
+    Source: transformers/trainer.py, Trainer.set_initial_training_values.
     """
-    batch = argument(train, "per_device_train_batch_size")
+    if splits_batches(train) is None:
+        return None
     accumulation = argument(train, "gradient_accumulation_steps")
-    effective_batch = batch * accumulation * processes
+    effective_batch = rows_at_once(train, processes) * accumulation
     if argument(train, "max_steps") > 0:
         return Steps(train["max_steps"], effective_batch)
     uncounted = any(train.get(name) for name in ("packing", "neat_packing", "streaming"))
     if uncounted or train.get("stage") == "pt":
         return None
-    val_size = argument(train, "val_size")
-    rows -= int(val_size) if val_size >= 1 else math.ceil(rows * val_size)
-    batches = math.ceil(math.ceil(rows / batch) / processes)
-    per_epoch = max(math.ceil(batches / accumulation), 1)
+    per_epoch = math.ceil(count_batches(train, rows_trained_on(train, rows), processes) / accumulation)
     epochs = argument(train, "num_train_epochs")
     return Steps(math.ceil(epochs * per_epoch), effective_batch) if math.isfinite(epochs) else None
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -162,4 +163,6 @@ def _hardware(plain: Any) -> Hardware:
     for name, value in asdict(Hardware()).items():
         if not isinstance(getattr(found, name), (int, float) if isinstance(value, float) else type(value)):
             raise TypeError(f"hardware.{name} is {getattr(found, name)!r}")
+    if not re.fullmatch(r"[\w.-]*", found.card, re.ASCII):
+        raise ValueError(f"hardware.card is {found.card!r}")
     return found

@@ -279,7 +279,7 @@ def _means(text: str, types: tuple[str, ...]) -> bool:
 
 @cache
 def snapshot(stem: str) -> Any:
-    """A snapshot file's content, of `llamafactory`, `templates`, `chat` or `library`."""
+    """A snapshot file's content, of `llamafactory`, `templates`, `chat`, `library` or `architectures`."""
     return json.loads(Path(__file__).with_name(f"{stem}-{SUPPORTED}.json").read_bytes())
 
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from qtune.advice.recommend import ACCUMULATION, BATCH, batches, with_batch
+from qtune.advice.choices import ACCUMULATION, BATCH, batches, with_batch
 from qtune.doctor import readiness
 from qtune.errors import QtuneError
 from qtune.failures.words import Phase

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from qtune.checks.rules import (
     arguments,
+    batches,
     clusters,
     data,
     deepspeed,
@@ -38,6 +39,7 @@ RULES: tuple[Rule, ...] = (
     *preferences.RULES,
     *trainer.RULES,
     *arguments.RULES,
+    *batches.RULES,
     *ranges.RULES,
     *deepspeed.RULES,
     *launching.RULES,

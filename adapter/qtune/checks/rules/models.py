@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from qtune.checks.own_template import own_template
 from qtune.checks.rules.view import Rule, View
+from qtune.data.registrations import names_in
 from qtune.schema import always_thinks, is_base, template_for, template_names
 
 if TYPE_CHECKING:
@@ -26,6 +27,18 @@ def _unknown_type(view: View) -> str:
     installed = (view.stack.version("transformers") if view.stack is not None else None) or tested
     is_newer = _numbers(installed) > _numbers(tested)
     return "" if is_newer else f"transformers {installed} knows no model_type `{found}`"
+
+
+def _not_adapted(view: View) -> str:
+    """What to name instead of `all` where PEFT refuses some of the modules that it stands for."""
+    if not view.lora or names_in(view["lora_target"]) != ["all"] or view.model_directory is None:
+        return ""
+    from qtune.schema.architectures import architecture  # as above
+
+    found = architecture(str(view.model.get("model_type")))
+    if found is None or view.model.get("num_local_experts") == 0:  # a granitemoehybrid that is dense
+        return ""
+    return ",".join(found.adapted)
 
 
 def _numbers(version: str) -> list[int]:
@@ -79,6 +92,14 @@ RULES = (
         "install a newer transformers where it will train, or take another model",
         "transformers/models/auto/configuration_auto.py, AutoConfig.from_pretrained",
         "warning",
+    ),
+    Rule(
+        "lora-all-is-adapted",
+        ("lora_target",),
+        _not_adapted,
+        "PEFT does not adapt all that `lora_target: all` stands for in this model, and refuses to start",
+        "set `lora_target: {found}`, or some of these",
+        "peft/tuners/tuners_utils.py, _check_lora_target_modules_mamba; lora/model.py, _create_new_module",
     ),
     Rule(
         "template-of-another-family",

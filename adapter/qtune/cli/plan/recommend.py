@@ -43,9 +43,11 @@ def recommend_command(
 ) -> None:
     """Rank the presets for this model, data and machine: the fastest that fits first, and why.
 
-    Each is tried at other batches that leave the effective batch (batch × processes × accumulation) as it is,
-    unless qtune.yaml or -s says what the batch is. Host memory and disk count where the machine is this one.
-    Speeds are estimates, to be compared with each other.
+    Each is tried at other batches that leave the effective batch (batch × processes × accumulation) as it
+    is, and at the cutoff_len that the data's rows need or, where that does not fit, a shorter one, unless
+    qtune.yaml or -s says what these are. A 4-bit base, shorter rows and offloading count as slower than they
+    are. Host memory and disk count where the machine is this one. Speeds are estimates, in words: slower is
+    up to twice as slow, much slower up to three times, many times slower more.
 
     Exit code 0 also where nothing fits: the answer then says by how much, and what would help.
     """
@@ -76,7 +78,7 @@ def recommend_command(
     def estimated(config: Config, on: Hardware) -> Estimate:
         return estimate(config, known, on, grows=growing)
 
-    choices = rank(field.candidates, known, machine, room, estimated)
+    choices = rank(field.candidates, known, machine, room, estimated, field.rows)
     first = choices[0] if choices and choices[0].verdict == "fits" else None
     helping = []
     if choices and not first:

@@ -51,7 +51,7 @@ def presets_command(
         bool, typer.Option("--markdown", help="Print a Markdown table, as README has it.")
     ] = False,
     fits: Annotated[
-        str | None, typer.Option(metavar="MEMORY", help="Only those that fit in so much GPU memory: 24GB.")
+        str | None, typer.Option(metavar="MEMORY", help="Only those that fit one GPU: 24GB, A10G, …")
     ] = None,
     model: Annotated[
         str | None, typer.Option("-m", "--model", help="With --fits: what fits is estimated, for this model.")
@@ -128,11 +128,12 @@ def _needs(project: Project, model: str, fits: str | None) -> dict[str, Range]:
     """By the name of each preset that fits one GPU of so much memory, what the model needs of it."""
     from qtune.advice.forecast import forecast_all
     from qtune.cli.plan.estimate_view import tell_experts
-    from qtune.machine.hardware import parse_hardware
+    from qtune.machine.hardware import parse_gpu
 
     if fits is None:
         raise QtuneError("goes with --fits", where="--model", fix="say how much memory: --fits 24GB")
-    machine = parse_hardware(f"1x{memory_size(fits):g}GB")
+    machine = parse_gpu(fits) or parse_gpu(f"{memory_size(fits):g}GB")
+    assert machine is not None  # of a size that is none it says so
     found, unsuitable = forecast_all(project, machine, options.override_layers(model, None, None), None)
     note(f"estimated for {model} on {machine.described}, rows as long as cutoff_len")
     tell_experts((row.config, row.model) for row in found)

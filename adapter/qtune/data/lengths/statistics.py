@@ -217,7 +217,7 @@ def measure(
     tally = _Tally(processor, train)
     file = model_file("config.json", train, root)
     model = read_object(file) if file is not None else {}
-    for examples in _batches(
+    for examples in example_batches(
         path, converter(registration), argument(train, "preprocessing_batch_size"), advance
     ):
         tally.add(examples)
@@ -252,7 +252,7 @@ def measure(
         batch_size=tally.batch_size,
         packing=packs(train),
         padding=padding if uncounted is None else Padding(padding.without_packing, None, None),
-        longest_position=_longest_position(model),
+        longest_position=longest_position(model),
         recurrent=bool(recurrent_kind(model, str(train.get("model_name_or_path")))),
     )
 
@@ -338,7 +338,7 @@ class _Tally:
         return Padding(without, 1 - self._packed_tokens / computed, self._sequences)
 
 
-def _batches(
+def example_batches(
     path: Path, convert: Converter, size: int, advance: Callable[[int, int], None]
 ) -> Iterator[list[Example | None]]:
     """The rows as the library maps over them, `size` at a time; None for one that cannot be read."""
@@ -392,7 +392,7 @@ def _other_stage(registration: Registration) -> str:
     )
 
 
-def _longest_position(model: Mapping[str, Any]) -> int | None:
+def longest_position(model: Mapping[str, Any]) -> int | None:
     found = model.get("max_position_embeddings")
     return found if isinstance(found, int) and found > 0 else None
 

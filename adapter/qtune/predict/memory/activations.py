@@ -7,6 +7,8 @@ from typing import NamedTuple
 
 from qtune.predict.memory import dora
 from qtune.predict.memory.estimate import MemoryPart
+from qtune.predict.memory.experts import experts_at_work, kept_by_experts
+from qtune.predict.memory.layer_kinds import LayerKind
 from qtune.predict.memory.setting import LINEARS, Setting
 from qtune.predict.memory.weights import largest_dequantized
 from qtune.schema import argument
@@ -31,6 +33,7 @@ class LayerActivations(NamedTuple):
     at_work: PerToken
 
 
+_MLP = frozenset({"gate_proj", "up_proj", "down_proj"})
 # By method (adapters, or the weights themselves) and precision: `autocast` is 16 bits by torch's autocast
 # over float32 trained weights; `half` one 16-bit dtype for all; `single` float32 for all; `mixed` 16-bit
 # weights under float32 adapters without autocast (a CPU). Found by tracing every allocation of a Qwen2 layer
@@ -45,6 +48,16 @@ _LAYERS: dict[tuple[str, str], LayerActivations] = {
     ("weights", "half"): LayerActivations(PerToken(16, 4, 4, 8), PerToken(23, 4, 4, 12)),
     ("weights", "single"): LayerActivations(PerToken(24, 8, 8, 16), PerToken(28, 8, 8, 24)),
 }
+_OUTPUT = (
+    4  # bytes for each token and hidden unit: the gradient of what the experts put out, summed in float32
+)
+_HEAD_NORM = (
+    4  # bytes for each token and unit of queries and keys: their float32 copy, where heads have norms
+)
+# Bytes for each token and unit of all keys, and of all values, of a delta net whose rule torch computes chunk
+# by chunk (modeling_qwen3_next.py, torch_chunk_gated_delta_rule), as it does without the package
+# flash-linear-attention. Traced at heads of 128, which all published models have.
+_DELTA = (10, 126)
 _STATISTICS = 4  # bytes for each token and head: the softmax's logarithm, which fused attention keeps
 _DROPOUT = {True: 4, False: 1}  # bytes of a dropout mask's element: float32 on a CPU, bool on a GPU
 # Bytes for each head and pair of tokens, by those of a score: the softmax is float32 always, and kept in both
@@ -96,13 +109,13 @@ def residual_bytes(setting: Setting) -> int:
     return setting.trained_bytes if setting.method == "full" else setting.weight_bytes
 
 
-def _unsaved(setting: Setting) -> PerToken:
+def _unsaved(setting: Setting, mlp: int) -> PerToken:
     """What one layer does not keep where no adapter stands: the inputs of those linear layers.
 
     In one dtype throughout q, k and v share their input, as gate and up do, and attention keeps o's for
     itself; else each adapter casts one of its own (peft/tuners/lora/layer.py, Linear.forward).
     """
-    without = setting.without_adapter
+    without = setting.without_adapter | (frozenset() if mlp else _MLP)
     if not setting.adapter or not without:
         return PerToken(0, 0, 0, 0)
     found = precision(setting)
@@ -115,30 +128,33 @@ def _unsaved(setting: Setting) -> PerToken:
     return PerToken(width * hidden, width * query, 0, width * mlp)
 
 
-def layer_bytes(setting: Setting, per_token: PerToken, eager: Mapping[int, int]) -> int:
-    """Bytes of one layer for all tokens of a forward pass.
+def layer_bytes(setting: Setting, per_token: PerToken, eager: Mapping[int, int], kind: LayerKind) -> int:
+    """Bytes of one layer for all tokens of a forward pass, its routed experts left out.
 
     With a mask, keys and values are repeated to the width of the queries (transformers,
-    integrations/sdpa_attention.py, use_gqa_in_sdpa). Of experts each token meets num_experts_per_tok.
+    integrations/sdpa_attention.py, use_gqa_in_sdpa).
     """
     model = setting.model
     head_dim = model.head_dim or model.hidden_size // max(model.num_attention_heads, 1)
     query = model.num_attention_heads * head_dim
     key = query if masked(setting) else model.num_key_value_heads * head_dim
-    mlp = model.intermediate_size
-    if model.num_experts:
-        mlp = (model.moe_intermediate_size or mlp) * max(model.num_experts_per_tok, 1)
-    unsaved = _unsaved(setting)
+    mlp, unsaved = kind.mlp, _unsaved(setting, kind.mlp)
+    attention = (
+        (per_token.query - unsaved.query) * query
+        + per_token.key * key
+        + _STATISTICS * model.num_attention_heads
+        + (_HEAD_NORM * (query + key) if setting.normalises_heads else 0)
+    )
+    if kind.delta:
+        attention = _DELTA[0] * kind.delta[0] + _DELTA[1] * kind.delta[1]
     each = (
         (per_token.hidden - unsaved.hidden) * model.hidden_size
-        + (per_token.query - unsaved.query) * query
-        + per_token.key * key
+        + attention
         + (per_token.mlp - unsaved.mlp) * mlp
-        + _STATISTICS * model.num_attention_heads
         + _dropout(setting, model.hidden_size, query, mlp)
     )
     scores = 0.0
-    if is_eager(setting):
+    if is_eager(setting) and not kind.delta:
         width = 4 if precision(setting) == "single" else 2
         scores = eager[width] * model.num_attention_heads * setting.batch * setting.length**2
     elif masked(setting):
@@ -147,16 +163,30 @@ def layer_bytes(setting: Setting, per_token: PerToken, eager: Mapping[int, int])
 
 
 def kept_bytes(setting: Setting) -> int:
-    """What the forward pass of one layer saves."""
-    found, kind = _layer(setting), precision(setting)
-    return layer_bytes(setting, found.kept, _EAGER_KEPT) + dora.kept(setting, kind)
+    """What the forward pass of one layer saves, on the average of all layers."""
+    return int(sum(kind.share * _kept(setting, kind) for kind in setting.layer_kinds))
 
 
 def at_work_bytes(setting: Setting) -> int:
     """The most that lies there of one layer while it is computed again and gone back through."""
-    found, kind = _layer(setting), precision(setting)
-    gradients = layer_bytes(setting, found.at_work, _EAGER_AT_WORK) + dora.at_work(setting, kind)
-    return max(gradients, kept_bytes(setting) + dora.weighing(setting, kind))
+    return max(_at_work(setting, kind) for kind in setting.layer_kinds)
+
+
+def _at_work(setting: Setting, kind: LayerKind) -> int:
+    found, kept = precision(setting), _kept(setting, kind)
+    gradients = layer_bytes(setting, _layer(setting).at_work, _EAGER_AT_WORK, kind)
+    if kind.experts:
+        routed = experts_at_work(setting, kind.experts, found) + _OUTPUT * setting.model.hidden_size
+        gradients = layer_bytes(setting, _layer(setting).kept, _EAGER_KEPT, kind) + int(
+            routed * setting.tokens
+        )
+    return max(gradients + dora.at_work(setting, found), kept + dora.weighing(setting, found))
+
+
+def _kept(setting: Setting, kind: LayerKind) -> int:
+    routed = kept_by_experts(setting, kind.experts, precision(setting)) if kind.experts else 0.0
+    beside = layer_bytes(setting, _layer(setting).kept, _EAGER_KEPT, kind)
+    return beside + int(routed * setting.tokens) + dora.kept(setting, precision(setting))
 
 
 def _layer(setting: Setting) -> LayerActivations:

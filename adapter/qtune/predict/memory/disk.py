@@ -33,24 +33,42 @@ def model_bytes(setting: Setting) -> int:
         weights = found.of("weight") * setting.trained_bytes + frozen * setting.weight_bytes
         if setting.stage == 3 and setting.mixed:
             weights = model.parameters * 2  # gathered as 16 bits on save
+        elif setting.zero and setting.stage < 3:
+            weights += _tied_head(setting)  # accelerate/accelerator.py, get_state_dict: clones are not tied
     return weights + _TOKENIZER * model.vocab_size
 
 
 def checkpoint_bytes(setting: Setting) -> int:
     """Bytes of one checkpoint: model or adapter, and what resuming needs unless `save_only_model`.
 
-    Optimizer states as they are in memory; DeepSpeed writes its shards with the float32 masters and once more
-    the module's own weights (deepspeed/runtime/engine.py, save_checkpoint; frozen ones are left out for
-    adapters: transformers/trainer.py, _save_optimizer_and_scheduler).
+    Optimizer states as they are in memory, and what DeepSpeed writes beside them.
     """
     size = model_bytes(setting) + _SMALL
     if setting.train.get("save_only_model"):
         return size
-    size += state_bytes(setting)
-    if setting.zero:
-        count = setting.trainable.parameters
-        size += 4 * count + setting.trained_bytes * count
-    return size
+    return size + state_bytes(setting) + (_engine_bytes(setting) if setting.zero else 0)
+
+
+def _engine_bytes(setting: Setting) -> int:
+    """Bytes of DeepSpeed's own files without the optimizer's states, of all processes together.
+
+    The float32 masters, and the module's weights, of which stage 3 writes the frozen ones alone.
+    Under an adapter frozen ones are left out (transformers/trainer.py, _save_optimizer_and_scheduler), but an
+    output layer tied to the embeddings, whose name is none of the parameters' (deepspeed/runtime/engine.py,
+    module_state_dict, save_checkpoint).
+    """
+    count = setting.trainable.parameters
+    frozen = 0 if setting.adapter else setting.model.parameters - setting.trainable.of("weight")
+    if setting.stage == 3:
+        return 4 * count + setting.trained_bytes * frozen
+    tied = _tied_head(setting) if setting.adapter else 0
+    return 4 * count + setting.trained_bytes * (count + frozen) + tied
+
+
+def _tied_head(setting: Setting) -> int:
+    """Bytes of an output layer whose weight is the embedding's; 0 where it has its own."""
+    model = setting.model
+    return model.vocab_size * model.hidden_size * setting.trained_bytes if model.tie_word_embeddings else 0
 
 
 def kept_bytes(setting: Setting) -> int:

@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal
 
+from qtune.data.batches import rows_at_once
 from qtune.machine.hardware import Hardware
+from qtune.predict.memory.layer_kinds import LayerKind, layer_kinds
 from qtune.predict.models.shapes import Model
 from qtune.predict.parameters.trainable import Trainable, trainable
 from qtune.schema import argument
@@ -15,6 +17,7 @@ from qtune.values import Config
 
 Device = Literal["gpu", "cpu", "nvme"]
 LINEARS = frozenset({"q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"})
+_HEAD_NORMS = frozenset({"q_norm", "q_layernorm", "query_layernorm"})
 Loss = Literal["cross entropy", "anchored", "preferences", "odds", "kto", "reward", "ppo"]
 
 _WIDE = {"float32": 4, "float64": 8}  # bytes of an element; float8 is dequantised to 16 bits to be trained
@@ -85,12 +88,21 @@ class Setting:
     def trainable(self) -> Trainable:
         return trainable(self.model, self.train)
 
+    @cached_property
+    def layer_kinds(self) -> tuple[LayerKind, ...]:
+        return layer_kinds(self.model)
+
+    @cached_property
+    def normalises_heads(self) -> bool:
+        """Whether attention has norms over its queries and keys."""
+        return any(module.last_name in _HEAD_NORMS for module in self.model.modules)
+
     # The rows of one forward pass.
 
     @property
     def batch(self) -> int:
         """Sequences in one forward pass: a ranked pair is two."""
-        batch = int(argument(self.train, "per_device_train_batch_size"))
+        batch = max(rows_at_once(self.train, self.processes) // self.processes, 1)
         return batch * 2 if self.stage_of_training in ("dpo", "rm") else batch
 
     @property

@@ -202,6 +202,8 @@ def _assumptions(setting: Setting) -> tuple[str, ...]:
         said.append("weights in bfloat16, since the model does not say")
     if experts := left_in_16_bits(setting.train, setting.model):
         said.append(experts)
+    if any(kind.delta for kind in setting.layer_kinds):
+        said.append("linear attention as torch computes it, without the package flash-linear-attention")
     if not setting.on_cpu:
         said.append(f"{'with' if setting.grows else 'without'} {NAMES[0]}={GROWING}")
     if setting.loss == "ppo":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -41,13 +42,8 @@ def quantizable(model: Model) -> int:
     """Elements that a quantiser takes: of every linear layer but the output layer, biases left out.
 
     Embeddings, norms and stacked experts stay as they are.
-    Source: transformers/quantizers/base.py, get_modules_to_not_convert.
     """
-    return sum(
-        linear.inputs * linear.outputs * linear.count
-        for linear in model.linears
-        if linear.kind != "head" and not linear.stacked and not linear.tied
-    )
+    return sum(math.prod(module.weights[0][1]) for module in model.modules if module.packs)
 
 
 def left_in_16_bits(train: Mapping[str, Any], model: Model) -> str:
@@ -138,5 +134,6 @@ def largest_dequantized(setting: Setting) -> int:
     if setting.quantization is None:
         return 0
     width = 4 if setting.on_cpu and not setting.mixed else 2
-    sizes = (linear.inputs * linear.outputs for linear in setting.model.linears if linear.kind != "head")
+    packed = (each for each in setting.model.linears if each.kind != "head" and not each.stacked)
+    sizes = (linear.inputs * linear.outputs for linear in packed)
     return width * max(sizes, default=0)

@@ -1,8 +1,13 @@
-"""The shapes of the model that a config names: from its files, else from the built-in table."""
+"""The shapes of the model that a config names: from its files, else from the built-in table.
+
+Of a model_type without a family they are what the library builds of config.json, where somebody asks it
+(`Build`), else what the weights' headers tell.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,36 +17,57 @@ from qtune.machine.hub import cached_file
 from qtune.predict.models import catalogue
 from qtune.predict.models.checkpoint_names import modules_of
 from qtune.predict.models.decoder import Sizes
-from qtune.predict.models.families import FAMILIES, defaults
+from qtune.predict.models.families import defaults, family_of
 from qtune.predict.models.fields import Fields
 from qtune.predict.models.headers import read_directory, read_json
 from qtune.predict.models.shapes import Model, Module
 from qtune.schema import argument
+from qtune.schema.architectures import architecture
+from qtune.schema.library import model_types
 
-__all__ = ["Model", "from_config", "load", "load_named"]
+__all__ = ["Build", "Built", "Model", "from_config", "load", "load_named"]
 
 _WHERE = "model_name_or_path"
 
 
-def load_named(train: Mapping[str, Any], root: Path) -> Model:
+@dataclass(frozen=True)
+class Built:
+    """A model as the library builds it. numbers: of its language model's config, defaults included."""
+
+    modules: tuple[Module, ...]
+    numbers: Mapping[str, int | list[int]]
+
+
+Build = Callable[[Mapping[str, Any]], Built | None]
+"""Builds a model of config.json's content; None where there is no library, QtuneError where it cannot."""
+
+
+def _nobody(content: Mapping[str, Any]) -> None:
+    return None
+
+
+def load_named(train: Mapping[str, Any], root: Path, build: Build = _nobody) -> Model:
     """The model that LLaMA-Factory's arguments name; raises QtuneError as `load`, and where none is named."""
     name = train.get("model_name_or_path")
     if not isinstance(name, str):
         fix = "-m NAME, or model_name_or_path under `train:` in qtune.yaml"
         raise QtuneError("no model is named", fix=fix)
-    return load(name, root, revision=argument(train, "model_revision"), cache_dir=train.get("cache_dir"))
+    revision, cache_dir = argument(train, "model_revision"), train.get("cache_dir")
+    return load(name, root, revision=revision, cache_dir=cache_dir, build=build)
 
 
-def load(name: str, root: Path, *, revision: str = "main", cache_dir: str | None = None) -> Model:
+def load(
+    name: str, root: Path, *, revision: str = "main", cache_dir: str | None = None, build: Build = _nobody
+) -> Model:
     """The model `name` of a project at `root`: a directory, or a hub's id in a cache or in the table.
 
-    revision, cache_dir: LLaMA-Factory's model_revision and cache_dir. Reads no network and no weights;
-    raises QtuneError where nothing tells the shapes.
+    revision, cache_dir: LLaMA-Factory's model_revision and cache_dir; build: asked for a model_type that has
+    no family here. Reads no network and no weights; raises QtuneError where nothing tells the shapes.
     """
     if (directory := local_model(name, root)) is not None:
-        return _from_directory(name, directory)
+        return _from_directory(name, directory, build)
     if (file := cached_file("config.json", name, revision, cache_dir)) is not None:
-        return _from_directory(name, file.parent)
+        return _from_directory(name, file.parent, build)
     entry = catalogue.find(name)
     if entry is None:
         near = catalogue.near(name)
@@ -58,21 +84,29 @@ def load(name: str, root: Path, *, revision: str = "main", cache_dir: str | None
 
 
 def from_config(name: str, content: Mapping[str, Any], *, source: str) -> Model:
-    """The model that a config.json's content describes; its model_type has to be a known one."""
+    """The model that a config.json's content describes; its model_type has to have a family."""
     model_type = _model_type(content, source)
-    if model_type not in FAMILIES:
-        raise QtuneError(
-            f"model_type {model_type!r} is not known, and there is no model.safetensors to read shapes from",
-            where=source,
-            fix="download the whole model in safetensors format",
-        )
-    family = FAMILIES[model_type]
+    family = family_of(content)
+    if family is None:
+        raise _untold(model_type, source)
     config = Fields(content, source, defaults().get(model_type, {}))
     sizes = family.sizes(config)
-    return _model(name, source, model_type, content, family.modules(config, sizes), sizes)
+    return _model(name, source, model_type, config, family.modules(config, sizes), sizes)
 
 
-def _from_directory(name: str, directory: Path) -> Model:
+def _untold(model_type: str, where: str) -> QtuneError:
+    whole = "download the whole model in safetensors format"
+    without = "and there is no model.safetensors to read shapes from"
+    if model_type not in model_types():
+        return QtuneError(f"model_type {model_type!r} is not known, {without}", where=where, fix=whole)
+    return QtuneError(
+        f"only transformers knows how a {model_type!r} is built, it is not installed here, {without}",
+        where=where,
+        fix=f"install the training stack: pip install 'qtune[train]', or {whole}",
+    )
+
+
+def _from_directory(name: str, directory: Path, build: Build) -> Model:
     file = directory / "config.json"
     if not file.is_file():
         raise QtuneError(
@@ -80,14 +114,32 @@ def _from_directory(name: str, directory: Path) -> Model:
             where=str(file),
             fix=f"correct {_WHERE}",
         )
-    content = read_json(file)
-    model_type = _model_type(content, str(file))
-    if model_type in FAMILIES or (stored := read_directory(directory)) is None:
-        return from_config(name, content, source=str(file))
-    tied = bool(content.get("tie_word_embeddings"))
-    modules = modules_of(stored, tied=tied, where=str(directory))
-    source = f"the headers of the weights in {directory}"
-    return _model(name, source, model_type, content, modules, _told_sizes(content, modules), exact=False)
+    content, where = read_json(file), str(file)
+    model_type = _model_type(content, where)
+    if family_of(content) is not None:
+        return from_config(name, content, source=where)
+    problem = _untold(model_type, where)
+    if model_type in model_types():
+        told = Fields(_told(content), where, {})
+        for name_of_layers in ("num_hidden_layers", "num_layers", "n_layer"):
+            if isinstance(told.get(name_of_layers), int):
+                told.layers(name_of_layers)  # each would be built
+        try:
+            if (built := build(content)) is not None:
+                config = Fields({**told.values, **built.numbers}, where, {})
+                sizes = _told_sizes(config.values, built.modules)
+                return _model(name, where, model_type, config, built.modules, sizes)
+        except QtuneError as error:
+            problem = QtuneError(error.what, where=where, fix=error.fix)
+    if (stored := read_directory(directory)) is None:
+        raise problem
+    tied, found = content.get("tie_word_embeddings"), architecture(model_type)
+    modules = modules_of(
+        stored, tied=None if tied is None else bool(tied), where=str(directory), architecture=found
+    )
+    config, source = Fields(_told(content), where, {}), f"the headers of the weights in {directory}"
+    sizes = _told_sizes(config.values, modules)
+    return _model(name, source, model_type, config, modules, sizes, exact=found is not None)
 
 
 def _model_type(content: Mapping[str, Any], where: str) -> str:
@@ -101,21 +153,21 @@ def _model(
     name: str,
     source: str,
     model_type: str,
-    content: Mapping[str, Any],
+    config: Fields,
     modules: tuple[Module, ...],
     sizes: Sizes,
     *,
     exact: bool = True,
 ) -> Model:
-    text = content.get("text_config")
-    inner = text if isinstance(text, Mapping) else {}
+    blocks = (config, config.block("text_config"))  # the whole model's, and its language model's
 
     def said(*names: str) -> Any:
-        """The first of the names that the config gives, for the whole model or for its language model."""
-        return next((block[key] for key in names for block in (content, inner) if block.get(key)), None)
+        return next((block.get(key) for key in names for block in blocks if block.get(key)), None)
 
     def count(*names: str) -> int:
         found = said(*names)
+        if isinstance(found, list):  # one for each layer, or for each kind of experts
+            found = max((each for each in found if isinstance(each, int)), default=0)
         return found if isinstance(found, int) else 0
 
     quantization = said("quantization_config")
@@ -135,7 +187,7 @@ def _model(
         vocab_size=sizes.vocabulary,
         max_position_embeddings=count("max_position_embeddings", "seq_length"),
         tie_word_embeddings=sizes.tied,
-        num_experts=count("num_experts", "num_local_experts", "n_routed_experts"),
+        num_experts=count("num_experts"),
         num_experts_per_tok=count("num_experts_per_tok"),
         moe_intermediate_size=count("moe_intermediate_size"),
         dtype=dtype if isinstance(dtype, str) else None,
@@ -155,10 +207,14 @@ def _bits(quantized: Mapping[str, Any]) -> int | None:
     return bits if isinstance(bits, int) else None
 
 
-def _told_sizes(content: Mapping[str, Any], modules: tuple[Module, ...]) -> Sizes:
-    """The widths that a config of an unknown model_type gives under the usual names, 0 for the rest."""
+def _told(content: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The config with its language model's values beside its own."""
     text = content.get("text_config")
-    values = {**content, **text} if isinstance(text, Mapping) else content
+    return {**content, **text} if isinstance(text, Mapping) else content
+
+
+def _told_sizes(values: Mapping[str, Any], modules: tuple[Module, ...]) -> Sizes:
+    """The widths that a config gives under the usual names, 0 for the rest."""
 
     def count(*names: str) -> int:
         found = next((values[name] for name in names if isinstance(values.get(name), int)), 0)
@@ -167,13 +223,15 @@ def _told_sizes(content: Mapping[str, Any], modules: tuple[Module, ...]) -> Size
     heads = count("num_attention_heads", "n_head", "num_heads")
     hidden = count("hidden_size", "n_embd", "d_model")
     tables = [module.weights[0][1] for module in modules if module.kind == "embedding"]
+    plain = count("qk_nope_head_dim")  # latent attention: heads of a part that is rotated and one that is not
     return Sizes(
         hidden,
         count("intermediate_size", "ffn_hidden_size", "n_inner", "ffn_dim") or 4 * hidden,
         count("num_hidden_layers", "num_layers", "n_layer"),
         heads,
         count("num_key_value_heads", "multi_query_group_num") or heads,
-        count("head_dim", "kv_channels") or (hidden // heads if heads else 0),
+        (plain + count("qk_rope_head_dim") if plain else count("head_dim", "kv_channels"))
+        or (hidden // heads if heads else 0),
         count("vocab_size", "padded_vocab_size") or max((shape[0] for shape in tables), default=0),
         any(module.tied for module in modules) or bool(values.get("tie_word_embeddings", False)),
     )

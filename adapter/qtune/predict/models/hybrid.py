@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from qtune.predict.models.decoder import Block, Family, Sizes, attention, decoder, gated_mlp, linear, single
 from qtune.predict.models.fields import Fields
 from qtune.predict.models.shapes import Module
-from qtune.predict.models.text import where_sparse, with_shared_expert
+from qtune.predict.models.sparse import where_sparse, with_shared_expert
 
 _FULL = "full_attention"
 
@@ -46,7 +46,7 @@ def _widths(config: Fields) -> tuple[int, int, int]:
 def _attention(config: Fields, of: Sizes, inputs: Mapping[str, int]) -> Block:
     """Full attention or a delta net, as the layer's type says; inputs: the delta net's input layers."""
     bias, interval = config.flag("attention_bias"), config.count("full_attention_interval", 4)
-    types = config.get("layer_types") or [
+    types = config.listed("layer_types", str, of.layers) or [
         "linear_attention" if (layer + 1) % interval else _FULL for layer in range(of.layers)
     ]
     full = attention(of, qkv_bias=bias, o_bias=bias, norms=True, gated=True)

@@ -36,18 +36,28 @@ class Module:
     """One module that holds parameters of its own.
 
     weights: (last part of the name, shape) each. tied: the weight is another module's (an output layer that
-    shares the embedding), so it counts once, there.
+    shares the embedding), so it counts once, there. packed: whether bitsandbytes takes the weight, None where
+    its kind tells: every linear layer's but the output layer's. frozen: the library itself trains it never.
     """
 
     name: str
     kind: ModuleKind
     weights: tuple[tuple[str, Shape], ...]
     tied: bool = False
+    packed: bool | None = None
+    frozen: bool = False
+
+    @property
+    def packs(self) -> bool:
+        """Whether a quantiser takes the weight (transformers/quantizers/base.py, get_keys_to_not_convert)."""
+        by_kind = self.kind == "linear" and not self.tied and _kind(self) != "head"
+        return by_kind if self.packed is None else self.packed
 
     @property
     def tensors(self) -> tuple[Tensor, ...]:
         """The module's own parameters, shared ones included."""
-        return tuple(Tensor(f"{self.name}.{part}", shape) for part, shape in self.weights)
+        prefix = f"{self.name}." if self.name else ""
+        return tuple(Tensor(prefix + part, shape) for part, shape in self.weights)
 
     @property
     def size(self) -> int:

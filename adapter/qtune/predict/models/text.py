@@ -7,6 +7,7 @@ tests/e2e/test_model_counts.py compares every tensor with the library's own mode
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from typing import Literal
 
 from qtune.predict.models.decoder import (
     Block,
@@ -14,23 +15,32 @@ from qtune.predict.models.decoder import (
     Sizes,
     attention,
     decoder,
-    experts,
     fused_mlp,
     gated_mlp,
+    layer_norm,
     linear,
+    plain_mlp,
+    single,
 )
 from qtune.predict.models.fields import Fields
 from qtune.predict.models.shapes import Module
 
-_FOUR_NORMS = (
+FOUR_NORMS = (
     "input_layernorm",
     "post_attention_layernorm",
     "pre_feedforward_layernorm",
     "post_feedforward_layernorm",
 )
+GLM4_NORMS = (
+    "input_layernorm",
+    "post_attention_layernorm",
+    "post_self_attn_layernorm",
+    "post_mlp_layernorm",
+)
+_AFTER = ("post_attention_layernorm", "post_feedforward_layernorm")
 
 
-def _attention(config: Fields, of: Sizes, *, norms: bool = False) -> Block:
+def attention_as_told(config: Fields, of: Sizes, norms: bool | Literal["all heads"] = False) -> Block:
     """With biases on all of q, k, v and o where `attention_bias` says so."""
     bias = config.flag("attention_bias")
     return attention(of, qkv_bias=bias, o_bias=bias, norms=norms)
@@ -38,15 +48,11 @@ def _attention(config: Fields, of: Sizes, *, norms: bool = False) -> Block:
 
 def _llama(config: Fields, of: Sizes) -> tuple[Module, ...]:
     mlp = gated_mlp(of.hidden, of.intermediate, bias=config.flag("mlp_bias"))
-    return decoder(of, _attention(config, of), mlp)
+    return decoder(of, attention_as_told(config, of), mlp)
 
 
 def _mistral(config: Fields, of: Sizes) -> tuple[Module, ...]:
     return decoder(of, attention(of), gated_mlp(of.hidden, of.intermediate))
-
-
-def _mixtral(config: Fields, of: Sizes) -> tuple[Module, ...]:
-    return decoder(of, attention(of), experts(of.hidden, of.intermediate, config.count("num_local_experts")))
 
 
 def _qwen2(config: Fields, of: Sizes) -> tuple[Module, ...]:
@@ -56,50 +62,7 @@ def _qwen2(config: Fields, of: Sizes) -> tuple[Module, ...]:
 def qwen3(config: Fields, of: Sizes, prefix: str = "model.") -> tuple[Module, ...]:
     """Qwen 3's dense language model; prefix: of its modules' names."""
     mlp = gated_mlp(of.hidden, of.intermediate)
-    return decoder(of, _attention(config, of, norms=True), mlp, prefix=prefix)
-
-
-def _qwen2_moe(config: Fields, of: Sizes) -> tuple[Module, ...]:
-    sparse = where_sparse(config, of, with_shared_expert(config, of))
-    return decoder(of, attention(of, qkv_bias=config.flag("qkv_bias")), sparse)
-
-
-def with_shared_expert(config: Fields, of: Sizes) -> Block:
-    """Routed experts beside one that each token meets, through a gate."""
-    routed = _routed(config, of)
-    shared = gated_mlp(of.hidden, config.count("shared_expert_intermediate_size"))
-
-    def sparse(name: str, layer: int) -> Iterator[Module]:
-        yield from routed(name, layer)
-        yield from shared(f"{name}shared_expert.", layer)
-        yield linear(f"{name}shared_expert_gate", of.hidden, 1)
-
-    return sparse
-
-
-def qwen3_moe(config: Fields, of: Sizes, prefix: str = "model.") -> tuple[Module, ...]:
-    """Qwen 3's language model with experts; prefix: of its modules' names."""
-    sparse = where_sparse(config, of, _routed(config, of))
-    return decoder(of, _attention(config, of, norms=True), sparse, prefix=prefix)
-
-
-def _routed(config: Fields, of: Sizes) -> Block:
-    if not config.maybe("num_experts"):
-        return gated_mlp(of.hidden, of.intermediate)
-    return experts(of.hidden, config.count("moe_intermediate_size"), config.count("num_experts"))
-
-
-def where_sparse(config: Fields, of: Sizes, sparse: Block) -> Block:
-    """`sparse` in the layers to which Qwen gives experts, an ordinary MLP in the others."""
-    dense = gated_mlp(of.hidden, of.intermediate)
-    step, only_dense = config.count("decoder_sparse_step"), config.get("mlp_only_layers") or ()
-    any_experts = bool(config.maybe("num_experts"))
-
-    def block(name: str, layer: int) -> Iterator[Module]:
-        is_sparse = any_experts and layer not in only_dense and (layer + 1) % step == 0
-        return (sparse if is_sparse else dense)(name, layer)
-
-    return block
+    return decoder(of, attention_as_told(config, of, norms=True), mlp, prefix=prefix)
 
 
 def _seed_oss(config: Fields, of: Sizes) -> tuple[Module, ...]:
@@ -121,18 +84,18 @@ def _hunyuan(config: Fields, of: Sizes) -> tuple[Module, ...]:
 
 
 def _gemma(config: Fields, of: Sizes) -> tuple[Module, ...]:
-    return decoder(of, _attention(config, of), gated_mlp(of.hidden, of.intermediate))
+    return decoder(of, attention_as_told(config, of), gated_mlp(of.hidden, of.intermediate))
 
 
 def _gemma2(config: Fields, of: Sizes) -> tuple[Module, ...]:
     feed = gated_mlp(of.hidden, of.intermediate)
-    return decoder(of, _attention(config, of), feed, norms=_FOUR_NORMS)
+    return decoder(of, attention_as_told(config, of), feed, norms=FOUR_NORMS)
 
 
 def gemma3_text(config: Fields, of: Sizes, prefix: str = "model.") -> tuple[Module, ...]:
     """Gemma 3's language model; prefix: of its modules' names."""
-    attend = _attention(config, of, norms=True)
-    return decoder(of, attend, gated_mlp(of.hidden, of.intermediate), norms=_FOUR_NORMS, prefix=prefix)
+    attend = attention_as_told(config, of, norms=True)
+    return decoder(of, attend, gated_mlp(of.hidden, of.intermediate), norms=FOUR_NORMS, prefix=prefix)
 
 
 def _phi3(config: Fields, of: Sizes) -> tuple[Module, ...]:
@@ -150,23 +113,71 @@ def _glm(config: Fields, of: Sizes) -> tuple[Module, ...]:
 
 def _glm4(config: Fields, of: Sizes) -> tuple[Module, ...]:
     attend = attention(of, qkv_bias=config.flag("attention_bias"))
-    norms = (
-        "input_layernorm",
-        "post_attention_layernorm",
-        "post_self_attn_layernorm",
-        "post_mlp_layernorm",
+    return decoder(of, attend, fused_mlp(of.hidden, of.intermediate), norms=GLM4_NORMS)
+
+
+def _olmo(config: Fields, of: Sizes) -> tuple[Module, ...]:
+    mlp = gated_mlp(of.hidden, of.intermediate)
+    return decoder(of, attention_as_told(config, of), mlp, norms=(), last_norm=None)
+
+
+def _olmo2(config: Fields, of: Sizes) -> tuple[Module, ...]:
+    attend = attention_as_told(config, of, norms="all heads")
+    return decoder(of, attend, gated_mlp(of.hidden, of.intermediate), norms=_AFTER)
+
+
+def _exaone4(config: Fields, of: Sizes) -> tuple[Module, ...]:
+    return decoder(of, attention(of, norms=True), gated_mlp(of.hidden, of.intermediate), norms=_AFTER)
+
+
+def _cohere(config: Fields, of: Sizes) -> tuple[Module, ...]:
+    plain = attention_as_told(config, of)
+
+    def attend(name: str, layer: int) -> Iterator[Module]:
+        yield from plain(name, layer)
+        if config.flag("use_qk_norm"):
+            yield single(f"{name}q_norm", "norm", of.heads, of.head_dim)
+            yield single(f"{name}k_norm", "norm", of.key_value_heads, of.head_dim)
+
+    return decoder(of, attend, gated_mlp(of.hidden, of.intermediate), norms=("input_layernorm",))
+
+
+def _starcoder2(config: Fields, of: Sizes) -> tuple[Module, ...]:
+    bias = config.flag("use_bias")
+    feed = plain_mlp(of.hidden, of.intermediate, ("c_fc", "c_proj"), bias=bias)
+    return decoder(of, attention(of, qkv_bias=bias, o_bias=bias), feed, norm=layer_norm)
+
+
+def _nemotron(config: Fields, of: Sizes) -> tuple[Module, ...]:
+    feed = plain_mlp(of.hidden, of.intermediate, ("up_proj", "down_proj"), bias=config.flag("mlp_bias"))
+    return decoder(of, attention_as_told(config, of), feed, norm=layer_norm)
+
+
+def _phi(config: Fields, of: Sizes) -> tuple[Module, ...]:
+    plain = attention(of, qkv_bias=True, o_bias=True, output="dense")
+
+    def attend(name: str, layer: int) -> Iterator[Module]:
+        yield from plain(name, layer)
+        if config.flag("qk_layernorm"):
+            yield layer_norm(f"{name}q_layernorm", of.hidden // of.heads)
+            yield layer_norm(f"{name}k_layernorm", of.hidden // of.heads)
+
+    return decoder(
+        of,
+        attend,
+        plain_mlp(of.hidden, of.intermediate),
+        norms=("input_layernorm",),
+        norm=layer_norm,
+        last_norm="final_layernorm",
+        head_bias=True,
     )
-    return decoder(of, attend, fused_mlp(of.hidden, of.intermediate), norms=norms)
 
 
 TEXT: Mapping[str, Family] = {
     "llama": Family(_llama),
     "mistral": Family(_mistral),
-    "mixtral": Family(_mixtral),
     "qwen2": Family(_qwen2),
-    "qwen2_moe": Family(_qwen2_moe),
     "qwen3": Family(qwen3),
-    "qwen3_moe": Family(qwen3_moe),
     "gemma": Family(_gemma),
     "gemma2": Family(_gemma2),
     "gemma3_text": Family(gemma3_text),
@@ -176,5 +187,17 @@ TEXT: Mapping[str, Family] = {
     "seed_oss": Family(_seed_oss),
     "ernie4_5": Family(_ernie4_5),
     "hunyuan_v1_dense": Family(_hunyuan),
+    "smollm3": Family(_llama),
+    "granite": Family(_llama),
+    "ministral3": Family(_mistral),
+    "olmo": Family(_olmo),
+    "olmo2": Family(_olmo2),
+    "olmo3": Family(_olmo2),
+    "exaone4": Family(_exaone4),
+    "cohere": Family(_cohere),
+    "cohere2": Family(_cohere),
+    "starcoder2": Family(_starcoder2),
+    "nemotron": Family(_nemotron),
+    "phi": Family(_phi),
 }
 """By model_type."""

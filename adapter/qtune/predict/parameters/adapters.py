@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 from qtune.predict.models.shapes import Module, Shape
@@ -14,9 +15,11 @@ def adapter_tensors(module: Module, train: Train) -> Iterator[tuple[str, Shape]]
 
     rsLoRA and PiSSA change how they start and scale, not their shapes.
     """
-    first, second = module.weights[0][1]
+    first, second, *kernel = module.weights[0][1]
+    if module.kind == "conv" and not kernel:  # transformers/pytorch_utils.py, Conv1D: (inputs, outputs)
+        first, second = second, first
     if argument(train, "finetuning_type") == "oft":
-        yield f"{module.name}.oft_R.weight", _oft(second, train)
+        yield f"{module.name}.oft_R.weight", _oft(second * math.prod(kernel), train)
         return
     rank = int(argument(train, "lora_rank"))
     if module.kind == "embedding":  # peft/tuners/lora/layer.py, Embedding: (rows, width)
@@ -24,8 +27,8 @@ def adapter_tensors(module: Module, train: Train) -> Iterator[tuple[str, Shape]]
         yield f"{module.name}.lora_embedding_B", (second, rank)
         width = second
     else:
-        yield f"{module.name}.lora_A.weight", (rank, second)
-        yield f"{module.name}.lora_B.weight", (first, rank)
+        yield f"{module.name}.lora_A.weight", (rank, second, *kernel)
+        yield f"{module.name}.lora_B.weight", (first, rank, *(1 for _ in kernel))
         width = first
     if argument(train, "use_dora"):  # peft/tuners/lora/dora.py: one magnitude for each output
         yield f"{module.name}.lora_magnitude_vector.weight", (width,)

@@ -15,7 +15,7 @@ from qtune.schema.library import composites
 
 Train = Mapping[str, Any]
 """LLaMA-Factory arguments; what is left out has the library's own default."""
-_ADAPTABLE = ("linear", "embedding")
+_ADAPTABLE = ("linear", "embedding", "conv")
 # Output layers that `lora_target: all` leaves out (misc.py, find_all_linear_modules).
 _HEADS = {"chatglm": ("lm_head", "output_layer"), "internlm2": ("lm_head", "output")}
 _ENDS = ("lm_head", "output_layer", "output")
@@ -26,6 +26,13 @@ def lora_modules(model: Model, train: Train) -> list[Module]:
     targets = given = _names(train, "lora_target")
     if targets == ("all",):
         targets = _linear_names(model, train)
+        if not targets:  # all of GPT-2's are of transformers' Conv1D
+            others = sorted({module.last_name for module in model.modules if module.kind == "conv"})
+            raise QtuneError(
+                f"`all` stands for linear layers, and a {model.model_type} has none",
+                where="lora_target",
+                fix=f"name modules: {', '.join(others)}",
+            )
     names = [module.name for module in model.modules]
     if argument(train, "use_llama_pro"):
         layers = [f".{number}." for number in _spread_layers(model, train)]
@@ -67,7 +74,10 @@ def copied_modules(model: Model, train: Train) -> list[Module]:
 def trained_weights(model: Model, train: Train) -> Iterable[Tensor]:
     """The model's own parameters that full or freeze tuning changes."""
     forbidden = _forbidden(model, train)
-    tensors = [tensor for tensor in model.tensors if not _holds(tensor.name, forbidden)]
+    frozen = {tensor.name for module in model.modules if module.frozen for tensor in module.tensors}
+    tensors = [
+        tensor for tensor in model.tensors if tensor.name not in frozen and not _holds(tensor.name, forbidden)
+    ]
     if argument(train, "finetuning_type") == "full":
         return tensors
     layers = _freeze_layers(model, train)
@@ -121,9 +131,10 @@ def _copied_names(model: Model, train: Train) -> tuple[str, ...]:
     named = _names(train, "additional_target")
     if named or not resizes_vocabulary(train):
         return named
-    # adapter.py: a resized vocabulary trains both its ends
+    # adapter.py: a resized vocabulary trains both its ends, and no table of single layers (Gemma 4)
     ends = (module for module in model.modules if module.kind == "embedding" or module.last_name in _ENDS)
-    return tuple(dict.fromkeys(module.last_name for module in ends if not is_vision(module.name)))
+    names = dict.fromkeys(module.last_name for module in ends if not is_vision(module.name))
+    return tuple(name for name in names if not name.endswith("_per_layer"))
 
 
 def _freeze_layers(model: Model, train: Train) -> Sequence[int]:
