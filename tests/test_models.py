@@ -466,7 +466,7 @@ def test_an_unknown_model_type_without_such_weights_is_refused(tmp_path: Path) -
         ),
         (
             json.dumps({"model_type": "llava", "text_config": {"model_type": "bert"}}),
-            "only transformers knows how a 'llava' is built",
+            "only transformers knows how 'llava' is built",
         ),
         ("[" * 100_000, "no JSON"),
     ],
