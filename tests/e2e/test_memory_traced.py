@@ -39,6 +39,9 @@ CASES: list[tuple[str, dict[str, Any]]] = [
     ("1.5B", {"batch": 1, "length": 1024}),
     ("7B", {"batch": 1, "length": 256}),
     ("7B", {"batch": 1, "length": 2048, "accumulation": 2}),
+    ("1.5B", {**LORA, "batch": 1, "length": 2048, "checkpointing": False, "quantized": True}),
+    ("1.5B", {**LORA, "batch": 1, "length": 2048, "checkpointing": False, "dropout": 0.1, "quantized": True}),
+    ("7B", {**LORA, "rank": 8, "batch": 1, "length": 1024, "quantized": True}),
 ]
 
 SHARDED: list[tuple[str, dict[str, Any]]] = [
