@@ -250,7 +250,8 @@ def main() -> None:
     draw = random.Random(0)
     for size, length in (("0.5B", 2048), ("1.5B", 2048)):
         case = {**LORA, "shapes": shapes(size), "batch": 1, "length": length, "accumulation": MICRO_BATCHES}
-        changing = [length, *(int(length * draw.betavariate(2, 2.5)) + 1 for _ in range(MICRO_BATCHES - 1))]
+        shorter = (int(length * draw.betavariate(2, 2.5)) + 1 for _ in range(MICRO_BATCHES - 1))
+        changing = [*shorter, length]
         for what, lengths in (("of one length", [length]), ("of changing lengths", changing)):
             events, allocated, stays = record(case, cycle(lengths))
             for grows in (False, True):

@@ -32,7 +32,6 @@ CASES: list[tuple[str, dict[str, Any]]] = [
     ("7B", {**LORA, "batch": 1, "length": 2048}),
     ("7B", {**LORA, "batch": 1, "length": 512, "checkpointing": False}),
     ("0.5B", {**DORA, "batch": 2, "length": 512, "checkpointing": False}),
-    ("1.5B", {**DORA, "batch": 1, "length": 512}),
     ("7B", {**DORA, "batch": 1, "length": 2048}),
     ("0.5B", {"batch": 1, "length": 256}),
     ("0.5B", {"batch": 2, "length": 2048, "accumulation": 2}),

@@ -37,7 +37,7 @@ _SIXTEEN_BITS, _FOUR_BITS, _EAGER = _Share(0.27, 0.40), _Share(0.26, 0.50), _Sha
 _FULL, _SHARDED = _Share(0.20, 0.60), _Share(0.50, 0.90)
 # With segments that grow: what a training needs, not what it holds while there is room. Short of memory they
 # give back all their free pages, others only where nothing of a segment is used. The allocator's rules,
-# replayed over traced trainings (bench/segments.py), leave 0.02 to 0.03 of it with adapters and 0.13 in full
+# replayed over traced trainings (bench/segments.py), leave 0.02 to 0.05 of it with adapters and 0.13 in full
 # tuning. Each stream has a pool of its own, so that what is gathered under FSDP and ZeRO-3 leaves gaps apart:
 # assumed, since growing took those of a 7B model from 66 to 36 GB, not to nothing (NVIDIA, cosmos-rl#388).
 _GROWING, _GROWING_FULL, _GATHERED = _Share(0.05, 0.15), _Share(0.13, 0.25), _Share(0.10, 0.25)
