@@ -77,7 +77,7 @@ def architecture(model_type: str) -> dict[str, Any]:
         "frozen": list(frozen),
         "renamed": list(renamed(model)),
         "prefix": model.base_model_prefix,
-        "unread": [*unread(model, parameters), *buffers(model, parameters)],
+        "unread": sorted([*unread(model, parameters), *buffers(model, parameters)]),
         "tied": {
             name.removesuffix(".weight"): other.removesuffix(".weight")
             for name, other in (model._tied_weights_keys or {}).items()

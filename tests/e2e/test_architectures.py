@@ -73,7 +73,7 @@ def test_config_json_alone_tells_all_that_a_training_needs(built: dict[str, Any]
 
 
 def test_headers_tell_the_same_by_the_table(built: dict[str, Any], tmp_path: Path, monkeypatch: Any) -> None:
-    monkeypatch.setattr("qtune.predict.models.find.FAMILIES", {})
+    monkeypatch.setattr("qtune.predict.models.find.family_of", lambda content: None)
     (tmp_path / "m").mkdir()
     wrong = []
     for model_type, library in built.items():
