@@ -16,7 +16,6 @@ import warnings
 from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
-
 from typing import Any
 
 import torch
