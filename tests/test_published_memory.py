@@ -41,7 +41,9 @@ def test_what_torch_allocates_for_rows_of_one_length_is_known_to_a_few_hundredth
 
 
 def test_the_most_to_be_reckoned_with_is_hardly_ever_too_little() -> None:
-    assert share(lambda row: row.predicted[1] < row.bytes) <= HIGH_TOO_LOW, worst()
+    """Of what was reserved or seen by nvidia-smi: what is allocated lies below it by its making."""
+    held = [row for row in COMPARABLE if row.measure != "allocated"]
+    assert sum(row.predicted[1] < row.bytes for row in held) <= HIGH_TOO_LOW * len(held), worst()
 
 
 @pytest.mark.parametrize("source", sources(), ids=lambda source: source.name)
