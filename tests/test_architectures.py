@@ -13,7 +13,6 @@ from trees import write_tree
 
 from qtune import architectures
 from qtune.errors import QtuneError
-from qtune.predict.memory.weights import quantizable
 from qtune.predict.models.fields import MOST_LAYERS
 from qtune.predict.models.find import Model, from_config, load
 from qtune.predict.models.shapes import Module
@@ -85,7 +84,7 @@ def test_the_library_is_asked_once_for_a_config(
 ) -> None:
     model = named(write_model(tmp_path))
     assert model.parameters == 80 + 64 + 8 and model.exact
-    assert (model.hidden_size, model.num_experts, quantizable(model)) == (8, 3, 64)
+    assert (model.hidden_size, model.num_experts, model.quantizable_parameters) == (8, 3, 64)
     assert capfd.readouterr().err.count("waiting for transformers") == 1
     assert named(tmp_path) == model and capfd.readouterr().err == ""
     write_model(tmp_path, {**FLEX_OLMO, "vocab_size": 11})
@@ -135,7 +134,7 @@ def test_experts_that_are_stored_one_by_one_are_no_linear_layers(tmp_path: Path)
     shapes = {tensor.name: tensor.shape for tensor in model.tensors}
     assert shapes["model.layers.0.mlp.experts.gate_up_proj"] == (3, 8, 8)
     assert shapes["model.layers.0.mlp.experts.down_proj"] == (3, 8, 4)
-    assert quantizable(model) == 4 * 64
+    assert model.quantizable_parameters == 4 * 64
     adapted = {tensor.name.split(".")[-3] for tensor in trainable(model, {"finetuning_type": "lora"}).tensors}
     assert adapted == {"q_proj", "k_proj", "v_proj", "o_proj"}
 
@@ -180,7 +179,7 @@ def test_all_names_no_layer_of_gpt2_and_a_name_does(tmp_path: Path) -> None:
     assert "c_attn" in str(caught.value.fix)
     named = {"finetuning_type": "lora", "lora_target": "c_attn", "lora_rank": 2}
     shapes = [tensor.shape for tensor in trainable(GPT2, named).tensors]
-    assert shapes == [(2, 8), (24, 2)] and quantizable(GPT2) == 8 * 24
+    assert shapes == [(2, 8), (24, 2)] and GPT2.quantizable_parameters == 8 * 24
 
 
 def test_a_convolution_of_that_name_is_adapted_as_peft_does_it() -> None:

@@ -18,7 +18,7 @@ from qtune.predict.memory.optimizers import state_bytes
 from qtune.predict.memory.setting import Setting
 from qtune.predict.memory.states import step
 from qtune.predict.memory.total import estimate
-from qtune.predict.memory.weights import bytes_of_4_bit, frozen_bytes, quantizable
+from qtune.predict.memory.weights import bytes_of_4_bit, frozen_bytes
 from qtune.predict.models.find import Model, from_config
 from qtune.values import Config, Origin, Value
 
@@ -112,7 +112,7 @@ def test_four_bits_take_half_a_byte_and_their_scales() -> None:
 
 def test_quantisation_leaves_embeddings_output_and_norms() -> None:
     layer = 896 * 896 * 2 + 896 * 128 * 2 + 3 * 896 * 4864
-    assert quantizable(QWEN) == 24 * layer
+    assert QWEN.quantizable_parameters == 24 * layer
     rest = QWEN.parameters - 24 * layer
     assert frozen_bytes(setting(quantization_bit=4, double_quantization=False)) == pytest.approx(
         24 * layer * (0.5 + 4 / 64) + 2 * rest
@@ -263,7 +263,7 @@ def test_scales_of_4_bit_weights_are_whole_in_each_process(
     zero: dict[str, Any] | None, launcher: str
 ) -> None:
     parts = needs({"quantization_bit": 4}, zero, gpus=4, launch={"launcher": launcher}).of("gpu")
-    packed = quantizable(QWEN)
+    packed = QWEN.quantizable_parameters
     assert parts["scales of weights"] == pytest.approx(packed / 64 * (1 + 4 / 256), rel=1e-6)
     assert parts["weights"] == pytest.approx((packed / 2 + 2 * (QWEN.parameters - packed)) / 4, rel=1e-3)
 

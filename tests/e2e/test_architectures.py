@@ -13,7 +13,6 @@ import pytest
 from scratch import environment
 
 from qtune import architectures
-from qtune.predict.memory.weights import quantizable
 from qtune.predict.models.find import Model, load
 from qtune.predict.models.headers import Stored
 from qtune.predict.parameters.trainable import trainable
@@ -105,8 +104,8 @@ def differences(model: Model, library: dict[str, Any]) -> Iterator[str]:
             adapted = snapshot("architectures")[model.model_type].get("adapted")
             if not adapted:
                 yield f"PEFT refuses it: {theirs[:200]}"
-    if quantizable(model) != library["packed"]:
-        yield f"{quantizable(model):,} elements in 4 bits, not {library['packed']:,}"
+    if model.quantizable_parameters != library["packed"]:
+        yield f"{model.quantizable_parameters:,} elements in 4 bits, not {library['packed']:,}"
 
 
 @pytest.mark.slow

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 
 from qtune.machine.hardware import Hardware
 from qtune.predict.memory.setting import Setting
-from qtune.predict.memory.weights import quantizable
 from qtune.predict.models.shapes import Linear
 from qtune.predict.parameters.trainable import Trainable
 from qtune.schema import argument
@@ -199,7 +198,7 @@ class _StepWork:
         reached = setting.trained_layers / max(model.num_hidden_layers, 1)
         backward = (2 * (weights + adapter) + 2 * attention) * reached
         # DoRA multiplies its two matrices out for each micro-batch, to measure their sum with the weights
-        merged = 2 * quantizable(model) * self.yardstick.rank / setting.tokens
+        merged = 2 * model.quantizable_parameters * self.yardstick.rank / setting.tokens
         norms = self.passes * merged if setting.train.get("use_dora") else 0
         reference = 2 * weights + attention if setting.loss in ("anchored", "preferences", "kto") else 0
         return forward + again + backward + 2 * self.trainable + norms + reference
@@ -219,7 +218,7 @@ class _StepWork:
     @property
     def unpacked(self) -> float:
         """Weights made 16-bit again in a micro-batch."""
-        return self.passes * quantizable(self.setting.model) if self.setting.quantized else 0
+        return self.passes * self.setting.model.quantizable_parameters if self.setting.quantized else 0
 
     @property
     def _layers_met(self) -> float:
@@ -240,7 +239,7 @@ class _StepWork:
     @property
     def _weight_bytes(self) -> float:
         """Of the whole model as it is kept: in 16 bits, about 0.55 bytes each in NF4 with its scales."""
-        small = quantizable(self.setting.model) if self.setting.quantized else 0
+        small = self.setting.model.quantizable_parameters if self.setting.quantized else 0
         return 0.55 * small + 2 * (self.setting.model.parameters - small)
 
     @property

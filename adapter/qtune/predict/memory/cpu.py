@@ -6,7 +6,6 @@ from qtune.predict.memory.activations import at_work_bytes
 from qtune.predict.memory.constants import HEAP_BLOCK, HEAP_KEPT
 from qtune.predict.memory.estimate import MemoryPart
 from qtune.predict.memory.setting import Setting
-from qtune.predict.memory.weights import quantizable
 
 
 def kept_by_allocator(setting: Setting) -> list[MemoryPart]:
@@ -27,7 +26,7 @@ def kept_by_allocator(setting: Setting) -> list[MemoryPart]:
         freed += setting.trainable.parameters * setting.trained_bytes * small_share(setting)
     parts = [MemoryPart("freed blocks", int(freed), "gpu", "which the C library keeps")]
     if setting.quantization is not None and setting.model.quantization is None:
-        size = quantizable(setting.model) * setting.checkpoint_bytes
+        size = setting.model.quantizable_parameters * setting.checkpoint_bytes
         parts.append(MemoryPart("mapped checkpoint", size, "gpu", "from which the weights were quantised"))
     return parts
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -38,18 +37,10 @@ def bytes_per_quantized(method: str, bits: int, double_quantization: bool) -> fl
     return bits / 8 + (2 + bits / 8) / 128
 
 
-def quantizable(model: Model) -> int:
-    """Elements that a quantiser takes: of every linear layer but the output layer, biases left out.
-
-    Embeddings, norms and stacked experts stay as they are.
-    """
-    return sum(math.prod(module.weights[0][1]) for module in model.modules if module.packs)
-
-
 def left_in_16_bits(train: Mapping[str, Any], model: Model) -> str:
     """Says what of a mixture of experts is not quantised where the model is as it is loaded; else empty.
 
-    Source: `quantizable`; transformers/integrations/bitsandbytes.py, replace_with_bnb_linear.
+    Source: transformers/integrations/bitsandbytes.py, replace_with_bnb_linear.
     """
     stacked = sum(linear.inputs * linear.outputs * linear.count for linear in model.linears if linear.stacked)
     if not stacked or train.get("quantization_bit") is None:
@@ -66,7 +57,7 @@ def scale_bytes(setting: Setting) -> int:
     """
     if setting.quantization is None or setting.quantization[1] != 4:
         return 0
-    packed = quantizable(setting.model)
+    packed = setting.model.quantizable_parameters
     return int(bytes_of_4_bit(packed, bool(argument(setting.train, "double_quantization"))) - packed / 2)
 
 
@@ -80,7 +71,7 @@ def frozen_bytes(setting: Setting) -> int:
     total = 0.0
     if setting.quantization is not None:
         method, bits = setting.quantization
-        packed = min(quantizable(model), frozen)
+        packed = min(model.quantizable_parameters, frozen)
         total += packed * bytes_per_quantized(method, bits, bool(argument(train, "double_quantization")))
         frozen -= packed
     if train.get("upcast_layernorm") and setting.adapter:
@@ -121,7 +112,7 @@ def reward_model_bytes(setting: Setting) -> int:
 
 def _second_model(setting: Setting, bits: int | None, width: int) -> int:
     """Bytes of a model as large as the one that is trained; width: of an element that is not quantised."""
-    packed = quantizable(setting.model) if bits is not None else 0
+    packed = setting.model.quantizable_parameters if bits is not None else 0
     each = bytes_per_quantized("bnb", int(bits), True) if bits is not None else 0.0
     return int(packed * each + (setting.model.parameters - packed) * width)
 

@@ -138,6 +138,14 @@ class Model:
         return sum(module.size for module in self.modules if not module.tied)
 
     @cached_property
+    def quantizable_parameters(self) -> int:
+        """Elements that a quantiser takes: of every linear layer but the output layer, biases left out.
+
+        Embeddings, norms and stacked experts stay as they are.
+        """
+        return sum(math.prod(module.weights[0][1]) for module in self.modules if module.packs)
+
+    @cached_property
     def linears(self) -> tuple[Linear, ...]:
         """The linear layers and the stacked experts, alike ones counted together."""
         counted = Counter(found for module in self.modules for found in _linears(module))
