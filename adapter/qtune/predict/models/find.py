@@ -72,10 +72,11 @@ def load(
     if entry is None:
         near = catalogue.near(name)
         meant = f"did you mean `{near}`? Else " if near else ""
+        enough = f"its config.json is enough: `hf download {name} config.json`, or a directory that has one"
         raise QtuneError(
             f"the shapes of {name!r} are not known: it is in no cache here and not in the built-in table",
             where=_WHERE,
-            fix=f"{meant}download the model first, or name a directory that holds its config.json",
+            fix=meant + enough,
         )
     config = dict(entry.config)
     if entry.quantization:
