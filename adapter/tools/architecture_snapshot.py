@@ -2,6 +2,7 @@
 
     python adapter/tools/architecture_snapshot.py           # write adapter/qtune/schema/architectures-*.json
     python adapter/tools/architecture_snapshot.py --check   # exit 1 and say what differs
+    python adapter/tools/architecture_snapshot.py --check llama olmoe   # of these alone
 
 Each is built without weights from the library's own defaults, and from what architecture_snapshot.yaml says
 where these make no model. What the fields mean: qtune.schema.architectures.Architecture.
@@ -13,7 +14,7 @@ import logging
 import re
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -137,10 +138,10 @@ def takes(model_type: str, target: str) -> bool:
     return True
 
 
-def snapshot() -> dict[str, Any]:
-    """The rows of all that can be built with what is installed."""
+def snapshot(wanted: Iterable[str]) -> dict[str, Any]:
+    """The rows of those that can be built with what is installed."""
     found = {}
-    for model_type in model_types():
+    for model_type in wanted:
         try:
             found[model_type] = architecture(model_type)
         except Exception as error:
@@ -150,19 +151,23 @@ def snapshot() -> dict[str, Any]:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--check", action="store_true", help="compare with the file instead of writing it")
+    parser.add_argument(
+        "--check", nargs="*", metavar="TYPE", help="compare with the file, all or these alone"
+    )
     check = parser.parse_args().check
+    wanted = check or model_types()
     warnings.simplefilter("ignore")
     transformers.logging.set_verbosity_error()
     logging.disable()
-    rows = (f'"{name}": {json.dumps(row)}' for name, row in snapshot().items())
+    rows = (f'"{name}": {json.dumps(row)}' for name, row in snapshot(wanted).items())
     text = "{\n" + ",\n".join(rows) + "\n}\n"
-    if not check:
+    if check is None:
         FILE.write_text(text, encoding="utf-8")
         print(f"wrote {FILE.name}")
         return 0
     old, new = (json.loads(each) for each in (FILE.read_text("utf-8") if FILE.exists() else "{}", text))
-    differing = [name for name in old.keys() | new.keys() if old.get(name) != new.get(name)]
+    compared = wanted if check else old.keys() | new.keys()
+    differing = [name for name in compared if old.get(name) != new.get(name)]
     print("\n".join(f"{FILE.name}: {name} differs" for name in sorted(differing)))
     return 1 if differing else 0
 
