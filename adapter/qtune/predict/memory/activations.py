@@ -48,12 +48,10 @@ _LAYERS: dict[tuple[str, str], LayerActivations] = {
     ("weights", "half"): LayerActivations(PerToken(16, 4, 4, 8), PerToken(23, 4, 4, 12)),
     ("weights", "single"): LayerActivations(PerToken(24, 8, 8, 16), PerToken(28, 8, 8, 24)),
 }
-_OUTPUT = (
-    4  # bytes for each token and hidden unit: the gradient of what the experts put out, summed in float32
-)
-_HEAD_NORM = (
-    4  # bytes for each token and unit of queries and keys: their float32 copy, where heads have norms
-)
+# Bytes for each token and hidden unit: the gradient of what the experts put out, summed in float32.
+_OUTPUT = 4
+# Bytes for each token and unit of queries and keys: their float32 copy, where heads have norms.
+_HEAD_NORM = 4
 # Bytes for each token and unit of all keys, and of all values, of a delta net whose rule torch computes chunk
 # by chunk (modeling_qwen3_next.py, torch_chunk_gated_delta_rule), as it does without the package
 # flash-linear-attention. Traced at heads of 128, which all published models have.
@@ -173,14 +171,15 @@ def at_work_bytes(setting: Setting) -> int:
 
 
 def _at_work(setting: Setting, kind: LayerKind) -> int:
-    found, kept = precision(setting), _kept(setting, kind)
-    gradients = layer_bytes(setting, _layer(setting).at_work, _EAGER_AT_WORK, kind)
+    found, layer = precision(setting), _layer(setting)
     if kind.experts:
         routed = experts_at_work(setting, kind.experts, found) + _OUTPUT * setting.model.hidden_size
-        gradients = layer_bytes(setting, _layer(setting).kept, _EAGER_KEPT, kind) + int(
-            routed * setting.tokens
-        )
-    return max(gradients + dora.at_work(setting, found), kept + dora.weighing(setting, found))
+        beside = layer_bytes(setting, layer.kept, _EAGER_KEPT, kind)
+        gradients = beside + int(routed * setting.tokens)
+    else:
+        gradients = layer_bytes(setting, layer.at_work, _EAGER_AT_WORK, kind)
+    weighed = _kept(setting, kind) + dora.weighing(setting, found)
+    return max(gradients + dora.at_work(setting, found), weighed)
 
 
 def _kept(setting: Setting, kind: LayerKind) -> int:

@@ -8,7 +8,6 @@ from typing import Any
 from qtune.predict.models.composed import COMPOSED, parts_are_known
 from qtune.predict.models.decoder import Family
 from qtune.predict.models.deepseek import DEEPSEEK
-from qtune.predict.models.defaults import defaults
 from qtune.predict.models.gemma4 import GEMMA4
 from qtune.predict.models.hybrid import HYBRID
 from qtune.predict.models.own_code import OWN_CODE
@@ -17,8 +16,6 @@ from qtune.predict.models.recurrent import RECURRENT
 from qtune.predict.models.sparse import SPARSE
 from qtune.predict.models.text import TEXT
 from qtune.predict.models.vision import VISION
-
-__all__ = ["FAMILIES", "defaults", "family_of"]
 
 FAMILIES: Mapping[str, Family] = {
     **TEXT,

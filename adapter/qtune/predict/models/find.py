@@ -17,7 +17,8 @@ from qtune.machine.hub import cached_file
 from qtune.predict.models import catalogue
 from qtune.predict.models.checkpoint_names import modules_of
 from qtune.predict.models.decoder import Sizes
-from qtune.predict.models.families import defaults, family_of
+from qtune.predict.models.defaults import defaults
+from qtune.predict.models.families import family_of
 from qtune.predict.models.fields import Fields
 from qtune.predict.models.headers import read_directory, read_json
 from qtune.predict.models.shapes import Model, Module
