@@ -27,8 +27,8 @@ from trees import Result, files_below, write_tree
 from qtune.config.aliases import aliases
 from qtune.config.project import find_project
 from qtune.config.renames import renamed, renamed_values
-from qtune.importing import Imported, read_import
-from qtune.importing.shell import commands
+from qtune.importing.read import Imported, read_import
+from qtune.importing.scripts.shell import commands
 from qtune.schema import arguments
 
 Qtune = Callable[..., Result]

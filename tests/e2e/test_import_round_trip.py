@@ -27,7 +27,7 @@ from trees import write_tree
 
 from qtune.config.project import find_project
 from qtune.data.adding.register import with_entries
-from qtune.importing import read_import
+from qtune.importing.read import read_import
 from qtune.machine.hardware import parse_hardware
 from qtune.prepare import pipeline
 

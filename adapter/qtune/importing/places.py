@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from qtune.config.project import Project
 from qtune.data.adding.register import file_name
 from qtune.data.registrations import names_in
 from qtune.importing.parts import Translation, noted, warned
-from qtune.importing.source import ImportedFile
-from qtune.values import Origin, Value
+from qtune.importing.source import LAYER, ImportedFile
+from qtune.values import DATASETS, Origin, Value
 
 _LISTS = ("adapter_name_or_path", "ref_model_adapters", "reward_model_adapters")
 _MODELS = ("model_name_or_path", "ref_model", "reward_model")
@@ -59,3 +60,17 @@ def _nowhere(name: str, text: str, origin: Origin) -> Translation:
         return noted(name, f"{text} is nowhere here, so that it is taken for a hub's id", origin)
     fix = "put it where the project's directory has it, or correct it in the preset"
     return warned(name, f"there is no {text} from here, nor from where the original lies", fix, origin)
+
+
+def media_dir(keys: Mapping[str, Value], source: ImportedFile, project: Project) -> Translation:
+    """LLaMA-Factory looks for media in dataset_dir where nothing else is said, and qtune moves that one.
+
+    Source: llamafactory/hparams/data_args.py, __post_init__.
+    """
+    if any(key in keys and keys[key].value is not None for key in ("media_dir", "image_dir")):
+        return Translation()
+    value = keys.get("dataset_dir", Value("data", Origin(LAYER)))
+    info = source.find(f"{value.value}/{DATASETS}")
+    if info is not None:
+        value = Value(file_name(info.parent, project, project.root), value.origin)
+    return Translation({("train", "media_dir"): value})

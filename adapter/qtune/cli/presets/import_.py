@@ -14,7 +14,7 @@ from qtune.config.own import own_preset_path, write_own_preset
 from qtune.config.project import Project
 
 if TYPE_CHECKING:  # read by this command alone, and by no other's start
-    from qtune.importing import Imported
+    from qtune.importing.read import Imported
 
 
 @command("import", "qtune import train.yaml", "qtune import run.sh --name ours")
@@ -36,7 +36,7 @@ def import_command(
     and then nothing is written.
     """
     from qtune.files import block_lines
-    from qtune.importing import read_import
+    from qtune.importing.read import read_import
 
     project = here()
     if name is not None:

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path, PurePath
 
+from qtune.config.project import Project
 from qtune.errors import QtuneError
 from qtune.importing.arguments import QTUNES_OWN
-from qtune.importing.launchers import CLI, STARTERS, holes, is_flag, place, processes
+from qtune.importing.original import Original
 from qtune.importing.parts import Translation, noted, refused
 from qtune.importing.retype import of_words, plain
-from qtune.importing.shell import Command, Word, commands
+from qtune.importing.scripts.launchers import CLI, STARTERS, holes, is_flag, place, processes
+from qtune.importing.scripts.shell import Command, Word, commands
 from qtune.importing.source import LAYER, ImportedFile, read_source
 from qtune.schema import arguments
 from qtune.values import Origin, Value
@@ -22,24 +24,16 @@ _MODULES = ("llamafactory.cli", "llamafactory.launcher", "llmtuner.cli")
 _CONFIG = (".yaml", ".yml", ".json")
 
 
-@dataclass(frozen=True)
-class Started:
-    """What a script trains: the arguments with their places, and what else the command says.
-
-    source: the script, with all directories from which the paths in its command may start.
-    """
-
-    keys: Mapping[str, Value]
-    part: Translation
-    source: ImportedFile
-
-
-def read_commands(source: ImportedFile, working_directory: Path) -> Started | None:
-    """The training that a script starts, None where it starts none.
+def recognise(source: ImportedFile, working_directory: Path, project: Project) -> Original | None:
+    """A shell script as the training that it starts, None where it starts none.
 
     Raises QtuneError where it starts more than one, and for a config file of the command that cannot be read.
     """
-    script = commands(source.text)
+    return None if source.keys is not None else started(commands(source.text), source, working_directory)
+
+
+def started(script: list[Command], source: ImportedFile, working_directory: Path) -> Original | None:
+    """The training that one of the commands starts; like `recognise`."""
     found = [(command, start) for command in script if (start := _start(command)) is not None]
     if not found:
         return None
@@ -73,7 +67,7 @@ def read_commands(source: ImportedFile, working_directory: Path) -> Started | No
         part += holes(unknown, source, key)
         if not any(word.hole for word in unknown):
             keys[key] = value
-    return Started(keys, part, source)
+    return Original("a command that starts LLaMA-Factory", source, keys, part, whole=True)
 
 
 def _in_its_directories(source: ImportedFile, script: list[Command]) -> ImportedFile:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from pathlib import PurePath
 
-from qtune.importing.nodes import NODE_OPTIONS, RANKS, node_option, rank, settled, unknown_option
 from qtune.importing.parts import Translation, noted, refused
-from qtune.importing.shell import Command, Word
+from qtune.importing.scripts.nodes import NODE_OPTIONS, RANKS, node_option, rank, settled, unknown_option
+from qtune.importing.scripts.shell import Command, Word
 from qtune.importing.source import LAYER, ImportedFile
 from qtune.values import Origin, Value
 

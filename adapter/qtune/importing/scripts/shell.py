@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
-from qtune.importing.shell_words import Piece, RawWord, end_of_expansion, statements
+from qtune.importing.scripts.shell_words import Piece, RawWord, end_of_expansion, statements
 
 _ASSIGNMENT = re.compile(r"([A-Za-z_]\w*)(\+?)=(.*)", re.DOTALL)
 _DECLARING = ("export", "declare", "local", "readonly", "typeset")

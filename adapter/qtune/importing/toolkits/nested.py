@@ -6,13 +6,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from qtune.config.aliases import aliases
-from qtune.config.kl import KL_BETA, kl_arguments
+from qtune.config.kl import KL_BETA
 from qtune.config.project import Project
 from qtune.files import dump_yaml
 from qtune.importing.datasets import register_file
 from qtune.importing.parts import Translation, noted, refused
 from qtune.importing.source import ImportedFile
-from qtune.values import KeyPath, Origin, Value
+from qtune.values import Origin, Value
 
 # The blocks that a nested config may have.
 _BLOCKS = ("model", "training", "data", "lora", "train", "dataset", "optimizer")
@@ -54,7 +54,7 @@ def translate(
 ) -> tuple[dict[str, Value], Translation]:
     """(what is LLaMA-Factory's argument under its own name or an alias, the part for everything else).
 
-    `kl_beta` is in neither: it depends on both, see `hold_near_base`.
+    `kl_beta` is in neither: it depends on both, see `qtune.importing.kl`.
     """
     left: dict[str, Value] = {}
     part = Translation()
@@ -102,21 +102,3 @@ def _zero(keys: Mapping[str, Value]) -> Translation:
         return Translation()
     message = f"DeepSpeed is on, but with no stage of 1, 2 or 3: {dump_yaml(given.value)}"
     return refused("deepspeed_stage", message, "set deepspeed_stage in the original", given.origin)
-
-
-def hold_near_base(value: Value, part: Translation) -> Translation:
-    """`kl_beta` as the arguments of the stage; value: its weight; part: what the config says beside it."""
-    if not isinstance(value.value, int | float) or isinstance(value.value, bool):
-        message = f"{dump_yaml(value.value)} is no number"
-        return refused(KL_BETA, message, "correct it in the original", value.origin)
-    train = {path[1]: item.value for path, item in part.values.items() if path[0] == "train"}
-    arguments = kl_arguments(train, value.value) if value.value else {}
-    if value.value and not arguments:
-        message = f"stage {train.get('stage', 'sft')} has no term that holds the model near its base"
-        return refused(KL_BETA, message, "take it out of the original", value.origin)
-    words = ", ".join(f"`{name}: {dump_yaml(item)}`" for name, item in arguments.items())
-    note = f"{words}: larger stays closer to the base model" if words else "left out: 0 holds nothing"
-    values: dict[KeyPath, Value] = {
-        ("train", name): Value(item, value.origin) for name, item in arguments.items()
-    }
-    return Translation(values) + noted(KL_BETA, note, value.origin)

@@ -1,0 +1,1 @@
+"""DeepSpeed's own JSON as blocks of a preset."""

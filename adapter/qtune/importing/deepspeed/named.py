@@ -1,0 +1,30 @@
+"""The DeepSpeed config that an original names, or holds, under `deepspeed`."""
+
+from __future__ import annotations
+
+from qtune.importing.deepspeed import zero
+from qtune.importing.deepspeed.zero import DeepSpeedFile
+from qtune.importing.original import Original
+from qtune.importing.parts import Translation, noted, refused
+from qtune.importing.source import read_source
+from qtune.values import Value
+
+
+def named(value: Value | None, train: Translation, read: Original) -> Translation:
+    """The `zero` block of the file, or the mapping, that the original names under `deepspeed`."""
+    if value is None or not value.value:
+        return Translation()
+    source = read.source
+    if isinstance(value.value, dict):
+        lines = {path[1:]: line for path, line in source.lines.items() if path[:1] == ("deepspeed",)}
+        return zero.translate(DeepSpeedFile(value.value, lines, source.display), train, whole=read.whole)
+    name = str(value.value)
+    path = source.find(name)
+    if path is None:
+        fix = "put DeepSpeed's JSON there, or import it from a directory where that path holds"
+        return refused("deepspeed", f"there is no {name}", fix, value.origin)
+    file = read_source(path, source.roots[0])
+    if file.keys is None:
+        return refused("deepspeed", f"{name} is no DeepSpeed JSON", "correct that file", value.origin)
+    part = zero.translate(DeepSpeedFile(file.keys, file.lines, file.display), train, whole=read.whole)
+    return noted("deepspeed", f"{name} becomes the `zero` block", value.origin) + part

@@ -1,0 +1,72 @@
+"""Importing configs and scripts of other shapes as presets.
+
+    file → source → keys of one shape → this release's arguments, ZeRO keys, launch → what differs from base
+
+Nothing is executed, and nothing is lost without a word: what a preset cannot say is an error.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from qtune.config.presets import BASE
+from qtune.config.project import Project
+from qtune.importing import arguments, datasets, places
+from qtune.importing.deepspeed import named as deepspeed
+from qtune.importing.kl import hold_near_base
+from qtune.importing.overruled import overruled
+from qtune.importing.parts import Note, Registered
+from qtune.importing.preset import preset_text
+from qtune.importing.recognise import recognise
+from qtune.importing.reduce import reduce
+from qtune.importing.source import LAYER, read_source
+from qtune.values import Finding, Origin, Value
+
+
+@dataclass(frozen=True)
+class Imported:
+    """An import: the preset's text, the registrations it needs, and what there is to say about both.
+
+    kind: what the file was read as, in words.
+    """
+
+    kind: str
+    text: str
+    datasets: Registered
+    notes: tuple[Note, ...]
+    findings: tuple[Finding, ...]
+
+    @property
+    def errors(self) -> tuple[Finding, ...]:
+        return tuple(finding for finding in self.findings if finding.severity == "error")
+
+
+def read_import(path: Path, working_directory: Path, project: Project) -> Imported:
+    """The file at `path` as a preset of `project`; nothing is written.
+
+    Raises QtuneError for a file that is no config or cannot be read; a key that would be lost is an error
+    among the findings.
+    """
+    here = working_directory.resolve()
+    read = recognise(read_source(path, here), here, project)
+    part = read.part + arguments.translate(read.keys)
+    part += datasets.register(read.keys, read.source, project)
+    if read.near_base is not None:
+        part += hold_near_base(read.near_base, part)
+    part += deepspeed.named(read.keys.get("deepspeed"), part, read)
+    if read.whole:
+        part += places.media_dir(read.keys, read.source, project)
+    part = places.settled(part, read.source, project)
+    unset = Value(None, Origin(LAYER, read.source.display))
+    base = project.store.load(BASE).layer.values
+    reduced = reduce(part, base, complete=read.whole, unset=unset)
+    errors = any(finding.severity == "error" for finding in reduced.findings)
+    otherwise = () if errors else overruled(part, project, read.whole).findings
+    return Imported(
+        read.kind,
+        preset_text(reduced, read.kind, read.source.path.name),
+        reduced.datasets,
+        reduced.notes,
+        tuple(dict.fromkeys((*reduced.findings, *otherwise))),
+    )

@@ -1,0 +1,1 @@
+"""Shell scripts that start a training: read, never run."""

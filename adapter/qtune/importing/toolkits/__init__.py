@@ -1,0 +1,1 @@
+"""Other toolkits' configs and commands as LLaMA-Factory's arguments."""
