@@ -13,12 +13,27 @@ from qtune.values import Value
 
 
 @dataclass(frozen=True)
+class Coverage:
+    """How many of another toolkit's keys are in the preset, need nothing here, or are missing."""
+
+    translated: int
+    needless: int
+    missing: int
+
+    def __str__(self) -> str:
+        total = self.translated + self.needless + self.missing
+        share = f"{self.translated + self.needless} of {total} keys translated"
+        return f"{share}, {self.missing} without a counterpart" if self.missing else share
+
+
+@dataclass(frozen=True)
 class Original:
     """One file's keys as LLaMA-Factory's own, old or new, and what else the file says.
 
     kind: what it was read as, in words, such as `a LLaMA-Factory config`. source: the file, with all
     directories from which its paths may start. whole: whether it is a whole LLaMA-Factory config, in which
     what it leaves out has the library's default. near_base: its `kl_beta`.
+    coverage: of another toolkit's keys.
     """
 
     kind: str
@@ -27,6 +42,7 @@ class Original:
     part: Translation = field(default_factory=Translation)
     whole: bool = False
     near_base: Value | None = None
+    coverage: Coverage | None = None
 
 
 Recogniser = Callable[[ImportedFile, Path, Project], Original | None]

@@ -15,6 +15,7 @@ from qtune.config.project import Project
 from qtune.importing import arguments, datasets, places
 from qtune.importing.deepspeed import named as deepspeed
 from qtune.importing.kl import hold_near_base
+from qtune.importing.original import Coverage
 from qtune.importing.overruled import overruled
 from qtune.importing.parts import Note, Registered
 from qtune.importing.preset import preset_text
@@ -28,7 +29,7 @@ from qtune.values import Finding, Origin, Value
 class Imported:
     """An import: the preset's text, the registrations it needs, and what there is to say about both.
 
-    kind: what the file was read as, in words.
+    kind: what the file was read as, in words; coverage: of another toolkit's keys.
     """
 
     kind: str
@@ -36,6 +37,7 @@ class Imported:
     datasets: Registered
     notes: tuple[Note, ...]
     findings: tuple[Finding, ...]
+    coverage: Coverage | None = None
 
     @property
     def errors(self) -> tuple[Finding, ...]:
@@ -69,4 +71,5 @@ def read_import(path: Path, working_directory: Path, project: Project) -> Import
         reduced.datasets,
         reduced.notes,
         tuple(dict.fromkeys((*reduced.findings, *otherwise))),
+        read.coverage,
     )

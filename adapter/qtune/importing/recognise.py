@@ -17,6 +17,7 @@ from qtune.importing.parts import Translation
 from qtune.importing.scripts import commands
 from qtune.importing.source import ImportedFile, not_a_config
 from qtune.importing.toolkits import nested
+from qtune.importing.toolkits import recognise as toolkits
 from qtune.schema import arguments
 
 _MODEL = "model_name_or_path"
@@ -72,6 +73,7 @@ def _training_config(source: ImportedFile, working_directory: Path, project: Pro
 _KINDS: tuple[Recogniser, ...] = (
     commands.recognise,
     _preset,
+    toolkits.recognise,
     _llamafactory,
     _deepspeed,
     _training_config,

@@ -47,16 +47,17 @@ def import_command(
     report(imported.findings)
     if imported.errors:
         raise typer.Exit(2)
+    read_as = f"read as {imported.kind}" + (f" ({imported.coverage})" if imported.coverage else "")
     if name is None:
         typer.echo(imported.text, nl=False)
         if imported.datasets:
             typer.echo("# data/datasets.yaml needs:")
             for line in block_lines(imported.datasets):
                 typer.echo(f"# {line}")
-        note(f"read as {imported.kind}; next: `qtune import {file} -n NAME` writes it")
+        note(f"{read_as}; next: `qtune import {file} -n NAME` writes it")
     else:
         _write(project, name, imported)
-        note(f"read as {imported.kind}; next: `qtune check {name}`, then `qtune train {name}`")
+        note(f"{read_as}; next: `qtune check {name}`, then `qtune train {name}`")
 
 
 def _write(project: Project, name: str, imported: Imported) -> None:

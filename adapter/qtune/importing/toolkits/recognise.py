@@ -1,0 +1,26 @@
+"""Which toolkit a config is of, by the keys that only it has."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from qtune.config.project import Project
+from qtune.importing.original import Original
+from qtune.importing.source import ImportedFile
+from qtune.importing.toolkits.table import Toolkit
+from qtune.importing.toolkits.translate import translate
+
+_CONFIGS: tuple[tuple[Callable[[Mapping[str, Any]], bool], Callable[[], Toolkit]], ...] = ()
+"""(whether the keys are a config of it, the toolkit, whose table is read only then)."""
+
+
+def recognise(source: ImportedFile, working_directory: Path, project: Project) -> Original | None:
+    """A toolkit's config as its translation, None where the file is none."""
+    if source.keys is None:
+        return None
+    for signs, toolkit in _CONFIGS:
+        if signs(source.keys):
+            return translate(toolkit(), source.values(), source, project)
+    return None

@@ -1,0 +1,88 @@
+"""A toolkit's keys and what each is in LLaMA-Factory: rows in YAML, functions where a row is not enough.
+
+The YAML of a toolkit:
+
+    toolkit: axolotl
+    version: 0.19.0
+    defaults: {optim: adamw_torch_fused}     # LLaMA-Factory's arguments that hold where a config is silent
+    tables:
+      - source: src/axolotl/utils/schemas/peft.py     # of the rows below, in that version
+        keys:
+          lora_r: {is: lora_rank}
+          load_in_4bit: {values: {true: {quantization_bit: 4}, false: {}}}
+          optimizer: {is: optim, values: {adamw_bnb_8bit: adamw_8bit}}     # other values stay as they are
+          dataset_prepared_path: {left_out: qtune keeps what it tokenises under the runs}
+          lisa_n_layers: {missing: LLaMA-Factory has no LISA, fix: take another method}
+          datasets: {by: datasets}     # the function of that name of the toolkit's module
+          trl.beta: {is: pref_beta}    # a key within a block
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from qtune.config.project import Project
+from qtune.files import table_beside
+from qtune.importing.parts import Translation
+from qtune.importing.source import ImportedFile
+from qtune.values import KeyPath, Value
+
+_WORDS = {"is": "becomes"}
+
+
+@dataclass(frozen=True)
+class Row:
+    """What one key of a toolkit is; the words are those of the YAML, `is` is `becomes`."""
+
+    becomes: str = ""
+    values: Mapping[Any, Any] | None = None
+    left_out: str = ""
+    missing: str = ""
+    fix: str = ""
+    by: str = ""
+
+
+@dataclass(frozen=True)
+class Reading:
+    """One config of a toolkit while it is translated: all its keys by path, null ones left out."""
+
+    keys: Mapping[KeyPath, Value]
+    source: ImportedFile
+    project: Project
+
+    def plain(self, name: str, default: Any = None) -> Any:
+        """The plain value of a key, dotted within a block; `default` where it is not set."""
+        found = self.keys.get(tuple(name.split(".")))
+        return default if found is None else found.value
+
+
+ReadKey = Callable[[str, Value, Reading], Translation]
+"""(key, dotted within a block; its value; the whole) → what it is; a finding where it has no counterpart."""
+
+
+@dataclass(frozen=True)
+class Toolkit:
+    """One toolkit: its table, and the functions that the table's `by` names.
+
+    kind: what a config of it is called, such as `an axolotl config`; defaults: as in the YAML.
+    """
+
+    name: str
+    version: str
+    kind: str
+    rows: Mapping[KeyPath, Row]
+    defaults: Mapping[str, Any]
+    readers: Mapping[str, ReadKey]
+
+
+def read_toolkit(module: str, file: str, kind: str, **readers: ReadKey) -> Toolkit:
+    """The toolkit of the YAML `file` beside the module of that path."""
+    data = table_beside(module, file)
+    rows = {
+        tuple(key.split(".")): Row(**{_WORDS.get(word, word): item for word, item in row.items()})
+        for table in data["tables"]
+        for key, row in table["keys"].items()
+    }
+    return Toolkit(data["toolkit"], data["version"], kind, rows, data.get("defaults", {}), readers)
