@@ -128,20 +128,37 @@ def test_what_the_defaults_say_too_is_written_for_they_may_change(qtune: Qtune, 
     assert preset(root)["train"]["model_name_or_path"] == model
 
 
+def test_a_registry_on_the_hub_is_one_finding_and_no_directory(qtune: Qtune, root: Path) -> None:
+    text = THEIRS.replace("who", "one,two") + "dataset_dir: REMOTE:us/our_data\n"
+    err = brought(qtune, root, text).err
+    assert "dataset: not registered here: `one`, `two`; dataset_info.json lies on the hub in us/our_d" in err
+    assert err.count("warning: ") == 1 and preset(root)["train"]["media_dir"] is None
+    (root / "presets/imp.yaml").unlink()
+    done = brought(qtune, root, text.replace("REMOTE:us/our_data", "ONLINE"))
+    assert "warning: " not in done.err and preset(root)["train"]["media_dir"] is None
+    registered = yaml.safe_load((root / "data/datasets.yaml").read_text("utf-8"))
+    assert registered["one"] == {"hf_hub_url": "one"}
+
+
+def test_a_config_that_trains_nothing_is_said_to(qtune: Qtune, root: Path) -> None:
+    err = brought(qtune, root, THEIRS.replace("do_train: true\n", "")).err
+    assert "train.yaml do_train: is not set, and without it" in err and "fix: set do_train: true" in err
+    assert preset(root)["train"]["do_train"] is None
+
+
 # ── what names the method ──────────────────────────────────────────────────────────────────────────────
 
 
 def test_the_method_is_written_and_no_parent_changes_it(qtune: Qtune, root: Path) -> None:
-    brought(qtune, root, f"{THEIRS}lora_target: all\ncutoff_len: 2048\nlearning_rate: 5.0e-5\n")
+    more = "lora_target: all\nlora_alpha: null\ncutoff_len: 2048\nlearning_rate: 5.0e-5\n"
+    brought(qtune, root, THEIRS + more)
     said = preset(root)["train"]
     assert (said["stage"], said["finetuning_type"], said["lora_target"]) == ("sft", "lora", "all")
     assert (said["lora_rank"], said["cutoff_len"], said["learning_rate"]) == (8, 2048, 5e-5)
     path = root / "presets/imp.yaml"
     path.write_text(f"extends: [dora, full, style_large]\n{path.read_text('utf-8')}", encoding="utf-8")
     train = rendered(qtune, root)
-    assert {key: train[key] for key in said if said[key] is not None} == {
-        key: value for key, value in said.items() if value is not None
-    }
+    assert {key: train.get(key) for key in said} == said
 
 
 def test_whatever_a_preset_of_qtune_sets_is_written_where_the_original_says_it(tmp_path: Path) -> None:

@@ -101,7 +101,7 @@ def test_a_train_config_becomes_its_method_and_what_differs_from_base(qtune: Qtu
         "  learning_rate: 0.0001\n"
         "  num_train_epochs: 3.0\n"
         "  bf16: true\n"
-        "  # base or qtune.yaml sets these; the original leaves them to LLaMA-Factory\n"
+        "  # the original leaves these to LLaMA-Factory\n"
         "  fp16: null\n"
         "  use_cpu: null\n"
         "  ddp_backend: null\n"

@@ -21,7 +21,8 @@ from qtune.importing.source import ImportedFile, read_source
 from qtune.schema import column_keys, dataset_keys, tag_keys
 from qtune.values import DATASETS, Origin, Value
 
-_ONLINE = "ONLINE"  # llamafactory/data/parser.py, get_dataset_list
+# llamafactory/data/parser.py, get_dataset_list: names of a hub, or of a registry that lies there
+_ONLINE, _REMOTE = "ONLINE", "REMOTE:"
 
 
 @dataclass(frozen=True)
@@ -49,8 +50,11 @@ def register(keys: Mapping[str, Value], source: ImportedFile, project: Project) 
         part = noted("dataset_dir", "becomes registrations in data/datasets.yaml", given.origin)
     if not names:
         return part
-    info = None if directory == _ONLINE else _read_info(directory, source)
     known = read_registrations(project)
+    if directory.startswith(_REMOTE):
+        missing = {name: origin for name, origin in names.items() if name not in known}
+        return _on_the_hub(directory, missing) if missing else part
+    info = None if directory == _ONLINE else _read_info(directory, source)
     for name, origin in names.items():
         entry = {"hf_hub_url": name} if directory == _ONLINE else _entry(name, info, project)
         if name in known:
@@ -69,6 +73,20 @@ def register(keys: Mapping[str, Value], source: ImportedFile, project: Project) 
             note = Note("dataset", f"registers `{name}`", origin)
             part += Translation(datasets={name: entry}, notes=(note,))
     return part
+
+
+def is_hub(directory: Any) -> bool:
+    """Whether a `dataset_dir` is no directory but a hub."""
+    return isinstance(directory, str) and (directory == _ONLINE or directory.startswith(_REMOTE))
+
+
+def _on_the_hub(directory: str, names: Mapping[str, Origin]) -> Translation:
+    listed = ", ".join(f"`{name}`" for name in names)
+    message = (
+        f"not registered here: {listed}; {DATASETS} lies on the hub in {directory.removeprefix(_REMOTE)}"
+    )
+    fix = f"download that file, and register what it has: `qtune data add {DATASETS}`"
+    return warned("dataset", message, fix, next(iter(names.values())))
 
 
 def register_file(key: str, value: Value, source: ImportedFile, project: Project, target: str) -> Translation:

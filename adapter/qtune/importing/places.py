@@ -8,6 +8,7 @@ from pathlib import Path
 from qtune.config.project import Project
 from qtune.data.adding.register import file_name
 from qtune.data.registrations import names_in
+from qtune.importing.datasets import is_hub
 from qtune.importing.parts import Translation, noted, warned
 from qtune.importing.source import LAYER, ImportedFile
 from qtune.values import DATASETS, Origin, Value
@@ -70,6 +71,8 @@ def media_dir(keys: Mapping[str, Value], source: ImportedFile, project: Project)
     if any(key in keys and keys[key].value is not None for key in ("media_dir", "image_dir")):
         return Translation()
     value = keys.get("dataset_dir", Value("data", Origin(LAYER)))
+    if is_hub(value.value):
+        return Translation()
     info = source.find(f"{value.value}/{DATASETS}")
     if info is not None:
         value = Value(file_name(info.parent, project, project.root), value.origin)

@@ -20,7 +20,7 @@ from qtune.importing import arguments, datasets, places
 from qtune.importing.deepspeed import named as deepspeed
 from qtune.importing.kl import hold_near_base
 from qtune.importing.original import Coverage
-from qtune.importing.parts import Note, Registered, Translation
+from qtune.importing.parts import Note, Registered, Translation, warned
 from qtune.importing.preset import preset_text
 from qtune.importing.recognise import recognise
 from qtune.importing.reduce import reduce
@@ -62,6 +62,7 @@ def read_import(path: Path, working_directory: Path, project: Project) -> Import
     part += deepspeed.named(read.keys.get("deepspeed"), part, read)
     if read.whole:
         part += places.media_dir(read.keys, read.source, project)
+        part += _without_training(part, read.source.display)
     part = places.settled(part, read.source, project)
     unset = Value(None, Origin(LAYER, read.source.display))
     base = project.store.load(BASE).layer.values
@@ -77,6 +78,14 @@ def read_import(path: Path, working_directory: Path, project: Project) -> Import
         tuple(dict.fromkeys((*reduced.findings, *filter(None, [otherwise])))),
         read.coverage,
     )
+
+
+def _without_training(part: Translation, display: str) -> Translation:
+    """A word on a config that starts nothing (llamafactory/train/sft/workflow.py, run_sft)."""
+    if any(part.train(key) for key in ("do_train", "do_eval", "do_predict")):
+        return Translation()
+    message = "is not set, and without it LLaMA-Factory loads everything and trains nothing"
+    return warned("do_train", message, "set do_train: true in the preset", Origin(LAYER, display))
 
 
 def _said(part: Translation, project: Mapping[KeyPath, Value], whole: bool) -> dict[KeyPath, Any]:

@@ -43,7 +43,7 @@ def reduce(
     for path, value in part.values.items():
         if value.value is None and path[-1] not in NULL_IS_A_VALUE:
             problems += _lost_null(path, value)
-            if path in below and not _is_default(path, below[path]):
+            if names_the_method(path) or (path in below and not _is_default(path, below[path])):
                 values[path] = value
         elif path in project or names_the_method(path) or not _holds_anyway(path, value.value, base):
             values[path] = value
