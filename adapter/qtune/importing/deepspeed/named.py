@@ -23,7 +23,7 @@ def named(value: Value | None, train: Translation, read: Original) -> Translatio
     path = source.find(name)
     if path is None:
         return _stock(name, value, train, read)
-    file = read_source(path, source.roots[0])
+    file = read_source(path, source.here)
     if file.keys is None:
         return refused("deepspeed", f"{name} is no DeepSpeed JSON", "correct that file", value.origin)
     part = zero.translate(DeepSpeedFile(file.keys, file.lines, file.display), train, whole=read.whole)
