@@ -131,7 +131,7 @@ def test_what_the_defaults_say_too_is_written_for_they_may_change(qtune: Qtune, 
 def test_a_registry_on_the_hub_is_one_finding_and_no_directory(qtune: Qtune, root: Path) -> None:
     text = THEIRS.replace("who", "one,two") + "dataset_dir: REMOTE:us/our_data\n"
     err = brought(qtune, root, text).err
-    assert "dataset: not registered here: `one`, `two`; dataset_info.json lies on the hub in us/our_d" in err
+    assert "dataset: `one`, `two` are not registered here, and the hub's us/our_data is not asked" in err
     assert err.count("warning: ") == 1 and preset(root)["train"]["media_dir"] is None
     (root / "presets/imp.yaml").unlink()
     done = brought(qtune, root, text.replace("REMOTE:us/our_data", "ONLINE"))

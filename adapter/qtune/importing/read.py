@@ -8,7 +8,7 @@ Nothing is executed, and nothing is lost without a word: what a preset cannot sa
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from qtune.config.presets import BASE
 from qtune.config.project import Project
 from qtune.files import leaves
 from qtune.importing import arguments, datasets, places
+from qtune.importing.data_file import refuse_data
 from qtune.importing.deepspeed import named as deepspeed
 from qtune.importing.kl import hold_near_base
 from qtune.importing.original import Coverage
@@ -24,6 +25,7 @@ from qtune.importing.parts import Note, Registered, Translation, warned
 from qtune.importing.preset import preset_text
 from qtune.importing.recognise import recognise
 from qtune.importing.reduce import reduce
+from qtune.importing.registry import find_registry
 from qtune.importing.source import LAYER, read_source
 from qtune.values import Finding, KeyPath, Origin, Value
 
@@ -53,17 +55,21 @@ def read_import(path: Path, working_directory: Path, project: Project) -> Import
     Raises QtuneError for a file that is no config or cannot be read; a key that would be lost is an error
     among the findings.
     """
+    refuse_data(path)
     here = working_directory.resolve()
     read = recognise(read_source(path, here), here, project)
     part = read.part + arguments.translate(read.keys)
-    part += datasets.register(read.keys, read.source, project)
+    registry = find_registry(read.keys.get("dataset_dir"), list(datasets.names_of(read.keys)), read.source)
+    if registry is not None:
+        read = replace(read, source=read.source.starting(registry.ran_in))
+    part += datasets.register(read.keys, registry, project, read.part.datasets)
     if read.near_base is not None:
         part += hold_near_base(read.near_base, part)
     part += deepspeed.named(read.keys.get("deepspeed"), part, read)
+    part = places.settled(part, read, project)
     if read.whole:
-        part += places.media_dir(read.keys, read.source, project)
+        part += places.media_dir(part, read, registry, project)
         part += _without_training(part, read.source.display)
-    part = places.settled(part, read.source, project)
     unset = Value(None, Origin(LAYER, read.source.display))
     base = project.store.load(BASE).layer.values
     above = {path: value for layer in project.layers for path, value in layer.values.items()}

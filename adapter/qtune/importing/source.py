@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,7 @@ class ImportedFile:
     """A file as it was read.
 
     keys: its content where it is a mapping, else None; lines: the line of each key, by path.
-    roots: the directories from which paths in it may start, the likeliest first.
+    roots: the directories from which paths in it may start, the likeliest first; here: the working directory.
     """
 
     path: Path
@@ -34,6 +34,7 @@ class ImportedFile:
     keys: Mapping[str, Any] | None
     lines: Mapping[KeyPath, int]
     roots: tuple[Path, ...]
+    here: Path = Path()
 
     def origin(self, *path: str) -> Origin:
         return Origin(LAYER, self.display, self.lines.get(path))
@@ -44,11 +45,23 @@ class ImportedFile:
 
     def find(self, name: str) -> Path | None:
         """The file or directory that a path in this file means, None where there is none."""
+        return next(iter(self.finds(name)), None)
+
+    def finds(self, name: str) -> dict[Path, Path]:
+        """Every file or directory that a path could mean, with the first of `roots` from which it does."""
+        found: dict[Path, Path] = {}
         try:
-            path = Path(name).expanduser()
-            return next((root / path for root in self.roots if (root / path).exists()), None)
+            for root in self.roots:
+                path = root / Path(name).expanduser()
+                if path.exists():
+                    found.setdefault(path, root)
         except (OSError, RuntimeError, ValueError):  # too long, no such user, a null byte: nothing lies there
-            return None
+            return {}
+        return found or (self.finds(name.replace("\\", "/")) if "\\" in name else {})
+
+    def starting(self, directory: Path | None) -> ImportedFile:
+        """The file with paths that start from `directory` first, where there is one."""
+        return self if directory is None else replace(self, roots=_distinct(directory, *self.roots))
 
 
 def read_source(path: Path, working_directory: Path, roots: tuple[Path, ...] = ()) -> ImportedFile:
@@ -62,9 +75,15 @@ def read_source(path: Path, working_directory: Path, roots: tuple[Path, ...] = (
     file = path.resolve()
     # a config is written for the directory in which the training starts, which mostly lies above it; not the
     # whole disk, on which `data` is something else
-    around = (working_directory, *roots, file.parent, *file.parents[:-1])
+    around = (*roots, file.parent, *file.parents[:-1])
+    inside = file.is_relative_to(working_directory)
+    around = (working_directory, *around) if inside else (*around, working_directory)
     keys, lines = _mapping(text, display)
-    return ImportedFile(file, display, text, keys, lines, tuple(dict.fromkeys(around)))
+    return ImportedFile(file, display, text, keys, lines, _distinct(*around), working_directory)
+
+
+def _distinct(*roots: Path) -> tuple[Path, ...]:
+    return tuple(dict.fromkeys(roots))
 
 
 def not_a_config(source: ImportedFile) -> QtuneError:
