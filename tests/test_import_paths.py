@@ -186,7 +186,9 @@ def test_a_path_that_another_config_writes_is_named_with_it(root: Path, path: st
         f"there is no {path} from here" in finding.message
         and f"{writer}, which lies there," in finding.message
     )
-    assert f"import and train {writer}, and set adapter_name_or_path: runs/NAME" in finding.fix
+    assert (
+        f"run {writer} first, or import and train it, and set adapter_name_or_path: runs/NAME" in finding.fix
+    )
     assert ("on a hub" in finding.message) == (path == "weights/a")
 
 

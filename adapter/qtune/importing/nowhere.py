@@ -37,7 +37,7 @@ def nowhere(name: str, text: str, origin: Origin, read: Original) -> Translation
     writer = _writer(text, read.source)
     if writer is not None:
         missing += f"; {writer}, which lies there, writes it"
-        fix = f"import and train {writer}, and set {name}: runs/NAME, which is that run"
+        fix = f"run {writer} first, or import and train it, and set {name}: runs/NAME"
     elif not is_path:
         return noted(name, f"{text} is not here, so that it is taken for a hub's id", origin)
     if id_too:
