@@ -182,12 +182,10 @@ def test_a_path_that_another_config_writes_is_named_with_it(root: Path, path: st
     }[writer]
     tree = {**LYING, writer: first, "dpo.yaml": f"{TRAIN}adapter_name_or_path: {path}\n"}
     [finding] = imported(root, "dpo.yaml", tree).findings
-    assert (
-        f"there is no {path} from here" in finding.message
-        and f"{writer}, which lies there," in finding.message
-    )
-    assert (
-        f"run {writer} first, or import and train it, and set adapter_name_or_path: runs/NAME" in finding.fix
+    assert f"there is no {path}" in finding.message
+    assert f"{writer}, beside the original, writes it" in finding.message
+    assert finding.fix.startswith(
+        f"run {writer} first, or import and train it, and set {finding.key}: runs/NAME"
     )
     assert ("on a hub" in finding.message) == (path == "weights/a")
 

@@ -32,11 +32,13 @@ def nowhere(name: str, text: str, origin: Origin, read: Original) -> Translation
     is_path = not id_too or _is_path(name, text, read)
     if not is_path and name in MODELS:
         return Translation()
-    missing = f"there is no {text} from here, nor from where the original lies"
+    missing = f"there is no {text}"
+    if not text.startswith(("/", "~")):
+        missing += " from here, nor from where the original lies"
     fix = "put it where the project's directory has it, or correct it in the preset"
     writer = _writer(text, read.source)
     if writer is not None:
-        missing += f"; {writer}, which lies there, writes it"
+        missing += f"; {writer}, beside the original, writes it"
         fix = f"run {writer} first, or import and train it, and set {name}: runs/NAME"
     elif not is_path:
         return noted(name, f"{text} is not here, so that it is taken for a hub's id", origin)
