@@ -28,7 +28,18 @@ from qtune.schema import DERIVED, column_keys, known_argument, tag_keys
 from qtune.values import DATASETS, Config, KeyPath, Layer, Origin, Value
 
 DEFAULT = Origin("default")
-_SECTIONS = ("model", "method", "dataset", "output", "train", "eval", "zero", "launch", "datasets")
+_SECTIONS = (
+    "model",
+    "method",
+    "dataset",
+    "output",
+    "train",
+    "eval",
+    "zero",
+    "deepspeed",
+    "launch",
+    "datasets",
+)
 
 
 @dataclass(frozen=True)

@@ -48,6 +48,11 @@ _FILLED_IN_PARAMS = {
     "optimizer": ("lr", "betas", "eps", "weight_decay"),
     "scheduler": ("warmup_min_lr", "warmup_max_lr", "warmup_num_steps", "total_num_steps"),
 }
+_AGREEING = (
+    *("train_micro_batch_size_per_gpu", "train_batch_size", "gradient_accumulation_steps"),
+    *("gradient_clipping", "fp16.enabled", "bf16.enabled"),
+    *(f"{block}.params.{key}" for block, keys in _FILLED_IN_PARAMS.items() for key in keys),
+)
 _OF_MASTER_WEIGHTS = (
     *("fp16.fp16_master_weights_and_grads", "bf16.bf16_master_weights_and_grads"),
     "bf16.bf16_optimizer_states",
@@ -184,10 +189,10 @@ RULES = (
     ),
     Rule(
         "deepspeed-agrees-with-arguments",
-        ("deepspeed",),
+        tuple(f"deepspeed.{key}" for key in _AGREEING),
         _disagreeing,
         "{found}: the argument counts, and another value is refused",
-        "take it out of `deepspeed:`, or write auto there",
+        "set the argument, and write auto in `deepspeed:`",
         f"{_FILLED}.fill_match",
     ),
     Rule(
