@@ -132,6 +132,7 @@ def test_a_path_with_backslashes_is_the_one_that_is_here(root: Path) -> None:
         ("adapter_name_or_path", "saves/a", {}),  # as the original writes
         ("adapter_name_or_path", "outputs/a", {}),
         ("adapter_name_or_path", "checkpoint-200/adapter", {}),
+        ("adapter_name_or_path", "my_adapter", {}),
         ("adapter_name_or_path", "house/a", {"house/b/x": ""}),
         ("ref_model_adapters", "runs/a", {}),
         ("model_name_or_path", "models/Qwen3-4B", {}),
@@ -148,7 +149,7 @@ def test_what_reads_like_a_directory_is_no_id_in_silence(
     [finding] = found.findings
     assert (finding.key, finding.severity) == (key, "warning")
     assert f"there is no {path} from here" in finding.message and "on a hub" in finding.message
-    assert "leave it, if it is one" in finding.fix
+    assert "leave it, if it is a hub's id" in finding.fix
     assert train(found)[key] == path
 
 
@@ -161,6 +162,7 @@ def test_what_reads_like_a_directory_is_no_id_in_silence(
             ["us/adapter is not here, so that it is taken for a hub's id"],
         ),
         ("ref_model", "us/model", []),
+        ("ref_model", "gpt2", []),
         ("reward_model", "http://localhost:8000/v1/score", []),
     ],
 )
@@ -180,11 +182,11 @@ def test_a_path_that_another_config_writes_is_named_with_it(root: Path, path: st
     }[writer]
     tree = {**LYING, writer: first, "dpo.yaml": f"{TRAIN}adapter_name_or_path: {path}\n"}
     [finding] = imported(root, "dpo.yaml", tree).findings
-    assert (
-        f"there is no {path} from here" in finding.message
-        and f"{writer}, which lies there," in finding.message
+    assert f"there is no {path}" in finding.message
+    assert f"{writer}, beside the original, writes it" in finding.message
+    assert finding.fix.startswith(
+        f"run {writer} first, or import and train it, and set {finding.key}: runs/NAME"
     )
-    assert f"import and train {writer}, and set adapter_name_or_path: runs/NAME" in finding.fix
     assert ("on a hub" in finding.message) == (path == "weights/a")
 
 
@@ -229,8 +231,11 @@ def test_the_names_tell_which_registry_is_meant(root: Path) -> None:
     others = {"dataset_info.json": {"others": SHOTS}, "data/dataset_info.json": {"others": SHOTS}}
     found = imported(root, "old/a.yaml", {**others, **below("old", LYING), "old/a.yaml": TRAIN})
     assert found.datasets == {"notes": {"file_name": "../old/data/notes.jsonl"}}
-    none = imported(root, "new/a.yaml", {"new/a.yaml": TRAIN, "new/dataset_info.json": {"others": SHOTS}})
-    assert none.datasets == {} and "data/dataset_info.json does not have it" in said(none, "dataset")[0]
+    none = imported(
+        root, "new/a.yaml", {"new/a.yaml": TRAIN, "new/data/dataset_info.json": {"others": SHOTS}}
+    )
+    assert none.datasets == {} and "media_dir" not in train(none)
+    assert "`notes` is not registered here, and no data/dataset_info.json has it" in said(none, "dataset")[0]
 
 
 def test_a_directory_that_is_gone_is_said_with_the_registry_that_is_taken(root: Path) -> None:
@@ -276,6 +281,7 @@ def test_a_hub_is_no_directory_of_pictures(root: Path, directory: str) -> None:
 ZERO = {
     "ds_z0_config.json": {"stage": 0},
     "ds_z2_config.json": {"stage": 2, "round_robin_gradients": True},
+    "ds_z2_autotp_config.json": {"stage": 2, "overlap_comm": False},
     "ds_z2_offload_config.json": {"stage": 2, "offload_optimizer": {"device": "cpu", "pin_memory": True}},
     "ds_z3_config.json": {"stage": 3, "reduce_bucket_size": "auto"},
     "ds_z3_offload_config.json": {"stage": 3, "offload_param": {"device": "cpu", "pin_memory": True}},
@@ -308,6 +314,8 @@ def test_a_zero_file_of_the_repository_is_taken_as_a_file(root: Path, name: str)
     write_tree(root, {"ds.json": {**stock.content, **unread}})
     found = imported(root, "ds.json", {})
     assert zero(found) == stock.content["zero_optimization"]
+    parallel = yaml.safe_load(found.text).get("deepspeed", {}).get("tensor_parallel")
+    assert parallel == stock.content.get("tensor_parallel")
     assert [key for key in unread if said(found, key) == ["left out: DeepSpeed reads no such key"]] == [
         *unread
     ]

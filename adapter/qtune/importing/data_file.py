@@ -23,8 +23,10 @@ def refuse_data(path: Path) -> None:
 
 def _is_data(file: Path) -> bool:
     """By its name; of JSON a list, or an object a line. Text could be a script."""
+    if file.suffix not in SUFFIXES or file.suffix == ".txt" or not file.is_file():
+        return False
     if file.suffix != ".json":
-        return file.suffix in SUFFIXES and file.suffix != ".txt" and file.is_file()
+        return True
     with file.open("rb") as stream:
         start = stream.read(_ENOUGH).lstrip()
     first, *more = start.splitlines() or [b""]

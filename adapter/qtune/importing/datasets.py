@@ -68,7 +68,7 @@ def _nowhere(names: list[str], given: Value | None, registry: Registry | None, o
     elif registry is not None:
         where = f"{registry.display} does not have {them}"
     else:
-        where = f"there is no {directory}/{DATASETS}"
+        where = f"no {directory}/{DATASETS} has {them}"
     return warned("dataset", f"{quoted(names)} {are} not registered here, and {where}", fix, origin)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -30,20 +29,22 @@ def nowhere(name: str, text: str, origin: Origin, read: Original) -> Translation
     if "://" in text:
         return Translation()
     id_too = name in (*MODELS, *ADAPTERS) and _has_form_of_id(text)
-    is_path = not id_too or _is_path(text, read)
+    is_path = not id_too or _is_path(name, text, read)
     if not is_path and name in MODELS:
         return Translation()
-    missing = f"there is no {text} from here, nor from where the original lies"
+    missing = f"there is no {text}"
+    if not text.startswith(("/", "~")):
+        missing += " from here, nor from where the original lies"
     fix = "put it where the project's directory has it, or correct it in the preset"
     writer = _writer(text, read.source)
     if writer is not None:
-        missing += f"; {writer}, which lies there, writes it"
-        fix = f"import and train {writer}, and set {name}: runs/NAME, which is that run"
+        missing += f"; {writer}, beside the original, writes it"
+        fix = f"run {writer} first, or import and train it, and set {name}: runs/NAME"
     elif not is_path:
         return noted(name, f"{text} is not here, so that it is taken for a hub's id", origin)
     if id_too:
         missing += ": LLaMA-Factory would look for it on a hub"
-        fix += "; leave it, if it is one"
+        fix += "; leave it, if it is a hub's id"
     return warned(name, missing, fix, origin)
 
 
@@ -51,28 +52,23 @@ def _has_form_of_id(text: str) -> bool:
     return not text.startswith((".", "/", "~")) and "\\" not in text and len(Path(text).parts) <= 2
 
 
-def _is_path(text: str, read: Original) -> bool:
+def _is_path(name: str, text: str, read: Original) -> bool:
     """Whether `saves/a` is a directory: by habit, by what the original writes to, or by what is there."""
     first, *more = Path(text).parts
     output = read.keys.get("output_dir")
     written = Path(str(output.value)).parts[:1] if output is not None else ()
-    told = (first,) == written or _BY_HABIT.fullmatch(first) is not None
-    return bool(more) and (told or read.source.find(first) is not None)
+    owner = more or name in MODELS  # an adapter has one
+    told = not owner or (first,) == written or _BY_HABIT.fullmatch(first)
+    return bool(told) or read.source.find(first) is not None
 
 
 def _writer(text: str, source: ImportedFile) -> str | None:
-    """The name of a file beside the original whose `output_dir` that path is, or lies in."""
-    for file in _beside(source):
-        outputs = _OUTPUT.findall(file.read_text(encoding="utf-8", errors="replace"))
-        if any(Path(output).parts and Path(text).is_relative_to(output) for output in outputs):
-            return file.name
-    return None
-
-
-def _beside(source: ImportedFile) -> Iterator[Path]:
-    """The configs and scripts in the original's directory."""
+    """The name of a config or script beside the original whose `output_dir` that path is, or lies in."""
     with suppress(OSError):
         for file in sorted(source.path.parent.iterdir())[:_MOST_LOOKED_AT]:
             other = file.suffix in _CONFIGS and file != source.path and file.is_file()
             if other and file.stat().st_size <= _MOST_BYTES:
-                yield file
+                outputs = map(Path, _OUTPUT.findall(file.read_text(encoding="utf-8", errors="replace")))
+                if any(output.parts and Path(text).is_relative_to(output) for output in outputs):
+                    return file.name
+    return None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from qtune.config.names import few
 from qtune.config.project import Project
 from qtune.data.adding.register import file_name
@@ -31,20 +33,27 @@ def settled(part: Translation, read: Original, project: Project) -> Translation:
         if value is None or not isinstance(value.value, str) or value.value.startswith("{"):
             continue
         given = names_in(value.value) if name in ADAPTERS else [value.value] if value.value else []
-        seen = [_seen(text, read.source, project) for text in given]
-        moved = ",".join(there or text for there, text in zip(seen, given, strict=True))
-        if moved != ",".join(given):
-            part += Translation({("train", name): Value(moved, value.origin)})
-            part += noted(name, f"{value.value} is {moved} from the project's directory", value.origin)
-        elif there := [path for path in seen if path is not None]:
-            part += noted(name, f"{few(there)} is there", value.origin)
-        for text in (text for text, there in zip(given, seen, strict=True) if there is None):
+        seen = [(text, _seen(text, read.source, project)) for text in given]
+        part += _found(name, seen, value.origin)
+        for text in (text for text, there in seen if there is None):
             if name in _WRITTEN:
                 message = f"there is no {text} yet: the training makes it in the project's directory"
                 part += noted(name, message, value.origin)
             else:
                 part += nowhere(name, text, value.origin, read)
     return part
+
+
+def _found(name: str, seen: Sequence[tuple[str, str | None]], origin: Origin) -> Translation:
+    """The argument as the project writes it; seen: each path as given, and as `_seen` has it."""
+    found = [(text, there) for text, there in seen if there is not None]
+    moved = [f"{text} is {there}" for text, there in found if text != there]
+    if moved:
+        value = Value(",".join(there or text for text, there in seen), origin)
+        return Translation({("train", name): value}) + noted(
+            name, f"{few(moved)} from the project's directory", origin
+        )
+    return noted(name, f"{few([text for text, _ in found])} is there", origin) if found else Translation()
 
 
 def _seen(text: str, source: ImportedFile, project: Project) -> str | None:

@@ -26,7 +26,7 @@ def preset_text(part: Translation, kind: str, display: str) -> str:
     if nulls := [key for key in train if key not in said]:
         lines.append("  # the original leaves these to LLaMA-Factory")
         lines += [f"  {key}: null" for key in nulls]
-    for block in ("zero", "launch"):
+    for block in ("zero", "deepspeed", "launch"):
         tree = nested(part.values, block)
         if tree:
             lines += [f"{block}:", *block_lines(tree, 1)]

@@ -11,7 +11,7 @@ from qtune.config.project import Project
 from qtune.config.renames import renamed
 from qtune.errors import QtuneError
 from qtune.importing.deepspeed import zero
-from qtune.importing.deepspeed.zero import DeepSpeedFile
+from qtune.importing.deepspeed.file import DeepSpeedFile
 from qtune.importing.original import Original, Recogniser
 from qtune.importing.parts import Translation
 from qtune.importing.scripts import commands

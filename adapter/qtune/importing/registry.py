@@ -72,8 +72,8 @@ class Registry:
 def find_registry(dataset_dir: Value | None, names: Sequence[str], source: ImportedFile) -> Registry | None:
     """The dataset_info.json that a config with this `dataset_dir` means, None where there is none.
 
-    Where several could be meant, it is the one that has most of `names`. Beside the config it is looked for
-    too, and taken where it has one of them.
+    Where several could be meant, it is the one that has most of `names`. A config that does not say its
+    directory, or says one that is gone, means none without any of them; that may then lie beside the config.
     """
     directory = str(dataset_dir.value) if dataset_dir is not None else "data"
     if directory.startswith((ONLINE, REMOTE)):
@@ -82,12 +82,13 @@ def find_registry(dataset_dir: Value | None, names: Sequence[str], source: Impor
         Registry(read_source(path, source.here), path.parent, root)
         for path, root in source.finds(str(Path(directory, DATASETS))).items()
     ]
-    if not found:
-        beside = [
-            Registry(read_source(path, source.here), root, root, guessed=True)
-            for path, root in source.finds(DATASETS).items()
-        ]
-        found = [registry for registry in beside if any(name in registry.entries for name in names)]
+    sure = bool(found) and (dataset_dir is not None or not names)
+    found = found or [
+        Registry(read_source(path, source.here), root, root, guessed=True)
+        for path, root in source.finds(DATASETS).items()
+    ]
+    if not sure:
+        found = [registry for registry in found if any(name in registry.entries for name in names)]
     return max(found, key=lambda registry: sum(name in registry.entries for name in names), default=None)
 
 
