@@ -164,6 +164,20 @@ def test_a_registry_on_the_hub_is_one_finding_and_no_directory(qtune: Qtune, roo
     assert registered["one"] == {"hf_hub_url": "one"}
 
 
+def test_a_name_that_only_the_project_knows_is_said_to_be_its_own(qtune: Qtune, root: Path) -> None:
+    """Theirs may be other data of the same name; that it goes unevaluated holds for it too."""
+    text = THEIRS.replace("val_size: 0.1\n", "dataset_dir: lost\n").replace("who", "demo")
+    err = brought(qtune, root, text).err
+    assert rendered(qtune, root).keys() & {"eval_dataset", "val_size"} == set()
+    assert "dataset: `demo` is what data/datasets.yaml here says: the original's is nowhere" in err
+
+
+def test_what_continues_a_run_of_the_original_is_left_out_with_a_word(qtune: Qtune, root: Path) -> None:
+    err = brought(qtune, root, f"{THEIRS}resume_from_checkpoint: true\n").err
+    assert "train.yaml:9 resume_from_checkpoint: left out" in err and "`qtune resume` continues one" in err
+    assert "resume_from_checkpoint" not in preset(root)["train"]
+
+
 def test_a_config_that_trains_nothing_is_said_to(qtune: Qtune, root: Path) -> None:
     err = brought(qtune, root, THEIRS.replace("do_train: true\n", "")).err
     assert "train.yaml do_train: is not set, and without it" in err and "fix: set do_train: true" in err
