@@ -9,8 +9,9 @@ from typing import Any
 from qtune.errors import QtuneError
 from qtune.files import dump_yaml
 from qtune.importing.parts import Translation, noted, warned
-from qtune.importing.toolkits.axolotl_data import chat_template, datasets
+from qtune.importing.toolkits.axolotl_data import chat_template, datasets, is_text
 from qtune.importing.toolkits.table import Reading, ReadKey, Toolkit, becomes, read_toolkit
+from qtune.schema import arguments
 from qtune.values import Value
 
 _FSDP_OF_QTUNE = {
@@ -77,8 +78,9 @@ def _silent(reading: Reading) -> dict[str, Any]:
 
 def _is_pretraining(reading: Reading) -> bool:
     sets = reading.plain("datasets")
-    kinds = {item.get("type") for item in sets if isinstance(item, dict)} if isinstance(sets, list) else set()
-    return reading.plain("pretraining_dataset") is not None or "completion" in kinds
+    return reading.plain("pretraining_dataset") is not None or (
+        isinstance(sets, list) and any(is_text(item) for item in sets)
+    )
 
 
 def _same_as_model(key: str, value: Value, reading: Reading) -> Translation:
@@ -157,6 +159,15 @@ def _optim_args(key: str, value: Value, reading: Reading) -> Translation:
     given = value.value
     text = ",".join(f"{name}={item}" for name, item in given.items()) if isinstance(given, dict) else given
     return becomes(key, value, {"optim_args": text})
+
+
+def _lr_scheduler(key: str, value: Value, reading: Reading) -> Translation:
+    if reading.plain("cosine_min_lr_ratio") is not None and value.value == "cosine":
+        return noted(key, "left out: cosine_min_lr_ratio says it", value.origin)
+    if value.value in (arguments()["lr_scheduler_type"].choices or ()):
+        return becomes(key, value, {"lr_scheduler_type": value.value})
+    fix = "set lr_scheduler_type in the preset; until then it is cosine"
+    return warned(key, f"LLaMA-Factory has no schedule {value.value}", fix, value.origin)
 
 
 def _cosine_min_lr_ratio(key: str, value: Value, reading: Reading) -> Translation:
@@ -352,6 +363,7 @@ _READERS: dict[str, ReadKey] = {
     "bnb": _bnb,
     "batch_size": _batch_size,
     "optim_args": _optim_args,
+    "lr_scheduler": _lr_scheduler,
     "cosine_min_lr_ratio": _cosine_min_lr_ratio,
     "rl": _rl,
     "no_such_stage": _no_such_stage,
