@@ -74,8 +74,8 @@ def python_calls(text: str, at: Callable[[int], Origin]) -> list[PythonCall]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # a backslash in a Windows path
             tree = ast.parse(text)
-        reader = _Reader(at)
-        reader.run(tree.body)
+        program = _Program(at)
+        program.run(tree.body)
     except SyntaxError as error:
         where = at(error.lineno or 1).place
         raise QtuneError(f"is no Python: {error.msg}", where=where, fix="mend that line") from None
@@ -83,7 +83,7 @@ def python_calls(text: str, at: Callable[[int], Origin]) -> list[PythonCall]:
         raise QtuneError(
             "is nested too deep, or too large, to read", where=at(1).place, fix="import the config it trains"
         ) from None
-    return reader.calls
+    return program.calls
 
 
 def plain(value: Any) -> Any:
@@ -117,7 +117,7 @@ def why_unknown(value: Value) -> str:
     return str(value.value.why)
 
 
-class _Reader:
+class _Program:
     def __init__(self, at: Callable[[int], Origin]) -> None:
         self.calls: list[PythonCall] = []
         self._at = at
