@@ -12,6 +12,7 @@ from qtune.config.renames import renamed
 from qtune.errors import QtuneError
 from qtune.importing.deepspeed import zero
 from qtune.importing.deepspeed.zero import DeepSpeedFile
+from qtune.importing.embedded import recognise as embedded
 from qtune.importing.original import Original, Recogniser
 from qtune.importing.parts import Translation
 from qtune.importing.scripts import commands
@@ -71,6 +72,7 @@ def _training_config(source: ImportedFile, working_directory: Path, project: Pro
 
 
 _KINDS: tuple[Recogniser, ...] = (
+    embedded.recognise,
     commands.recognise,
     _preset,
     toolkits.recognise,
