@@ -10,6 +10,7 @@ from qtune.config.presets import KEYS as PRESET_KEYS
 from qtune.config.project import Project
 from qtune.config.renames import renamed
 from qtune.errors import QtuneError
+from qtune.importing import board, other_uses, outputs
 from qtune.importing.deepspeed import zero
 from qtune.importing.deepspeed.zero import DeepSpeedFile
 from qtune.importing.embedded import recognise as embedded
@@ -31,10 +32,14 @@ _DEEPSPEED = ("zero_optimization", "train_micro_batch_size_per_gpu", "train_batc
 
 
 def recognise(source: ImportedFile, working_directory: Path, project: Project) -> Original:
-    """The file as the first of the kinds below that it is; raises QtuneError where it is none of them."""
+    """The file as the first of the kinds below that it is.
+
+    Raises QtuneError where it is none of them, or trains nothing.
+    """
     for kind in _KINDS:
         original = kind(source, working_directory, project)
         if original is not None:
+            other_uses.require_training(original)
             return original
     raise not_a_config(source)
 
@@ -75,6 +80,8 @@ _KINDS: tuple[Recogniser, ...] = (
     embedded.recognise,
     commands.recognise,
     _preset,
+    board.recognise,
+    outputs.recognise,
     toolkits.recognise,
     _llamafactory,
     _deepspeed,

@@ -20,8 +20,9 @@ _GPU = "gpu"
 def recognise(source: ImportedFile, working_directory: Path, project: Project) -> Original | None:
     """The training that a service's command starts, None where the file is no compose file."""
     services = (source.keys or {}).get("services")
-    if not isinstance(services, dict) or not all(isinstance(service, dict) for service in services.values()):
+    if not isinstance(services, dict) or not services:
         return None
+    services = {name: service for name, service in services.items() if isinstance(service, dict)}
     found = [_container(name, service, source) for name, service in services.items()]
     return imported("a compose file", found, source, working_directory, project)
 

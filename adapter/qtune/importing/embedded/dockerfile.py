@@ -54,7 +54,8 @@ def _shell(source: ImportedFile) -> tuple[list[str], list[tuple[int, str]]]:
         elif word in ("ENV", "ARG"):
             old = _OLD_ENV.fullmatch(rest) if word == "ENV" and "=" not in rest.split()[0] else None
             rest = f"{old[1]}={shlex.quote(old[2])}" if old else rest
-            lines += (f"export {rest}" if "=" in rest else "").split("\n")
+            rest = f"export {rest}" if word == "ENV" else rest
+            lines += (rest if "=" in rest else "").split("\n")
         elif word == "ENTRYPOINT" and given is not None:
             entry = given
             lines.append(shlex.join(given))

@@ -18,7 +18,7 @@ from qtune.importing.scripts.shell import Command
 from qtune.importing.source import ImportedFile
 from qtune.values import KeyPath
 
-_INSIDE = re.compile(r"/[\w.@/-]+\.(?:ya?ml|json)\b")
+_CONFIG = re.compile(r"(?<![\w.@/-])[\w.@/-]+\.(?:ya?ml|json)\b")
 
 
 def started(
@@ -40,7 +40,7 @@ def in_a_container(
     """
     written, part = dict(source.written), Translation()
     words = [word for command in script for word in command.words]
-    for name, line in [(name, word.line) for word in words for name in _INSIDE.findall(word.text)]:
+    for name, line in [(name, word.line) for word in words for name in _CONFIG.findall(word.text)]:
         if name in written or PurePosixPath(name).name in written or source.find(name) is not None:
             continue
         parts = PurePosixPath(name).parts
