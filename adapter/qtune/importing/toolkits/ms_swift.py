@@ -1,0 +1,388 @@
+"""ms-swift's commands, configs and args.json: what its table cannot say in a row."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from qtune.config.project import Project
+from qtune.errors import QtuneError
+from qtune.files import dump_yaml, from_json, table_beside
+from qtune.importing.original import Coverage, Original
+from qtune.importing.parts import Translation, noted, warned
+from qtune.importing.source import LAYER, ImportedFile
+from qtune.importing.toolkits.data import NamedData, registered
+from qtune.importing.toolkits.table import Reading, Row, Toolkit, read_toolkit
+from qtune.importing.toolkits.translate import translate as translate_keys
+from qtune.schema import arguments
+from qtune.values import Origin, Value
+
+_TABLE = "ms-swift.yaml"
+_OWN = ("tuner_type", "train_type", "rlhf_type", "split_dataset_ratio", "swift_version", "freeze_vit", "val_dataset")
+_TUNERS = ("tuner_type", "train_type", "sft_type")
+_STAGES: Mapping[str, Mapping[str, Any]] = {
+    "dpo": {"stage": "dpo"},
+    "orpo": {"stage": "dpo", "pref_loss": "orpo"},
+    "simpo": {"stage": "dpo", "pref_loss": "simpo"},
+    "kto": {"stage": "kto"},
+    "rm": {"stage": "rm"},
+    "ppo": {"stage": "ppo"},
+}
+
+
+def recognise(source: ImportedFile, working_directory: Path, project: Project) -> Original | None:
+    """A config for `swift sft`, or the args.json beside its outputs; None where the file is neither."""
+    keys = source.keys or {}
+    named = any(isinstance(keys.get(name), str) for name in ("model", "model_id_or_path"))
+    if not named or "model_name_or_path" in keys or not any(key in keys for key in _OWN):
+        return None
+    return translate(source.values(), source, project)
+
+
+def translate(
+    keys: Mapping[str, Value], source: ImportedFile, project: Project, method: str = "sft"
+) -> Original:
+    """The keys of `swift METHOD`, as `Original` has them; method: sft, pt or rlhf.
+
+    Raises QtuneError where it trains with a method that LLaMA-Factory does not have.
+    """
+    toolkit = ms_swift()
+    keys, elsewhere = _with_environment(keys, toolkit)
+    quiet = [key for key, value in keys.items() if _is_quiet(key, value.value, toolkit, keys)]
+    if method == "rlhf" and "rlhf_type" not in keys:
+        keys = {"rlhf_type": Value("dpo", Origin(LAYER, source.display)), **keys}
+    read = translate_keys(
+        toolkit, {key: value for key, value in keys.items() if key not in quiet}, source, project
+    )
+    stage = "pt" if method == "pt" or _plain(keys, "loss_scale") == "all" else "sft"
+    said = {"stage": Value(stage, Origin(LAYER, source.display)), **read.keys}
+    part = read.part + elsewhere + _said_nowhere(said, keys, source)
+    counts = read.coverage or Coverage(0, 0, 0)
+    if quiet:
+        part += noted(", ".join(quiet), "left out: ms-swift's defaults, or of that run alone", source.origin())
+    return replace(
+        read, keys=said, part=part, coverage=replace(counts, needless=counts.needless + len(quiet))
+    )
+
+
+@cache
+def ms_swift() -> Toolkit:
+    """Its table, and the arguments of transformers that keep their names."""
+    toolkit = read_toolkit(
+        __file__,
+        _TABLE,
+        "an ms-swift config",
+        _silent,
+        model=_model,
+        data=_data,
+        joined=_joined,
+        system=_system,
+        loss_scale=_loss_scale,
+        targets=_targets,
+        init_weights=_init_weights,
+        checkpointing=_checkpointing,
+        report_to=_report_to,
+        generating=_generating,
+        rlhf_type=_rlhf_type,
+        loss_type=_loss_type,
+        cpo_alpha=_cpo_alpha,
+        pixels=_pixels,
+        partition=_partition,
+        processes=_processes,
+        fsdp=_fsdp,
+    )
+    same = {(name,): Row(name) for name, one in arguments().items() if one.group == "training"}
+    return replace(toolkit, rows={**same, **toolkit.rows})
+
+
+def _with_environment(
+    keys: Mapping[str, Value], toolkit: Toolkit
+) -> tuple[Mapping[str, Value], Translation]:
+    """(the keys with the variables of the block `ENV` beside them, what to say of the other variables)."""
+    block = keys.get("ENV")
+    if block is None or not isinstance(block.value, dict):
+        return keys, Translation()
+    variables = {name: Value(item, block.origin) for name, item in block.value.items()}
+    read = {name: value for name, value in variables.items() if (name,) in toolkit.rows}
+    part = Translation()
+    if rest := [name for name in variables if name not in read]:
+        message = "no part of a preset: set it where you start `qtune train`, which passes it on"
+        part = noted(f"ENV: {', '.join(rest)}", message, block.origin)
+    return {**{key: value for key, value in keys.items() if key != "ENV"}, **read}, part
+
+
+def _is_quiet(key: str, value: Any, toolkit: Toolkit, keys: Mapping[str, Value]) -> bool:
+    """Whether a key says nothing: the default of what has no counterpart, and in args.json any default."""
+    row = toolkit.rows.get((key,))
+    recorded = "swift_version" in keys
+    if recorded and (value is None or key.startswith("_") or key in _table()["of_the_run"]):
+        return True
+    known = table_beside(__file__, "ms-swift-defaults.yaml")
+    if key in known:
+        at_default = known[key] == value and isinstance(known[key], bool) == isinstance(value, bool)
+    else:
+        at_default = key in arguments() and arguments()[key].default == value
+    return at_default and (recorded or row is None or bool(row.missing))
+
+
+def _table() -> Mapping[str, Any]:
+    return table_beside(__file__, _TABLE)
+
+
+def _plain(keys: Mapping[str, Value], name: str) -> Any:
+    return keys[name].value if name in keys else None
+
+
+def _said_nowhere(
+    said: Mapping[str, Value], keys: Mapping[str, Value], source: ImportedFile
+) -> Translation:
+    """What ms-swift does where the original is silent, and a preset cannot say."""
+    part = Translation()
+    if "cutoff_len" not in said:
+        message = "is not set: ms-swift then takes the model's own maximum, the preset base's cutoff_len"
+        part += warned("max_length", message, "set cutoff_len in the preset", source.origin())
+    if _plain(keys, "truncation_strategy") in (None, "delete") and said["stage"].value != "pt":
+        message = "ms-swift leaves out what is longer than max_length; LLaMA-Factory cuts it"
+        part += noted("truncation_strategy", message, source.origin())
+    return part
+
+
+def _silent(reading: Reading) -> dict[str, Any]:
+    """Source: swift/arguments/sft_args.py and rlhf_args.py, swift/trainers/arguments.py (__post_init__)."""
+    tuner = next((reading.plain(key) for key in _TUNERS if reading.plain(key)), "lora")
+    held: dict[str, Any] = {"learning_rate": 1e-5 if tuner == "full" else 1e-4}
+    if tuner != "full":
+        held |= {"finetuning_type": "lora", "lora_rank": 8, "lora_alpha": 32, "lora_dropout": 0.05}
+        held |= {"lora_target": "all"}
+    batch = reading.plain("per_device_train_batch_size", 1)
+    if isinstance(batch, int) and batch > 0:
+        held["gradient_accumulation_steps"] = math.ceil(16 / batch / reading.plain("local_world_size", 1))
+    if not reading.plain("warmup_ratio"):
+        held["warmup_steps"] = 0
+    if _method(reading) == "simpo":
+        held |= {"pref_beta": 2.0, "simpo_gamma": 1.0, "pref_ftx": 1.0}
+    return held
+
+
+def _method(reading: Reading) -> str:
+    """The preference method: SimPO is written to args.json as cpo with its loss."""
+    method = str(reading.plain("rlhf_type", ""))
+    return "simpo" if method == "cpo" and reading.plain("loss_type") in ("simpo", ["simpo"]) else method
+
+
+def _rlhf_type(key: str, value: Value, reading: Reading) -> Translation:
+    method = _method(reading)
+    if method not in _STAGES:
+        raise QtuneError(
+            f"trains with `{method}`, which LLaMA-Factory does not have",
+            where=value.origin.place,
+            fix=f"keep ms-swift for it; LLaMA-Factory has {', '.join(_STAGES)}",
+        )
+    return _becomes(key, _STAGES[method], value.origin)
+
+
+def _loss_type(key: str, value: Value, reading: Reading) -> Translation:
+    losses = value.value if isinstance(value.value, list) else [value.value]
+    if _method(reading) == "simpo" or losses == ["kto"]:
+        return noted(key, "left out: the method says it", value.origin)
+    if len(losses) == 1 and losses[0] in ("sigmoid", "hinge", "ipo"):
+        return _becomes(key, {"pref_loss": losses[0]}, value.origin)
+    message = f"LLaMA-Factory has no loss {dump_yaml(value.value)}"
+    return warned(key, message, "set pref_loss in the preset: sigmoid, hinge or ipo", value.origin)
+
+
+def _cpo_alpha(key: str, value: Value, reading: Reading) -> Translation:
+    if _method(reading) == "simpo":
+        return _becomes(key, {"pref_ftx": value.value}, value.origin)
+    return noted(key, "left out: it counts in CPO and SimPO alone", value.origin)
+
+
+def _model(key: str, value: Value, reading: Reading) -> Translation:
+    name = str(value.value)
+    part = _becomes(key, {"model_name_or_path": name}, value.origin)
+    if _from_hugging_face(reading) or reading.source.find(name) or name.startswith((".", "/", "~")):
+        return part
+    if reading.project.hub.get("USE_MODELSCOPE_HUB") == "1":
+        return part
+    message = f"ms-swift takes {name} from ModelScope, this project from Hugging Face"
+    if name.partition("/")[0] in _table()["modelscope_owners"]:
+        fix = "add `hub: {name: modelscope}` to qtune.yaml, or name the model as Hugging Face does"
+        return part + warned(key, f"{message}, which has no such owner", fix, value.origin)
+    return part + noted(key, f"{message}; `hub: {{name: modelscope}}` in qtune.yaml changes it", value.origin)
+
+
+def _from_hugging_face(reading: Reading) -> bool:
+    return any(str(reading.plain(key, "")).lower() in ("true", "1") for key in ("use_hf", "USE_HF"))
+
+
+_DATA = re.compile(r"(?:(?P<hub>hf|ms)::)?(?P<name>[^#]*?)(?::(?P<subsets>[^:#]*))?(?:#(?P<rows>\d+))?", re.IGNORECASE)
+
+
+def _data(key: str, value: Value, reading: Reading) -> Translation:
+    """`hub::name:subset/subset#rows`, any part but the name left out (swift/dataset/dataset_syntax.py)."""
+    given = value.value if isinstance(value.value, list) else [value.value]
+    sets = [data for text in given for data in _named(str(text), value.origin, reading)]
+    target = "eval_dataset" if key == "val_dataset" else "dataset"
+    return registered(key, sets, reading, target)
+
+
+def _named(text: str, origin: Origin, reading: Reading) -> list[NamedData]:
+    match = _DATA.fullmatch(text)
+    if match is None or reading.source.find(text):
+        return [NamedData(text, origin, _told(text, reading))]
+    hugging_face = match["hub"].lower() == "hf" if match["hub"] else _from_hugging_face(reading)
+    told = _told(match["name"], reading)
+    if match["rows"]:
+        told["num_samples"] = int(match["rows"])
+    subsets = [subset.strip() for subset in (match["subsets"] or "").split("/")]
+    return [
+        NamedData(
+            match["name"].strip(),
+            origin,
+            {**told, "subset": subset} if subset not in ("", "default", "all") else told,
+            "hf_hub_url" if hugging_face else "ms_hub_url",
+        )
+        for subset in subsets
+    ]
+
+
+def _told(name: str, reading: Reading) -> dict[str, Any]:
+    """What is known of the rows: `columns`, their names by ms-swift's, and its own usual sets."""
+    columns = _mapping(reading.plain("columns"))
+    words = _table()["columns"]
+    told = {words[theirs]: ours for ours, theirs in columns.items() if theirs in words}
+    if told:
+        return {"formatting": "sharegpt" if "messages" in told else "alpaca", "columns": told}
+    return dict(_table()["known_data"].get(name.rpartition("/")[2], {}))
+
+
+def _mapping(value: Any) -> Mapping[str, Any]:
+    """A mapping, also as JSON text; empty where it is neither."""
+    if isinstance(value, str):
+        try:
+            value = from_json(value)
+        except ValueError:
+            return {}
+    return value if isinstance(value, dict) else {}
+
+
+def _joined(key: str, value: Value, reading: Reading) -> Translation:
+    """A list that LLaMA-Factory takes with commas."""
+    given = value.value if isinstance(value.value, list) else [value.value]
+    if not given:
+        return noted(key, "left out: it is empty", value.origin)
+    text = ",".join(str(item) for item in given)
+    return _becomes(key, {_table()["joined"][key]: text}, value.origin)
+
+
+def _system(key: str, value: Value, reading: Reading) -> Translation:
+    text = str(value.value)
+    if text.endswith(".txt"):
+        fix = "write its text into the preset as default_system"
+        return warned(key, f"the system prompt is in the file {text}", fix, value.origin)
+    return _becomes(key, {"default_system": text.replace("\\n", "\n")}, value.origin)
+
+
+def _loss_scale(key: str, value: Value, reading: Reading) -> Translation:
+    """A base strategy and others after it; sources: swift/loss_scale, llamafactory/hparams/data_args.py."""
+    names = str(value.value).split("+")
+    said: dict[str, Any] = {}
+    if not reading.plain("rlhf_type"):
+        said = {"last_round": {"mask_history": True}, "all": {"train_on_prompt": True}}.get(names[0], {})
+    others = [name for name in names if name not in ("default", "last_round", "all", "ignore_empty_think")]
+    part = _becomes(key, said, value.origin)
+    if others:
+        message = f"LLaMA-Factory gives every token of an answer the same weight, not {', '.join(others)}"
+        part += warned(key, message, "leave it out, or keep ms-swift for it", value.origin)
+    return part
+
+
+def _targets(key: str, value: Value, reading: Reading) -> Translation:
+    given = value.value if isinstance(value.value, list) else str(value.value).split(",")
+    names = ["all" if str(name) in ("all-linear", "ALL", "DEFAULT") else str(name) for name in given]
+    if not all(re.fullmatch(r"[\w.]+", name) for name in names):
+        message = f"lora_target takes names of modules, not {dump_yaml(value.value)}"
+        return warned(key, message, "name them in lora_target", value.origin)
+    return _becomes(key, {"lora_target": ",".join(names)}, value.origin)
+
+
+def _init_weights(key: str, value: Value, reading: Reading) -> Translation:
+    match = re.fullmatch(r"pissa(?:_niter_(\d+))?", str(value.value))
+    if match:
+        iterations = {"pissa_iter": int(match[1])} if match[1] else {"pissa_iter": -1}
+        return _becomes(key, {"pissa_init": True, **iterations}, value.origin)
+    if str(value.value).lower() == "true":
+        return _becomes(key, {}, value.origin)
+    message = f"LLaMA-Factory has no such start of LoRA's weights: {dump_yaml(value.value)}"
+    return warned(key, message, "leave it out, or take pissa_init", value.origin)
+
+
+def _checkpointing(key: str, value: Value, reading: Reading) -> Translation:
+    settings = dict(_mapping(value.value))
+    reentrant = settings.pop("use_reentrant", None)
+    part = _becomes(key, {} if reentrant is None else {"use_reentrant_gc": reentrant}, value.origin)
+    if settings or not _mapping(value.value):
+        message = f"LLaMA-Factory takes use_reentrant alone, not {dump_yaml(settings or value.value)}"
+        part += warned(key, message, "leave it out", value.origin)
+    return part
+
+
+def _report_to(key: str, value: Value, reading: Reading) -> Translation:
+    given = value.value if isinstance(value.value, list) else [value.value]
+    others = [name for name in given if name != "swanlab"]
+    said = {"use_swanlab": True} if "swanlab" in given else {}
+    return _becomes(key, {**said, "report_to": ",".join(others) or "none"}, value.origin)
+
+
+def _generating(key: str, value: Value, reading: Reading) -> Translation:
+    if reading.plain("rlhf_type") != "ppo":
+        return noted(key, "left out: it counts when answers are generated", value.origin)
+    name = "max_new_tokens" if key in ("max_completion_length", "response_length") else key
+    return _becomes(key, {name: value.value}, value.origin)
+
+
+def _pixels(key: str, value: Value, reading: Reading) -> Translation:
+    """Tokens of a picture as pixels: a token is 2 by 2 patches, of 16 pixels in Qwen3-VL, 14 before it.
+
+    Source: qwen_vl_utils/vision_process.py, SPATIAL_MERGE_SIZE and image_patch_size.
+    """
+    if not isinstance(value.value, int):
+        return warned(key, f"{dump_yaml(value.value)} is no number", "correct it", value.origin)
+    side = 2 * (16 if "qwen3" in str(reading.plain("model", "")).lower() else 14)
+    name = key.lower().replace("token_num", "pixels")
+    return _becomes(key, {name: value.value * side**2}, value.origin)
+
+
+def _partition(key: str, value: Value, reading: Reading) -> Translation:
+    part = Translation({("zero", key): Value(value.value, value.origin)})
+    return part + noted(key, f"`{key}: {value.value}` under `zero:`", value.origin)
+
+
+def _processes(key: str, value: Value, reading: Reading) -> Translation:
+    """Of one node, and how many nodes there were."""
+    here, all_nodes = value.value, reading.plain("global_world_size", value.value)
+    if not isinstance(here, int) or here < 1:
+        return noted(key, "left out: one process", value.origin)
+    part = Translation({("launch", "nproc_per_node"): Value(here, value.origin)})
+    if isinstance(all_nodes, int) and all_nodes > here:
+        part += Translation({("launch", "nnodes"): Value(all_nodes // here, value.origin)})
+    return part + noted(key, f"launch.nproc_per_node: {here}", value.origin)
+
+
+def _fsdp(key: str, value: Value, reading: Reading) -> Translation:
+    if not value.value:
+        return noted(key, "left out: FSDP is off", value.origin)
+    part = Translation({("launch", "launcher"): Value("accelerate", value.origin)})
+    return part + noted(key, "launch.launcher: accelerate, whose FSDP config qtune writes", value.origin)
+
+
+def _becomes(key: str, said: Mapping[str, Any], origin: Origin) -> Translation:
+    """The arguments, and a note that names them."""
+    words = ", ".join(f"`{name}: {dump_yaml(item)}`" for name, item in said.items())
+    part = Translation({("train", name): Value(item, origin) for name, item in said.items()})
+    return part + noted(key, words or "left out: it is what holds anyway", origin)
