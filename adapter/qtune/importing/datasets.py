@@ -38,7 +38,7 @@ def register(
 ) -> Translation:
     """Registrations for the names under `dataset` and `eval_dataset`, copied from the original's own file.
 
-    registered: those that are made already. A name that the project has registered, or that cannot be found, is
+    registered: those that are made already. A name that is in the project, or that cannot be found, is
     a warning.
     """
     names: dict[str, Origin] = {}
