@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from qtune.errors import QtuneError
@@ -26,6 +26,8 @@ class ImportedFile:
 
     keys: its content where it is a mapping, else None; lines: the line of each key, by path.
     roots: the directories from which paths in it may start, the likeliest first.
+    written: configs that the file itself holds or writes when it runs, by the path that it names them by.
+    cells: where the text is that of a file's cells, (first line of it here, the cell's name) of each.
     """
 
     path: Path
@@ -34,9 +36,16 @@ class ImportedFile:
     keys: Mapping[str, Any] | None
     lines: Mapping[KeyPath, int]
     roots: tuple[Path, ...]
+    written: Mapping[str, ImportedFile] = field(default_factory=dict)
+    cells: tuple[tuple[int, str], ...] = ()
 
     def origin(self, *path: str) -> Origin:
         return Origin(LAYER, self.display, self.lines.get(path))
+
+    def at(self, line: int) -> Origin:
+        """Where a line of the text stands: in its cell, where it has cells."""
+        first, name = max((cell for cell in self.cells if cell[0] <= line), default=(1, self.display))
+        return Origin(LAYER, name, line - first + 1)
 
     def values(self) -> dict[str, Value]:
         """The top-level keys, each with its place."""
@@ -49,6 +58,14 @@ class ImportedFile:
             return next((root / path for root in self.roots if (root / path).exists()), None)
         except (OSError, RuntimeError, ValueError):  # too long, no such user, a null byte: nothing lies there
             return None
+
+    def config(self, name: str, working_directory: Path) -> ImportedFile | None:
+        """The config that a path in this file means, None where there is none; raises like `read_source`."""
+        for written in (name, PurePosixPath(name).as_posix(), PurePosixPath(name).name):
+            if written in self.written:
+                return self.written[written]
+        path = self.find(name)
+        return None if path is None else read_source(path, working_directory, self.roots)
 
 
 def read_source(path: Path, working_directory: Path, roots: tuple[Path, ...] = ()) -> ImportedFile:
@@ -63,13 +80,23 @@ def read_source(path: Path, working_directory: Path, roots: tuple[Path, ...] = (
     # a config is written for the directory in which the training starts, which mostly lies above it; not the
     # whole disk, on which `data` is something else
     around = (working_directory, *roots, file.parent, *file.parents[:-1])
-    keys, lines = _mapping(text, display)
+    keys, lines = (None, {}) if _is_program(file) else _mapping(text, display)
     return ImportedFile(file, display, text, keys, lines, tuple(dict.fromkeys(around)))
 
 
 def not_a_config(source: ImportedFile) -> QtuneError:
     """The error for a file of no known shape."""
     return QtuneError("is not a training config that qtune can read", where=source.display, fix=_SHAPES)
+
+
+_PROGRAMS = re.compile(
+    r".*\.(?:py|ipynb|md|markdown|bat|cmd|ps1|mk)|(?:Docker|Container)file.*|.*\.Dockerfile|(?:GNU)?[Mm]akefile"
+)
+
+
+def _is_program(file: Path) -> bool:
+    """Whether the name tells that the text is no mapping, though it may be JSON or look like YAML."""
+    return _PROGRAMS.fullmatch(file.name) is not None
 
 
 def _display(path: Path, working_directory: Path) -> str:
@@ -83,12 +110,12 @@ def _text(path: Path, display: str) -> str:
         raise QtuneError("there is no such file", where=display, fix="correct the path")
     if not path.is_file():
         raise QtuneError("is not a file", where=display, fix=_SHAPES)
+    # a notebook holds the pictures that its cells drew
+    most = 20 * MAX_BYTES if path.suffix == ".ipynb" else MAX_BYTES
     with path.open("rb") as stream:
-        raw = stream.read(MAX_BYTES + 1)
-    if len(raw) > MAX_BYTES:
-        raise QtuneError(
-            f"is larger than {MAX_BYTES:,} bytes, so it is no config", where=display, fix=_SHAPES
-        )
+        raw = stream.read(most + 1)
+    if len(raw) > most:
+        raise QtuneError(f"is larger than {most:,} bytes, so it is no config", where=display, fix=_SHAPES)
     if b"\0" in raw:
         raise QtuneError("is not a text file", where=display, fix=_SHAPES)
     try:
@@ -112,7 +139,7 @@ def _mapping(text: str, display: str) -> tuple[Mapping[str, Any] | None, Mapping
     try:
         data, lines = parse_yaml(text, display)
     except QtuneError:
-        if _looks_like_commands(text):
+        if _looks_like_commands(text) or _MANIFEST.search(text):
             return None, {}
         raise
     if not isinstance(data, dict) or not data:
@@ -122,6 +149,8 @@ def _mapping(text: str, display: str) -> tuple[Mapping[str, Any] | None, Mapping
     return data, lines
 
 
+# of Kubernetes, which may hold several YAML documents
+_MANIFEST = re.compile(r"(?m)^apiVersion:")
 _STARTERS = re.compile(
     r"(?m)^(?!\s*#).*(?:\b(?:llamafactory-cli|lmf)\s+\w|\w+\.py\b|-m\s+llamafactory|\b(?:torchrun|deepspeed)\s)"
 )

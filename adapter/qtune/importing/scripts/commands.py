@@ -15,7 +15,7 @@ from qtune.importing.parts import Translation, noted, refused
 from qtune.importing.retype import of_words, plain
 from qtune.importing.scripts.launchers import CLI, STARTERS, holes, is_flag, place, processes
 from qtune.importing.scripts.shell import Command, Word, commands
-from qtune.importing.source import LAYER, ImportedFile, read_source
+from qtune.importing.source import LAYER, ImportedFile
 from qtune.schema import arguments
 from qtune.values import Origin, Value
 
@@ -52,14 +52,13 @@ def started(script: list[Command], source: ImportedFile, working_directory: Path
     file: ImportedFile | None = None
     if words and not is_flag(words[0]) and words[0].text.endswith(_CONFIG):
         name, words = words[0], words[1:]
-        path = source.find(name.text)
+        file = None if name.hole else source.config(name.text, working_directory)
         if name.hole is not None:
             part += holes([name], source)
-        elif path is None:
+        elif file is None:
             fix = "put it where the script names it, or import the config instead of the script"
             part += refused("", f"there is no {name.text}", fix, place(source, name))
         else:
-            file = read_source(path, working_directory, source.roots)
             keys |= file.values()
             source = replace(source, roots=tuple(dict.fromkeys((*source.roots, *file.roots))))
     for key, value, given in _arguments(words, source, overriding=file is not None):

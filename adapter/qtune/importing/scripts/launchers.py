@@ -8,7 +8,7 @@ from pathlib import PurePath
 from qtune.importing.parts import Translation, noted, refused
 from qtune.importing.scripts.nodes import NODE_OPTIONS, RANKS, node_option, rank, settled, unknown_option
 from qtune.importing.scripts.shell import Command, Word
-from qtune.importing.source import LAYER, ImportedFile
+from qtune.importing.source import ImportedFile
 from qtune.values import Origin, Value
 
 CLI = ("llamafactory-cli", "lmf")
@@ -147,4 +147,4 @@ def is_flag(word: Word) -> bool:
 
 def place(source: ImportedFile, word: Word) -> Origin:
     """Where the word stands in the script."""
-    return Origin(LAYER, source.display, word.line)
+    return source.at(word.line)
