@@ -16,7 +16,7 @@ from qtune.importing.original import Original, Recogniser
 from qtune.importing.parts import Translation
 from qtune.importing.scripts import commands
 from qtune.importing.source import ImportedFile, not_a_config
-from qtune.importing.toolkits import ms_swift, nested
+from qtune.importing.toolkits import nested
 from qtune.importing.toolkits import recognise as toolkits
 from qtune.schema import arguments
 
@@ -74,7 +74,6 @@ _KINDS: tuple[Recogniser, ...] = (
     commands.recognise,
     _preset,
     toolkits.recognise,
-    ms_swift.recognise,
     _llamafactory,
     _deepspeed,
     _training_config,

@@ -7,7 +7,6 @@ import re
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 from qtune.config.project import Project
@@ -35,7 +34,7 @@ _STAGES: Mapping[str, Mapping[str, Any]] = {
 }
 
 
-def recognise(source: ImportedFile, working_directory: Path, project: Project) -> Original | None:
+def recognise(source: ImportedFile, project: Project) -> Original | None:
     """A config for `swift sft`, or the args.json beside its outputs; None where the file is neither."""
     keys = source.keys or {}
     named = any(isinstance(keys.get(name), str) for name in ("model", "model_id_or_path"))
@@ -62,12 +61,14 @@ def translate(
     stage = "pt" if method == "pt" or _plain(keys, "loss_scale") == "all" else "sft"
     said = {"stage": Value(stage, Origin(LAYER, source.display)), **read.keys}
     part = read.part + elsewhere + _said_nowhere(said, keys, source)
-    counts = read.coverage or Coverage(0, 0, 0)
-    if quiet:
-        part += noted(", ".join(quiet), "left out: ms-swift's defaults, or of that run alone", source.origin())
-    return replace(
-        read, keys=said, part=part, coverage=replace(counts, needless=counts.needless + len(quiet))
-    )
+    coverage = read.coverage or Coverage(0, 0, 0)
+    if _is_recorded(keys):  # hundreds, of which few were chosen
+        message = "left out: ms-swift's defaults, or of that run alone"
+        part += noted(f"{len(quiet)} of {len(keys)} keys", message, source.origin())
+    elif quiet:
+        part += noted(", ".join(quiet), "left out: ms-swift's default", source.origin())
+        coverage = replace(coverage, needless=coverage.needless + len(quiet))
+    return replace(read, keys=said, part=part, coverage=coverage)
 
 
 @cache
@@ -93,6 +94,7 @@ def ms_swift() -> Toolkit:
         cpo_alpha=_cpo_alpha,
         pixels=_pixels,
         partition=_partition,
+        packing_length=_packing_length,
         processes=_processes,
         fsdp=_fsdp,
     )
@@ -119,8 +121,8 @@ def _with_environment(
 def _is_quiet(key: str, value: Any, toolkit: Toolkit, keys: Mapping[str, Value]) -> bool:
     """Whether a key says nothing: the default of what has no counterpart, and in args.json any default."""
     row = toolkit.rows.get((key,))
-    recorded = "swift_version" in keys
-    if recorded and (value is None or key.startswith("_") or key in _table()["of_the_run"]):
+    recorded = _is_recorded(keys)
+    if recorded and (value in (None, [], {}) or key.startswith("_") or key in _table()["of_the_run"]):
         return True
     known = table_beside(__file__, "ms-swift-defaults.yaml")
     if key in known:
@@ -128,6 +130,11 @@ def _is_quiet(key: str, value: Any, toolkit: Toolkit, keys: Mapping[str, Value])
     else:
         at_default = key in arguments() and arguments()[key].default == value
     return at_default and (recorded or row is None or bool(row.missing))
+
+
+def _is_recorded(keys: Mapping[str, Value]) -> bool:
+    """Whether they are an args.json, which has all of them."""
+    return "swift_version" in keys
 
 
 def _table() -> Mapping[str, Any]:
@@ -146,7 +153,8 @@ def _said_nowhere(
     if "cutoff_len" not in said:
         message = "is not set: ms-swift then takes the model's own maximum, the preset base's cutoff_len"
         part += warned("max_length", message, "set cutoff_len in the preset", source.origin())
-    if _plain(keys, "truncation_strategy") in (None, "delete") and said["stage"].value != "pt":
+    explicit = "truncation_strategy" in keys and not _is_recorded(keys)
+    if not explicit and _plain(keys, "truncation_strategy") in (None, "delete"):
         message = "ms-swift leaves out what is longer than max_length; LLaMA-Factory cuts it"
         part += noted("truncation_strategy", message, source.origin())
     return part
@@ -161,12 +169,20 @@ def _silent(reading: Reading) -> dict[str, Any]:
         held |= {"lora_target": "all"}
     batch = reading.plain("per_device_train_batch_size", 1)
     if isinstance(batch, int) and batch > 0:
-        held["gradient_accumulation_steps"] = math.ceil(16 / batch / reading.plain("local_world_size", 1))
+        held["gradient_accumulation_steps"] = math.ceil(16 / batch / _world_size(reading))
     if not reading.plain("warmup_ratio"):
         held["warmup_steps"] = 0
     if _method(reading) == "simpo":
         held |= {"pref_beta": 2.0, "simpo_gamma": 1.0, "pref_ftx": 1.0}
     return held
+
+
+def _world_size(reading: Reading) -> int:
+    """How many processes train, as far as the original says it."""
+    for key in ("global_world_size", "NPROC_PER_NODE"):
+        if isinstance(found := reading.plain(key), int) and found > 0:
+            return found
+    return 1
 
 
 def _method(reading: Reading) -> str:
@@ -361,6 +377,13 @@ def _pixels(key: str, value: Value, reading: Reading) -> Translation:
 def _partition(key: str, value: Value, reading: Reading) -> Translation:
     part = Translation({("zero", key): Value(value.value, value.origin)})
     return part + noted(key, f"`{key}: {value.value}` under `zero:`", value.origin)
+
+
+def _packing_length(key: str, value: Value, reading: Reading) -> Translation:
+    if value.value == reading.plain("max_length"):
+        return noted(key, "left out: it is max_length", value.origin)
+    message = f"is {dump_yaml(value.value)}, but LLaMA-Factory packs up to cutoff_len"
+    return warned(key, message, "set cutoff_len to it", value.origin)
 
 
 def _processes(key: str, value: Value, reading: Reading) -> Translation:
