@@ -46,19 +46,24 @@ def translate(calls: Sequence[PythonCall], source: ImportedFile, project: Projec
     if not trainers:
         return None
     program = _Program()
+    name = trainers[0].function
     unsloth = any(call.name.startswith("Fast") for call in calls)
     for call in calls:
         _read(call, program, table, unsloth)
     _rows_of_its_own(calls, program)
+    if name in ("Trainer", "Seq2SeqTrainer"):
+        texts = any(call.function == "DataCollatorForLanguageModeling" for call in calls)
+        program.defaults["stage"] = "pt" if texts else "sft"
     if program.checkpoints:
         program.defaults["disable_gradient_checkpointing"] = False
-    name = trainers[0].function
     kind = f"a Python program with {'Unsloth and ' if unsloth else ''}{name}"
     rows = table["rows"]
     read = trl.read(
         table["trainers"][name], program.keys, source, project, rows=rows, instead=program.defaults
     )
-    return replace(read, kind=kind, part=program.part + read.part)
+    missing = len(program.part.findings) + (read.coverage.missing if read.coverage else 0)
+    coverage = read.coverage and replace(read.coverage, missing=missing)
+    return replace(read, kind=kind, part=program.part + read.part, coverage=coverage)
 
 
 def _read(call: PythonCall, program: _Program, table: Mapping[str, Any], unsloth: bool) -> None:

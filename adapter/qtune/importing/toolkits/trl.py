@@ -81,7 +81,8 @@ def read(
     more: dict[KeyPath, Row] = {(name,): row_of(words) for name, words in rows.items()}
     toolkit = replace(toolkit, rows={**trainer.rows(), **toolkit.rows, **more})
     original = translate(toolkit, keys, source, project)
-    return replace(original, part=original.part + _of_the_prompt(method, keys, source))
+    said = Translation() if "stage" in instead else _of_the_prompt(method, keys, source)
+    return replace(original, part=original.part + said)
 
 
 def _method(source: ImportedFile) -> tuple[str, str]:
