@@ -15,14 +15,17 @@ from qtune.files import dump_yaml, from_json, table_beside
 from qtune.importing.original import Coverage, Original
 from qtune.importing.parts import Translation, noted, warned
 from qtune.importing.source import LAYER, ImportedFile
+from qtune.importing.toolkits import trainer
+from qtune.importing.toolkits.becomes import becomes, becomes_zero
 from qtune.importing.toolkits.data import NamedData, registered
-from qtune.importing.toolkits.table import Reading, Row, Toolkit, read_toolkit
-from qtune.importing.toolkits.translate import translate as translate_keys
+from qtune.importing.toolkits.table import Reading, Toolkit, read_toolkit
+from qtune.importing.toolkits.translate import translate
 from qtune.schema import arguments
 from qtune.values import Origin, Value
 
 _TABLE = "ms-swift.yaml"
-_OWN = ("tuner_type", "train_type", "rlhf_type", "split_dataset_ratio", "swift_version", "freeze_vit", "val_dataset")
+_OWN = ("tuner_type", "train_type", "rlhf_type", "swift_version")
+_OWN += ("split_dataset_ratio", "freeze_vit", "val_dataset")
 _TUNERS = ("tuner_type", "train_type", "sft_type")
 _STAGES: Mapping[str, Mapping[str, Any]] = {
     "dpo": {"stage": "dpo"},
@@ -40,12 +43,15 @@ def recognise(source: ImportedFile, project: Project) -> Original | None:
     named = any(isinstance(keys.get(name), str) for name in ("model", "model_id_or_path"))
     if not named or "model_name_or_path" in keys or not any(key in keys for key in _OWN):
         return None
-    return translate(source.values(), source, project)
+    return read("sft", source.values(), source, project)
 
 
-def translate(
-    keys: Mapping[str, Value], source: ImportedFile, project: Project, method: str = "sft"
-) -> Original:
+def variables() -> list[str]:
+    """The variables of the environment that are arguments."""
+    return [name for name, in ms_swift().rows if name.isupper()]
+
+
+def read(method: str, keys: Mapping[str, Value], source: ImportedFile, project: Project) -> Original:
     """The keys of `swift METHOD`, as `Original` has them; method: sft, pt or rlhf.
 
     Raises QtuneError where it trains with a method that LLaMA-Factory does not have.
@@ -55,20 +61,20 @@ def translate(
     quiet = [key for key, value in keys.items() if _is_quiet(key, value.value, toolkit, keys)]
     if method == "rlhf" and "rlhf_type" not in keys:
         keys = {"rlhf_type": Value("dpo", Origin(LAYER, source.display)), **keys}
-    read = translate_keys(
+    original = translate(
         toolkit, {key: value for key, value in keys.items() if key not in quiet}, source, project
     )
     stage = "pt" if method == "pt" or _plain(keys, "loss_scale") == "all" else "sft"
-    said = {"stage": Value(stage, Origin(LAYER, source.display)), **read.keys}
-    part = read.part + elsewhere + _said_nowhere(said, keys, source)
-    coverage = read.coverage or Coverage(0, 0, 0)
+    said = {"stage": Value(stage, Origin(LAYER, source.display)), **original.keys}
+    part = original.part + elsewhere + _said_nowhere(said, keys, source)
+    coverage = original.coverage or Coverage(0, 0, 0)
     if _is_recorded(keys):  # hundreds, of which few were chosen
         message = "left out: ms-swift's defaults, or of that run alone"
         part += noted(f"{len(quiet)} of {len(keys)} keys", message, source.origin())
     elif quiet:
         part += noted(", ".join(quiet), "left out: ms-swift's default", source.origin())
         coverage = replace(coverage, needless=coverage.needless + len(quiet))
-    return replace(read, keys=said, part=part, coverage=coverage)
+    return replace(original, keys=said, part=part, coverage=coverage)
 
 
 @cache
@@ -98,13 +104,10 @@ def ms_swift() -> Toolkit:
         processes=_processes,
         fsdp=_fsdp,
     )
-    same = {(name,): Row(name) for name, one in arguments().items() if one.group == "training"}
-    return replace(toolkit, rows={**same, **toolkit.rows})
+    return replace(toolkit, rows={**trainer.rows(), **toolkit.rows})
 
 
-def _with_environment(
-    keys: Mapping[str, Value], toolkit: Toolkit
-) -> tuple[Mapping[str, Value], Translation]:
+def _with_environment(keys: Mapping[str, Value], toolkit: Toolkit) -> tuple[Mapping[str, Value], Translation]:
     """(the keys with the variables of the block `ENV` beside them, what to say of the other variables)."""
     block = keys.get("ENV")
     if block is None or not isinstance(block.value, dict):
@@ -138,16 +141,15 @@ def _is_recorded(keys: Mapping[str, Value]) -> bool:
 
 
 def _table() -> Mapping[str, Any]:
-    return table_beside(__file__, _TABLE)
+    table: Mapping[str, Any] = table_beside(__file__, _TABLE)
+    return table
 
 
 def _plain(keys: Mapping[str, Value], name: str) -> Any:
     return keys[name].value if name in keys else None
 
 
-def _said_nowhere(
-    said: Mapping[str, Value], keys: Mapping[str, Value], source: ImportedFile
-) -> Translation:
+def _said_nowhere(said: Mapping[str, Value], keys: Mapping[str, Value], source: ImportedFile) -> Translation:
     """What ms-swift does where the original is silent, and a preset cannot say."""
     part = Translation()
     if "cutoff_len" not in said:
@@ -199,7 +201,7 @@ def _rlhf_type(key: str, value: Value, reading: Reading) -> Translation:
             where=value.origin.place,
             fix=f"keep ms-swift for it; LLaMA-Factory has {', '.join(_STAGES)}",
         )
-    return _becomes(key, _STAGES[method], value.origin)
+    return becomes(key, _STAGES[method], value.origin)
 
 
 def _loss_type(key: str, value: Value, reading: Reading) -> Translation:
@@ -207,20 +209,20 @@ def _loss_type(key: str, value: Value, reading: Reading) -> Translation:
     if _method(reading) == "simpo" or losses == ["kto"]:
         return noted(key, "left out: the method says it", value.origin)
     if len(losses) == 1 and losses[0] in ("sigmoid", "hinge", "ipo"):
-        return _becomes(key, {"pref_loss": losses[0]}, value.origin)
+        return becomes(key, {"pref_loss": losses[0]}, value.origin)
     message = f"LLaMA-Factory has no loss {dump_yaml(value.value)}"
     return warned(key, message, "set pref_loss in the preset: sigmoid, hinge or ipo", value.origin)
 
 
 def _cpo_alpha(key: str, value: Value, reading: Reading) -> Translation:
     if _method(reading) == "simpo":
-        return _becomes(key, {"pref_ftx": value.value}, value.origin)
+        return becomes(key, {"pref_ftx": value.value}, value.origin)
     return noted(key, "left out: it counts in CPO and SimPO alone", value.origin)
 
 
 def _model(key: str, value: Value, reading: Reading) -> Translation:
     name = str(value.value)
-    part = _becomes(key, {"model_name_or_path": name}, value.origin)
+    part = becomes(key, {"model_name_or_path": name}, value.origin)
     if _from_hugging_face(reading) or reading.source.find(name) or name.startswith((".", "/", "~")):
         return part
     if reading.project.hub.get("USE_MODELSCOPE_HUB") == "1":
@@ -236,7 +238,9 @@ def _from_hugging_face(reading: Reading) -> bool:
     return any(str(reading.plain(key, "")).lower() in ("true", "1") for key in ("use_hf", "USE_HF"))
 
 
-_DATA = re.compile(r"(?:(?P<hub>hf|ms)::)?(?P<name>[^#]*?)(?::(?P<subsets>[^:#]*))?(?:#(?P<rows>\d+))?", re.IGNORECASE)
+_DATA = re.compile(
+    r"(?:(?P<hub>hf|ms)::)?(?P<name>[^#]*?)(?::(?P<subsets>[^:#]*))?(?:#(?P<rows>\d+))?", re.IGNORECASE
+)
 
 
 def _data(key: str, value: Value, reading: Reading) -> Translation:
@@ -293,7 +297,7 @@ def _joined(key: str, value: Value, reading: Reading) -> Translation:
     if not given:
         return noted(key, "left out: it is empty", value.origin)
     text = ",".join(str(item) for item in given)
-    return _becomes(key, {_table()["joined"][key]: text}, value.origin)
+    return becomes(key, {_table()["joined"][key]: text}, value.origin)
 
 
 def _system(key: str, value: Value, reading: Reading) -> Translation:
@@ -301,7 +305,7 @@ def _system(key: str, value: Value, reading: Reading) -> Translation:
     if text.endswith(".txt"):
         fix = "write its text into the preset as default_system"
         return warned(key, f"the system prompt is in the file {text}", fix, value.origin)
-    return _becomes(key, {"default_system": text.replace("\\n", "\n")}, value.origin)
+    return becomes(key, {"default_system": text.replace("\\n", "\n")}, value.origin)
 
 
 def _loss_scale(key: str, value: Value, reading: Reading) -> Translation:
@@ -311,7 +315,7 @@ def _loss_scale(key: str, value: Value, reading: Reading) -> Translation:
     if not reading.plain("rlhf_type"):
         said = {"last_round": {"mask_history": True}, "all": {"train_on_prompt": True}}.get(names[0], {})
     others = [name for name in names if name not in ("default", "last_round", "all", "ignore_empty_think")]
-    part = _becomes(key, said, value.origin)
+    part = becomes(key, said, value.origin)
     if others:
         message = f"LLaMA-Factory gives every token of an answer the same weight, not {', '.join(others)}"
         part += warned(key, message, "leave it out, or keep ms-swift for it", value.origin)
@@ -324,16 +328,16 @@ def _targets(key: str, value: Value, reading: Reading) -> Translation:
     if not all(re.fullmatch(r"[\w.]+", name) for name in names):
         message = f"lora_target takes names of modules, not {dump_yaml(value.value)}"
         return warned(key, message, "name them in lora_target", value.origin)
-    return _becomes(key, {"lora_target": ",".join(names)}, value.origin)
+    return becomes(key, {"lora_target": ",".join(names)}, value.origin)
 
 
 def _init_weights(key: str, value: Value, reading: Reading) -> Translation:
     match = re.fullmatch(r"pissa(?:_niter_(\d+))?", str(value.value))
     if match:
         iterations = {"pissa_iter": int(match[1])} if match[1] else {"pissa_iter": -1}
-        return _becomes(key, {"pissa_init": True, **iterations}, value.origin)
+        return becomes(key, {"pissa_init": True, **iterations}, value.origin)
     if str(value.value).lower() == "true":
-        return _becomes(key, {}, value.origin)
+        return becomes(key, {}, value.origin)
     message = f"LLaMA-Factory has no such start of LoRA's weights: {dump_yaml(value.value)}"
     return warned(key, message, "leave it out, or take pissa_init", value.origin)
 
@@ -341,7 +345,7 @@ def _init_weights(key: str, value: Value, reading: Reading) -> Translation:
 def _checkpointing(key: str, value: Value, reading: Reading) -> Translation:
     settings = dict(_mapping(value.value))
     reentrant = settings.pop("use_reentrant", None)
-    part = _becomes(key, {} if reentrant is None else {"use_reentrant_gc": reentrant}, value.origin)
+    part = becomes(key, {} if reentrant is None else {"use_reentrant_gc": reentrant}, value.origin)
     if settings or not _mapping(value.value):
         message = f"LLaMA-Factory takes use_reentrant alone, not {dump_yaml(settings or value.value)}"
         part += warned(key, message, "leave it out", value.origin)
@@ -352,14 +356,14 @@ def _report_to(key: str, value: Value, reading: Reading) -> Translation:
     given = value.value if isinstance(value.value, list) else [value.value]
     others = [name for name in given if name != "swanlab"]
     said = {"use_swanlab": True} if "swanlab" in given else {}
-    return _becomes(key, {**said, "report_to": ",".join(others) or "none"}, value.origin)
+    return becomes(key, {**said, "report_to": ",".join(others) or "none"}, value.origin)
 
 
 def _generating(key: str, value: Value, reading: Reading) -> Translation:
     if reading.plain("rlhf_type") != "ppo":
         return noted(key, "left out: it counts when answers are generated", value.origin)
     name = "max_new_tokens" if key in ("max_completion_length", "response_length") else key
-    return _becomes(key, {name: value.value}, value.origin)
+    return becomes(key, {name: value.value}, value.origin)
 
 
 def _pixels(key: str, value: Value, reading: Reading) -> Translation:
@@ -371,12 +375,11 @@ def _pixels(key: str, value: Value, reading: Reading) -> Translation:
         return warned(key, f"{dump_yaml(value.value)} is no number", "correct it", value.origin)
     side = 2 * (16 if "qwen3" in str(reading.plain("model", "")).lower() else 14)
     name = key.lower().replace("token_num", "pixels")
-    return _becomes(key, {name: value.value * side**2}, value.origin)
+    return becomes(key, {name: value.value * side**2}, value.origin)
 
 
 def _partition(key: str, value: Value, reading: Reading) -> Translation:
-    part = Translation({("zero", key): Value(value.value, value.origin)})
-    return part + noted(key, f"`{key}: {value.value}` under `zero:`", value.origin)
+    return becomes_zero(key, (key,), value)
 
 
 def _packing_length(key: str, value: Value, reading: Reading) -> Translation:
@@ -402,10 +405,3 @@ def _fsdp(key: str, value: Value, reading: Reading) -> Translation:
         return noted(key, "left out: FSDP is off", value.origin)
     part = Translation({("launch", "launcher"): Value("accelerate", value.origin)})
     return part + noted(key, "launch.launcher: accelerate, whose FSDP config qtune writes", value.origin)
-
-
-def _becomes(key: str, said: Mapping[str, Any], origin: Origin) -> Translation:
-    """The arguments, and a note that names them."""
-    words = ", ".join(f"`{name}: {dump_yaml(item)}`" for name, item in said.items())
-    part = Translation({("train", name): Value(item, origin) for name, item in said.items()})
-    return part + noted(key, words or "left out: it is what holds anyway", origin)

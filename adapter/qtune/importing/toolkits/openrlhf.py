@@ -12,6 +12,7 @@ from qtune.files import dump_yaml, table_beside
 from qtune.importing.original import Original
 from qtune.importing.parts import Translation, noted, warned
 from qtune.importing.source import ImportedFile
+from qtune.importing.toolkits.becomes import becomes, becomes_zero
 from qtune.importing.toolkits.data import NamedData, registered
 from qtune.importing.toolkits.table import Reading, read_toolkit
 from qtune.importing.toolkits.translate import translate
@@ -21,6 +22,8 @@ _TABLE = "openrlhf.yaml"
 # The columns of a registration by the options that name them; those of 0.9 have no block before the dot.
 _COLUMNS = {"input_key": "prompt", "prompt_key": "prompt", "output_key": "response"}
 _COLUMNS |= {"chosen_key": "chosen", "rejected_key": "rejected"}
+OPTIONS = frozenset({"pretrain", "micro_train_batch_size", "model.model_name_or_path"})
+"""Options that tell its scripts from others of their names."""
 
 
 def read(method: str, keys: Mapping[str, Value], source: ImportedFile, project: Project) -> Original:
@@ -83,7 +86,7 @@ def _batch(key: str, value: Value, reading: Reading) -> Translation:
     if not isinstance(value.value, int) or not isinstance(micro, int):
         return warned(key, f"{dump_yaml(value.value)} is no number", "correct it", value.origin)
     steps = max(1, value.value // micro)
-    part = _becomes(key, {"gradient_accumulation_steps": steps}, value)
+    part = becomes(key, {"gradient_accumulation_steps": steps}, value.origin)
     message = f"is of all GPUs together: {steps} steps are accumulated, which is right for one GPU"
     return part + warned(key, message, "divide gradient_accumulation_steps by your GPUs", value.origin)
 
@@ -92,31 +95,29 @@ def _betas(key: str, value: Value, reading: Reading) -> Translation:
     given = value.value
     if not isinstance(given, list) or len(given) != 2:
         return warned(key, f"{dump_yaml(given)} is no pair", "set adam_beta1 and adam_beta2", value.origin)
-    return _becomes(key, {"adam_beta1": float(given[0]), "adam_beta2": float(given[1])}, value)
+    return becomes(key, {"adam_beta1": float(given[0]), "adam_beta2": float(given[1])}, value.origin)
 
 
 def _least_rate(key: str, value: Value, reading: Reading) -> Translation:
     if reading.plain("lr_scheduler", "cosine_with_min_lr") != "cosine_with_min_lr":
         return noted(key, "left out: it counts with cosine_with_min_lr", value.origin)
-    return _becomes(key, {"lr_scheduler_kwargs": {"min_lr_rate": value.value}}, value)
+    return becomes(key, {"lr_scheduler_kwargs": {"min_lr_rate": value.value}}, value.origin)
 
 
 def _stage(key: str, value: Value, reading: Reading) -> Translation:
-    part = Translation({("zero", "stage"): Value(value.value, value.origin)})
-    return part + noted(key, f"`stage: {value.value}` under `zero:`", value.origin)
+    return becomes_zero(key, ("stage",), value)
 
 
 def _offload(key: str, value: Value, reading: Reading) -> Translation:
     if not value.value:
         return noted(key, "left out: it is off", value.origin)
-    part = Translation({("zero", "offload_optimizer", "device"): Value("cpu", value.origin)})
-    return part + noted(key, "`offload_optimizer: {device: cpu}` under `zero:`", value.origin)
+    return becomes_zero(key, ("offload_optimizer", "device"), Value("cpu", value.origin))
 
 
 def _rank(key: str, value: Value, reading: Reading) -> Translation:
     if not value.value:
-        return _becomes(key, {"finetuning_type": "full"}, value)
-    return _becomes(key, {"finetuning_type": "lora", "lora_rank": value.value}, value)
+        return becomes(key, {"finetuning_type": "full"}, value.origin)
+    return becomes(key, {"finetuning_type": "lora", "lora_rank": value.value}, value.origin)
 
 
 def _steps(key: str, value: Value, reading: Reading) -> Translation:
@@ -124,7 +125,7 @@ def _steps(key: str, value: Value, reading: Reading) -> Translation:
     name = "save_steps" if "save" in key else "eval_steps"
     if value.value == -1:
         return noted(key, f"left out: at the end alone; base has its own {name}", value.origin)
-    return _becomes(key, {name: value.value}, value)
+    return becomes(key, {name: value.value}, value.origin)
 
 
 def _wandb(key: str, value: Value, reading: Reading) -> Translation:
@@ -132,9 +133,3 @@ def _wandb(key: str, value: Value, reading: Reading) -> Translation:
         return noted(key, "left out: it is off", value.origin)
     part = Translation({("train", "report_to"): Value("wandb", value.origin)})
     return part + noted(key, "`report_to: wandb`; its key is not copied", value.origin)
-
-
-def _becomes(key: str, said: Mapping[str, Any], value: Value) -> Translation:
-    words = ", ".join(f"`{name}: {dump_yaml(item)}`" for name, item in said.items())
-    part = Translation({("train", name): Value(item, value.origin) for name, item in said.items()})
-    return part + noted(key, words, value.origin)

@@ -18,11 +18,11 @@ from qtune.importing.toolkits.translate import translate
 from qtune.values import Value
 
 _TABLE = "qwen.yaml"
-OPTIONS = ("model_max_length", "use_lora", "q_lora", "data_path", "lazy_preprocess")
+OPTIONS = frozenset({"model_max_length", "use_lora", "q_lora", "data_path", "lazy_preprocess"})
 """Options that tell this finetune.py from others."""
 
 
-def read(keys: Mapping[str, Value], source: ImportedFile, project: Project) -> Original:
+def read(method: str, keys: Mapping[str, Value], source: ImportedFile, project: Project) -> Original:
     """The options of a command that starts it."""
     toolkit = read_toolkit(__file__, _TABLE, "a command of Qwen's finetune.py", _silent, data=_data)
     return translate(replace(toolkit, rows={**trainer.rows(), **toolkit.rows}), keys, source, project)
@@ -37,6 +37,7 @@ def _silent(reading: Reading) -> dict[str, Any]:
 
 def _data(key: str, value: Value, reading: Reading) -> Translation:
     """Rows of `conversations`, with `from` and `value` (finetune.py, preprocess)."""
-    told = {"formatting": "sharegpt", "columns": {"messages": "conversations"}}
+    tags = {"role_tag": "from", "content_tag": "value", "user_tag": "user", "assistant_tag": "assistant"}
+    told = {"formatting": "sharegpt", "columns": {"messages": "conversations"}, "tags": tags}
     data = NamedData(str(value.value), value.origin, told)
     return registered(key, [data], reading, "eval_dataset" if key.startswith("eval") else "dataset")

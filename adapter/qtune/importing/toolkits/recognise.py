@@ -9,14 +9,19 @@ from typing import Any
 from qtune.config.project import Project
 from qtune.importing.original import Original
 from qtune.importing.source import ImportedFile
-from qtune.importing.toolkits import ms_swift, trl
+from qtune.importing.toolkits import firefly, ms_swift, trl, unsloth
 from qtune.importing.toolkits.table import Toolkit
 from qtune.importing.toolkits.translate import translate
 
 _CONFIGS: tuple[tuple[Callable[[Mapping[str, Any]], bool], Callable[[], Toolkit]], ...] = ()
 """(whether the keys are a config of it, the toolkit, whose table is read only then)."""
 
-_READ: tuple[Callable[[ImportedFile, Project], Original | None], ...] = (ms_swift.recognise, trl.recognise)
+_READ: tuple[Callable[[ImportedFile, Project], Original | None], ...] = (
+    ms_swift.recognise,
+    trl.recognise,
+    firefly.recognise,
+    unsloth.recognise,
+)
 """The toolkits of which a config's other words say what its keys mean."""
 
 

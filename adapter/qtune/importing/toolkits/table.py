@@ -95,12 +95,13 @@ def read_toolkit(
     """The toolkit of the YAML `file` beside the module of that path."""
     data = table_beside(module, file)
     rows = {
-        tuple(key.split(".")): _row(row) for table in data["tables"] for key, row in table["keys"].items()
+        tuple(key.split(".")): row_of(row) for table in data["tables"] for key, row in table["keys"].items()
     }
     return Toolkit(data["toolkit"], data["version"], kind, rows, data.get("defaults", {}), readers, silent)
 
 
-def _row(words: Mapping[str, Any]) -> Row:
+def row_of(words: Mapping[str, Any]) -> Row:
+    """A row by the words of its YAML."""
     row = {_WORDS.get(word, word): item for word, item in words.items()}
     if shared := row.pop("words", None):
         row["values"] = {**table_beside(__file__, "words.yaml")[shared], **row.get("values", {})}

@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from qtune.config.project import Project
@@ -14,10 +15,9 @@ from qtune.files import dump_yaml, table_beside
 from qtune.importing.original import Original
 from qtune.importing.parts import Translation, noted, warned
 from qtune.importing.source import LAYER, ImportedFile
-from qtune.importing.toolkits import trl_data
-from qtune.importing.toolkits.table import Reading, ReadKey, Row, Silent, read_toolkit
+from qtune.importing.toolkits import trainer, trl_data
+from qtune.importing.toolkits.table import Reading, ReadKey, Row, Silent, read_toolkit, row_of
 from qtune.importing.toolkits.translate import translate
-from qtune.schema import arguments
 from qtune.values import KeyPath, Origin, Value
 
 _FILE = "trl.yaml"
@@ -59,23 +59,30 @@ def recognise(source: ImportedFile, project: Project) -> Original | None:
     return replace(original, part=read_as + original.part)
 
 
-def read(method: str, keys: Mapping[str, Value], source: ImportedFile, project: Project) -> Original:
+def read(
+    method: str,
+    keys: Mapping[str, Value],
+    source: ImportedFile,
+    project: Project,
+    rows: Mapping[str, Any] = MappingProxyType({}),
+    instead: Mapping[str, Any] = MappingProxyType({}),
+) -> Original:
     """The keys of a config or of a command `trl METHOD`.
 
+    rows: more of them, as in the table; instead: defaults that go before TRL's.
     Raises QtuneError for a method that LLaMA-Factory does not have.
     """
     methods = table_beside(__file__, _FILE)["methods"]
     if method not in methods:
         message = f"is TRL's {method.upper()}, which LLaMA-Factory does not have"
         raise QtuneError(message, where=source.display, fix=_NO_COUNTERPART)
-    toolkit = read_toolkit(
-        __file__, _FILE, f"a config of `trl {method}`", _silent(method), **_readers(method)
-    )
-    rows: dict[KeyPath, Row] = {
-        (name,): Row(becomes=name) for name, item in arguments().items() if item.group == "training"
-    }
-    original = translate(replace(toolkit, rows={**rows, **toolkit.rows}), keys, source, project)
-    return replace(original, part=original.part + _of_the_prompt(method, keys, source))
+    kind = f"a config of `trl {method}`"
+    toolkit = read_toolkit(__file__, _FILE, kind, _silent(method, instead), **_readers(method))
+    more: dict[KeyPath, Row] = {(name,): row_of(words) for name, words in rows.items()}
+    toolkit = replace(toolkit, rows={**trainer.rows(), **toolkit.rows, **more})
+    original = translate(toolkit, keys, source, project)
+    said = Translation() if "stage" in instead else _of_the_prompt(method, keys, source)
+    return replace(original, part=original.part + said)
 
 
 def _method(source: ImportedFile) -> tuple[str, str]:
@@ -98,15 +105,14 @@ def _method(source: ImportedFile) -> tuple[str, str]:
     return ("dpo", f"it has `{has}`") if has else ("sft", "it does not say which trainer it is for")
 
 
-def _silent(method: str) -> Silent:
+def _silent(method: str, instead: Mapping[str, Any]) -> Silent:
     table = table_beside(__file__, _FILE)
 
     def silent(reading: Reading) -> Mapping[str, Any]:
         lora = reading.plain("use_peft") is True
         tuning = {"finetuning_type": "lora", **table["lora"]} if lora else {"finetuning_type": "full"}
-        warmup = {} if reading.plain("warmup_ratio") is not None else {"warmup_steps": 0}
         texts = {"packing": False} if reading.plain("dataset_text_field") is not None else {}
-        return {**table["methods"][method], **tuning, **warmup, **texts}
+        return {**trainer.defaults(reading), **table["methods"][method], **tuning, **texts, **instead}
 
     return silent
 
