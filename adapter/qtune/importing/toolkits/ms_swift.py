@@ -95,6 +95,8 @@ def ms_swift() -> Toolkit:
         checkpointing=_checkpointing,
         report_to=_report_to,
         generating=_generating,
+        task_type=_task_type,
+        identity=_identity,
         rlhf_type=_rlhf_type,
         loss_type=_loss_type,
         cpo_alpha=_cpo_alpha,
@@ -204,6 +206,17 @@ def _rlhf_type(key: str, value: Value, reading: Reading) -> Translation:
     return becomes(key, _STAGES[method], value.origin)
 
 
+def _task_type(key: str, value: Value, reading: Reading) -> Translation:
+    # a reward model is a classifier with one class to it
+    if value.value in ("causal_lm", None) or reading.plain("rlhf_type") == "rm":
+        return becomes(key, {}, value.origin)
+    raise QtuneError(
+        f"trains a model of the kind `{value.value}`, which LLaMA-Factory does not have",
+        where=value.origin.place,
+        fix="keep ms-swift for it; LLaMA-Factory trains models that write, and reward models",
+    )
+
+
 def _loss_type(key: str, value: Value, reading: Reading) -> Translation:
     losses = value.value if isinstance(value.value, list) else [value.value]
     if _method(reading) == "simpo" or losses == ["kto"]:
@@ -279,6 +292,14 @@ def _told(name: str, reading: Reading) -> dict[str, Any]:
     if told:
         return {"formatting": "sharegpt" if "messages" in told else "alpaca", "columns": told}
     return dict(_table()["known_data"].get(name.rpartition("/")[2], {}))
+
+
+def _identity(key: str, value: Value, reading: Reading) -> Translation:
+    """The name or the author that ms-swift writes into its data; one warning for both."""
+    if key == "model_author" and reading.plain("model_name"):
+        return noted(key, "left out, as model_name", value.origin)
+    fix = "write the names into a copy of the data, in place of {{NAME}} and {{AUTHOR}}"
+    return warned(key, "LLaMA-Factory does not put names into data", fix, value.origin)
 
 
 def _mapping(value: Any) -> Mapping[str, Any]:
