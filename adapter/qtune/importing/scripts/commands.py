@@ -14,11 +14,11 @@ from qtune.importing.original import Original
 from qtune.importing.parts import Translation, noted, refused
 from qtune.importing.retype import of_words, plain
 from qtune.importing.scripts.launchers import CLI, STARTERS, holes, is_flag, place, processes
-from qtune.importing.scripts.shell import Command, Word, commands
 from qtune.importing.scripts.others import started_toolkit
+from qtune.importing.scripts.shell import Command, Word, commands
+from qtune.importing.source import LAYER, ImportedFile
 from qtune.importing.toolkits import starts
 from qtune.importing.toolkits.starts import Start
-from qtune.importing.source import LAYER, ImportedFile
 from qtune.schema import arguments
 from qtune.values import Origin, Value
 
@@ -32,10 +32,16 @@ def recognise(source: ImportedFile, working_directory: Path, project: Project) -
 
     Raises QtuneError where it starts more than one, and for a config file of the command that cannot be read.
     """
-    return None if source.keys is not None else started(commands(source.text), source, working_directory, project)
+    return (
+        None
+        if source.keys is not None
+        else started(commands(source.text), source, working_directory, project)
+    )
 
 
-def started(script: list[Command], source: ImportedFile, working_directory: Path, project: Project) -> Original | None:
+def started(
+    script: list[Command], source: ImportedFile, working_directory: Path, project: Project
+) -> Original | None:
     """The training that one of the commands starts; like `recognise`."""
     found = [(command, start) for command in script if (start := _start(command)) is not None]
     if not found:
@@ -49,7 +55,9 @@ def started(script: list[Command], source: ImportedFile, working_directory: Path
         )
     command, start = found[0]
     if isinstance(start, Start):
-        return started_toolkit(start, command, _in_its_directories(source, script), working_directory, project)
+        return started_toolkit(
+            start, command, _in_its_directories(source, script), working_directory, project
+        )
     part = processes(command, start, source) + _others(script, command, source)
     words = list(command.words[start:])
     source = _in_its_directories(source, script)

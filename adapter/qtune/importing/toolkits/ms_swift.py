@@ -24,8 +24,10 @@ from qtune.schema import arguments
 from qtune.values import Origin, Value
 
 _TABLE = "ms-swift.yaml"
-_OWN = ("tuner_type", "train_type", "rlhf_type", "swift_version")
-_OWN += ("split_dataset_ratio", "freeze_vit", "val_dataset")
+_OWN = (
+    *("tuner_type", "train_type", "rlhf_type", "swift_version"),
+    *("split_dataset_ratio", "freeze_vit", "val_dataset"),
+)
 _TUNERS = ("tuner_type", "train_type", "sft_type")
 _STAGES: Mapping[str, Mapping[str, Any]] = {
     "dpo": {"stage": "dpo"},
@@ -48,7 +50,7 @@ def recognise(source: ImportedFile, project: Project) -> Original | None:
 
 def variables() -> list[str]:
     """The variables of the environment that are arguments."""
-    return [name for name, in ms_swift().rows if name.isupper()]
+    return [name for (name,) in ms_swift().rows if name.isupper()]
 
 
 def read(method: str, keys: Mapping[str, Value], source: ImportedFile, project: Project) -> Original:

@@ -5,15 +5,18 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
-from pathlib import PurePath
+from pathlib import Path, PurePath
 
 from qtune.config.project import Project
 from qtune.errors import QtuneError
 from qtune.importing.original import Original
 from qtune.importing.parts import refused
-from qtune.importing.retype import plain
 from qtune.importing.source import ImportedFile
 from qtune.importing.toolkits import firefly, ms_swift, openrlhf, qwen, trl
+from qtune.importing.toolkits.axolotl import axolotl
+from qtune.importing.toolkits.options import assigned, within
+from qtune.importing.toolkits.table import Toolkit
+from qtune.importing.toolkits.translate import translate
 from qtune.values import Value
 
 Keys = Mapping[str, Value]
@@ -59,7 +62,9 @@ def start(texts: list[str]) -> Start | None:
             end = index + len(starter.words)
             groups = _groups(starter, texts[index:end])
             if groups is not None and (not starter.options or given & starter.options):
-                return Start(starter, "".join(groups[:1]), _after_recipe(texts, end) if starter.recipe else end)
+                return Start(
+                    starter, "".join(groups[:1]), _after_recipe(texts, end) if starter.recipe else end
+                )
     return None
 
 
@@ -77,12 +82,12 @@ def read(
     that cannot be read.
     """
     starter = start.starter
-    given = {name: value for key, value in keys.items() for name, value in _overrides(key, value)}
+    given = assigned(keys)
     if starter.config and starter.config in given:
         named = given.pop(starter.config)
         if isinstance(named.value, list):  # the `key=value` after it
             first, *rest = named.value
-            given |= {key: item for text in rest for key, item in _overrides(str(text), named)}
+            given |= assigned({str(text): named for text in rest})
             named = replace(named, value=first)
     if named is not None:
         file = source.config(str(named.value), working_directory)
@@ -91,9 +96,9 @@ def read(
             part = refused("", f"there is no {named.value}", fix, named.origin)
             return Original(f"a command of {starter.name}", source, part=part)
         source = replace(file, roots=tuple(dict.fromkeys((*source.roots, *file.roots))))
-        given = _within(source.values(), given)
+        given = within(source.values(), given)
     else:
-        given = _within({}, given)
+        given = within({}, given)
     return replace(starter.read(start.method, given, source, project), kind=f"a command of {starter.name}")
 
 
@@ -107,8 +112,9 @@ def _groups(starter: Starter, texts: list[str]) -> list[str] | None:
     if len(texts) < len(starter.words):
         return None
     first = PurePath(texts[0]).name if len(texts) > 1 else texts[0]
-    matches = [re.fullmatch(*pair) for pair in zip(starter.words, [first, *texts[1:]], strict=True)]
-    return [group for match in matches for group in match.groups()] if all(matches) else None
+    found = [re.fullmatch(*pair) for pair in zip(starter.words, [first, *texts[1:]], strict=True)]
+    matches = [match for match in found if match]
+    return [group for match in matches for group in match.groups()] if len(matches) == len(found) else None
 
 
 def _after_recipe(texts: list[str], index: int) -> int:
@@ -118,27 +124,6 @@ def _after_recipe(texts: list[str], index: int) -> int:
     return index + 1
 
 
-def _overrides(key: str, value: Value) -> list[tuple[str, Value]]:
-    """An option as it is, `key=value` as that key."""
-    name, equals, text = key.partition("=")
-    return [(name, Value(plain(text), value.origin) if equals else value)]
-
-
-def _within(blocks: Keys, given: Keys) -> dict[str, Value]:
-    """The blocks of a config with the options put in; a dotted one within its block."""
-    found = dict(blocks)
-    for key, value in given.items():
-        block, dot, rest = key.partition(".")
-        if not dot:
-            found[key] = value
-            continue
-        there = found.get(block)
-        inside = there.value if there is not None and isinstance(there.value, dict) else {}
-        items = {name: item if isinstance(item, Value) else Value(item, there.origin if there else value.origin) for name, item in inside.items()}
-        found[block] = Value(dict(_within(items, {rest: value})), there.origin if there else value.origin)
-    return found
-
-
 def _named(what: str, fix: str) -> Read:
     """What reads nothing: a training that is named, and no more."""
 
@@ -146,6 +131,11 @@ def _named(what: str, fix: str) -> Read:
         raise QtuneError(f"starts {what}", where=source.display, fix=fix)
 
     return read
+
+
+def _by(toolkit: Callable[[], Toolkit]) -> Read:
+    """What a table alone reads."""
+    return lambda _, keys, source, project: translate(toolkit(), keys, source, project)
 
 
 _METHODS = "sft|dpo|kto|orpo|cpo|grpo|rloo|reward|reward_modeling|rm"
@@ -163,6 +153,8 @@ _STARTERS = (
     Starter("TRL", ("trl", f"({_METHODS})"), trl.read, config="config"),
     Starter("TRL", (rf"(?:.*/)?({_METHODS})(?:_\w+)?\.py",), trl.read, _OF_TRL, config="config"),
     Starter("TRL", (rf"trl\.scripts\.({_METHODS})",), trl.read, config="config"),
+    Starter("axolotl", ("axolotl", "train"), _by(axolotl), config=""),
+    Starter("axolotl", (r"axolotl\.cli\.train",), _by(axolotl), config=""),
     Starter("Qwen's finetune.py", (r"(?:.*/)?finetune\.py",), qwen.read, qwen.OPTIONS),
     Starter("OpenRLHF", (r"openrlhf\.cli\.train_(\w+)",), openrlhf.read),
     Starter("OpenRLHF", (r"(?:.*/)?train_(\w+)\.py",), openrlhf.read, openrlhf.OPTIONS),
@@ -176,6 +168,8 @@ _STARTERS = (
     Starter(
         "XTuner",
         ("xtuner", "train"),
-        _named("XTuner, whose configs are Python", "write its values into a preset: `qtune presets` lists some"),
+        _named(
+            "XTuner, whose configs are Python", "write its values into a preset: `qtune presets` lists some"
+        ),
     ),
 )
