@@ -69,7 +69,7 @@ def datasets(key: str, value: Value, reading: Reading) -> Translation:
     part += registered(key, sets, reading, "eval_dataset" if key == "test_datasets" else "dataset")
     if key != "test_datasets" and not reading.plain("chat_template"):
         part += _template(key, list(templates), value)
-    if any(_is_text(item) for item in given) and key != "test_datasets":
+    if any(is_text(item) for item in given) and key != "test_datasets":
         part += Translation({("train", "stage"): Value("pt", value.origin)})
     if key == "pretraining_dataset":
         part += Translation({("train", "streaming"): Value(True, value.origin)})
@@ -102,7 +102,8 @@ def _template(key: str, templates: list[str], value: Value) -> Translation:
     return part + Translation({("train", "template"): Value(templates[0], value.origin)})
 
 
-def _is_text(entry: Any) -> bool:
+def is_text(entry: Any) -> bool:
+    """Whether an entry's rows are plain text."""
     return isinstance(entry, dict) and str(entry.get("type", "")).startswith(("completion", "pretrain"))
 
 
@@ -145,7 +146,7 @@ def _rows(
 ) -> tuple[dict[str, Any], str, Translation]:
     """(what a registration says of the rows, the template or "", what there is to say)."""
     kind, path, origin = entry.get("type"), entry["path"], value.origin
-    if _is_text(entry):
+    if is_text(entry):
         column = entry.get("field") or entry.get("text_column") or "text"
         return {"formatting": "alpaca", "columns": {"prompt": column}}, "", Translation()
     pairs = bool(reading.plain("reward_model")) or reading.plain("rl") in ("dpo", "ipo", "orpo", "simpo")
