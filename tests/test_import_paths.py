@@ -281,6 +281,7 @@ def test_a_hub_is_no_directory_of_pictures(root: Path, directory: str) -> None:
 ZERO = {
     "ds_z0_config.json": {"stage": 0},
     "ds_z2_config.json": {"stage": 2, "round_robin_gradients": True},
+    "ds_z2_autotp_config.json": {"stage": 2, "overlap_comm": False},
     "ds_z2_offload_config.json": {"stage": 2, "offload_optimizer": {"device": "cpu", "pin_memory": True}},
     "ds_z3_config.json": {"stage": 3, "reduce_bucket_size": "auto"},
     "ds_z3_offload_config.json": {"stage": 3, "offload_param": {"device": "cpu", "pin_memory": True}},
@@ -313,6 +314,8 @@ def test_a_zero_file_of_the_repository_is_taken_as_a_file(root: Path, name: str)
     write_tree(root, {"ds.json": {**stock.content, **unread}})
     found = imported(root, "ds.json", {})
     assert zero(found) == stock.content["zero_optimization"]
+    parallel = yaml.safe_load(found.text).get("deepspeed", {}).get("tensor_parallel")
+    assert parallel == stock.content.get("tensor_parallel")
     assert [key for key in unread if said(found, key) == ["left out: DeepSpeed reads no such key"]] == [
         *unread
     ]
