@@ -10,10 +10,13 @@ from qtune.config.project import Project
 from qtune.importing.original import Original
 from qtune.importing.source import ImportedFile
 from qtune.importing.toolkits import firefly, trl, unsloth
+from qtune.importing.toolkits.axolotl import axolotl, is_axolotl
 from qtune.importing.toolkits.table import Toolkit
 from qtune.importing.toolkits.translate import translate
 
-_CONFIGS: tuple[tuple[Callable[[Mapping[str, Any]], bool], Callable[[], Toolkit]], ...] = ()
+_CONFIGS: tuple[tuple[Callable[[Mapping[str, Any]], bool], Callable[[], Toolkit]], ...] = (
+    (is_axolotl, axolotl),
+)
 """(whether the keys are a config of it, the toolkit, whose table is read only then)."""
 
 _READ: tuple[Callable[[ImportedFile, Project], Original | None], ...] = (

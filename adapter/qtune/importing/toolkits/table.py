@@ -7,6 +7,7 @@ The YAML of a toolkit:
     defaults: {optim: adamw_torch_fused}     # LLaMA-Factory's arguments that hold where a config is silent
     tables:
       - source: src/axolotl/utils/schemas/peft.py     # of the rows below, in that version
+        same: [learning_rate, weight_decay]     # they have LLaMA-Factory's own name
         keys:
           lora_r: {is: lora_rank}
           load_in_4bit: {values: {true: {quantization_bit: 4}, false: {}}}
@@ -94,9 +95,10 @@ def read_toolkit(
 ) -> Toolkit:
     """The toolkit of the YAML `file` beside the module of that path."""
     data = table_beside(module, file)
-    rows = {
-        tuple(key.split(".")): row_of(row) for table in data["tables"] for key, row in table["keys"].items()
-    }
+    rows: dict[KeyPath, Row] = {}
+    for table in data["tables"]:
+        rows |= {(name,): Row(becomes=name) for name in table.get("same", ())}
+        rows |= {tuple(key.split(".")): row_of(row) for key, row in table.get("keys", {}).items()}
     return Toolkit(data["toolkit"], data["version"], kind, rows, data.get("defaults", {}), readers, silent)
 
 

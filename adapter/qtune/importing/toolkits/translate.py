@@ -9,7 +9,7 @@ from typing import Any
 from qtune.config.project import Project
 from qtune.files import dump_yaml
 from qtune.importing.original import Coverage, Original
-from qtune.importing.parts import Note, Translation, noted, warned
+from qtune.importing.parts import Translation, noted, warned
 from qtune.importing.retype import retyped
 from qtune.importing.source import LAYER, ImportedFile
 from qtune.importing.toolkits import shipped
@@ -32,7 +32,7 @@ def translate(
     )
     train: dict[str, Value] = {}
     part = Translation()
-    counts = {"translated": 0, "needless": len(found) - len(reading.keys), "missing": 0}
+    counts = {"translated": 0, "needless": 0, "missing": 0}
     for path, value in reading.keys.items():
         said, one = _key(toolkit, path, value, reading)
         part += _contradiction(path, said, train)
@@ -43,10 +43,12 @@ def translate(
     nulls = [".".join(path) for path, value in found.items() if value.value is None]
     if nulls:
         part += noted(", ".join(nulls), "left out: null", Origin(LAYER, source.display))
-    for name, default in {**toolkit.defaults, **toolkit.silent(reading)}.items():
-        if name not in train:
-            train[name] = Value(default, Origin(LAYER, source.display))
-            part += Translation(notes=(Note(name, f"{dump_yaml(default)}, {toolkit.name}'s default"),))
+    defaults = {**toolkit.defaults, **toolkit.silent(reading)}
+    defaults = {name: default for name, default in defaults.items() if name not in train}
+    train |= {name: Value(default, Origin(LAYER, source.display)) for name, default in defaults.items()}
+    if defaults:
+        words = ", ".join(f"`{name}: {dump_yaml(default)}`" for name, default in defaults.items())
+        part += noted("", f"{toolkit.name}'s own defaults: {words}", Origin(LAYER, source.display))
     return Original(toolkit.kind, source, train, part, coverage=Coverage(**counts))
 
 
