@@ -25,7 +25,7 @@ def started(
     kind: str, script: list[Command], source: ImportedFile, working_directory: Path, project: Project
 ) -> Original | None:
     """The training that one of the commands starts, None where none does; kind: of the file, in words."""
-    original = commands.started(script, source, working_directory)
+    original = commands.started(script, source, working_directory, project)
     if original is None:
         return None
     return replace(original, kind=f"a command in {kind}")
