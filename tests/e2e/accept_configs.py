@@ -107,7 +107,6 @@ def accept_engine(config: DeepSpeedConfig) -> dict[str, Any]:
         "scheduler": {"type": config.scheduler_name, "params": config.scheduler_params},
         "data_types": {"grad_accum_dtype": config.grad_accum_dtype},
         "communication_data_type": str(config.communication_data_type),
-        "steps_per_print": config.steps_per_print,
     }
 
 

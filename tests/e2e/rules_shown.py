@@ -127,6 +127,12 @@ def _stage_0(**settings: Any) -> None:
     DeepSpeedConfig({**batch, "zero_optimization": {"stage": 0}, **settings})
 
 
+_ELASTIC = {
+    **{"enabled": True, "max_train_batch_size": 8, "micro_batch_sizes": [1, 2], "min_gpus": 1, "max_gpus": 4},
+    **{"min_time": 0, "version": 0.1, "prefer_larger_batch": True},
+}
+
+
 def _needs_marks() -> None:
     """DeepSpeed's Muon asks each parameter for a mark of its own."""
     _optimizer("muon", stage=2, lr=0.1)
@@ -180,5 +186,5 @@ SHOWN: dict[str, Callable[[], Any]] = {
     "deepspeed-key-and-stage": lambda: _stage_0(bf16={"enabled": True, "bf16_optimizer_states": True}),
     "deepspeed-muon-is-the-librarys": _needs_marks,
     "deepspeed-clips-by-argument": lambda: _optimizer("lion", max_grad_norm=1.0),
-    "deepspeed-leaves-the-batch": lambda: _stage_0(elasticity={"enabled": True}),
+    "deepspeed-leaves-the-batch": lambda: _stage_0(elasticity=_ELASTIC),
 }

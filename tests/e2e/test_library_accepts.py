@@ -54,7 +54,6 @@ def test_deepspeed_reads_its_other_keys_as_they_were_meant(project: Project) -> 
         "tensor_parallel": {"autotp_size": 1},
         "data_types": {"grad_accum_dtype": "fp32"},
         "communication_data_type": "fp32",
-        "steps_per_print": 7,
     }
     text = yaml.safe_dump({"extends": "lora", "zero": {"stage": 2}, "deepspeed": engine})
     (project.root / "presets").mkdir(exist_ok=True)
