@@ -12,10 +12,12 @@ from qtune.importing.source import ImportedFile
 from qtune.importing.toolkits import firefly, trl, unsloth
 from qtune.importing.toolkits.axolotl import axolotl, is_axolotl
 from qtune.importing.toolkits.table import Toolkit
+from qtune.importing.toolkits.torchtune import is_torchtune, torchtune
 from qtune.importing.toolkits.translate import translate
 
 _CONFIGS: tuple[tuple[Callable[[Mapping[str, Any]], bool], Callable[[], Toolkit]], ...] = (
     (is_axolotl, axolotl),
+    (is_torchtune, torchtune),
 )
 """(whether the keys are a config of it, the toolkit, whose table is read only then)."""
 
