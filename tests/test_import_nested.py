@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import yaml
-from trees import REPOSITORY, Result, write_tree
+from trees import Result, write_tree
 
 from qtune.cli.old_habits import in_qtunes_words
 from qtune.config.blocks import argument_of, blocks
@@ -17,7 +17,6 @@ from qtune.importing.read import Imported, read_import
 from qtune.importing.toolkits import nested
 from qtune.schema import arguments
 
-CASES = REPOSITORY / "tests" / "import_toolkits" / "nested"
 CHAT = {"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]}
 
 Qtune = Callable[..., Result]
@@ -38,8 +37,70 @@ def preset(result: Imported) -> dict[str, Any]:
     return dict(yaml.safe_load(result.text))
 
 
+BLOCKS = """\
+model:
+  path: Qwen/Qwen3-8B
+  torch_dtype: bfloat16
+  attn_implementation: flash_attention_2
+quantization:
+  load_in_4bit: true
+  bnb_4bit_quant_type: nf4
+  double_quant: true
+peft:
+  enabled: true
+  rank: 32
+  alpha: 64
+  dropout: 0.1
+  target_modules: [q_proj, v_proj]
+  bias: none
+  task_type: CAUSAL_LM
+data:
+  train_path: notes/answers.jsonl
+  val_split: 0.1
+  max_length: 2048
+  num_workers: 4
+optimizer:
+  name: adamw_torch
+  lr: 0.0002
+  weight_decay: 0.01
+scheduler:
+  type: cosine
+  warmup_ratio: 0.03
+training:
+  epochs: 2
+  batch_size: 4
+  grad_accum: 8
+  grad_clip: 0.5
+  precision: bf16
+  gradient_checkpointing: true
+  log_every: 20
+  save_every: 500
+  seed: 3
+deepspeed:
+  stage: 2
+output:
+  dir: runs/one
+"""
+WITHIN = """\
+model:
+  name: google/gemma-2-2b
+  lora: {r: 8, alpha: 8, target: all}
+dataset:
+  id: yahma/alpaca-cleaned
+  split: train
+  seq_len: 1024
+training:
+  lr: 3.0e-5
+  steps: 500
+  warmup: 50
+  scheduler: {name: linear}
+  optimizer: {type: adamw_torch, lr: 3.0e-5, beta2: 0.95}
+kl: {beta: 0.2}
+"""
+
+
 def test_blocks_of_every_kind(root: Path) -> None:
-    result = imported(root, (CASES / "blocks.yaml").read_text())
+    result = imported(root, BLOCKS)
     found = preset(result)
     expected = {
         **{"model_name_or_path": "Qwen/Qwen3-8B", "flash_attn": "fa2", "quantization_bit": 4},
@@ -54,7 +115,7 @@ def test_blocks_of_every_kind(root: Path) -> None:
 
 
 def test_blocks_within_blocks_and_what_holds_it_near_base(root: Path) -> None:
-    result = imported(root, (CASES / "within.yaml").read_text())
+    result = imported(root, WITHIN)
     found = preset(result)["train"]
     expected = {
         **{"model_name_or_path": "google/gemma-2-2b", "lora_alpha": 8, "max_steps": 500, "asft_alpha": 0.2},
@@ -66,7 +127,7 @@ def test_blocks_within_blocks_and_what_holds_it_near_base(root: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "names", ["{r: 16, alpha: 32, dropout: 0.05}", "{rank: 16, lora_alpha: 32, dropout: 0.05}"]
+    "names", ["{r: 16, alpha: 32, dropout: 0.1}", "{rank: 16, lora_alpha: 32, dropout: 0.1}"]
 )
 def test_the_short_names_of_a_lora(root: Path, names: str) -> None:
     text = f"model: {{name: a/b}}\nlora: {names}\ntraining: {{lr: 3.0e-4, batch: 16, warmup: 20}}\n"
