@@ -72,9 +72,9 @@ firefly/texts-qlora.json:
    10}
 litgpt/lora.yaml:
   {kind: a litgpt config, model_name_or_path: meta-llama/Llama-3.2-3B, lora_rank: 32, lora_alpha: 16,
-   lora_target: 'q_proj,v_proj,o_proj', quantization_bit: 4, double_quantization: true, bf16: true,
-   gradient_accumulation_steps: 8, learning_rate: 0.0002, adam_beta2: 0.95, max_grad_norm: 0.0, dataset: answers,
-   val_size: 0.05, train_on_prompt: true, template: alpaca}
+   lora_target: 'q_proj,v_proj,o_proj', quantization_bit: 4, bf16: true,
+   gradient_accumulation_steps: 8, learning_rate: 0.0002, adam_beta2: 0.95, max_grad_norm: 0.0,
+   dataset: answers, val_size: 0.05, train_on_prompt: true, template: alpaca}
 """)
 
 
