@@ -206,7 +206,7 @@ def test_a_local_split_that_is_not_there_is_said(root: Path) -> None:
 
 def test_a_key_that_only_llamafactory_has_wins(root: Path) -> None:
     for line in ("stage: sft", "template: qwen", "finetuning_type: lora", "lora_target: all"):
-        assert "trl" not in imported(root, f"{MINIMAL}{line}\n").kind
+        assert "trl" not in imported(root, f"{MINIMAL}do_train: true\n{line}\n").kind
 
 
 def test_a_template_that_firefly_alone_has_is_said(root: Path) -> None:

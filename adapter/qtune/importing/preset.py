@@ -23,9 +23,9 @@ def preset_text(part: Translation, kind: str, display: str) -> str:
         lines += [f"  # {section}"] if mine else []
         lines += [f"  {key}: {dump_yaml(value.value)}" for key, value in mine.items()]
     if nulls := [key for key in train if key not in said]:
-        lines.append("  # base sets these; the original leaves them to LLaMA-Factory")
+        lines.append("  # the original leaves these to LLaMA-Factory")
         lines += [f"  {key}: null" for key in nulls]
-    for block in ("zero", "launch"):
+    for block in ("zero", "deepspeed", "launch"):
         tree = nested(part.values, block)
         if tree:
             lines += [f"{block}:", *block_lines(tree, 1)]

@@ -10,8 +10,10 @@ from qtune.config.presets import KEYS as PRESET_KEYS
 from qtune.config.project import Project
 from qtune.config.renames import renamed
 from qtune.errors import QtuneError
+from qtune.importing import board, other_uses, outputs
 from qtune.importing.deepspeed import zero
-from qtune.importing.deepspeed.zero import DeepSpeedFile
+from qtune.importing.deepspeed.file import DeepSpeedFile
+from qtune.importing.embedded import recognise as embedded
 from qtune.importing.original import Original, Recogniser
 from qtune.importing.parts import Translation
 from qtune.importing.scripts import commands
@@ -30,10 +32,15 @@ _DEEPSPEED = ("zero_optimization", "train_micro_batch_size_per_gpu", "train_batc
 
 
 def recognise(source: ImportedFile, working_directory: Path, project: Project) -> Original:
-    """The file as the first of the kinds below that it is; raises QtuneError where it is none of them."""
+    """The file as the first of the kinds below that it is.
+
+    Raises QtuneError where it is none of them, or trains nothing.
+    """
     for kind in _KINDS:
         original = kind(source, working_directory, project)
         if original is not None:
+            if original.coverage is None:  # other toolkits have commands of their own for the rest
+                other_uses.require_training(original)
             return original
     raise not_a_config(source)
 
@@ -71,8 +78,11 @@ def _training_config(source: ImportedFile, working_directory: Path, project: Pro
 
 
 _KINDS: tuple[Recogniser, ...] = (
+    embedded.recognise,
     commands.recognise,
     _preset,
+    board.recognise,
+    outputs.recognise,
     toolkits.recognise,
     _llamafactory,
     _deepspeed,

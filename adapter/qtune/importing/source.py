@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -25,7 +25,7 @@ class ImportedFile:
     """A file as it was read.
 
     keys: its content where it is a mapping, else None; lines: the line of each key, by path.
-    roots: the directories from which paths in it may start, the likeliest first.
+    roots: the directories from which paths in it may start, the likeliest first; here: the working directory.
     written: configs that the file itself holds or writes when it runs, by the path that it names them by.
     cells: where the text is that of a file's cells, (first line of it here, the cell's name) of each.
     """
@@ -36,6 +36,7 @@ class ImportedFile:
     keys: Mapping[str, Any] | None
     lines: Mapping[KeyPath, int]
     roots: tuple[Path, ...]
+    here: Path = Path()
     written: Mapping[str, ImportedFile] = field(default_factory=dict)
     cells: tuple[tuple[int, str], ...] = ()
 
@@ -53,11 +54,23 @@ class ImportedFile:
 
     def find(self, name: str) -> Path | None:
         """The file or directory that a path in this file means, None where there is none."""
+        return next(iter(self.finds(name)), None)
+
+    def finds(self, name: str) -> dict[Path, Path]:
+        """Every file or directory that a path could mean, with the first of `roots` from which it does."""
+        found: dict[Path, Path] = {}
         try:
-            path = Path(name).expanduser()
-            return next((root / path for root in self.roots if (root / path).exists()), None)
+            for root in self.roots:
+                path = root / Path(name).expanduser()
+                if path.exists():
+                    found.setdefault(path, root)
         except (OSError, RuntimeError, ValueError):  # too long, no such user, a null byte: nothing lies there
-            return None
+            return {}
+        return found or (self.finds(name.replace("\\", "/")) if "\\" in name else {})
+
+    def starting(self, directory: Path | None) -> ImportedFile:
+        """The file with paths that start from `directory` first, where there is one."""
+        return self if directory is None else replace(self, roots=_distinct(directory, *self.roots))
 
     def config(self, name: str, working_directory: Path) -> ImportedFile | None:
         """The config that a path in this file means, None where there is none; raises like `read_source`."""
@@ -79,9 +92,15 @@ def read_source(path: Path, working_directory: Path, roots: tuple[Path, ...] = (
     file = path.resolve()
     # a config is written for the directory in which the training starts, which mostly lies above it; not the
     # whole disk, on which `data` is something else
-    around = (working_directory, *roots, file.parent, *file.parents[:-1])
+    around = (*roots, file.parent, *file.parents[:-1])
+    inside = file.is_relative_to(working_directory)
+    around = (working_directory, *around) if inside else (*around, working_directory)
     keys, lines = (None, {}) if _is_program(file) else _mapping(text, display)
-    return ImportedFile(file, display, text, keys, lines, tuple(dict.fromkeys(around)))
+    return ImportedFile(file, display, text, keys, lines, _distinct(*around), working_directory)
+
+
+def _distinct(*roots: Path) -> tuple[Path, ...]:
+    return tuple(dict.fromkeys(roots))
 
 
 def not_a_config(source: ImportedFile) -> QtuneError:
@@ -152,7 +171,8 @@ def _mapping(text: str, display: str) -> tuple[Mapping[str, Any] | None, Mapping
 # of Kubernetes, which may hold several YAML documents
 _MANIFEST = re.compile(r"(?m)^apiVersion:")
 _STARTERS = re.compile(
-    r"(?m)^(?!\s*#).*(?:\b(?:llamafactory-cli|lmf)\s+\w|\w+\.py\b|-m\s+llamafactory|\b(?:torchrun|deepspeed)\s)"
+    r"(?m)^(?!\s*#).*(?:\b(?:llamafactory-cli|lmf)\s+\w|\w+\.py\b|-m\s+\w+\.cli|-m\s+llamafactory|\b(?:torchrun|deepspeed)\s"
+    r"|\b(?:swift|megatron|trl|axolotl|tune|xtuner)\s+(?:sft|rlhf|pt|dpo|kto|reward|train|run)\b)"
 )
 
 

@@ -14,8 +14,11 @@ from qtune.importing.original import Original
 from qtune.importing.parts import Translation, noted, refused
 from qtune.importing.retype import of_words, plain
 from qtune.importing.scripts.launchers import CLI, STARTERS, holes, is_flag, place, processes
+from qtune.importing.scripts.others import started_toolkit
 from qtune.importing.scripts.shell import Command, Word, commands
 from qtune.importing.source import LAYER, ImportedFile
+from qtune.importing.toolkits import starts
+from qtune.importing.toolkits.starts import Start
 from qtune.schema import arguments
 from qtune.values import Origin, Value
 
@@ -29,10 +32,16 @@ def recognise(source: ImportedFile, working_directory: Path, project: Project) -
 
     Raises QtuneError where it starts more than one, and for a config file of the command that cannot be read.
     """
-    return None if source.keys is not None else started(commands(source.text), source, working_directory)
+    return (
+        None
+        if source.keys is not None
+        else started(commands(source.text), source, working_directory, project)
+    )
 
 
-def started(script: list[Command], source: ImportedFile, working_directory: Path) -> Original | None:
+def started(
+    script: list[Command], source: ImportedFile, working_directory: Path, project: Project
+) -> Original | None:
     """The training that one of the commands starts; like `recognise`."""
     found = [(command, start) for command in script if (start := _start(command)) is not None]
     if not found:
@@ -45,6 +54,10 @@ def started(script: list[Command], source: ImportedFile, working_directory: Path
             fix="copy the one that you want to a file of its own, with the variables it needs",
         )
     command, start = found[0]
+    if isinstance(start, Start):
+        return started_toolkit(
+            start, command, _in_its_directories(source, script), working_directory, project
+        )
     part = processes(command, start, source) + _others(script, command, source)
     words = list(command.words[start:])
     source = _in_its_directories(source, script)
@@ -95,9 +108,11 @@ def _others(script: list[Command], command: Command, source: ImportedFile) -> Tr
     return noted("", message, Origin(LAYER, source.display))
 
 
-def _start(command: Command) -> int | None:
+def _start(command: Command) -> int | Start | None:
     """The index of the first word after what starts LLaMA-Factory's training, None where nothing does."""
     texts = [word.text for word in command.words]
+    if (toolkit := starts.start(texts)) is not None:
+        return toolkit
     names = [PurePath(text).name for text in texts]
     for index, name in enumerate(names):
         following = texts[index + 1 : index + 2]
