@@ -42,7 +42,7 @@ _BY_KEY = {
     "sft": {"packing", "packing_strategy", "assistant_only_loss", "completion_only_loss", "max_seq_length"},
 }
 _BY_WORD = {"sft": "sft", "dpo": "dpo", "kto": "kto", "orpo": "orpo", "cpo": "cpo", "simpo": "cpo"}
-_BY_WORD |= {"reward": "reward", "rm": "reward", "grpo": "grpo"}
+_BY_WORD |= {"reward": "reward", "reward_modeling": "reward", "rm": "reward", "grpo": "grpo"}
 _OF_PREFERENCES = {"beta", "precompute_ref_log_probs", "rpo_alpha", "label_smoothing", "sync_ref_model"}
 _NO_COUNTERPART = "LLaMA-Factory trains by SFT, DPO, KTO, ORPO, SimPO and reward models; keep this one in TRL"
 
@@ -73,6 +73,7 @@ def read(
     Raises QtuneError for a method that LLaMA-Factory does not have.
     """
     methods = table_beside(__file__, _FILE)["methods"]
+    method = _BY_WORD.get(method, method)
     if method not in methods:
         message = f"is TRL's {method.upper()}, which LLaMA-Factory does not have"
         raise QtuneError(message, where=source.display, fix=_NO_COUNTERPART)
