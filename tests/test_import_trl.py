@@ -194,6 +194,8 @@ def test_prompts_that_trl_counts_are_said_once(root: Path) -> None:
     ("lines", "says"),
     [
         ("loss_type: apo_zero\nbeta: 0.1\n", "LLaMA-Factory has no loss apo_zero"),
+        ("cpo_alpha: 1.0\n", "LLaMA-Factory has no loss sigmoid of CPO"),
+        ("loss_type: apo_zero_unpaired\ndesirable_weight: 1.0\n", "no loss apo_zero_unpaired"),
         ("lora_r: 8\n", "TRL reads it with `use_peft: true` alone"),
         ("use_peft: true\nlora_target_modules: ['.*proj$']\n", "is a pattern"),
         ("truncation_mode: keep_end\n", "no counterpart of keep_end"),

@@ -44,7 +44,7 @@ def recognise(source: ImportedFile, project: Project) -> Original | None:
 
 
 def read(method: str, keys: Mapping[str, Value], source: ImportedFile, project: Project) -> Original:
-    """The keys of such a YAML, of `unsloth train`, whose options name keys of blocks, or of unsloth-cli.py."""
+    """The keys of that YAML, of `unsloth train`, where options name keys of blocks, or of unsloth-cli.py."""
     toolkit = read_toolkit(
         __file__,
         _FILE,
