@@ -83,7 +83,7 @@ def _meant(path: KeyPath, given: Any) -> dict[str, Any]:
     for value, says in found.items():
         if value == given and isinstance(value, bool) == isinstance(given, bool):
             return dict(says)
-    return {name: given}
+    return {".".join(path): given}
 
 
 def translate(
