@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from functools import cache
 from typing import Any
 
 from qtune.errors import QtuneError
 from qtune.files import dump_yaml
 from qtune.importing.parts import Translation, noted, warned
-from qtune.importing.toolkits.axolotl_data import chat_template, datasets
-from qtune.importing.toolkits.table import Reading, ReadKey, Toolkit, read_toolkit
+from qtune.importing.toolkits.axolotl_data import chat_template, datasets, is_text
+from qtune.importing.toolkits.table import Reading, ReadKey, Toolkit, becomes, read_toolkit
+from qtune.schema import arguments
 from qtune.values import Value
 
 _FSDP_OF_QTUNE = {
@@ -48,6 +50,7 @@ def is_axolotl(keys: Mapping[str, Any]) -> bool:
     return isinstance(keys.get("base_model"), str) and any(key in keys for key in beside)
 
 
+@cache
 def axolotl() -> Toolkit:
     return read_toolkit(__file__, "axolotl.yaml", "an axolotl config", _silent, **_READERS)
 
@@ -77,16 +80,8 @@ def _silent(reading: Reading) -> dict[str, Any]:
 
 def _is_pretraining(reading: Reading) -> bool:
     sets = reading.plain("datasets")
-    kinds = {item.get("type") for item in sets if isinstance(item, dict)} if isinstance(sets, list) else set()
-    return reading.plain("pretraining_dataset") is not None or "completion" in kinds
-
-
-def _set(key: str, value: Value, said: Mapping[str, Any], message: str = "") -> Translation:
-    """The arguments that a key becomes, with a note."""
-    words = ", ".join(f"`{name}: {dump_yaml(item)}`" for name, item in said.items())
-    values = {("train", name): Value(item, value.origin) for name, item in said.items()}
-    return Translation(values) + noted(
-        key, f"{words}{': ' if message and words else ''}{message}", value.origin
+    return reading.plain("pretraining_dataset") is not None or (
+        isinstance(sets, list) and any(is_text(item) for item in sets)
     )
 
 
@@ -102,7 +97,7 @@ def _joined(name: str) -> ReadKey:
 
     def read(key: str, value: Value, reading: Reading) -> Translation:
         items = value.value if isinstance(value.value, list) else [value.value]
-        return _set(key, value, {name: ",".join(str(item) for item in items)})
+        return becomes(key, value, {name: ",".join(str(item) for item in items)})
 
     return read
 
@@ -129,7 +124,7 @@ def _lora_target_modules(key: str, value: Value, reading: Reading) -> Translatio
         message = "is a regular expression, and LLaMA-Factory takes names of modules"
         return warned(key, message, "set lora_target to those names, or to all", value.origin)
     why = "the names at the end of a regular expression; the vision tower is frozen by `freeze_vision_tower`"
-    return _set(key, value, {"lora_target": ",".join(names)}, why if "(" in str(given) else "")
+    return becomes(key, value, {"lora_target": ",".join(names)}, why if "(" in str(given) else "")
 
 
 def names_at_the_end(pattern: str) -> list[str] | None:
@@ -143,7 +138,7 @@ def names_at_the_end(pattern: str) -> list[str] | None:
 def _bnb(key: str, value: Value, reading: Reading) -> Translation:
     names = {"bnb_4bit_use_double_quant": "double_quantization", "bnb_4bit_quant_type": "quantization_type"}
     given = value.value if isinstance(value.value, dict) else {}
-    part = _set(key, value, {names[name]: item for name, item in given.items() if name in names})
+    part = becomes(key, value, {names[name]: item for name, item in given.items() if name in names})
     rest = [name for name in given if name not in (*names, "bnb_4bit_compute_dtype")]
     if rest:
         message = f"LLaMA-Factory sets {', '.join(rest)} itself"
@@ -157,7 +152,7 @@ def _batch_size(key: str, value: Value, reading: Reading) -> Translation:
         return noted(key, "left out: gradient_accumulation_steps says it", value.origin)
     micro = reading.plain("micro_batch_size", 1)
     if isinstance(value.value, int) and isinstance(micro, int) and micro and value.value % micro == 0:
-        return _set(key, value, {"gradient_accumulation_steps": value.value // micro})
+        return becomes(key, value, {"gradient_accumulation_steps": value.value // micro})
     fix = "set gradient_accumulation_steps in the preset"
     return warned(key, f"is no multiple of micro_batch_size: {dump_yaml(micro)}", fix, value.origin)
 
@@ -165,7 +160,16 @@ def _batch_size(key: str, value: Value, reading: Reading) -> Translation:
 def _optim_args(key: str, value: Value, reading: Reading) -> Translation:
     given = value.value
     text = ",".join(f"{name}={item}" for name, item in given.items()) if isinstance(given, dict) else given
-    return _set(key, value, {"optim_args": text})
+    return becomes(key, value, {"optim_args": text})
+
+
+def _lr_scheduler(key: str, value: Value, reading: Reading) -> Translation:
+    if reading.plain("cosine_min_lr_ratio") is not None and value.value == "cosine":
+        return noted(key, "left out: cosine_min_lr_ratio says it", value.origin)
+    if value.value in (arguments()["lr_scheduler_type"].choices or ()):
+        return becomes(key, value, {"lr_scheduler_type": value.value})
+    fix = "set lr_scheduler_type in the preset; until then it is cosine"
+    return warned(key, f"LLaMA-Factory has no schedule {value.value}", fix, value.origin)
 
 
 def _cosine_min_lr_ratio(key: str, value: Value, reading: Reading) -> Translation:
@@ -173,7 +177,7 @@ def _cosine_min_lr_ratio(key: str, value: Value, reading: Reading) -> Translatio
         message = "LLaMA-Factory's schedules do not stay at their lowest rate"
         fix = "lr_scheduler_type: warmup_stable_decay is near"
         return warned(key, message, fix, value.origin)
-    return _set(
+    return becomes(
         key,
         value,
         {"lr_scheduler_type": "cosine_with_min_lr", "lr_scheduler_kwargs": {"min_lr_rate": value.value}},
@@ -182,7 +186,7 @@ def _cosine_min_lr_ratio(key: str, value: Value, reading: Reading) -> Translatio
 
 def _rl(key: str, value: Value, reading: Reading) -> Translation:
     if value.value in _STAGES:
-        return _set(key, value, _STAGES[value.value])
+        return becomes(key, value, _STAGES[value.value])
     if not value.value:
         return noted(key, "left out: it is off", value.origin)
     return _no_such_stage(key, value, reading)
@@ -201,7 +205,7 @@ def _no_such_stage(key: str, value: Value, reading: Reading) -> Translation:
 def _dpo_loss_type(key: str, value: Value, reading: Reading) -> Translation:
     given = value.value if isinstance(value.value, list) else [value.value]
     if len(given) == 1 and given[0] in ("sigmoid", "hinge", "ipo"):
-        return _set(key, value, {"pref_loss": given[0]})
+        return becomes(key, value, {"pref_loss": given[0]})
     fix = "set pref_loss, and pref_ftx where one of several is sft"
     return warned(key, f"LLaMA-Factory has no loss {', '.join(map(str, given))}", fix, value.origin)
 
@@ -214,24 +218,24 @@ def _hub(key: str, value: Value, reading: Reading) -> Translation:
         "hub_private_repo": True,
         "hub_always_push": True,
     }
-    return _set(key, value, said)
+    return becomes(key, value, said)
 
 
 def _bf16(key: str, value: Value, reading: Reading) -> Translation:
     if value.value == "auto":
         return noted(key, "left out: auto, as base has it", value.origin)
     if value.value == "full":
-        return _set(key, value, {"bf16": True, "bf16_full_eval": True})
-    return _set(key, value, {"bf16": value.value})
+        return becomes(key, value, {"bf16": True, "bf16_full_eval": True})
+    return becomes(key, value, {"bf16": value.value})
 
 
 def _gradient_checkpointing_kwargs(key: str, value: Value, reading: Reading) -> Translation:
     given = dict(value.value) if isinstance(value.value, dict) else {}
     said = {"use_reentrant_gc": given.pop("use_reentrant")} if "use_reentrant" in given else {}
     if not given:
-        return _set(key, value, said)
+        return becomes(key, value, said)
     message = f"LLaMA-Factory takes use_reentrant alone, not {', '.join(given)}"
-    return _set(key, value, said) + warned(
+    return becomes(key, value, said) + warned(
         key, message, "nothing: it changes the memory in use", value.origin
     )
 
@@ -241,14 +245,14 @@ def _unfrozen_parameters(key: str, value: Value, reading: Reading) -> Translatio
     names = ("language_model", "lm_head", "embed_tokens")
     of_language = all(any(name in str(item) for name in names) for item in given)
     if of_language and any(names[0] in str(item) for item in given):
-        return _set(key, value, {"freeze_vision_tower": True, "freeze_multi_modal_projector": True})
+        return becomes(key, value, {"freeze_vision_tower": True, "freeze_multi_modal_projector": True})
     message = "LLaMA-Factory thaws whole layers, from the last or first ones, and no patterns of names"
     fix = "set finetuning_type: freeze, freeze_trainable_layers and freeze_trainable_modules"
     return warned(key, message, fix, value.origin)
 
 
 def _sequence_len(key: str, value: Value, reading: Reading) -> Translation:
-    part = _set(key, value, {"cutoff_len": value.value})
+    part = becomes(key, value, {"cutoff_len": value.value})
     if reading.plain("excess_length_strategy") is None and not _is_pretraining(reading):
         part += noted(key, "LLaMA-Factory cuts longer rows, which axolotl drops", value.origin)
     return part
@@ -258,8 +262,8 @@ def _sample_packing(key: str, value: Value, reading: Reading) -> Translation:
     if reading.plain("rl") or reading.plain("reward_model"):
         return noted(key, "left out: pairs are not packed", value.origin)
     if not value.value:
-        return _set(key, value, {"packing": False})
-    return _set(
+        return becomes(key, value, {"packing": False})
+    return becomes(
         key, value, {"packing": True} if _is_pretraining(reading) else {"packing": True, "neat_packing": True}
     )
 
@@ -289,7 +293,7 @@ def _fsdp(key: str, value: Value, reading: Reading) -> Translation:
 def _warmup_ratio(key: str, value: Value, reading: Reading) -> Translation:
     if reading.plain("warmup_steps") is not None:
         return noted(key, "left out: warmup_steps wins", value.origin)
-    return _set(key, value, {"warmup_steps": value.value})
+    return becomes(key, value, {"warmup_steps": value.value})
 
 
 def _evaluates(reading: Reading) -> bool:
@@ -303,19 +307,19 @@ def _per_epoch(key: str, value: Value, reading: Reading) -> Translation:
     if name == "eval" and not _evaluates(reading):
         return noted(key, "left out: there is no evaluation data", value.origin)
     if not value.value:
-        return _set(key, value, {f"{name}_strategy": "no"})
+        return becomes(key, value, {f"{name}_strategy": "no"})
     if not isinstance(value.value, int | float) or not isinstance(epochs, int | float) or not epochs:
         return warned(key, "is no number", f"set {name}_steps in the preset", value.origin)
     if value.value == 1:
-        return _set(key, value, {f"{name}_strategy": "epoch"})
+        return becomes(key, value, {f"{name}_strategy": "epoch"})
     share = round(1 / (value.value * epochs), 6)
-    return _set(key, value, {f"{name}_strategy": "steps", f"{name}_steps": share}, "a share of all steps")
+    return becomes(key, value, {f"{name}_strategy": "steps", f"{name}_steps": share}, "a share of all steps")
 
 
 def _eval_steps(key: str, value: Value, reading: Reading) -> Translation:
     if not _evaluates(reading):
         return noted(key, "left out: there is no evaluation data", value.origin)
-    return _set(key, value, {"eval_strategy": "steps", "eval_steps": value.value})
+    return becomes(key, value, {"eval_strategy": "steps", "eval_steps": value.value})
 
 
 def _plugins(key: str, value: Value, reading: Reading) -> Translation:
@@ -324,7 +328,7 @@ def _plugins(key: str, value: Value, reading: Reading) -> Translation:
         name = str(plugin).removeprefix("axolotl.integrations.")
         said = {ours: True for theirs, ours in _PLUGINS.items() if name == theirs}
         if said:
-            part += _set(key, value, said)
+            part += becomes(key, value, said)
         elif name.startswith(_FASTER):
             part += noted(key, f"left out: {plugin} changes speed and memory", value.origin)
         else:
@@ -338,7 +342,7 @@ def _reporting(key: str, value: Value, reading: Reading) -> Translation:
     if not value.value:
         return noted(key, "left out: it is off", value.origin)
     names = dict.fromkeys(name for other, name in _REPORTS.items() if reading.plain(other))
-    part = _set(key, value, {"report_to": ",".join(names)})
+    part = becomes(key, value, {"report_to": ",".join(names)})
     if key == "wandb_project":
         fix = f"export WANDB_PROJECT={value.value} before `qtune train`"
         part += warned(key, "is a variable of the environment, not an argument", fix, value.origin)
@@ -348,7 +352,7 @@ def _reporting(key: str, value: Value, reading: Reading) -> Translation:
 def _image_size(key: str, value: Value, reading: Reading) -> Translation:
     sides = value.value if isinstance(value.value, list) else [value.value] * 2
     if len(sides) == 2 and all(isinstance(side, int) for side in sides):
-        return _set(key, value, {"image_max_pixels": sides[0] * sides[1]}, "larger pictures shrink to it")
+        return becomes(key, value, {"image_max_pixels": sides[0] * sides[1]}, "larger pictures shrink to it")
     return warned(key, "is no number of pixels", "set image_max_pixels in the preset", value.origin)
 
 
@@ -361,6 +365,7 @@ _READERS: dict[str, ReadKey] = {
     "bnb": _bnb,
     "batch_size": _batch_size,
     "optim_args": _optim_args,
+    "lr_scheduler": _lr_scheduler,
     "cosine_min_lr_ratio": _cosine_min_lr_ratio,
     "rl": _rl,
     "no_such_stage": _no_such_stage,

@@ -24,11 +24,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
 from qtune.config.project import Project
-from qtune.files import table_beside
-from qtune.importing.parts import Translation
+from qtune.files import dump_yaml, table_beside
+from qtune.importing.parts import Translation, noted
 from qtune.importing.source import ImportedFile
 from qtune.values import KeyPath, Value
 
@@ -69,6 +70,15 @@ class Reading:
 ReadKey = Callable[[str, Value, Reading], Translation]
 """(key, dotted within a block; its value; the whole) → what it is; a finding where it has no counterpart."""
 
+
+def becomes(key: str, value: Value, said: Mapping[str, Any], message: str = "") -> Translation:
+    """The arguments that a key becomes, with a note."""
+    words = ", ".join(f"`{name}: {dump_yaml(item)}`" for name, item in said.items())
+    values: dict[KeyPath, Value] = {("train", name): Value(item, value.origin) for name, item in said.items()}
+    note = ": ".join(text for text in (words, message) if text) or "left out: it is off"
+    return Translation(values) + noted(key, note, value.origin)
+
+
 Silent = Callable[[Reading], Mapping[str, Any]]
 """A whole config → LLaMA-Factory's arguments that hold where it is silent, by what else it says."""
 
@@ -105,5 +115,17 @@ def read_toolkit(
 def _row(words: Mapping[str, Any]) -> Row:
     row = {_WORDS.get(word, word): item for word, item in words.items()}
     if shared := row.pop("words", None):
-        row["values"] = {**table_beside(__file__, "words.yaml")[shared], **row.get("values", {})}
+        row["values"] = {**shared_words(shared), **row.get("values", {})}
     return Row(**row)
+
+
+def shared_words(name: str) -> Mapping[str, Any]:
+    """One list of words.yaml."""
+    words: Mapping[str, Any] = _words()[name]
+    return words
+
+
+@cache
+def _words() -> Mapping[str, Any]:
+    tables: Mapping[str, Any] = table_beside(__file__, "words.yaml")
+    return tables
