@@ -10,6 +10,7 @@ from qtune.config.presets import KEYS as PRESET_KEYS
 from qtune.config.project import Project
 from qtune.config.renames import renamed
 from qtune.errors import QtuneError
+from qtune.importing.accelerate import settings as accelerate
 from qtune.importing.deepspeed import zero
 from qtune.importing.deepspeed.zero import DeepSpeedFile
 from qtune.importing.original import Original, Recogniser
@@ -73,6 +74,7 @@ def _training_config(source: ImportedFile, working_directory: Path, project: Pro
 _KINDS: tuple[Recogniser, ...] = (
     commands.recognise,
     _preset,
+    accelerate.recognise,
     toolkits.recognise,
     _llamafactory,
     _deepspeed,

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from posixpath import normpath
 from typing import Any
 
 from qtune.errors import QtuneError
@@ -26,6 +27,7 @@ class ImportedFile:
 
     keys: its content where it is a mapping, else None; lines: the line of each key, by path.
     roots: the directories from which paths in it may start, the likeliest first.
+    mounts: (path in a container, path outside); written: files that it writes itself, by their normal paths.
     """
 
     path: Path
@@ -34,6 +36,8 @@ class ImportedFile:
     keys: Mapping[str, Any] | None
     lines: Mapping[KeyPath, int]
     roots: tuple[Path, ...]
+    mounts: tuple[tuple[str, str], ...] = ()
+    written: Mapping[str, ImportedFile] = field(default_factory=dict)
 
     def origin(self, *path: str) -> Origin:
         return Origin(LAYER, self.display, self.lines.get(path))
@@ -44,11 +48,30 @@ class ImportedFile:
 
     def find(self, name: str) -> Path | None:
         """The file or directory that a path in this file means, None where there is none."""
+        for inside, outside in self.mounts:
+            if f"{name}/".startswith(f"{inside.rstrip('/')}/"):
+                name = f"{outside}/{name[len(inside) :]}"
+                break
         try:
             path = Path(name).expanduser()
             return next((root / path for root in self.roots if (root / path).exists()), None)
         except (OSError, RuntimeError, ValueError):  # too long, no such user, a null byte: nothing lies there
             return None
+
+    def named(self, name: str, working_directory: Path) -> ImportedFile | None:
+        """The file that a path in this file means, as this one writes it or else as it lies there.
+
+        Raises QtuneError for one that cannot be read.
+        """
+        here = self.written.get(normpath(name))
+        path = self.find(name) if here is None else None
+        return here if path is None else read_source(path, working_directory, self.roots)
+
+    def writes(self, text: str, line: int) -> ImportedFile:
+        """A file that this one writes; line: where its text begins in this one."""
+        keys, lines = _mapping(text, self.display)
+        lines = {path: number + line - 1 for path, number in lines.items()}
+        return ImportedFile(self.path, self.display, text, keys, lines, self.roots)
 
 
 def read_source(path: Path, working_directory: Path, roots: tuple[Path, ...] = ()) -> ImportedFile:
