@@ -11,6 +11,7 @@ from qtune.config.project import Project
 from qtune.config.renames import renamed
 from qtune.errors import QtuneError
 from qtune.importing import board, other_uses, outputs
+from qtune.importing.accelerate import settings as accelerate
 from qtune.importing.deepspeed import zero
 from qtune.importing.deepspeed.zero import DeepSpeedFile
 from qtune.importing.embedded import recognise as embedded
@@ -82,6 +83,7 @@ _KINDS: tuple[Recogniser, ...] = (
     _preset,
     board.recognise,
     outputs.recognise,
+    accelerate.recognise,
     toolkits.recognise,
     _llamafactory,
     _deepspeed,
