@@ -69,12 +69,12 @@ def _deepspeed(source: ImportedFile, working_directory: Path, project: Project) 
 
 def _training_config(source: ImportedFile, working_directory: Path, project: Project) -> Original | None:
     """A config of no toolkit in particular, most of whose keys are known."""
-    flat = nested.flatten(source)
+    flat, renamed_part = nested.flatten(source)
     known = [key for key in flat if any(key in names for names in (arguments(), aliases(), renamed()))]
     if source.keys is None or (not nested.has_its_own(source.keys) and 2 * len(known) < len(flat)):
         return None
     left, part = nested.translate(flat, source, project)
-    return Original("a training config", source, left, part, near_base=flat.get(KL_BETA))
+    return Original("a training config", source, left, renamed_part + part, near_base=flat.get(KL_BETA))
 
 
 _KINDS: tuple[Recogniser, ...] = (

@@ -9,6 +9,7 @@ from typing import Any
 from qtune.config.project import Project
 from qtune.importing.original import Original
 from qtune.importing.source import ImportedFile
+from qtune.importing.toolkits import firefly, trl, unsloth
 from qtune.importing.toolkits.axolotl import axolotl, is_axolotl
 from qtune.importing.toolkits.table import Toolkit
 from qtune.importing.toolkits.torchtune import is_torchtune, torchtune
@@ -22,6 +23,13 @@ _CONFIGS: tuple[tuple[Callable[[Mapping[str, Any]], bool], Callable[[], Toolkit]
 )
 """(whether the keys are a config of it, the toolkit, whose table is read only then)."""
 
+_READ: tuple[Callable[[ImportedFile, Project], Original | None], ...] = (
+    trl.recognise,
+    firefly.recognise,
+    unsloth.recognise,
+)
+"""The toolkits of which a config's other words say what its keys mean."""
+
 
 def recognise(source: ImportedFile, working_directory: Path, project: Project) -> Original | None:
     """A toolkit's config as its translation, None where the file is none."""
@@ -30,4 +38,4 @@ def recognise(source: ImportedFile, working_directory: Path, project: Project) -
     for signs, toolkit in _CONFIGS:
         if signs(source.keys):
             return translate(toolkit(), source.values(), source, project)
-    return None
+    return next(filter(None, (read(source, project) for read in _READ)), None)
