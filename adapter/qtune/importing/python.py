@@ -38,9 +38,13 @@ _ENVIRONMENT = "os.environ"
 
 @dataclass(frozen=True)
 class Unknown:
-    """A value that only the running program has; why: in words for the user."""
+    """A value that only the running program has.
+
+    why: in words for the user; text: of an f-string what is known, with `${…}` where it is not.
+    """
 
     why: str
+    text: str = ""
 
 
 @dataclass(frozen=True)
@@ -48,14 +52,16 @@ class PythonCall:
     """One call, with the values that its arguments had then.
 
     name: the function as it is written, such as `FastLanguageModel.from_pretrained` or `open().write`; of:
-    the value before the last dot, None for a plain function. A dict is a mapping of Values, a list a list of
-    them, and what another call returned is that PythonCall.
+    the value before the last dot, None for a plain function; line: of the whole source, whatever `origin`
+    says. A dict is a mapping of Values, a list a list of them, and what another call returned is that
+    PythonCall.
     """
 
     name: str
     positional: tuple[Value, ...]
     keywords: Mapping[str, Value]
     origin: Origin
+    line: int
     of: Value | None = None
 
     @property
@@ -67,7 +73,7 @@ class PythonCall:
 def python_calls(text: str, at: Callable[[int], Origin]) -> list[PythonCall]:
     """Every call of the source, in its order, each after those within it; at: the place of a line.
 
-    An assignment to `os.environ[NAME]` is a call of `os.environ.update`. Raises QtuneError for what is no
+    What is assigned to `os.environ[NAME]` is a call of `os.environ.update`. Raises QtuneError for what is no
     Python, or too large to follow.
     """
     try:
@@ -95,18 +101,22 @@ def plain(value: Any) -> Any:
 
 
 def unknowns(value: Value) -> list[tuple[str, Value]]:
-    """(key, dotted within a block; Value) of everything in it that only the running program has."""
+    """(key, dotted within a block; Value) of everything in it that only the running program has.
+
+    What is plain within it stands where the Value itself does.
+    """
     found: list[tuple[str, Value]] = []
     inner = value.value
     if isinstance(inner, Unknown | PythonCall):
         return [("", value)]
-    items: Iterable[tuple[str, Value]] = ()
+    items: Iterable[tuple[str, Any]] = ()
     if isinstance(inner, dict):
         items = inner.items()
     elif isinstance(inner, list):
         items = (("", item) for item in inner)
     for key, item in items:
-        found += [(".".join(part for part in (key, below) if part), one) for below, one in unknowns(item)]
+        below = unknowns(item if isinstance(item, Value) else Value(item, value.origin))
+        found += [(".".join(part for part in (key, name) if part), one) for name, one in below]
     return found
 
 
@@ -121,7 +131,7 @@ class _Program:
     def __init__(self, at: Callable[[int], Origin]) -> None:
         self.calls: list[PythonCall] = []
         self._at = at
-        self._names: dict[str, Value] = {}
+        self._names: dict[str, Value] = {_ENVIRONMENT: Value({}, at(1))}
         self._later: list[ast.FunctionDef | ast.AsyncFunctionDef] = []
         self._conditions = 0
         self._read = 0
@@ -202,8 +212,9 @@ class _Program:
                 key = plain(self._value(index))
                 inner = self._value(base).value
                 if _dotted(base) == _ENVIRONMENT and isinstance(key, str):
-                    self.calls.append(PythonCall(f"{_ENVIRONMENT}.update", (), {key: value}, value.origin))
-                elif isinstance(inner, dict) and isinstance(key, str):
+                    name = f"{_ENVIRONMENT}.update"
+                    self.calls.append(PythonCall(name, (), {key: value}, value.origin, target.lineno))
+                if isinstance(inner, dict) and isinstance(key, str):
                     inner[key] = Value(value.value, self._at(target.lineno))
             case ast.Tuple(elts=targets) | ast.List(elts=targets):
                 items = value.value
@@ -281,18 +292,19 @@ class _Program:
         return found
 
     def _text(self, parts: list[ast.expr]) -> Any:
-        text = ""
+        text, why = "", ""
         for part in parts:
             if isinstance(part, ast.FormattedValue):
                 inner = self._value(part.value).value
                 if part.format_spec is not None or part.conversion != -1 or not _is_scalar(inner):
-                    return inner if isinstance(inner, Unknown) else _not_known(part.value)
+                    unknown = inner if isinstance(inner, Unknown) else _not_known(part.value)
+                    why, inner = why or unknown.why, "${" + ast.unparse(part.value) + "}"
                 text += str(inner)
             else:
                 text += str(self._value(part).value)
             if len(text) > _MAX_TEXT:
                 return _not_known(part)
-        return text
+        return Unknown(why, text) if why else text
 
     def _sum(self, node: ast.expr, left: Value, operator: ast.operator, right: Value) -> Any:
         one, other = left.value, right.value
@@ -336,8 +348,20 @@ class _Program:
                 keywords[f"**{ast.unparse(keyword.value)}"] = value
         if name == "dict" or name.endswith("deepcopy"):
             given = positional[0].value if positional else {}
-            return {**given, **keywords} if isinstance(given, dict) else given
+            if not isinstance(given, dict):
+                given = {f"**{ast.unparse(node.args[0])}": positional[0]}
+            return {**given, **keywords}
+        if name in (f"{_ENVIRONMENT}.get", "os.getenv"):
+            set_here = self._names[_ENVIRONMENT].value.get(plain(positional[0]) if positional else None)
+            if set_here is None and len(positional) < 2:
+                return _not_known(node)
+            # as `${NAME:-default}` in a shell
+            return (set_here or positional[1]).value
         if of is not None and isinstance(of.value, dict):
+            if name == f"{_ENVIRONMENT}.update":
+                given = positional[0].value if positional else {}
+                set_ = {**(given if isinstance(given, dict) else {}), **keywords}
+                self.calls.append(PythonCall(name, (), set_, self._at(node.lineno), node.lineno))
             return self._method(node, of.value, name.rpartition(".")[2], positional, keywords)
         pure = _PURE.get(name)
         if pure is None and of is not None and isinstance(of.value, str):
@@ -345,13 +369,12 @@ class _Program:
             pure, positional = (method, [of, *positional]) if method else (None, positional)
         if pure is not None:
             return self._pure(node, pure, positional, keywords)
-        if name in (f"{_ENVIRONMENT}.get", "os.getenv") and len(positional) == 2:
-            return positional[1].value  # as `${NAME:-default}` in a shell
         call = PythonCall(
             name,
             tuple(self._kept(value) for value in positional),
             {key: self._kept(value) for key, value in keywords.items()},
             self._at(node.lineno),
+            node.lineno,
             of,
         )
         self.calls.append(call)

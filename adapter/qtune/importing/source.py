@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path, PurePosixPath
+from pathlib import Path
+from posixpath import normpath
 from typing import Any
 
 from qtune.errors import QtuneError
@@ -26,7 +27,7 @@ class ImportedFile:
 
     keys: its content where it is a mapping, else None; lines: the line of each key, by path.
     roots: the directories from which paths in it may start, the likeliest first.
-    written: configs that the file itself holds or writes when it runs, by the path that it names them by.
+    mounts: (path in a container, path outside); written: files that it writes itself, by their normal paths.
     cells: where the text is that of a file's cells, (first line of it here, the cell's name) of each.
     """
 
@@ -36,6 +37,7 @@ class ImportedFile:
     keys: Mapping[str, Any] | None
     lines: Mapping[KeyPath, int]
     roots: tuple[Path, ...]
+    mounts: tuple[tuple[str, str], ...] = ()
     written: Mapping[str, ImportedFile] = field(default_factory=dict)
     cells: tuple[tuple[int, str], ...] = ()
 
@@ -53,19 +55,32 @@ class ImportedFile:
 
     def find(self, name: str) -> Path | None:
         """The file or directory that a path in this file means, None where there is none."""
+        for inside, outside in self.mounts:
+            if f"{name}/".startswith(f"{inside.rstrip('/')}/"):
+                name = f"{outside}/{name[len(inside) :]}"
+                break
         try:
             path = Path(name).expanduser()
             return next((root / path for root in self.roots if (root / path).exists()), None)
         except (OSError, RuntimeError, ValueError):  # too long, no such user, a null byte: nothing lies there
             return None
 
-    def config(self, name: str, working_directory: Path) -> ImportedFile | None:
-        """The config that a path in this file means, None where there is none; raises like `read_source`."""
-        for written in (name, PurePosixPath(name).as_posix(), PurePosixPath(name).name):
-            if written in self.written:
-                return self.written[written]
-        path = self.find(name)
-        return None if path is None else read_source(path, working_directory, self.roots)
+    def named(self, name: str, working_directory: Path) -> ImportedFile | None:
+        """The file that a path in this file means, as this one writes it or else as it lies there.
+
+        Raises QtuneError for one that cannot be read.
+        """
+        here = self.written.get(normpath(name))
+        path = self.find(name) if here is None else None
+        return here if path is None else read_source(path, working_directory, self.roots)
+
+    def writes(self, text: str, line: int) -> ImportedFile:
+        """A file that this one writes; line: where its text begins in this one."""
+        first = self.at(line)
+        name, above = first.file or self.display, (first.line or 1) - 1
+        keys, lines = _mapping(text, name)
+        lines = {path: number + above for path, number in lines.items()}
+        return ImportedFile(self.path, name, text, keys, lines, self.roots)
 
 
 def read_source(path: Path, working_directory: Path, roots: tuple[Path, ...] = ()) -> ImportedFile:

@@ -107,6 +107,8 @@ def _zero_block(file: DeepSpeedFile) -> Translation:
 
 def _key(file: DeepSpeedFile, key: str, value: Any, beside: _Beside) -> Translation:
     origin = file.origin(key)
+    if key.startswith("_") or key in _TABLES["unread"]:
+        return noted(key, "left out: DeepSpeed reads no such key", origin)
     if key in _TABLES["arguments"]:
         return _argument(key, _TABLES["arguments"][key], value, beside, origin)
     if key == "train_batch_size":

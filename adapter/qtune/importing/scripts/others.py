@@ -26,6 +26,14 @@ def taken(start: Start, command: Command) -> dict[str, Word]:
     return {name: word for name, word in variables.items() if name in known and not word.hole}
 
 
+def without_taken(start: Start, command: Command) -> Command:
+    """The command without those, of which there is nothing else to say."""
+    names = taken(start, command)
+    exported = {name: word for name, word in command.exported.items() if name not in names}
+    assigned = {name: word for name, word in command.assigned.items() if name not in names}
+    return replace(command, exported=exported, assigned=assigned)
+
+
 def started_toolkit(
     start: Start, command: Command, source: ImportedFile, working_directory: Path, project: Project
 ) -> Original:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from functools import cache
 from typing import Any
 
 from qtune.errors import QtuneError
@@ -49,6 +50,7 @@ def is_axolotl(keys: Mapping[str, Any]) -> bool:
     return isinstance(keys.get("base_model"), str) and any(key in keys for key in beside)
 
 
+@cache
 def axolotl() -> Toolkit:
     return read_toolkit(__file__, "axolotl.yaml", "an axolotl config", _silent, **_READERS)
 

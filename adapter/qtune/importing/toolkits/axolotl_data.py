@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cache
 from typing import Any
 
 from qtune.files import table_beside
@@ -11,7 +12,6 @@ from qtune.importing.toolkits.data import NamedData, registered
 from qtune.importing.toolkits.table import Reading
 from qtune.values import Value
 
-_TABLES: Mapping[str, Any] = table_beside(__file__, "axolotl_data.yaml")
 _LOADERS = ("json", "csv", "parquet", "arrow", "text")
 _NEEDLESS = (
     "ds_type",
@@ -49,6 +49,12 @@ _COLUMNS = {
 }
 
 
+@cache
+def _tables() -> Mapping[str, Any]:
+    tables: Mapping[str, Any] = table_beside(__file__, "axolotl_data.yaml")
+    return tables
+
+
 def datasets(key: str, value: Value, reading: Reading) -> Translation:
     """The sets under `datasets`, `test_datasets` or `pretraining_dataset`."""
     given = value.value if isinstance(value.value, list) else [value.value]
@@ -81,7 +87,7 @@ def chat_template(key: str, value: Value, reading: Reading) -> Translation:
     given = str(value.value)
     if given.startswith("tokenizer_default"):
         return noted(key, "left out: the model's own, as `template: auto` finds it", value.origin)
-    template = _TABLES["templates"].get(given)
+    template = _tables()["templates"].get(given)
     if template is None:
         fix = "set `template` to one whose marks are the same; the model's own until then"
         return warned(key, f"LLaMA-Factory has no template {given}", fix, value.origin)
@@ -156,10 +162,12 @@ def _rows(
     text = str(kind or "")
     if not kto and (text.startswith(("chat_template", "sharegpt")) or text in ("", "chat_template.default")):
         template = entry.get("chat_template")
-        found = _TABLES["templates"].get(template) or "" if not str(template).startswith("tokenizer") else ""
+        found = (
+            _tables()["templates"].get(template) or "" if not str(template).startswith("tokenizer") else ""
+        )
         told, part = _messages(key, entry, value, reading, pairs)
         return told, found, part
-    row = _TABLES["kto" if kto else "pairs" if pairs else "sft"].get(text.removesuffix(".load_default"))
+    row = _tables()["kto" if kto else "pairs" if pairs else "sft"].get(text.removesuffix(".load_default"))
     if row is None:
         fix = "write how its rows look into data/datasets.yaml, or register it by `qtune data add`"
         return (

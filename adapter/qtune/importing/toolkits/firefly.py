@@ -19,6 +19,7 @@ from qtune.schema import template_names
 from qtune.values import KeyPath, Value
 
 _SIGNS = {"model_name_or_path", "train_file", "max_seq_length"}
+_LORA = {"lora_rank": 64, "lora_alpha": 16, "lora_dropout": 0.05}  # component/argument.py
 _OWN = {"template_name", "train_mode", "task_type"}
 
 
@@ -42,8 +43,10 @@ def read(keys: Mapping[str, Value], source: ImportedFile, project: Project) -> O
 
 def _silent(reading: Reading) -> Mapping[str, Any]:
     checkpoints = {} if reading.plain("gradient_checkpointing") else {"disable_gradient_checkpointing": True}
-    quantized = {} if reading.plain("train_mode") else {"quantization_bit": 4}
-    return {**trainer.defaults(reading), **checkpoints, **quantized}
+    mode = reading.plain("train_mode")
+    quantized = {} if mode else {"quantization_bit": 4}
+    lora = {} if mode == "full" else _LORA
+    return {**trainer.defaults(reading), **checkpoints, **quantized, **lora}
 
 
 def _mode(key: str, value: Value, reading: Reading) -> Translation:

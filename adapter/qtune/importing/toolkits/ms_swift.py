@@ -40,7 +40,7 @@ def recognise(source: ImportedFile, project: Project) -> Original | None:
 
 def variables() -> list[str]:
     """The variables of the environment that are arguments."""
-    return [name for (name,) in ms_swift().rows if name.isupper()]
+    return [path[0] for path in ms_swift().rows if path[0].isupper()]
 
 
 def read(method: str, keys: Mapping[str, Value], source: ImportedFile, project: Project) -> Original:

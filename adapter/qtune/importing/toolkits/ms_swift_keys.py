@@ -35,8 +35,10 @@ def _joined(key: str, value: Value, reading: Reading) -> Translation:
     given = value.value if isinstance(value.value, list) else [value.value]
     if not given:
         return noted(key, "left out: it is empty", value.origin)
-    text = ",".join(str(item) for item in given)
-    return becomes(key, value, {words()["joined"][key]: text})
+    said = {words()["joined"][key]: ",".join(str(item) for item in given)}
+    if key == "ref_adapters":  # llamafactory/train/trainer_utils.py, create_ref_model: read with a ref_model alone
+        said["ref_model"] = reading.plain("ref_model") or reading.plain("model")
+    return becomes(key, value, said)
 
 
 def _system(key: str, value: Value, reading: Reading) -> Translation:
@@ -132,7 +134,7 @@ def _processes(key: str, value: Value, reading: Reading) -> Translation:
     """Of one node, and how many nodes there were."""
     here, all_nodes = value.value, reading.plain("global_world_size", value.value)
     if not isinstance(here, int) or here < 1:
-        return noted(key, "left out: one process", value.origin)
+        return noted(key, "left out: qtune counts the GPUs", value.origin)
     part = Translation({("launch", "nproc_per_node"): Value(here, value.origin)})
     if isinstance(all_nodes, int) and all_nodes > here:
         part += Translation({("launch", "nnodes"): Value(all_nodes // here, value.origin)})

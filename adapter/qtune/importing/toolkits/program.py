@@ -24,7 +24,7 @@ _DECIDED = ("bf16", "fp16", "dtype", "torch_dtype", "bnb_4bit_compute_dtype")
 
 
 @dataclass
-class _Program:
+class _TrlKeys:
     """What the calls have said so far, as keys of a TRL config.
 
     defaults: what holds where they are silent; checkpoints: whether gradient checkpointing was turned on.
@@ -45,7 +45,7 @@ def translate(calls: Sequence[PythonCall], source: ImportedFile, project: Projec
     trainers = [call for call in calls if call.function in table["trainers"]]
     if not trainers:
         return None
-    program = _Program()
+    program = _TrlKeys()
     name = trainers[0].function
     unsloth = any(call.name.startswith("Fast") for call in calls)
     for call in calls:
@@ -66,7 +66,7 @@ def translate(calls: Sequence[PythonCall], source: ImportedFile, project: Projec
     return replace(read, kind=kind, part=program.part + read.part, coverage=coverage)
 
 
-def _read(call: PythonCall, program: _Program, table: Mapping[str, Any], unsloth: bool) -> None:
+def _read(call: PythonCall, program: _TrlKeys, table: Mapping[str, Any], unsloth: bool) -> None:
     """The call's keywords into `program`, by the name of the function."""
     names, defaults, origin = table["keywords"], table["defaults"], call.origin
     positional = call.positional[0] if call.positional else None
@@ -112,7 +112,7 @@ def _read(call: PythonCall, program: _Program, table: Mapping[str, Any], unsloth
             _take({"max_length": call.keywords["max_length"]}, {}, program)
 
 
-def _take(keywords: Mapping[str, Value], names: Mapping[str, str], program: _Program) -> None:
+def _take(keywords: Mapping[str, Value], names: Mapping[str, str], program: _TrlKeys) -> None:
     """Each keyword as the key that it is; of what only a run knows, one finding each."""
     for keyword, value in keywords.items():
         key = names.get(keyword, keyword)
@@ -139,7 +139,7 @@ def _first(files: Value) -> Value:
     return given if isinstance(given, Value) else Value(given, files.origin)
 
 
-def _rows_of_its_own(calls: Sequence[PythonCall], program: _Program) -> None:
+def _rows_of_its_own(calls: Sequence[PythonCall], program: _TrlKeys) -> None:
     """What to say of rows that the program makes itself, such as the column `text` of a whole chat."""
     chat = next((call.origin for call in calls if call.function in _OF_CHATS), None)
     made = next((call.origin for call in calls if call.function == "map" and call.of is not None), None)

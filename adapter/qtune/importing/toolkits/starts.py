@@ -90,7 +90,7 @@ def read(
             given |= assigned({str(text): named for text in rest})
             named = replace(named, value=first)
     if named is not None:
-        file = source.config(str(named.value), working_directory)
+        file = source.named(str(named.value), working_directory)
         if file is None:
             fix = "put it where the command names it, or import the config instead"
             part = refused("", f"there is no {named.value}", fix, named.origin)

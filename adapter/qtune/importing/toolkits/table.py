@@ -24,6 +24,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
 from qtune.config.project import Project
@@ -127,5 +128,11 @@ def row_of(words: Mapping[str, Any]) -> Row:
 
 def shared_words(name: str) -> Mapping[str, Any]:
     """One list of words.yaml."""
-    words: Mapping[str, Any] = table_beside(__file__, "words.yaml")[name]
+    words: Mapping[str, Any] = _words()[name]
     return words
+
+
+@cache
+def _words() -> Mapping[str, Any]:
+    tables: Mapping[str, Any] = table_beside(__file__, "words.yaml")
+    return tables

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from functools import cache
 from typing import Any
 
 from qtune.errors import QtuneError
-from qtune.files import table_beside
 from qtune.importing.parts import Translation, noted, warned
 from qtune.importing.toolkits.table import Reading, ReadKey, Toolkit, becomes, read_toolkit, shared_words
-from qtune.importing.toolkits.torchtune_data import dataset
+from qtune.importing.toolkits.torchtune_data import dataset, names
 from qtune.values import Value
 
-_NAMES: Mapping[str, Any] = table_beside(__file__, "torchtune_names.yaml")
 _COMPONENT = "_component_"
 _ADAPTERS = ("qdora_", "qlora_", "dora_", "lora_")
 _LOSSES: Mapping[str, Mapping[str, Any]] = {
@@ -44,6 +43,7 @@ def is_torchtune(keys: Mapping[str, Any]) -> bool:
     return any(str(block.get(_COMPONENT, "")).startswith("torchtune.") for block in blocks)
 
 
+@cache
 def torchtune() -> Toolkit:
     return read_toolkit(__file__, "torchtune.yaml", "a torchtune config", _silent, **_READERS)
 
@@ -101,7 +101,7 @@ def _checkpoint_dir(key: str, value: Value, reading: Reading) -> Translation:
     downloads = re.findall(r"tune download (\S+/\S+)(?:.*--output-dir (\S+))?", reading.source.text)
     by_path = {output.rstrip("/"): name for name, output in downloads}
     by_name = {name.rsplit("/", 1)[-1]: name for name, _ in downloads}
-    known = str(_NAMES["models"].get(_builder(reading)))
+    known = str(names()["models"].get(_builder(reading)))
     by_name.setdefault(known.rsplit("/", 1)[-1], known)
     name = by_path.get(path) or by_name.get(path.rsplit("/", 1)[-1])
     if name is None:  # perhaps a model of one's own, of the same architecture
@@ -119,13 +119,13 @@ def _ref_model(key: str, value: Value, reading: Reading) -> Translation:
 
 def _lora_target(key: str, value: Value, reading: Reading) -> Translation:
     """The three keys that say which layers LoRA is put on, as one argument."""
-    layers = _NAMES["fused_layers" if _builder(reading).startswith(("phi3", "phi4")) else "layers"]
-    names = list(reading.plain("model.lora_attn_modules", []))
-    names += ["mlp"] if reading.plain("model.apply_lora_to_mlp") else []
-    names += ["output"] if reading.plain("model.apply_lora_to_output") else []
-    if not names:
+    layers = names()["fused_layers" if _builder(reading).startswith(("phi3", "phi4")) else "layers"]
+    given = list(reading.plain("model.lora_attn_modules", []))
+    given += ["mlp"] if reading.plain("model.apply_lora_to_mlp") else []
+    given += ["output"] if reading.plain("model.apply_lora_to_output") else []
+    if not given:
         return noted(key, "left out: it is off", value.origin)
-    ours = [layer for name in names for layer in layers.get(name, [name])]
+    ours = [layer for name in given for layer in layers.get(name, [name])]
     return becomes(key, value, {"lora_target": ",".join(dict.fromkeys(ours))})
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cache
 from typing import Any
 
 from qtune.files import table_beside
@@ -11,7 +12,6 @@ from qtune.importing.toolkits.data import NamedData, registered
 from qtune.importing.toolkits.table import Reading
 from qtune.values import Value
 
-_DATA: Mapping[str, Mapping[str, Any]] = table_beside(__file__, "torchtune_names.yaml")["data"]
 _KNOWN = (
     *("_component_", "source", "split", "subset", "name", "data_files", "data_dir", "column_map", "column"),
     *(
@@ -34,6 +34,13 @@ _OPENAI = {
 _FILES = ("json", "csv", "parquet", "arrow", "text")
 
 
+@cache
+def names() -> Mapping[str, Any]:
+    """torchtune's names for models, layers and data."""
+    table: Mapping[str, Any] = table_beside(__file__, "torchtune_names.yaml")
+    return table
+
+
 def dataset(key: str, value: Value, reading: Reading) -> Translation:
     """The sets under `dataset`, one or several, with what they say of the training."""
     given = value.value if isinstance(value.value, list) else [value.value]
@@ -54,7 +61,7 @@ def _one(
 ) -> tuple[list[NamedData], Translation]:
     origin = value.origin
     component = str(item.get("_component_", "")).removeprefix("torchtune.datasets.")
-    row = _DATA.get(component)
+    row = names()["data"].get(component)
     part = Translation()
     if row is None and not item.get("source"):
         fix = "register the data by `qtune data add`, and set `dataset` in the preset"
@@ -64,9 +71,9 @@ def _one(
     source = str(item.get("source") or row.get("source"))
     files = item.get("data_files")
     files = [files] if isinstance(files, str) else files or []
-    names = [source]
+    paths = [source]
     if source in _FILES:
-        names = [str(file) for file in files] or [str(item.get("data_dir", source))]
+        paths = [str(file) for file in files] or [str(item.get("data_dir", source))]
     elif files:
         message = f"LLaMA-Factory takes all files of {source}, not {', '.join(map(str, files))}"
         part += warned(key, message, "download them, and name the files in data/datasets.yaml", origin)
@@ -81,7 +88,7 @@ def _one(
         part += warned(key, f"{', '.join(rest)} of {source}: a registration cannot say this", fix, origin)
     if training:
         part += _of_the_training(item, row, value)
-    return [NamedData(name, origin, told) for name in names], part
+    return [NamedData(path, origin, told) for path in paths], part
 
 
 def _told(item: Mapping[str, Any], row: Mapping[str, Any]) -> dict[str, Any]:

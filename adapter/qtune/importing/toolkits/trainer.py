@@ -19,8 +19,18 @@ _DEFAULTS = {
 
 
 def rows() -> dict[KeyPath, Row]:
-    """A row for each argument of transformers that LLaMA-Factory has too: it stays as it is."""
-    return {(name,): Row(becomes=name) for name, item in arguments().items() if item.group == "training"}
+    """A row for each argument of transformers that LLaMA-Factory has too: it stays as it is.
+
+    But for gradient checkpointing, which LLaMA-Factory turns on itself (model/model_utils/checkpointing.py).
+    """
+    found: dict[KeyPath, Row] = {
+        (name,): Row(becomes=name) for name, item in arguments().items() if item.group == "training"
+    }
+    del found["gradient_checkpointing_kwargs",]
+    off = "disable_gradient_checkpointing"
+    found["gradient_checkpointing",] = Row(values={True: {off: False}, False: {off: True}})
+    found["gradient_checkpointing_kwargs", "use_reentrant"] = Row(becomes="use_reentrant_gc")
+    return found
 
 
 def defaults(reading: Reading) -> Mapping[str, Any]:

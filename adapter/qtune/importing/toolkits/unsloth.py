@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from qtune.config.project import Project
-from qtune.files import dump_yaml
+from qtune.files import dump_yaml, table_beside
 from qtune.importing.original import Original
 from qtune.importing.parts import Translation, noted
 from qtune.importing.source import ImportedFile
@@ -15,6 +15,7 @@ from qtune.importing.toolkits.table import Reading, read_toolkit
 from qtune.importing.toolkits.translate import translate
 from qtune.values import Value
 
+_FILE = "unsloth.yaml"
 _OF_TRAINING = {"training_type", "train_on_completions"}
 _OF_LORA = {"finetune_vision_layers", "finetune_mlp_modules", "use_loftq", "vision_all_linear"}
 _CHATS: Mapping[str, Mapping[str, Any]] = {
@@ -39,8 +40,9 @@ def recognise(source: ImportedFile, project: Project) -> Original | None:
         return None
     toolkit = read_toolkit(
         __file__,
-        "unsloth.yaml",
+        _FILE,
         "an Unsloth config",
+        _silent,
         data=_data,
         format=_format,
         bits=_bits,
@@ -55,6 +57,11 @@ def _keys_of(block: str, source: ImportedFile) -> set[str]:
     return set(inside) if isinstance(inside, dict) else set()
 
 
+def _silent(reading: Reading) -> Mapping[str, Any]:
+    of_lora: Mapping[str, Any] = table_beside(__file__, _FILE)["lora"]
+    return {} if reading.plain("training.training_type") == "full" else of_lora
+
+
 def _data(key: str, value: Value, reading: Reading) -> Translation:
     told = _CHATS.get(reading.plain("data.format_type"), {})
     names = value.value if isinstance(value.value, list) else [value.value]
@@ -67,7 +74,7 @@ def _format(key: str, value: Value, reading: Reading) -> Translation:
 
 def _bits(key: str, value: Value, reading: Reading) -> Translation:
     """Full training is never quantised (unsloth_cli/commands/train.py)."""
-    on = value.value is True and reading.plain("training.training_type", "lora") == "lora"
+    on = value.value is True and reading.plain("training.training_type") != "full"
     bits = 4 if on else None
     words = f"`quantization_bit: {bits}`" if on else "left out: it is off, or it is full training"
     return Translation({("train", "quantization_bit"): Value(bits, value.origin)}) + noted(
