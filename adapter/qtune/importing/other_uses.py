@@ -35,6 +35,8 @@ def require_training(original: Original) -> None:
         return
     if _plain(keys, "export_dir") is not None:
         raise _error(original, "export_dir", "an export config", _export(keys))
+    if not original.whole:  # another toolkit's, which knows no do_train
+        return
     for key in _BENCHMARK:
         if key in keys and key not in arguments():
             tasks = str(_plain(keys, "task") or "").partition("_")[0] or "TASKS"
