@@ -17,7 +17,7 @@ from qtune.importing.deepspeed.zero import DeepSpeedFile
 from qtune.importing.embedded import recognise as embedded
 from qtune.importing.original import Original, Recogniser
 from qtune.importing.parts import Translation
-from qtune.importing.scripts import commands
+from qtune.importing.scripts import commands, other_commands
 from qtune.importing.source import ImportedFile, not_a_config
 from qtune.importing.toolkits import nested
 from qtune.importing.toolkits import recognise as toolkits
@@ -80,6 +80,7 @@ def _training_config(source: ImportedFile, working_directory: Path, project: Pro
 _KINDS: tuple[Recogniser, ...] = (
     embedded.recognise,
     commands.recognise,
+    other_commands.recognise,
     _preset,
     board.recognise,
     outputs.recognise,

@@ -54,7 +54,9 @@ def in_a_container(
 def nothing_starts(kind: str, source: ImportedFile) -> QtuneError:
     """The error for a file whose commands start no training."""
     fix = "import the config that is trained, or the script that starts it"
-    return QtuneError(f"is {kind} in which nothing starts LLaMA-Factory", where=source.display, fix=fix)
+    return QtuneError(
+        f"is {kind} in which nothing starts a training of LLaMA-Factory", where=source.display, fix=fix
+    )
 
 
 def held(name: str, text: str, line: int, source: ImportedFile) -> Mapping[str, ImportedFile]:
