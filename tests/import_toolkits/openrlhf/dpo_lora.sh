@@ -1,4 +1,4 @@
-deepspeed --num_gpus 4 --module openrlhf.cli.train_dpo \
+torchrun --nproc_per_node 4 -m openrlhf.cli.train_dpo \
    --save_path ./checkpoint/dpo \
    --save_steps -1 \
    --logging_steps 1 \

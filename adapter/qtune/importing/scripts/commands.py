@@ -16,7 +16,7 @@ from qtune.importing.parts import Translation, noted, refused, warned
 from qtune.importing.scripts.arguments import arguments_of
 from qtune.importing.scripts.forms import Option
 from qtune.importing.scripts.launchers import CLI, STARTERS, at_once, holes, is_flag, place, processes
-from qtune.importing.scripts.others import started_toolkit, without_taken
+from qtune.importing.scripts.others import alone, started_toolkit, without_taken
 from qtune.importing.scripts.shell import Command, HereDocument, commands
 from qtune.importing.scripts.slurm import Job, headers, job
 from qtune.importing.scripts.wrappers import Inside, surroundings, unwrapped
@@ -103,13 +103,17 @@ def started(
     )
     if isinstance(start, Start):
         read = started_toolkit(start, command, source, working_directory, project)
-        command, start = without_taken(start, command), start.index
+        command, index = without_taken(start, command), start.index
     else:
         read = _llamafactory(command, start, source, others, files, working_directory)
+        index = start
     asked, one = _job(inside, source)
     part = one + asked.part + read.part + surroundings(inside, source)
-    decided, one = processes(command, start, source, read.keys, asked, inside.gpus, working_directory)
-    part = at_once(part + one + _others([other for other in others if not writes(other)], command, source))
+    decided, one = processes(command, index, source, read.keys, asked, inside.gpus, working_directory)
+    part += one
+    if isinstance(start, Start):
+        part += alone(start, command, part, source)
+    part = at_once(part + _others([other for other in others if not writes(other)], command, source))
     return replace(read, keys={**decided, **read.keys}, part=part)
 
 

@@ -83,10 +83,10 @@ def _with_environment(keys: Mapping[str, Value], toolkit: Toolkit) -> tuple[Mapp
         return keys, Translation()
     variables = {name: Value(item, block.origin) for name, item in block.value.items()}
     read = {name: value for name, value in variables.items() if (name,) in toolkit.rows}
-    part = Translation()
+    message = "its variables are arguments too"
     if rest := [name for name in variables if name not in read]:
-        message = "no part of a preset: set it where you start `qtune train`, which passes it on"
-        part = noted(f"ENV: {', '.join(rest)}", message, block.origin)
+        message = f"set {', '.join(rest)} where you start `qtune train`, which passes them on"
+    part = noted("ENV", message, block.origin)
     return {**{key: value for key, value in keys.items() if key != "ENV"}, **read}, part
 
 

@@ -36,7 +36,9 @@ def _joined(key: str, value: Value, reading: Reading) -> Translation:
     if not given:
         return noted(key, "left out: it is empty", value.origin)
     said = {words()["joined"][key]: ",".join(str(item) for item in given)}
-    if key == "ref_adapters":  # llamafactory/train/trainer_utils.py, create_ref_model: read with a ref_model alone
+    if (
+        key == "ref_adapters"
+    ):  # llamafactory/train/trainer_utils.py, create_ref_model: read with a ref_model alone
         said["ref_model"] = reading.plain("ref_model") or reading.plain("model")
     return becomes(key, value, said)
 
