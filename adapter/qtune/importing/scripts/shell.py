@@ -261,7 +261,7 @@ class _Shell:
                     words += [current] if current else []
                     current = None
                 elif item or not splits:
-                    means = "" if current and current.text else means
+                    means = means if current is None or current.text.endswith("=") else ""
                     current = current or Word("", raw.line)
                     current = Word(current.text + item, raw.line, current.hole or hole, means)
         return [*words, current] if current else words
