@@ -304,11 +304,15 @@ def test_what_a_shell_would_make_of_it(script: str, words: list[str]) -> None:
     assert not any(word.hole for word in command.words)
 
 
-def test_functions_that_call_themselves_and_loops_in_loops_end() -> None:
+def test_scripts_that_grow_without_end_are_read_to_a_bound() -> None:
     assert len(commands("f() { a; f; }\nf")) < 20
+    assert len(commands("f() { a; f; f; f; f; f; f; f; f; f; f; f; f; }\nf")) < 10_000
     numbers = " ".join(str(number) for number in range(30))
     loops = "".join(f"for x{depth} in {numbers}; do " for depth in range(3))
-    assert len(commands(f"{loops}a {'; done' * 3}")) < 1000
+    assert len(commands(f"{loops}a {'; done' * 3}")) < 10_000
+    doubled = "\n".join(f"A{number + 1}=$A{number}$A{number}" for number in range(40))
+    (command,) = commands(f"A0=abcdefgh\n{doubled}\na $A40")
+    assert len(command.words[1].text) < 1_000_000 and command.words[1].hole
 
 
 # ── what is around a command ───────────────────────────────────────────────────────────────────────────
@@ -599,10 +603,10 @@ def test_llamafactorys_own_files_are_known_by_name(root: Path) -> None:
     [
         ("distributed_type: MEGATRON_LM", "distributed_type: MEGATRON_LM: qtune has no such launcher"),
         (
-            "megatron_lm_config: {megatron_lm_tp_degree: 2}",
-            "megatron_lm_tp_degree: 2: qtune has no counterpart",
+            "megatron_lm_config: {megatron_lm_tp_degree: 2, megatron_lm_pp_degree: 4}",
+            "megatron_lm_config: qtune has no counterpart of accelerate's megatron_lm_tp_degree: 2, megatron_lm_pp",
         ),
-        ("frobnicate: 3", "frobnicate: 3: qtune has no counterpart"),
+        ("frobnicate: 3", "frobnicate: qtune has no counterpart of accelerate's frobnicate: 3"),
     ],
 )
 def test_what_accelerate_has_alone_is_one_finding(root: Path, line: str, finding: str) -> None:

@@ -40,9 +40,11 @@ _PLAIN = re.compile(r"\$([A-Za-z_]\w*|\d)")
 _BRACED = re.compile(r"\$\{([A-Za-z_]\w*|\d+)(\[[@*]\])?(?::?[-=](.*))?\}", re.DOTALL)
 _LENGTH = re.compile(r"\$\{#([A-Za-z_]\w*)\[[@*]\]\}")
 _ARGUMENTS = ("$@", "$*", "${@}", "${*}")
+_SPECIAL = re.compile(r"[$`\\]")
 _ESCAPED = re.compile(r'\\(["$`\\])|\\\n')
 _DEEPEST = 8  # functions that call themselves
-_MOST = 100  # commands of loops within loops
+_MOST = 1000  # statements of functions and loops, after which a loop is read once
+_LONGEST = 100_000  # characters of a variable, which may hold another one twice
 
 
 @dataclass(frozen=True)
@@ -113,6 +115,7 @@ class _Shell:
     arguments: list[Word] | None = None
     conditions: int = 0
     depth: int = 0
+    steps: int = 0
     piped: HereDocument | None = None
 
     def run(self, script: Sequence[Statement]) -> None:
@@ -134,7 +137,7 @@ class _Shell:
             values = [word for raw in script[at].words[3:] for word in self._expand(raw)]
             if end is None or not values or any(word.hole or "*" in word.text for word in values):
                 return None
-            for value in values if len(self.commands) < _MOST else values[:1]:
+            for value in values if self.steps < _MOST else values[:1]:
                 self.variables[words[1]] = [value]
                 self._inner(script[at + 1 : end])
         elif words == ["if", "false"]:
@@ -142,6 +145,7 @@ class _Shell:
         return None if end is None else end + 1
 
     def _inner(self, script: Sequence[Statement]) -> None:
+        self.steps += len(script)
         self.conditions += 1
         self.run(script)
         self.conditions -= 1
@@ -150,7 +154,7 @@ class _Shell:
         command = self.interpret(statement)
         if command is not None:
             name = command.words[0].text
-            if name in self.functions and self.depth < _DEEPEST:
+            if name in self.functions and self.depth < _DEEPEST and self.steps < _MOST:
                 self._call(self.functions[name], list(command.words[1:]))
             elif name == "eval" and self.depth < _DEEPEST:
                 self.depth += 1
@@ -164,6 +168,7 @@ class _Shell:
 
     def _call(self, body: list[Statement], arguments: list[Word]) -> None:
         outer, self.arguments = self.arguments, arguments
+        self.steps += len(body)
         self.depth += 1
         self.run(body)
         self.depth -= 1
@@ -232,6 +237,8 @@ class _Shell:
         if self.conditions:
             hole = f"`{name}` is set only under a condition, on line {line}"
             words = [Word(f"${name}", line, hole)]
+        elif sum(len(word.text) for word in words) > _LONGEST:
+            words = [Word(f"${name}", line, f"`{name}` is too long to be read, on line {line}")]
         self.variables[name] = words
 
     def _document(self, raw: RawDocument) -> HereDocument:
@@ -283,8 +290,9 @@ class _Shell:
                 yield from self._value(text[at:end], quoted)
                 at = end
             else:
-                yield text[at], False, None, ""
-                at += 1
+                end = special.start() if (special := _SPECIAL.search(text, at + 1)) else len(text)
+                yield text[at:end], False, None, ""
+                at = end
 
     def _value(self, expression: str, quoted: bool) -> Iterator[_Fragment]:
         """What `$NAME`, `${NAME:-default}`, `${NAME[@]}`, `$(…)` or `$((…))` stands for."""
