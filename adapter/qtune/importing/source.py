@@ -192,5 +192,5 @@ _STARTERS = re.compile(
 
 
 def _looks_like_commands(text: str) -> bool:
-    """Whether a line that is no comment could start a training."""
-    return _STARTERS.search(text) is not None
+    """Whether it says so, or a line that is no comment could start a training."""
+    return text.startswith("#!") or _STARTERS.search(text) is not None
