@@ -214,6 +214,15 @@ def test_a_slip_in_the_block_is_told_with_its_line(
     assert finding.origin and finding.origin.place == "presets/bad.yaml:2"
 
 
+def test_a_file_in_the_blocks_place_is_told_what_to_do(project: NewProject, qtune: Qtune) -> None:
+    root = project({"presets/bad.yaml": "extends: lora\ndeepspeed: ds_z3_config.json\n"})
+    result = qtune("check", "bad", directory=root)
+    assert result.code == 2
+    assert (
+        "presets/bad.yaml:2: `deepspeed` takes a mapping" in result.err and "qtune import FILE" in result.err
+    )
+
+
 @pytest.fixture(scope="module")
 def rules(tmp_path_factory: pytest.TempPathFactory) -> Project:
     return rules_project(tmp_path_factory.mktemp("rules"))
@@ -389,6 +398,8 @@ def test_the_guides_zero_3_file_is_taken_whole(project: NewProject) -> None:
     said = {note.key: note.message for note in result.notes}
     assert said["comms_logger"] == said["elasticity"] == "left out: it is off"
     assert "project's directory" in said["csv_monitor.output_path"]
+    elsewhere = {**HF3, "csv_monitor": {"enabled": True, "output_path": "/logs"}}
+    assert "csv_monitor.output_path" not in {note.key for note in imported(project, elsewhere).notes}
 
 
 def test_what_was_imported_can_be_checked_and_rendered_alike(project: NewProject, qtune: Qtune) -> None:

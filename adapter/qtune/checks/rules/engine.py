@@ -256,7 +256,7 @@ RULES = (
         "deepspeed-leaves-the-batch",
         ("deepspeed.autotuning", "deepspeed.elasticity"),
         _chosen_elsewhere,
-        "{found} chooses batches that the trainer knows nothing of, and needs DeepSpeed's own launcher",
+        "{found} chooses batches that the trainer knows nothing of, or ends the training to choose them",
         "take it out; `qtune recommend` looks for the largest batch",
         "deepspeed/elasticity/elasticity.py; deepspeed/runtime/engine.py, DeepSpeedEngine._autotuning_exit",
     ),
