@@ -229,6 +229,14 @@ RULES = (
         f"{_ENGINE}, _configure_basic_optimizer",
     ),
     Rule(
+        "deepspeed-optimizer-needs-gpu",
+        ("deepspeed.optimizer",),
+        lambda view: view.hardware.is_cpu and str(_set(view, "optimizer.type")).lower() in ("lamb", "lion"),
+        "DeepSpeed has this optimizer for GPUs alone",
+        "name AdamW, or one of torch.optim",
+        "deepspeed/ops/op_builder/cpu/no_impl.py, NotImplementedBuilder",
+    ),
+    Rule(
         "deepspeed-clips-by-argument",
         ("deepspeed.optimizer",),
         lambda view: "max_grad_norm" in _params(view, "optimizer"),
