@@ -112,7 +112,7 @@ SHAPE_CASES: dict[str, Mapping[str, Any]] = {
     },
     "pretrain_stream.yaml": {"stage": "pt", "streaming": True, "packing": True, "dataset": "c4_en"},
     "reward_model.yaml": {"stage": "rm", "template": "gemma", "eval_steps": 0.25},
-    "sharegpt_2024.yml": {
+    "../axolotl-older/sharegpt_2024.yml": {
         "template": "chatml",
         "dataset": "support,databricks-dolly-15k",
         "add_tokens": "<|im_start|>,<|im_end|>",
