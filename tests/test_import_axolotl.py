@@ -94,7 +94,8 @@ SHAPE_CASES: dict[str, Mapping[str, Any]] = {
         "bf16": False,
         "use_unsloth_gc": True,
         "preprocessing_num_workers": 4,
-        "eval_steps": 0.125,
+        "eval_steps": 50,
+        "load_best_model_at_end": True,
     },
     "full_fsdp2.yaml": {
         "finetuning_type": "full",

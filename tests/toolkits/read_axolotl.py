@@ -19,7 +19,7 @@ KNOWN = {*FIELDS, *(field.alias for field in FIELDS.values())}
 def flaws(keys: dict[str, Any]) -> list[str]:
     try:
         AxolotlInputConfig(**keys)
-    except ValidationError as error:
+    except (ValidationError, DeprecationWarning) as error:
         return [str(error)]
     return [f"{key} is unknown" for key in keys if key not in KNOWN]
 
