@@ -1,4 +1,4 @@
-"""Findings about keys and values: LLaMA-Factory's arguments, DeepSpeed's ZeRO keys, qtune's launch keys."""
+"""Findings about keys and values: LLaMA-Factory's arguments, DeepSpeed's keys, qtune's launch keys."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from qtune.schema import (
     SUPPORTED,
     Argument,
     arguments,
+    deepspeed_keys,
     known_argument,
     known_keys,
     launch_keys,
@@ -27,7 +28,8 @@ from qtune.values import Config, Finding, KeyPath, Value
 _OWNED = {
     "output_dir": "qtune gives each run its own directory: set `runs:` in qtune.yaml, or --name",
     "dataset_dir": "qtune writes dataset_info.json itself: register datasets in data/datasets.yaml",
-    "deepspeed": "qtune writes DeepSpeed's JSON itself: put its `zero_optimization` keys under `zero:`",
+    "deepspeed": "qtune writes DeepSpeed's JSON itself: put its `zero_optimization` keys under `zero:`,"
+    " the others under `deepspeed:`",
 }
 
 # Numbers of things of which there must be one; the steps and processes are computed from them.
@@ -42,6 +44,7 @@ _COUNTS = (
 _UNKNOWN = {
     "train": f"LLaMA-Factory {SUPPORTED} has no such argument",
     "zero": "DeepSpeed's zero_optimization has no such key",
+    "deepspeed": "DeepSpeed has no such key",
     "launch": "`launch` has no such key",
 }
 
@@ -65,7 +68,8 @@ def _check(path: KeyPath, value: Value) -> Finding | None:
     if argument is None:
         parent = known_argument(path[:-1]) if len(keys) > 1 else None
         known, unknown = (parent.keys, keys[-1]) if parent and parent.keys else (known_keys(block), key)
-        return Finding("error", shown, _UNKNOWN[block], _instead(block, unknown, known), value.origin)
+        fix = _in_a_block(shown) if block == "train" and "." in shown else None
+        return Finding("error", shown, _UNKNOWN[block], fix or _instead(block, unknown, known), value.origin)
     # a rendered file is shared, committed and attached to bug reports
     if (block == "train" and is_secret(key)) or holds({keys[-1]: value.value}):
         in_text = not any(map(is_secret, keys))
@@ -97,13 +101,34 @@ def _instead(block: str, key: str, known: Mapping[str, Argument]) -> str:
             return str(renamed()[key])
         if key == KL_BETA:
             return KL_BETA_HINT
-        if key in zero_keys():
-            return f"`{key}` is DeepSpeed's: put it under `zero:`"
+        for other, theirs in (("zero", zero_keys()), ("deepspeed", deepspeed_keys())):
+            if key in theirs:
+                return f"`{key}` is DeepSpeed's: put it under `{other}:`"
         if key in launch_keys():
             return f"put `{key}` under `launch:`"
+        from qtune.config.blocks import argument_of
+
+        if meant := argument_of((key,)):
+            return f"did you mean `{meant}`?"
+    elif block == "deepspeed" and key == "zero_optimization":
+        return "put its keys under `zero:`"
     elif key in arguments():
         return f"`{key}` is LLaMA-Factory's: put it under `train:`"
+    elif block == "deepspeed" and key in zero_keys():
+        return f"`{key}` is zero_optimization's: put it under `zero:`"
+    elif block == "zero" and key in deepspeed_keys():
+        return f"`{key}` is none of zero_optimization's: put it under `deepspeed:`"
     return did_you_mean(key, known) or "take it out"
+
+
+def _in_a_block(shown: str) -> str | None:
+    """What `lora.r` and the like are, None where no nested config has such a key."""
+    from qtune.config.blocks import argument_of
+
+    meant = argument_of(tuple(shown.split(".")))
+    if meant is None:
+        return None
+    return KL_BETA_HINT if meant == KL_BETA else f"`{shown}` is `{meant}` in LLaMA-Factory"
 
 
 def _how_to_set(argument: Argument) -> str:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from posixpath import normpath
 from typing import Any
 
 from qtune.errors import QtuneError
@@ -25,7 +26,9 @@ class ImportedFile:
     """A file as it was read.
 
     keys: its content where it is a mapping, else None; lines: the line of each key, by path.
-    roots: the directories from which paths in it may start, the likeliest first.
+    roots: the directories from which paths in it may start, the likeliest first; here: the working directory.
+    mounts: (path in a container, path outside); written: files that it writes itself, by their normal paths.
+    cells: where the text is that of a file's cells, (first line of it here, the cell's name) of each.
     """
 
     path: Path
@@ -34,9 +37,18 @@ class ImportedFile:
     keys: Mapping[str, Any] | None
     lines: Mapping[KeyPath, int]
     roots: tuple[Path, ...]
+    here: Path = Path()
+    mounts: tuple[tuple[str, str], ...] = ()
+    written: Mapping[str, ImportedFile] = field(default_factory=dict)
+    cells: tuple[tuple[int, str], ...] = ()
 
     def origin(self, *path: str) -> Origin:
         return Origin(LAYER, self.display, self.lines.get(path))
+
+    def at(self, line: int) -> Origin:
+        """Where a line of the text stands: in its cell, where it has cells."""
+        first, name = max((cell for cell in self.cells if cell[0] <= line), default=(1, self.display))
+        return Origin(LAYER, name, line - first + 1)
 
     def values(self) -> dict[str, Value]:
         """The top-level keys, each with its place."""
@@ -44,11 +56,44 @@ class ImportedFile:
 
     def find(self, name: str) -> Path | None:
         """The file or directory that a path in this file means, None where there is none."""
+        return next(iter(self.finds(name)), None)
+
+    def finds(self, name: str) -> dict[Path, Path]:
+        """Every file or directory that a path could mean, with the first of `roots` from which it does."""
+        found: dict[Path, Path] = {}
+        for inside, outside in self.mounts:
+            if f"{name}/".startswith(f"{inside.rstrip('/')}/"):
+                name = f"{outside}/{name[len(inside) :]}"
+                break
         try:
-            path = Path(name).expanduser()
-            return next((root / path for root in self.roots if (root / path).exists()), None)
+            for root in self.roots:
+                path = root / Path(name).expanduser()
+                if path.exists():
+                    found.setdefault(path, root)
         except (OSError, RuntimeError, ValueError):  # too long, no such user, a null byte: nothing lies there
-            return None
+            return {}
+        return found or (self.finds(name.replace("\\", "/")) if "\\" in name else {})
+
+    def starting(self, directory: Path | None) -> ImportedFile:
+        """The file with paths that start from `directory` first, where there is one."""
+        return self if directory is None else replace(self, roots=_distinct(directory, *self.roots))
+
+    def named(self, name: str, working_directory: Path) -> ImportedFile | None:
+        """The file that a path in this file means, as this one writes it or else as it lies there.
+
+        Raises QtuneError for one that cannot be read.
+        """
+        here = self.written.get(normpath(name))
+        path = self.find(name) if here is None else None
+        return here if path is None else read_source(path, working_directory, self.roots)
+
+    def writes(self, text: str, line: int) -> ImportedFile:
+        """A file that this one writes; line: where its text begins in this one."""
+        first = self.at(line)
+        name, above = first.file or self.display, (first.line or 1) - 1
+        keys, lines = _mapping(text, name)
+        lines = {path: number + above for path, number in lines.items()}
+        return ImportedFile(self.path, name, text, keys, lines, self.roots, self.here, self.mounts)
 
 
 def read_source(path: Path, working_directory: Path, roots: tuple[Path, ...] = ()) -> ImportedFile:
@@ -62,14 +107,30 @@ def read_source(path: Path, working_directory: Path, roots: tuple[Path, ...] = (
     file = path.resolve()
     # a config is written for the directory in which the training starts, which mostly lies above it; not the
     # whole disk, on which `data` is something else
-    around = (working_directory, *roots, file.parent, *file.parents[:-1])
-    keys, lines = _mapping(text, display)
-    return ImportedFile(file, display, text, keys, lines, tuple(dict.fromkeys(around)))
+    around = (*roots, file.parent, *file.parents[:-1])
+    inside = file.is_relative_to(working_directory)
+    around = (working_directory, *around) if inside else (*around, working_directory)
+    keys, lines = (None, {}) if _is_program(file) else _mapping(text, display)
+    return ImportedFile(file, display, text, keys, lines, _distinct(*around), working_directory)
+
+
+def _distinct(*roots: Path) -> tuple[Path, ...]:
+    return tuple(dict.fromkeys(roots))
 
 
 def not_a_config(source: ImportedFile) -> QtuneError:
     """The error for a file of no known shape."""
     return QtuneError("is not a training config that qtune can read", where=source.display, fix=_SHAPES)
+
+
+_PROGRAMS = re.compile(
+    r".*\.(?:py|ipynb|md|markdown|bat|cmd|ps1|mk)|(?:Docker|Container)file.*|.*\.Dockerfile|(?:GNU)?[Mm]akefile"
+)
+
+
+def _is_program(file: Path) -> bool:
+    """Whether the name tells that the text is no mapping, though it may be JSON or look like YAML."""
+    return _PROGRAMS.fullmatch(file.name) is not None
 
 
 def _display(path: Path, working_directory: Path) -> str:
@@ -83,12 +144,12 @@ def _text(path: Path, display: str) -> str:
         raise QtuneError("there is no such file", where=display, fix="correct the path")
     if not path.is_file():
         raise QtuneError("is not a file", where=display, fix=_SHAPES)
+    # a notebook holds the pictures that its cells drew
+    most = 20 * MAX_BYTES if path.suffix == ".ipynb" else MAX_BYTES
     with path.open("rb") as stream:
-        raw = stream.read(MAX_BYTES + 1)
-    if len(raw) > MAX_BYTES:
-        raise QtuneError(
-            f"is larger than {MAX_BYTES:,} bytes, so it is no config", where=display, fix=_SHAPES
-        )
+        raw = stream.read(most + 1)
+    if len(raw) > most:
+        raise QtuneError(f"is larger than {most:,} bytes, so it is no config", where=display, fix=_SHAPES)
     if b"\0" in raw:
         raise QtuneError("is not a text file", where=display, fix=_SHAPES)
     try:
@@ -112,7 +173,7 @@ def _mapping(text: str, display: str) -> tuple[Mapping[str, Any] | None, Mapping
     try:
         data, lines = parse_yaml(text, display)
     except QtuneError:
-        if _looks_like_commands(text):
+        if _looks_like_commands(text) or _MANIFEST.search(text):
             return None, {}
         raise
     if not isinstance(data, dict) or not data:
@@ -122,11 +183,14 @@ def _mapping(text: str, display: str) -> tuple[Mapping[str, Any] | None, Mapping
     return data, lines
 
 
+# of Kubernetes, which may hold several YAML documents
+_MANIFEST = re.compile(r"(?m)^apiVersion:")
 _STARTERS = re.compile(
-    r"(?m)^(?!\s*#).*(?:\b(?:llamafactory-cli|lmf)\s+\w|\w+\.py\b|-m\s+llamafactory|\b(?:torchrun|deepspeed)\s)"
+    r"(?m)^(?!\s*#).*(?:\b(?:llamafactory-cli|lmf)\s+\w|\w+\.py\b|-m\s+\w+\.cli|-m\s+llamafactory|\b(?:torchrun|deepspeed)\s"
+    r"|\b(?:swift|megatron|trl|axolotl|tune|xtuner)\s+(?:sft|rlhf|pt|dpo|kto|reward|train|run)\b)"
 )
 
 
 def _looks_like_commands(text: str) -> bool:
-    """Whether a line that is no comment could start a training."""
-    return _STARTERS.search(text) is not None
+    """Whether it says so, or a line that is no comment could start a training."""
+    return text.startswith("#!") or _STARTERS.search(text) is not None

@@ -79,6 +79,12 @@ def becomes(key: str, value: Value, said: Mapping[str, Any], message: str = "") 
     return Translation(values) + noted(key, note, value.origin)
 
 
+def becomes_zero(key: str, value: Value, *path: str) -> Translation:
+    """The key of the preset's `zero` block that a key becomes."""
+    note = f"`{'.'.join(path)}: {dump_yaml(value.value)}` under `zero:`"
+    return Translation({("zero", *path): value}) + noted(key, note, value.origin)
+
+
 Silent = Callable[[Reading], Mapping[str, Any]]
 """A whole config → LLaMA-Factory's arguments that hold where it is silent, by what else it says."""
 
@@ -108,11 +114,12 @@ def read_toolkit(
     rows: dict[KeyPath, Row] = {}
     for table in data["tables"]:
         rows |= {(name,): Row(becomes=name) for name in table.get("same", ())}
-        rows |= {tuple(key.split(".")): _row(row) for key, row in table.get("keys", {}).items()}
+        rows |= {tuple(key.split(".")): row_of(row) for key, row in table.get("keys", {}).items()}
     return Toolkit(data["toolkit"], data["version"], kind, rows, data.get("defaults", {}), readers, silent)
 
 
-def _row(words: Mapping[str, Any]) -> Row:
+def row_of(words: Mapping[str, Any]) -> Row:
+    """A row by the words of its YAML."""
     row = {_WORDS.get(word, word): item for word, item in words.items()}
     if shared := row.pop("words", None):
         row["values"] = {**shared_words(shared), **row.get("values", {})}
