@@ -120,7 +120,8 @@ def _ref_model(key: str, value: Value, reading: Reading) -> Translation:
 def _lora_target(key: str, value: Value, reading: Reading) -> Translation:
     """The three keys that say which layers LoRA is put on, as one argument."""
     layers = names()["fused_layers" if _builder(reading).startswith(("phi3", "phi4")) else "layers"]
-    given = list(reading.plain("model.lora_attn_modules", []))
+    modules = reading.plain("model.lora_attn_modules", [])
+    given = [str(name) for name in modules] if isinstance(modules, list) else [str(modules)]
     given += ["mlp"] if reading.plain("model.apply_lora_to_mlp") else []
     given += ["output"] if reading.plain("model.apply_lora_to_output") else []
     if not given:
