@@ -77,33 +77,17 @@ def test_a_preset_is_written(path: Path, imports: dict[Path, Imported]) -> None:
     assert "model_name_or_path" in yaml.safe_load(imported.text)["train"]
 
 
-ODD: tuple[Any, ...] = (
-    [],
-    {},
-    "",
-    "x",
-    1.5,
-    True,
-    -1,
-    [{}],
-    [[]],
-    {"a": 1},
-    [{"path": "x", "type": ["y"]}],
-    "${x",
-)
+ODD: tuple[Any, ...] = ("", 1.5, [{}], {"a": 1}, [{"path": "x", "type": ["y"]}])
 
 
-@pytest.mark.parametrize(
-    "path", [SHAPES / "axolotl" / "dpo_intel.yaml", SHAPES / "torchtune" / "8B_lora_dpo.yaml"]
-)
-def test_a_value_of_no_sense_is_a_finding_or_an_error(path: Path, project: Project) -> None:
-    keys = yaml.safe_load(path.read_text(encoding="utf-8"))
+@pytest.mark.parametrize("name", ["axolotl/dpo_intel.yaml", "torchtune/8B_lora_dpo.yaml"])
+def test_a_value_of_no_sense_is_no_crash(name: str, project: Project) -> None:
+    keys = yaml.safe_load((SHAPES / name).read_text(encoding="utf-8"))
     for dotted in paths(keys):
         *blocks, last = dotted.split(".")
         for odd in ODD:
             changed = copy.deepcopy(keys)
-            block = functools.reduce(dict.__getitem__, blocks, changed)
-            block[last] = odd
+            functools.reduce(dict.__getitem__, blocks, changed)[last] = odd
             (project.root / "odd.yaml").write_text(json.dumps(changed), encoding="utf-8")
             with contextlib.suppress(QtuneError):
                 recognise(read_source(project.root / "odd.yaml", project.root), project.root, project)

@@ -255,5 +255,6 @@ _READERS: dict[str, ReadKey] = {
     "profiler": _profiler,
     "no_training": _no_training,
     "distils": _no_such_training("distils from a teacher, which LLaMA-Factory does not"),
+    "groups": _no_such_training("trains by GRPO, which LLaMA-Factory does not"),
     "plays": _no_such_training("trains by PPO, from a reward model and a policy of its own"),
 }
