@@ -142,6 +142,8 @@ def test_axolotls_defaults_hold_where_it_is_silent(root: Path) -> None:
     found = said(root, LEAST)
     assert (found["cutoff_len"], found["num_train_epochs"], found["warmup_steps"]) == (512, 1, 0.03)
     assert found["gradient_accumulation_steps"] == 1 and found["disable_gradient_checkpointing"] is True
+    of_fsdp = "fsdp_config: {fsdp_activation_checkpointing: true}"
+    assert "disable_gradient_checkpointing" not in said(root, LEAST + of_fsdp)
     notes = [note for note in read(root, LEAST).part.notes if "own defaults" in note.message]
     assert len(notes) == 1
 
