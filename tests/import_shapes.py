@@ -112,7 +112,6 @@ SHAPES: dict[str, str] = {
     name: _config(changes)
     for name, changes in {
         "lora": {},
-        "of_the_demo": {"dataset": "demo"},
         "evaluates": {
             "val_size": 0.1,
             "per_device_eval_batch_size": 1,

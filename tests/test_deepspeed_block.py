@@ -54,13 +54,14 @@ def test_layers_merge_key_by_key_into_the_json(project: NewProject) -> None:
         {
             "presets/house.yaml": ENGINE,
             "presets/mine.yaml": "extends: house\n"
-            "deepspeed: {aio: {block_size: 4096}, optimizer: {params: {betas: null}}, steps_per_print: 10}\n",
+            "deepspeed:\n"
+            "  {aio: {block_size: 4096}, optimizer: {params: {betas: null}}, prescale_gradients: true}\n",
         }
     )
     found = zero_json(root, "mine")
     assert found["optimizer"] == {"type": "Lion", "params": {"lr": "auto", "use_triton": False}}
     assert found["aio"] == {"queue_depth": 16, "block_size": 4096}
-    assert found["steps_per_print"] == 10
+    assert found["prescale_gradients"] is True
     assert found["zero_optimization"] == {"stage": 2}
     assert found["fp16"] == {
         **{"enabled": "auto", "loss_scale": 0, "loss_scale_window": 100, "initial_scale_power": 16},
@@ -153,10 +154,10 @@ def test_the_editors_schema_knows_the_block(qtune: Qtune, tmp_path: Path) -> Non
     ("keys", "runs"),
     [
         ({"zero__stage": 0}, False),
-        ({"deepspeed__steps_per_print": 1}, False),
-        ({"zero__stage": 0, "deepspeed__steps_per_print": 1}, True),
+        ({"deepspeed__prescale_gradients": 1}, False),
+        ({"zero__stage": 0, "deepspeed__prescale_gradients": 1}, True),
         ({"zero__stage": 2}, True),
-        ({"zero__stage": 2, "deepspeed__steps_per_print": 1}, True),
+        ({"zero__stage": 2, "deepspeed__prescale_gradients": 1}, True),
     ],
 )
 def test_the_block_counts_where_zero_has_a_stage(keys: dict[str, Any], runs: bool) -> None:
@@ -165,7 +166,7 @@ def test_the_block_counts_where_zero_has_a_stage(keys: dict[str, Any], runs: boo
 
 def test_stage_0_with_the_block_renders_and_launches_deepspeed(project: NewProject) -> None:
     root = project(
-        {"presets/none.yaml": "extends: lora\nzero: {stage: 0}\ndeepspeed: {steps_per_print: 1}\n"}
+        {"presets/none.yaml": "extends: lora\nzero: {stage: 0}\ndeepspeed: {sparse_gradients: true}\n"}
     )
     assert zero_json(root, "none")["zero_optimization"] == {"stage": 0}
     assert "FORCE_TORCHRUN" in (root / "rendered/none/launch.sh").read_text()
@@ -251,6 +252,7 @@ def test_what_contradicts_the_arguments_is_told(rules: Project, settings: dict[s
         ({"zero.stage": 2, "deepspeed.optimizer.params.lr": "auto"}, "deepspeed-class-is-known"),
         ({"zero.stage": 2, "deepspeed.scheduler.type": "warmuplr"}, "deepspeed-class-is-known"),
         ({"zero.stage": 2, "deepspeed.elasticity.enabled": True}, "deepspeed-leaves-the-batch"),
+        ({"zero.stage": 2, "deepspeed.steps_per_print": 10}, "deepspeed-key-is-read"),
         ({"zero.stage": 2, "deepspeed.aio.overlap_events": False}, None),
         ({"zero.stage": 2, "deepspeed.optimizer.type": "SGD"}, None),
         ({"zero.stage": 2, "deepspeed.optimizer.type": "LAMB"}, None),
@@ -359,17 +361,20 @@ def preset(result: Imported) -> dict[str, Any]:
     return yaml.safe_load(result.text)
 
 
-@pytest.mark.parametrize("text", [None, f"{SFT}do_train: true\nbf16: true\ndeepspeed: ds.json\n"], ids=["alone", "named"])
+@pytest.mark.parametrize(
+    "text", [None, f"{SFT}do_train: true\nbf16: true\ndeepspeed: ds.json\n"], ids=["alone", "named"]
+)
 def test_the_guides_zero_2_file_is_taken_whole(project: NewProject, text: str | None) -> None:
     result = imported(project, HF2 if text is None else {**HF2, "bf16": {"enabled": "auto"}}, text)
     found = preset(result)
     assert found["zero"] == HF2["zero_optimization"]
-    kept = {"optimizer": HF2["optimizer"], "scheduler": HF2["scheduler"], "steps_per_print": 100000}
+    kept = {"optimizer": HF2["optimizer"], "scheduler": HF2["scheduler"]}
     # with bf16 the settings of fp16 count for nothing
     assert found["deepspeed"] == kept | ({"fp16": {"loss_scale_window": 500}} if text is None else {})
     said = {note.key: note.message for note in result.notes}
     assert "`optim` counts for nothing" in said["optimizer"]
     assert "`lr_scheduler_type` counts for nothing" in said["scheduler"]
+    assert "what DeepSpeed prints" in said["steps_per_print"]
     assert result.findings == ()
 
 
@@ -472,7 +477,7 @@ def test_a_monitors_secret_is_not_copied(project: NewProject) -> None:
 @pytest.mark.parametrize(
     ("content", "block", "says"),
     [
-        ({"steps_per_print": 5}, None, "without DeepSpeed"),
+        ({"steps_per_print": 5, "dump_state": True}, None, "without DeepSpeed"),
         (
             {"data_types": {"grad_accum_dtype": "fp32"}},
             {"data_types": {"grad_accum_dtype": "fp32"}},

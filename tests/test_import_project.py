@@ -12,10 +12,13 @@ from import_shapes import CHECKOUT, PACKAGES, REFUSED, SHAPES
 from trees import Result, files_below, write_tree
 
 from qtune.config.presets import PresetStore
+from qtune.config.project import find_project
 from qtune.data.registrations import names_in
 from qtune.importing.reduce import names_the_method
 from qtune.importing.retype import retyped
-from qtune.schema import arguments
+from qtune.machine.hardware import parse_hardware
+from qtune.prepare.pipeline import resolve
+from qtune.schema import Argument, arguments
 
 Qtune = Callable[..., Result]
 THEIRS = """\
@@ -102,18 +105,39 @@ def test_the_demo_gives_way_without_a_word(qtune: Qtune, root: Path) -> None:
     assert "eval_dataset" not in train
 
 
-def test_what_a_whole_config_leaves_out_no_default_of_the_project_adds(qtune: Qtune, root: Path) -> None:
-    """Nor one of nested keys; a key that nobody knows is not repeated."""
-    project = root / "qtune.yaml"
-    more = "defaults:\n  lr_scheduler_kwargs: {num_cycles: 2}\n  max_steps: 7\n  optim: adamw_torch_fused\n"
-    project.write_text(project.read_text("utf-8").replace("defaults:", more, 1), encoding="utf-8")
-    brought(qtune, root, THEIRS.replace("val_size: 0.1\n", "dataset_dir: data\n").replace("who", "demo"))
-    assert "\n  eval_dataset: null\n" in (root / "presets/imp.yaml").read_text("utf-8")
-    assert not rendered(qtune, root).keys() & {"lr_scheduler_kwargs", "max_steps", "eval_dataset", "val_size"}
-    project.write_text(project.read_text("utf-8").replace("max_steps", "max_stepz"), encoding="utf-8")
-    (root / "presets/imp.yaml").unlink()
-    brought(qtune, root)
-    assert "max_stepz" not in preset(root)["train"]
+def other_than_default(argument: Argument) -> Any:
+    """A value that the argument takes, and not where nothing is said."""
+    of_type = {
+        "bool": not argument.default,
+        "int": 3,
+        "float": 0.25,
+        "str": "x",
+        "list": ["x"],
+        "dict": {"x": 1},
+    }
+    values = [*(argument.choices or ()), *(of_type[name] for name in argument.types)]
+    return next(value for value in values if value != argument.default)
+
+
+def beyond_defaults(train: dict[str, Any]) -> dict[str, Any]:
+    known = arguments()
+    return {name: value for name, value in train.items() if name in known and value != known[name].default}
+
+
+def test_no_default_of_the_project_adds_to_a_whole_config(qtune: Qtune, root: Path) -> None:
+    """Every argument there is among the defaults, and one that nobody knows."""
+    defaults = {
+        name: other_than_default(argument) for name, argument in arguments().items() if argument.types
+    }
+    project = {"defaults": {**defaults, "nobodys": 1}}
+    (root / "qtune.yaml").write_text(yaml.safe_dump(project), encoding="utf-8")
+    text = THEIRS.replace("val_size: 0.1", "lr_scheduler_kwargs: {min_lr: 0.1}")
+    assert "says otherwise" not in brought(qtune, root, text).err
+    assert "nobodys" not in preset(root)["train"]
+    config = resolve("imp", find_project(root), parse_hardware("1x80GB"))
+    got, said = map(beyond_defaults, (config.block("train"), yaml.safe_load(text)))
+    assert got.pop("media_dir") == str(root.parent / "theirs/data")
+    assert got.pop("enable_jit_checkpoint") and got == said
 
 
 def test_a_config_without_data_trains_none_of_the_project(qtune: Qtune, root: Path) -> None:
@@ -138,6 +162,20 @@ def test_a_registry_on_the_hub_is_one_finding_and_no_directory(qtune: Qtune, roo
     assert "warning: " not in done.err and preset(root)["train"]["media_dir"] is None
     registered = yaml.safe_load((root / "data/datasets.yaml").read_text("utf-8"))
     assert registered["one"] == {"hf_hub_url": "one"}
+
+
+def test_a_name_that_only_the_project_knows_is_said_to_be_its_own(qtune: Qtune, root: Path) -> None:
+    """Theirs may be other data of the same name; that it goes unevaluated holds for it too."""
+    text = THEIRS.replace("val_size: 0.1\n", "dataset_dir: lost\n").replace("who", "demo")
+    err = brought(qtune, root, text).err
+    assert rendered(qtune, root).keys() & {"eval_dataset", "val_size"} == set()
+    assert "dataset: `demo` is what data/datasets.yaml here says: the original's is nowhere" in err
+
+
+def test_what_continues_a_run_of_the_original_is_left_out_with_a_word(qtune: Qtune, root: Path) -> None:
+    err = brought(qtune, root, f"{THEIRS}resume_from_checkpoint: true\n").err
+    assert "train.yaml:9 resume_from_checkpoint: left out" in err and "`qtune resume` continues one" in err
+    assert "resume_from_checkpoint" not in preset(root)["train"]
 
 
 def test_a_config_that_trains_nothing_is_said_to(qtune: Qtune, root: Path) -> None:
@@ -186,7 +224,7 @@ def test_what_differs_on_purpose_is_said_by_import_and_again_by_check(qtune: Qtu
     said = "model_name_or_path, eval_dataset, logging_steps, zero.stage: qtune.yaml says otherwise, and wins"
     err = brought(qtune, root, text).err
     assert err.count("says otherwise") == 1 and said in err
-    options = "-m Qwen/Qwen3-1.7B-Base -s eval_dataset=null -s logging_steps=null -s zero.stage=null"
+    options = "-m Qwen/Qwen3-1.7B-Base -s eval_dataset=null -s logging_steps=500 -s zero.stage=null"
     assert f"fix: take it out there, or train with {options}" in err
     # again what is trained, not how often it is logged
     for command in ("check", "render"):
@@ -201,6 +239,13 @@ def test_what_differs_on_purpose_is_said_by_import_and_again_by_check(qtune: Qtu
     assert "says otherwise" not in qtune("check", "imp", directory=root).err
     train = rendered(qtune, root)
     assert (train["model_name_or_path"], train.get("eval_dataset")) == ("Qwen/Qwen3-1.7B-Base", None)
+
+
+def test_auto_that_comes_to_the_same_is_not_said(qtune: Qtune, root: Path) -> None:
+    brought(qtune, root, THEIRS.replace("template: qwen", "template: qwen3"))
+    for template, said in (("auto", False), ("llama3", True)):
+        (root / "qtune.yaml").write_text(f"train: {{template: {template}}}\n", encoding="utf-8")
+        assert ("says otherwise" in qtune("check", "imp", directory=root).err) is said
 
 
 def test_a_project_says_nothing_of_the_presets_that_come_with_qtune(qtune: Qtune, root: Path) -> None:

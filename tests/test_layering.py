@@ -40,7 +40,7 @@ FLOORS_INSIDE = {
     "data": ["reading", "rows", "scanning lengths adding", "split"],
     "predict": ["models", "parameters", "memory"],
     "doctor": ["readiness"],
-    "importing": ["deepspeed toolkits", "scripts", "embedded", "recognise", "read"],
+    "importing": ["deepspeed toolkits", "accelerate", "scripts", "embedded", "recognise", "read"],
     "prepare": ["pipeline", "records", "renderings", "compare inspection"],
     "use": ["models", "infer speech", "serving", "api ask webchat preview", "evaluation exporting"],
     "training": ["stepping", "attempts", "resuming joining submitting", "dry_run"],

@@ -9,7 +9,7 @@ from typing import Any
 from qtune.config.project import FILE, Project
 from qtune.config.sources import built_in
 from qtune.files import dump_yaml
-from qtune.values import Finding, KeyPath, Layer, Origin
+from qtune.values import Config, Finding, KeyPath, Layer, Origin
 
 _OPTIONS = {"model_name_or_path": "-m", "dataset": "-d"}
 # What is trained, on what, and by which method.
@@ -19,11 +19,13 @@ _WHAT_TRAINS = (
 )
 
 
-def overruled_preset(name: str, project: Project, overrides: Sequence[Layer]) -> Finding | None:
+def overruled_preset(
+    name: str, project: Project, overrides: Sequence[Layer], config: Config
+) -> Finding | None:
     """That the project trains another model, other data or by another method than the preset says, else None.
 
     name: of the preset; what those that come with qtune say does not count. overrides: the layers above the
-    project, which decide whatever both say.
+    project, which decide whatever both say; config: what came of all, in which `auto` may be the same.
     """
     said = {
         path: value.value
@@ -31,7 +33,7 @@ def overruled_preset(name: str, project: Project, overrides: Sequence[Layer]) ->
         if preset.source != built_in()
         for path, value in preset.layer.values.items()
         if path[0] == "train" and path[1] in _WHAT_TRAINS
-        if not any(path in layer.values for layer in overrides)
+        if config.get(*path) != value.value and not any(path in layer.values for layer in overrides)
     }
     return overruled(said, project)
 

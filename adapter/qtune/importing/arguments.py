@@ -22,6 +22,8 @@ ELSEWHERE = ("dataset_dir", "deepspeed")
 _MEGATRON = {"tensor_model_parallel_size", "pipeline_model_parallel_size", "expert_model_parallel_size"}
 """With one of these, what nobody knows here is Megatron's: mcore_adapter, an optional package, has it."""
 
+_RESUMED = "it looks into output_dir, and each run has its own: `qtune resume` continues one"
+
 QTUNES_OWN = {
     "output_dir": "left out: qtune gives each run its own directory under `runs:`",
     "overwrite_output_dir": "left out: each run has its own directory, so that none is overwritten",
@@ -68,10 +70,12 @@ def _goes_by_another_name(key: str, value: Any) -> bool:
 def _as_it_is(key: str, value: Value) -> Translation:
     if key in QTUNES_OWN:
         return noted(key, QTUNES_OWN[key], value.origin)
+    if key == "resume_from_checkpoint" and str(value.value).lower() == "true":
+        return noted(key, f"left out: {_RESUMED}", value.origin)
     if is_secret(key):
         return _not_copied(key, "is a secret", value.origin) if value.value else Translation()
     if key not in arguments():
-        near = did_you_mean(key, [*arguments(), *aliases(), *renamed()])
+        near = did_you_mean(key, {**arguments(), **aliases(), **renamed()})
         message = f"neither LLaMA-Factory {SUPPORTED} nor an older release has such an argument"
         fix = "take it out of the original, if the training does without what it does in a fork"
         return refused(key, message, f"{near} Else {fix}" if near else fix, value.origin)

@@ -93,6 +93,8 @@ class _Board:
 
     def _meant(self, name: str, value: Any) -> Any:
         """A list as the names with commas between, the text of a number as the number."""
+        if name in self.table["or_none"]:
+            return value or None
         if isinstance(value, list):
             return ",".join(str(item) for item in value)
         return plain(value) if isinstance(value, str) and name in self.table["numbers"] else value

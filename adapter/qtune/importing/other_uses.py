@@ -15,7 +15,7 @@ from qtune.importing.original import Original
 from qtune.schema import arguments
 from qtune.values import Value
 
-# llamafactory/hparams/evaluation_args.py; `llamafactory-cli eval` is gone since 0.9.4.
+# llamafactory/hparams/evaluation_args.py
 _BENCHMARK = ("task", "task_dir", "n_shot")
 _MEASURES = ("do_predict", "do_eval", "predict_with_generate")
 _DATA = ("dataset", "dataset_dir", "eval_dataset", "cutoff_len", "streaming", "packing", "val_size")
@@ -31,10 +31,12 @@ _HUB = re.compile(r"[\w-][\w.-]*/[\w.-]+")  # unlike saves/model/lora and ./mode
 def require_training(original: Original) -> None:
     """Raises QtuneError where the keys are those of a config that trains nothing."""
     keys = original.keys
-    if _plain(keys, "do_train") is True:
+    if _plain(keys, "do_train") in (True, "true", "True"):
         return
     if _plain(keys, "export_dir") is not None:
         raise _error(original, "export_dir", "an export config", _export(keys))
+    if not original.whole:  # another toolkit's, which knows no do_train
+        return
     for key in _BENCHMARK:
         if key in keys and key not in arguments():
             tasks = str(_plain(keys, "task") or "").partition("_")[0] or "TASKS"
@@ -89,12 +91,13 @@ def _chat(keys: Mapping[str, Value]) -> str:
 
 def _chats(keys: Mapping[str, Value]) -> bool:
     """Whether the keys say how a model is loaded and asked, and nothing of data or of a training."""
-    known = [arguments()[key] for key in keys if key in arguments() and key != "finetuning_type"]
+    groups = {
+        arguments()[key].group if key in arguments() else "" for key in keys if key != "finetuning_type"
+    }
     return (
-        len(known) >= len(keys) - 1
-        and "template" in keys
+        "template" in keys
         and "model_name_or_path" in keys
-        and all(argument.group in ("model", "data", "generating") for argument in known)
+        and groups <= {"model", "data", "generating"}
         and not any(key in keys for key in _DATA)
     )
 

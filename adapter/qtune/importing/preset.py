@@ -5,6 +5,7 @@ from __future__ import annotations
 from qtune.files import block_lines, dump_yaml
 from qtune.importing.parts import Translation
 from qtune.render.files import SECTIONS, section_of
+from qtune.schema import NULL_IS_A_VALUE
 from qtune.values import nested
 
 
@@ -15,7 +16,7 @@ def preset_text(part: Translation, kind: str, display: str) -> str:
         f"about: {dump_yaml(f'imported from {display}')}",
     ]
     train = {path[1]: value for path, value in part.values.items() if path[0] == "train"}
-    said = {key: value for key, value in train.items() if value.value is not None}
+    said = {key: value for key, value in train.items() if value.value is not None or key in NULL_IS_A_VALUE}
     if train:
         lines.append("train:")
     for section in SECTIONS:

@@ -24,7 +24,7 @@ from qtune.importing.original import Coverage
 from qtune.importing.parts import Note, Registered, Translation, warned
 from qtune.importing.preset import preset_text
 from qtune.importing.recognise import recognise
-from qtune.importing.reduce import reduce
+from qtune.importing.reduce import library_default, reduce
 from qtune.importing.registry import find_registry
 from qtune.importing.source import LAYER, read_source
 from qtune.values import Finding, KeyPath, Origin, Value
@@ -95,11 +95,11 @@ def _without_training(part: Translation, display: str) -> Translation:
 
 
 def _said(part: Translation, project: Mapping[KeyPath, Value], whole: bool) -> dict[KeyPath, Any]:
-    """What an original says of each value that the project sets; a whole one says that it has no others."""
+    """What an original says of each value that the project sets; where a whole one is silent, the default."""
     said = {
         leaf: plain
         for path, value in part.values.items()
         for leaf, plain in leaves({path[-1]: value.value}, path[:-1])
     }
-    missing = (path for path in project if whole and path[0] != "launch")
-    return {**dict.fromkeys(missing), **said}
+    left_out = {path: library_default(path) for path in project if whole and path[0] != "launch"}
+    return {**left_out, **said}

@@ -11,12 +11,13 @@ from qtune.config.project import Project
 from qtune.config.renames import renamed
 from qtune.errors import QtuneError
 from qtune.importing import board, other_uses, outputs
+from qtune.importing.accelerate import settings as accelerate
 from qtune.importing.deepspeed import zero
 from qtune.importing.deepspeed.file import DeepSpeedFile
 from qtune.importing.embedded import recognise as embedded
 from qtune.importing.original import Original, Recogniser
 from qtune.importing.parts import Translation
-from qtune.importing.scripts import commands
+from qtune.importing.scripts import commands, other_commands
 from qtune.importing.source import ImportedFile, not_a_config
 from qtune.importing.toolkits import nested
 from qtune.importing.toolkits import recognise as toolkits
@@ -80,9 +81,11 @@ def _training_config(source: ImportedFile, working_directory: Path, project: Pro
 _KINDS: tuple[Recogniser, ...] = (
     embedded.recognise,
     commands.recognise,
+    other_commands.recognise,
     _preset,
     board.recognise,
     outputs.recognise,
+    accelerate.recognise,
     toolkits.recognise,
     _llamafactory,
     _deepspeed,

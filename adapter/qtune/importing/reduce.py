@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from qtune.importing.parts import Translation, refused
@@ -46,13 +46,15 @@ def reduce(
             if names_the_method(path) or (path in below and not _is_default(path, below[path])):
                 values[path] = value
         elif path in project or names_the_method(path) or not _holds_anyway(path, value.value, base):
-            values[path] = value
+            values[path] = Value(_alone(path, value.value, project), value.origin)
     if complete:
         for path, value in below.items():
             if path[0] != "train" or path in part.values or path == _HARMLESS or not known_argument(path):
                 continue
             if not _is_default(path, value):
-                values[path] = unset
+                values[path] = (
+                    Value(library_default(path), unset.origin) if path[1] in NULL_IS_A_VALUE else unset
+                )
     return Translation(values, part.datasets, part.notes, (*part.findings, *problems.findings))
 
 
@@ -67,9 +69,22 @@ def _holds_anyway(path: KeyPath, value: Any, base: Mapping[KeyPath, Value]) -> b
     return _is_default(path, value)
 
 
+def _alone(path: KeyPath, value: Any, project: Iterable[KeyPath]) -> Any:
+    """A mapping with null for what the project has in it, since mappings merge; other values as they are."""
+    if not isinstance(value, dict) or not value:
+        return value
+    theirs = (leaf[2] for leaf in project if leaf[:2] == path and len(leaf) == 3)
+    return {**value, **{key: None for key in theirs if key not in value}}
+
+
+def library_default(path: KeyPath) -> Any:
+    """What the library takes where nothing is said; None for what is no argument."""
+    argument = known_argument(path) if path[0] == "train" and len(path) == 2 else None
+    return argument.default if argument else None
+
+
 def _is_default(path: KeyPath, value: Any) -> bool:
-    argument = known_argument(path)
-    return path[0] == "train" and argument is not None and _same(argument.default, value)
+    return path[0] == "train" and _same(library_default(path), value)
 
 
 def _same(one: Any, other: Any) -> bool:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from pathlib import Path, PurePosixPath
+from pathlib import Path
+from posixpath import normpath
 from typing import Any
 
 from qtune.errors import QtuneError
@@ -26,7 +27,7 @@ class ImportedFile:
 
     keys: its content where it is a mapping, else None; lines: the line of each key, by path.
     roots: the directories from which paths in it may start, the likeliest first; here: the working directory.
-    written: configs that the file itself holds or writes when it runs, by the path that it names them by.
+    mounts: (path in a container, path outside); written: files that it writes itself, by their normal paths.
     cells: where the text is that of a file's cells, (first line of it here, the cell's name) of each.
     """
 
@@ -37,6 +38,7 @@ class ImportedFile:
     lines: Mapping[KeyPath, int]
     roots: tuple[Path, ...]
     here: Path = Path()
+    mounts: tuple[tuple[str, str], ...] = ()
     written: Mapping[str, ImportedFile] = field(default_factory=dict)
     cells: tuple[tuple[int, str], ...] = ()
 
@@ -59,6 +61,10 @@ class ImportedFile:
     def finds(self, name: str) -> dict[Path, Path]:
         """Every file or directory that a path could mean, with the first of `roots` from which it does."""
         found: dict[Path, Path] = {}
+        for inside, outside in self.mounts:
+            if f"{name}/".startswith(f"{inside.rstrip('/')}/"):
+                name = f"{outside}/{name[len(inside) :]}"
+                break
         try:
             for root in self.roots:
                 path = root / Path(name).expanduser()
@@ -72,13 +78,22 @@ class ImportedFile:
         """The file with paths that start from `directory` first, where there is one."""
         return self if directory is None else replace(self, roots=_distinct(directory, *self.roots))
 
-    def config(self, name: str, working_directory: Path) -> ImportedFile | None:
-        """The config that a path in this file means, None where there is none; raises like `read_source`."""
-        for written in (name, PurePosixPath(name).as_posix(), PurePosixPath(name).name):
-            if written in self.written:
-                return self.written[written]
-        path = self.find(name)
-        return None if path is None else read_source(path, working_directory, self.roots)
+    def named(self, name: str, working_directory: Path) -> ImportedFile | None:
+        """The file that a path in this file means, as this one writes it or else as it lies there.
+
+        Raises QtuneError for one that cannot be read.
+        """
+        here = self.written.get(normpath(name))
+        path = self.find(name) if here is None else None
+        return here if path is None else read_source(path, working_directory, self.roots)
+
+    def writes(self, text: str, line: int) -> ImportedFile:
+        """A file that this one writes; line: where its text begins in this one."""
+        first = self.at(line)
+        name, above = first.file or self.display, (first.line or 1) - 1
+        keys, lines = _mapping(text, name)
+        lines = {path: number + above for path, number in lines.items()}
+        return ImportedFile(self.path, name, text, keys, lines, self.roots, self.here, self.mounts)
 
 
 def read_source(path: Path, working_directory: Path, roots: tuple[Path, ...] = ()) -> ImportedFile:
@@ -177,5 +192,5 @@ _STARTERS = re.compile(
 
 
 def _looks_like_commands(text: str) -> bool:
-    """Whether a line that is no comment could start a training."""
-    return _STARTERS.search(text) is not None
+    """Whether it says so, or a line that is no comment could start a training."""
+    return text.startswith("#!") or _STARTERS.search(text) is not None

@@ -179,7 +179,7 @@ def examine(
     config = resolve(preset, project, hardware, overrides, name=name)
     registrations = read_registrations(project)
     findings = check(config, registrations, project.root, hardware, stack)
-    if found := overruled_preset(preset, project, overrides):
+    if found := overruled_preset(preset, project, overrides, config):
         findings.append(found)
     return Prepared(project, config, hardware, tuple(findings), (), registrations)
 

@@ -11,6 +11,7 @@ from qtune.errors import QtuneError
 from qtune.files import from_json, parse_yaml
 from qtune.machine.allocator import GROWING, NAMES
 from qtune.machine.hardware import Hardware
+from qtune.render import fsdp
 from qtune.render.engine import engine_keys
 from qtune.render.templates import Templates
 from qtune.schema import arguments
@@ -101,6 +102,8 @@ def render(
         **arguments_of(config),
         **{key: Value(value, Origin("qtune")) for key, value in derived.items()},
     }
+    # a CPU shards nothing: accelerate sets its plugin up for GPUs alone
+    packed = config.get("train", "quantization_bit") is not None and not hardware.is_cpu
     context: dict[str, Any] = {
         "name": config.name,
         "about": about,
@@ -119,8 +122,8 @@ def render(
         "master_addr": config.get("launch", "master_addr"),
         "master_port": config.get("launch", "master_port"),
         "accelerate": _accelerate_values(config, hardware),
-        # a CPU shards nothing: accelerate sets its plugin up for GPUs alone
-        "packed": config.get("train", "quantization_bit") is not None and not hardware.is_cpu,
+        "packed": packed,
+        "fsdp": fsdp.settings(config, packed=packed),
     }
     files = [RenderedFile(TRAIN, render_arguments("train.yaml.j2", train, templates, context))]
     if config.uses_zero:
@@ -139,7 +142,9 @@ def render(
         files.append(RenderedFile(ACCELERATE, templates.text("accelerate.yaml.j2", context)))
         place = templates.place("accelerate.yaml.j2")
         parsed = parse_yaml(files[-1].text, place)[0]
-        _compare(place, context["accelerate"], _kept(context["accelerate"], parsed))
+        written = {**parsed, **(parsed.get("fsdp_config") or {})} if isinstance(parsed, dict) else {}
+        asked = {**context["accelerate"], **fsdp.said(config)}
+        _compare(place, asked, _kept(asked, written))
         if templates.is_from_others("accelerate.yaml.j2"):
             ours = templates.text("accelerate.yaml.j2", context, own=True)
             _compare(place, parse_yaml(ours, place)[0], parsed)

@@ -10,8 +10,7 @@ from qtune.values import CLUSTERS
 
 # torchrun's, which the cluster's driver decides, or does without.
 _PLACED = ("master_addr", "node_rank", "rdzv_id", "max_restarts", "min_nnodes", "max_nnodes")
-# sbatch's, which follow from other keys, or from how qtune submits.
-_OWNED = {
+OWNED = {
     "nodes": "set launch.nnodes",
     "ntasks": "one task for each node starts its processes: set launch.nproc_per_node",
     "ntasks-per-node": "one task for each node starts its processes: set launch.nproc_per_node",
@@ -23,6 +22,7 @@ _OWNED = {
     "hold": "`qtune train` holds the job itself until it is recorded",
     "requeue": "a second start would find its run begun: `qtune resume` goes on",
 }
+"""sbatch's options that follow from other keys, or from how qtune submits, and why."""
 _NAME = re.compile(r"[a-z][a-z0-9-]*")
 _TIMES = ("time", "time-min", "begin", "deadline")
 
@@ -38,7 +38,7 @@ def _without_effect(view: View) -> str:
 
 
 def _owned(view: View) -> str:
-    return "; ".join(f"{key}: {_OWNED[key]}" for key in _options(view) if key in _OWNED)
+    return "; ".join(f"{key}: {OWNED[key]}" for key in _options(view) if key in OWNED)
 
 
 def _no_option(view: View) -> str:

@@ -39,10 +39,11 @@ _SCHEDULES = (
     *("MultiStepLR", "OneCycleLR", "PolynomialLR", "StepLR"),
 )
 _WITHOUT_ZERO = ("onebitadam", "zerooneadam", "onebitlamb")
-# Only models or loaders of DeepSpeed's own read these; LLaMA-Factory's are transformers'.
+# Models and loaders of DeepSpeed's own read these, and LLaMA-Factory's are transformers'. The last
+# is overwritten by accelerate.
 _IDLE = (
     *("activation_checkpointing", "dataloader_drop_last", "eigenvalue", "pipeline", "sparse_attention"),
-    "weight_quantization",
+    *("weight_quantization", "steps_per_print"),
 )
 _FILLED_IN_PARAMS = {
     "optimizer": ("lr", "betas", "eps", "weight_decay"),
@@ -263,9 +264,9 @@ RULES = (
         "deepspeed-key-is-read",
         tuple(f"deepspeed.{key}" for key in _IDLE),
         _idle,
-        "{found} without effect: only models and loaders of DeepSpeed's own read it",
+        "{found} without effect: nothing in LLaMA-Factory's trainings reads it",
         "take it out; activations are recomputed unless disable_gradient_checkpointing is true",
-        "deepspeed/runtime/activation_checkpointing/checkpointing.py, checkpoint; runtime/config.py",
+        "deepspeed/runtime/activation_checkpointing; accelerate/utils/dataclasses.py, DeepSpeedPlugin",
         "warning",
     ),
 )

@@ -41,7 +41,7 @@ def key(file: DeepSpeedFile, name: str, value: Any, beside: Beside) -> Translati
         return noted(name, f"left out: {dump_yaml(value)} holds anyway", origin)
     if isinstance(value, dict) and _is_off(value, deepspeed_keys()[name].keys or {}):
         return noted(name, "left out: it is off", origin)
-    if name in TABLES["printing"] and not file.stage:
+    if name in TABLES["printing"] and (name == "steps_per_print" or not file.stage):
         return noted(name, "left out: it changes what DeepSpeed prints, not the training", origin)
     if name in _REPLACES and isinstance(value, dict):
         return noted(name, _REPLACES[name], origin) + _replacing(file, name, value, beside)

@@ -6,7 +6,6 @@ from qtune.importing.deepspeed import zero
 from qtune.importing.deepspeed.file import DeepSpeedFile
 from qtune.importing.original import Original
 from qtune.importing.parts import Translation, noted, refused, warned
-from qtune.importing.source import read_source
 from qtune.importing.stock import stock_file
 from qtune.values import Value
 
@@ -20,10 +19,9 @@ def named(value: Value | None, train: Translation, read: Original) -> Translatio
         lines = {path[1:]: line for path, line in source.lines.items() if path[:1] == ("deepspeed",)}
         return zero.translate(DeepSpeedFile(value.value, lines, source.display), train, whole=read.whole)
     name = str(value.value)
-    path = source.find(name)
-    if path is None:
+    file = source.named(name, source.here)
+    if file is None:
         return _stock(name, value, train, read)
-    file = read_source(path, source.here)
     if file.keys is None:
         return refused("deepspeed", f"{name} is no DeepSpeed JSON", "correct that file", value.origin)
     part = zero.translate(DeepSpeedFile(file.keys, file.lines, file.display), train, whole=read.whole)

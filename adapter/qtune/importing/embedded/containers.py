@@ -44,12 +44,12 @@ def imported(
 
     Raises QtuneError where none does, or several do.
     """
-    found = [
-        (container, original)
-        for container in containers
-        if container.words
-        if (original := in_a_container(kind, _script(container), source, working_directory, project))
-    ]
+    found: list[tuple[Container, Original]] = []
+    for container in containers:
+        if container.words:
+            mounted = _mounted(container, source)
+            original = in_a_container(kind, _script(container), mounted, working_directory, project)
+            found += [(container, original)] if original else []
     if not found:
         raise nothing_starts(kind, source)
     if len(found) > 1:
@@ -64,9 +64,13 @@ def imported(
     if container.image:
         part += noted("image", f"{container.image} {NOT_THE_IMAGE}", origin)
     if container.mounts:
-        message = f"left out, a path in them has to be one of this machine's: {', '.join(container.mounts)}"
-        part += noted("volumes", message, origin)
+        part += noted("volumes", f"read as this machine's paths: {', '.join(container.mounts)}", origin)
     return replace(original, part=part)
+
+
+def _mounted(container: Container, source: ImportedFile) -> ImportedFile:
+    pairs = (mount.split(":") for mount in container.mounts)
+    return replace(source, mounts=tuple((pair[1], pair[0]) for pair in pairs if len(pair) > 1))
 
 
 def _script(container: Container) -> list[Command]:

@@ -5,18 +5,21 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from posixpath import normpath
 from typing import Any
 
 from qtune.config.project import Project
 from qtune.errors import QtuneError
 from qtune.importing.arguments import QTUNES_OWN
-from qtune.importing.embedded.start import held, known, started
+from qtune.importing.embedded.start import held, started
 from qtune.importing.original import Original
 from qtune.importing.parts import Translation, noted, refused
 from qtune.importing.python import PythonCall, Unknown, plain, python_calls, unknowns, why_unknown
-from qtune.importing.scripts.launchers import environment
+from qtune.importing.scripts.launchers import processes
 from qtune.importing.scripts.shell import Command, Word, commands
+from qtune.importing.scripts.slurm import Job
 from qtune.importing.source import ImportedFile
+from qtune.importing.toolkits import program as toolkits
 from qtune.values import KeyPath, Value
 
 _RUN_EXP = "run_exp"  # llamafactory/train/tuner.py
@@ -46,12 +49,13 @@ def recognise(
     if program.given:
         call, config = program.given[0]
         run = Command((Word(_RUN_EXP, call.line),), {}, program.exported)
-        part = environment(run, source) + _unsaid_processes(call)
+        _, part = processes(run, 1, source, {}, Job(), None, working_directory)
+        part += _unsaid_processes(call)
         return _known(Original(f"{kind} that calls {_RUN_EXP}", source, _keys(config), part, whole=True))
     original = started(kind, program.script, source, working_directory, project)
     if original is not None:
         return _known(original)
-    return _described(kind, calls, source)
+    return toolkits.translate(calls, source, project) or _described(kind, calls, source)
 
 
 class _Followed:
@@ -108,9 +112,7 @@ class _Followed:
             self.written |= held(line.split()[-1], body, call.line + 1, self._source)
 
     def _shell(self, text: str, line: int, assigned: Mapping[str, Word]) -> None:
-        for command in commands("\n" * (line - 1) + text):
-            exported = {**self.exported, **assigned, **command.exported}
-            self.script.append(replace(command, exported=exported))
+        self.script += commands(text, line, {**self.exported, **assigned})
 
     def _enter(self, directory: Any, call: PythonCall) -> None:
         self.script.append(Command((Word("cd", call.line), _word(directory, call.line)), {}, {}))
@@ -136,11 +138,10 @@ class _Followed:
         if isinstance(content.value, str):
             self.written |= held(name, content.value, call.line, self._source)
         elif isinstance(content.value, dict):
-            lines: dict[KeyPath, int] = {
-                (key,): value.origin.line or 0 for key, value in content.value.items()
-            }
+            lines: dict[KeyPath, int] = {(key,): item.origin.line or 1 for key, item in content.value.items()}
             display = content.origin.file or self._source.display
-            self.written |= known(name, plain(content), lines, "", display, self._source)
+            file = replace(self._source, display=display, text="", keys=plain(content), lines=lines)
+            self.written[normpath(name)] = file
 
 
 def _path(value: Value) -> str | None:

@@ -6,17 +6,15 @@ import re
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
-from typing import Any
+from posixpath import normpath
 
 from qtune.config.project import Project
 from qtune.errors import QtuneError
-from qtune.files import parse_yaml
 from qtune.importing.original import Original
 from qtune.importing.parts import Translation, noted
 from qtune.importing.scripts import commands
 from qtune.importing.scripts.shell import Command
 from qtune.importing.source import ImportedFile
-from qtune.values import KeyPath
 
 _CONFIG = re.compile(r"(?<![\w.@/-])[\w.@/-]+\.(?:ya?ml|json)\b")
 
@@ -41,14 +39,13 @@ def in_a_container(
     written, part = dict(source.written), Translation()
     words = [word for command in script for word in command.words]
     for name, line in [(name, word.line) for word in words for name in _CONFIG.findall(word.text)]:
-        if name in written or PurePosixPath(name).name in written or source.find(name) is not None:
+        if source.named(name, working_directory) is not None:
             continue
         parts = PurePosixPath(name).parts
         tails = (str(PurePosixPath(*parts[at:])) for at in range(1, len(parts)))
-        here = next((tail for tail in tails if source.find(tail) is not None), "")
-        file = source.config(here, working_directory) if here else None
+        file = next(filter(None, (source.named(tail, working_directory) for tail in tails)), None)
         if file is not None:
-            written[name] = file
+            written[normpath(name)] = file
             part += noted("", f"{name} of the container is {file.display} here", source.at(line))
     original = started(kind, script, replace(source, written=written), working_directory, project)
     return None if original is None else replace(original, part=original.part + part)
@@ -57,31 +54,15 @@ def in_a_container(
 def nothing_starts(kind: str, source: ImportedFile) -> QtuneError:
     """The error for a file whose commands start no training."""
     fix = "import the config that is trained, or the script that starts it"
-    return QtuneError(f"is {kind} in which nothing starts LLaMA-Factory", where=source.display, fix=fix)
+    return QtuneError(
+        f"is {kind} in which nothing starts a training of LLaMA-Factory", where=source.display, fix=fix
+    )
 
 
 def held(name: str, text: str, line: int, source: ImportedFile) -> Mapping[str, ImportedFile]:
-    """The config `name` that the source holds from that line on, by the names for it; {} where it is none."""
-    display = source.at(line).place.rpartition(":")[0]
+    """The config `name` that the source holds from that line on, by its path; {} where it is none."""
     try:
-        data, lines = parse_yaml(text, display)
+        file = source.writes(text, line)
     except QtuneError:
         return {}
-    if not isinstance(data, dict):
-        return {}
-    first = (source.at(line).line or 1) - 1
-    return known(name, data, {path: at + first for path, at in lines.items()}, text, display, source)
-
-
-def known(
-    name: str,
-    data: Mapping[str, Any],
-    lines: Mapping[KeyPath, int],
-    text: str,
-    display: str,
-    source: ImportedFile,
-) -> Mapping[str, ImportedFile]:
-    """A config of these keys that the source writes under the name, by the names for it."""
-    path = PurePosixPath(name)
-    file = ImportedFile(source.path.parent / path.name, display, text, data, lines, source.roots)
-    return {path.as_posix(): file, path.name: file}
+    return {normpath(name): file} if file.keys else {}

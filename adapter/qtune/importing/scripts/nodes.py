@@ -6,7 +6,7 @@ import re
 from dataclasses import replace
 
 from qtune.importing.parts import Translation, noted, refused, warned
-from qtune.values import KeyPath, Origin, Value
+from qtune.values import Origin, Value
 
 _NUMBERS = ("nnodes", "master_port", "max_restarts", "min_nnodes", "max_nnodes")
 # Other launchers' options and the variables of LLaMA-Factory's own, by torchrun's name.
@@ -54,31 +54,26 @@ def rank(key: str, origin: Origin) -> Translation:
     return noted(key, "left out: each node says its own, `qtune train --node-rank`", origin)
 
 
-def settled(part: Translation, *, total: bool) -> Translation:
+def settled(part: Translation, *, job: int) -> Translation:
     """The part with what it says of nodes kept where there are several, and left out where there is one.
 
-    total: whether its processes are those of all nodes, as accelerate counts them.
+    job: the nodes of the cluster's job, which have an address from it; 0 outside of one.
     """
     said = {path: value for path, value in part.values.items() if path[1] in NODE_OPTIONS}
     nnodes = said.get(("launch", "nnodes"))
-    if nnodes is None or nnodes.value == 1:
-        values = {path: value for path, value in part.values.items() if path not in said}
-        part = replace(part, values=values)
-        for path, value in said.items():
-            part += noted(path[1], "left out: one node needs none", value.origin)
-        return part
-    processes: KeyPath = ("launch", "nproc_per_node")
-    found = part.values.get(processes)
-    if total and found is not None:
-        each, over = divmod(found.value, nnodes.value)
-        if over:
-            message = f"{found.value} processes on {nnodes.value} nodes: not as many on each"
-            part += refused("num_processes", message, "make it a multiple of the nodes", found.origin)
-        part += Translation({processes: Value(each, found.origin)})
+    if (job if nnodes is None else nnodes.value) <= 1:
+        part = replace(part, values={path: item for path, item in part.values.items() if path not in said})
+        keys = ", ".join(path[1] for path in said)
+        return (
+            part + noted(keys, "left out: one node needs none", next(iter(said.values())).origin)
+            if said
+            else part
+        )
     missing = [key for key in ("master_addr", "master_port") if ("launch", key) not in said]
-    if missing:
+    if missing and not job:
         keys = " and ".join(f"launch.{key}" for key in missing)
-        part += warned("nnodes", f"several nodes, and no {keys}", "set it before you train", nnodes.origin)
+        fix = "set it before you train"
+        part += warned("nnodes", f"several nodes, and no {keys}", fix, said["launch", "nnodes"].origin)
     return part
 
 

@@ -26,6 +26,14 @@ def taken(start: Start, command: Command) -> dict[str, Word]:
     return {name: word for name, word in variables.items() if name in known and not word.hole}
 
 
+def without_taken(start: Start, command: Command) -> Command:
+    """The command without those, of which there is nothing else to say."""
+    names = taken(start, command)
+    exported = {name: word for name, word in command.exported.items() if name not in names}
+    assigned = {name: word for name, word in command.assigned.items() if name not in names}
+    return replace(command, exported=exported, assigned=assigned)
+
+
 def started_toolkit(
     start: Start, command: Command, source: ImportedFile, working_directory: Path, project: Project
 ) -> Original:
@@ -49,20 +57,22 @@ def started_toolkit(
     for name, word in taken(start, command).items():
         keys[name] = Value(plain(word.text), place(source, word))
     original = starts.read(start, keys, named, source, working_directory, project)
-    part += original.part
-    if start.starter.alone and ("launch", "nproc_per_node") not in part.values:
-        part += _alone(start, command, source)
-    return replace(original, part=part)
+    return replace(original, part=part + original.part)
 
 
-def _alone(start: Start, command: Command, source: ImportedFile) -> Translation:
-    """One process, over whose devices the toolkit splits the model by its layers."""
+def alone(start: Start, command: Command, part: Translation, source: ImportedFile) -> Translation:
+    """One process, where nothing says more and the toolkit starts no more; part: what is said of processes.
+
+    Over several devices it splits the model by its layers.
+    """
+    if not start.starter.alone or ("launch", "nproc_per_node") in part.values:
+        return Translation()
     origin = place(source, command.words[0])
-    part = Translation({("launch", "nproc_per_node"): Value(1, origin)})
+    one = Translation({("launch", "nproc_per_node"): Value(1, origin)})
     devices = {**command.exported, **command.assigned}.get("CUDA_VISIBLE_DEVICES")
     several = len([device for device in devices.text.split(",") if device]) if devices else 1
     if several < 2:
-        return part + noted("nproc_per_node", "launch.nproc_per_node: 1, as nothing says more", origin)
+        return one + noted("nproc_per_node", "launch.nproc_per_node: 1, as nothing says more", origin)
     message = f"{start.starter.name} splits one model over {several} devices, which LLaMA-Factory does not"
     fix = f"set launch.nproc_per_node: {several}, zero: {{stage: 3}}, and gradient_accumulation_steps divided"
-    return part + warned("CUDA_VISIBLE_DEVICES", message, f"{fix} by {several}", origin)
+    return one + warned("CUDA_VISIBLE_DEVICES", message, f"{fix} by {several}", origin)

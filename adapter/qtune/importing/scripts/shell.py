@@ -1,189 +1,220 @@
 """The commands of a shell script with their variables put in: read, never executed.
 
-What a shell would have to compute, or the caller's environment to tell, is kept as a hole with its reason.
+Functions are read where they are called, and a loop over words once for each. What a shell would have to
+compute, or the caller's environment to tell, is kept as a hole with its reason.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from qtune.importing.scripts.shell_words import Piece, RawWord, end_of_expansion, statements
+from qtune.importing.scripts.expansion import HereDocument, Scope, Word, first, joined
+from qtune.importing.scripts.shell_words import Piece, RawWord, Statement, statements
+
+__all__ = ["Command", "HereDocument", "Word", "commands"]
 
 _ASSIGNMENT = re.compile(r"([A-Za-z_]\w*)(\+?)=(.*)", re.DOTALL)
 _DECLARING = ("export", "declare", "local", "readonly", "typeset")
-_OPENING = ("if", "for", "while", "until", "case", "select", "function", "{")
+_LOOPS = ("for", "while", "until", "select")
+_OPENING = (*_LOOPS, "if", "case", "function", "{")
 _WITH_WORDS = ("for", "case", "select", "function")
 _CLOSING = ("fi", "done", "esac", "}")
 _KEYWORDS = (*_OPENING, *_CLOSING, "then", "else", "elif", "do", "!")
 
-_PLAIN = re.compile(r"\$([A-Za-z_]\w*)")
-_BRACED = re.compile(r"\$\{([A-Za-z_]\w*)(\[[@*]\])?(?::?[-=](.*))?\}", re.DOTALL)
-_ARGUMENTS = ("$@", "$*", "${@}", "${*}")
-_ESCAPED = re.compile(r'\\(["$`\\])|\\\n')
-
-
-@dataclass(frozen=True)
-class Word:
-    """A word after expansion; hole: why a part of it is not known, None where all of it is."""
-
-    text: str
-    line: int
-    hole: str | None = None
+_DEEPEST = 8  # functions that call themselves
+_MOST = 1000  # statements of functions and loops, after which a loop is read once
+_LONGEST = 100_000  # characters of a variable, which may hold another one twice
 
 
 @dataclass(frozen=True)
 class Command:
-    """One simple command: its words, the assignments before it, and the variables exported by then."""
+    """One simple command: its words, the assignments before it, and the variables exported by then.
+
+    document: what it is given to read; target: the file that its output goes to; appends: at its end.
+    """
 
     words: tuple[Word, ...]
     assigned: Mapping[str, Word]
     exported: Mapping[str, Word]
+    document: HereDocument | None = None
+    target: Word | None = None
+    appends: bool = False
 
     @property
     def line(self) -> int:
         return self.words[0].line
 
 
-def commands(text: str) -> list[Command]:
-    """Every simple command of the script, in its order; assignments take effect along the way."""
-    shell = _Shell()
-    return [command for words in statements(text) if (command := shell.interpret(words)) is not None]
+def commands(text: str, line: int = 1, variables: Mapping[str, Word] | None = None) -> list[Command]:
+    """Every simple command of the script, in its order; assignments take effect along the way.
 
-
-_BREAK = None
-_Fragment = tuple[str, bool, str | None] | None
-"""A stretch of an expanded word: its text, whether it is split at spaces, its hole; None ends the word."""
+    line: the number of its first line; variables: those that its environment has.
+    """
+    given = variables or {}
+    shell = _Shell(Scope({name: [word] for name, word in given.items()}), set(given))
+    shell.run(statements(text, line))
+    return shell.commands
 
 
 @dataclass
 class _Shell:
-    variables: dict[str, list[Word]] = field(default_factory=dict)
+    scope: Scope
     exported: set[str] = field(default_factory=set)
+    commands: list[Command] = field(default_factory=list)
+    functions: dict[str, list[Statement]] = field(default_factory=dict)
     conditions: int = 0
+    depth: int = 0
+    steps: int = 0
+    piped: HereDocument | None = None
 
-    def interpret(self, raw: list[RawWord]) -> Command | None:
+    def run(self, script: Sequence[Statement]) -> None:
+        """The statements one after the other; blocks among them as they are meant."""
+        at = 0
+        while at < len(script):
+            at = self._block(script, at) or self._statement(script[at], at)
+
+    def _block(self, script: Sequence[Statement], at: int) -> int | None:
+        """The index after a function, a loop over words, or what `if false` leaves out; None for others."""
+        words = [word.bare for word in script[at].words]
+        end = None
+        if words[0] == "function" and len(words) > 1:
+            end = _end(script, at, "{", "}")
+            if end is not None:
+                self.functions[words[1]] = _body(script, at, end)
+        elif words[0] == "for" and words[2:3] == ["in"]:
+            end = _end(script, at, _LOOPS, "done")
+            values = [word for raw in script[at].words[3:] for word in self.scope.expand(raw)]
+            if end is None or not values or any(word.hole or "*" in word.text for word in values):
+                return None
+            for value in values if self.steps < _MOST else values[:1]:
+                self.scope.variables[words[1]] = [value]
+                self._inner(script[at + 1 : end])
+        elif words == ["if", "false"]:
+            end = _end(script, at, "if", "fi")
+        return None if end is None else end + 1
+
+    def _inner(self, script: Sequence[Statement]) -> None:
+        self.steps += len(script)
+        self.conditions += 1
+        self.run(script)
+        self.conditions -= 1
+
+    def _statement(self, statement: Statement, at: int) -> int:
+        command = self.interpret(statement)
+        if command is not None:
+            name = command.words[0].text
+            if name in self.functions and self.depth < _DEEPEST and self.steps < _MOST:
+                self._call(self.functions[name], list(command.words[1:]))
+            elif name == "eval" and self.depth < _DEEPEST:
+                self.depth += 1
+                self.run(statements(" ".join(word.text for word in command.words[1:]), command.line))
+                self.depth -= 1
+            elif name == "read":
+                self._read(statement, command.assigned.get("IFS", Word(" ", 0)).text)
+            else:
+                self.commands.append(command)
+        return at + 1
+
+    def _call(self, body: list[Statement], arguments: list[Word]) -> None:
+        outer, self.scope.arguments = self.scope.arguments, arguments
+        self.steps += len(body)
+        self.depth += 1
+        self.run(body)
+        self.depth -= 1
+        self.scope.arguments = outer
+
+    def _read(self, statement: Statement, separator: str) -> None:
+        """`IFS=, read -ra NAME <<< "$LIST"`: the list's items as an array."""
+        if statement.string is not None:
+            given = joined(self.scope.expand(statement.string, split=False), statement.line)
+            items = re.split(f"[{re.escape(separator)}]", given.text) if separator else [given.text]
+            found = [given] if given.hole else [Word(item, statement.line) for item in items]
+            self.scope.variables[statement.words[-1].bare] = found
+
+    def interpret(self, statement: Statement) -> Command | None:
         """One statement: None where it is no command but a keyword, an assignment or a declaration."""
+        given, self.piped = self.piped, None
+        raw = statement.words
         while raw and raw[0].bare in _KEYWORDS:
             keyword, raw = raw[0].bare, raw[1:]
             self.conditions = max(0, self.conditions + (keyword in _OPENING) - (keyword in _CLOSING))
             if keyword in _WITH_WORDS:
                 return None
         before: dict[str, Word] = {}
-        while raw and _ASSIGNMENT.fullmatch(_first(raw[0])):
+        while raw and _ASSIGNMENT.fullmatch(first(raw[0])):
             name, words = self._assignment(raw[0])
-            if all(_ASSIGNMENT.fullmatch(_first(word)) for word in raw):
+            if all(_ASSIGNMENT.fullmatch(first(word)) for word in raw):
                 self._set(name, words, raw[0].line)
-            before[name] = _joined(words, raw[0].line)
+            before[name] = joined(words, raw[0].line)
             raw = raw[1:]
         if raw and raw[0].bare in _DECLARING:
             self._declare(raw)
             return None
-        words = [word for item in raw for word in self._expand(item)]
+        words = [word for item in raw for word in self.scope.expand(item)]
         if not words:
             return None
         exported = {
-            name: _joined(self.variables[name], words[0].line)
-            for name in sorted(self.exported & self.variables.keys())
+            name: joined(self.scope.variables[name], words[0].line)
+            for name in sorted(self.exported & self.scope.variables.keys())
         }
-        return Command(tuple(words), before, exported)
+        document = self.scope.document(statement.document) if statement.document else given
+        if statement.piped and words[0].text in ("cat", "tee"):
+            self.piped = document
+        target = joined(self.scope.expand(statement.target), statement.line) if statement.target else None
+        return Command(tuple(words), before, exported, document, target, statement.appends)
 
     def _declare(self, raw: list[RawWord]) -> None:
         for word in raw[1:]:
             name = word.bare
-            if _ASSIGNMENT.fullmatch(_first(word)):
+            if _ASSIGNMENT.fullmatch(first(word)):
                 name, words = self._assignment(word)
                 self._set(name, words, word.line)
             if raw[0].bare == "export":
                 self.exported.add(name)
 
     def _assignment(self, raw: RawWord) -> tuple[str, list[Word]]:
-        match = _ASSIGNMENT.fullmatch(_first(raw))
+        match = _ASSIGNMENT.fullmatch(first(raw))
         assert match is not None
         if raw.array is not None:
-            words = [word for item in raw.array for word in self._expand(item)]
+            words = [word for item in raw.array for word in self.scope.expand(item)]
         else:
             value = RawWord(raw.line, (Piece(match[3], ""), *raw.pieces[1:]))
             # the value of an assignment is not split
-            words = [_joined(self._expand(value, split=False), raw.line)]
-        return match[1], [*self.variables.get(match[1], []), *words] if match[2] else words
+            words = [joined(self.scope.expand(value, split=False), raw.line)]
+        return match[1], [*self.scope.variables.get(match[1], []), *words] if match[2] else words
 
     def _set(self, name: str, words: list[Word], line: int) -> None:
         if self.conditions:
             hole = f"`{name}` is set only under a condition, on line {line}"
             words = [Word(f"${name}", line, hole)]
-        self.variables[name] = words
-
-    def _expand(self, raw: RawWord, *, split: bool = True) -> list[Word]:
-        """The words that one word becomes: what comes from a bare variable is split at spaces."""
-        words: list[Word] = []
-        current: Word | None = None
-        for fragment in (item for piece in raw.pieces for item in self._fragments(piece)):
-            if fragment is _BREAK:
-                words += [current] if current else []
-                current = None
-                continue
-            text, splits, hole = fragment
-            splits = splits and split
-            for number, item in enumerate(re.split(r"(\s+)", text) if splits else [text]):
-                if splits and number % 2:
-                    words += [current] if current else []
-                    current = None
-                elif item or not splits:
-                    current = current or Word("", raw.line)
-                    current = Word(current.text + item, raw.line, current.hole or hole)
-        return [*words, current] if current else words
-
-    def _fragments(self, piece: Piece) -> Iterator[_Fragment]:
-        if piece.quote == "'":
-            yield piece.text, False, None
-            return
-        quoted, text, at = bool(piece.quote), piece.text, 0
-        if quoted and not text:
-            yield "", False, None
-        while at < len(text):
-            escaped = _ESCAPED.match(text, at) if quoted else None
-            if escaped:
-                yield escaped[1] or "", False, None
-                at = escaped.end()
-            elif text[at] in "$`":
-                end = end_of_expansion(text, at)
-                yield from self._value(text[at:end], quoted)
-                at = end
-            else:
-                yield text[at], False, None
-                at += 1
-
-    def _value(self, expression: str, quoted: bool) -> Iterator[_Fragment]:
-        """What `$NAME`, `${NAME:-default}` or `${NAME[@]}` stands for."""
-        if expression in _ARGUMENTS:
-            return  # the script was called without arguments
-        if expression in ("$", "`"):
-            yield expression, False, None
-            return
-        match = _PLAIN.fullmatch(expression) or _BRACED.fullmatch(expression)
-        if match is None:
-            yield expression, False, f"`{expression}` is known only when the script runs"
-            return
-        name, (array, default) = match[1], (match.groups()[1:] or (None, None))
-        words = self.variables.get(name)
-        if words is None or (default is not None and not any(word.text for word in words)):
-            if default is None:
-                yield expression, False, f"`{name}` is not set in the script"
-                return
-            words = [word for raw in statements(default) for item in raw for word in self._expand(item)]
-        for number, word in enumerate(words):
-            if number:
-                yield _BREAK if array else (" ", not quoted, None)
-            yield word.text, not quoted and not array, word.hole
+        elif sum(len(word.text) for word in words) > _LONGEST:
+            words = [Word(f"${name}", line, f"`{name}` is too long to be read, on line {line}")]
+        self.scope.variables[name] = words
 
 
-def _first(raw: RawWord) -> str:
-    """The unquoted beginning of a word, where `NAME=` would stand."""
-    return raw.pieces[0].text if raw.pieces and not raw.pieces[0].quote else ""
+def _end(script: Sequence[Statement], at: int, opening: str | Sequence[str], closing: str) -> int | None:
+    """The index of the statement that ends the block which begins in statement `at`; None where none does."""
+    depth = 0
+    for index in range(at, len(script)):
+        words = [word.bare for word in script[index].words]
+        if words[0] == "function" and opening == "{":
+            words = words[2:]
+        for word in words:
+            if word not in _KEYWORDS:
+                break
+            depth += word == opening if isinstance(opening, str) else word in opening
+            depth -= word == closing
+            if word in _WITH_WORDS:
+                break
+            if depth == 0 and word == closing:
+                return index
+    return None
 
 
-def _joined(words: list[Word], line: int) -> Word:
-    hole = next((word.hole for word in words if word.hole), None)
-    return Word(" ".join(word.text for word in words), line, hole)
+def _body(script: Sequence[Statement], at: int, end: int) -> list[Statement]:
+    """A function's statements: those between its braces, the first of which may stand beside its name."""
+    first = script[at].words[2:]
+    rest = [statement for statement in script[at + 1 : end] if statement.words[0].bare != "{"]
+    return ([Statement(first[1:])] if first[1:] else []) + rest

@@ -12,9 +12,8 @@ from qtune.files import dump_yaml, table_beside
 from qtune.importing.original import Original
 from qtune.importing.parts import Translation, noted, warned
 from qtune.importing.source import ImportedFile
-from qtune.importing.toolkits.becomes import becomes, becomes_zero
 from qtune.importing.toolkits.data import NamedData, registered
-from qtune.importing.toolkits.table import Reading, read_toolkit
+from qtune.importing.toolkits.table import Reading, becomes, becomes_zero, read_toolkit
 from qtune.importing.toolkits.translate import translate
 from qtune.values import Value
 
@@ -86,7 +85,7 @@ def _batch(key: str, value: Value, reading: Reading) -> Translation:
     if not isinstance(value.value, int) or not isinstance(micro, int):
         return warned(key, f"{dump_yaml(value.value)} is no number", "correct it", value.origin)
     steps = max(1, value.value // micro)
-    part = becomes(key, {"gradient_accumulation_steps": steps}, value.origin)
+    part = becomes(key, value, {"gradient_accumulation_steps": steps})
     message = f"is of all GPUs together: {steps} steps are accumulated, which is right for one GPU"
     return part + warned(key, message, "divide gradient_accumulation_steps by your GPUs", value.origin)
 
@@ -95,29 +94,29 @@ def _betas(key: str, value: Value, reading: Reading) -> Translation:
     given = value.value
     if not isinstance(given, list) or len(given) != 2:
         return warned(key, f"{dump_yaml(given)} is no pair", "set adam_beta1 and adam_beta2", value.origin)
-    return becomes(key, {"adam_beta1": float(given[0]), "adam_beta2": float(given[1])}, value.origin)
+    return becomes(key, value, {"adam_beta1": float(given[0]), "adam_beta2": float(given[1])})
 
 
 def _least_rate(key: str, value: Value, reading: Reading) -> Translation:
     if reading.plain("lr_scheduler", "cosine_with_min_lr") != "cosine_with_min_lr":
         return noted(key, "left out: it counts with cosine_with_min_lr", value.origin)
-    return becomes(key, {"lr_scheduler_kwargs": {"min_lr_rate": value.value}}, value.origin)
+    return becomes(key, value, {"lr_scheduler_kwargs": {"min_lr_rate": value.value}})
 
 
 def _stage(key: str, value: Value, reading: Reading) -> Translation:
-    return becomes_zero(key, ("stage",), value)
+    return becomes_zero(key, value, "stage")
 
 
 def _offload(key: str, value: Value, reading: Reading) -> Translation:
     if not value.value:
         return noted(key, "left out: it is off", value.origin)
-    return becomes_zero(key, ("offload_optimizer", "device"), Value("cpu", value.origin))
+    return becomes_zero(key, Value("cpu", value.origin), "offload_optimizer", "device")
 
 
 def _rank(key: str, value: Value, reading: Reading) -> Translation:
     if not value.value:
-        return becomes(key, {"finetuning_type": "full"}, value.origin)
-    return becomes(key, {"finetuning_type": "lora", "lora_rank": value.value}, value.origin)
+        return becomes(key, value, {"finetuning_type": "full"})
+    return becomes(key, value, {"finetuning_type": "lora", "lora_rank": value.value})
 
 
 def _steps(key: str, value: Value, reading: Reading) -> Translation:
@@ -125,7 +124,7 @@ def _steps(key: str, value: Value, reading: Reading) -> Translation:
     name = "save_steps" if "save" in key else "eval_steps"
     if value.value == -1:
         return noted(key, f"left out: at the end alone; base has its own {name}", value.origin)
-    return becomes(key, {name: value.value}, value.origin)
+    return becomes(key, value, {name: value.value})
 
 
 def _wandb(key: str, value: Value, reading: Reading) -> Translation:

@@ -15,11 +15,13 @@ from qtune.importing.toolkits.litgpt import is_litgpt, litgpt
 from qtune.importing.toolkits.table import Toolkit
 from qtune.importing.toolkits.torchtune import is_torchtune, torchtune
 from qtune.importing.toolkits.translate import translate
+from qtune.importing.toolkits.v1 import is_v1, v1
 
 _CONFIGS: tuple[tuple[Callable[[Mapping[str, Any]], bool], Callable[[], Toolkit]], ...] = (
     (is_axolotl, axolotl),
     (is_torchtune, torchtune),
     (is_litgpt, litgpt),
+    (is_v1, v1),
 )
 """(whether the keys are a config of it, the toolkit, whose table is read only then)."""
 

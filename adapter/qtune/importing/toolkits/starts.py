@@ -16,6 +16,7 @@ from qtune.importing.toolkits import firefly, ms_swift, openrlhf, qwen, trl, uns
 from qtune.importing.toolkits.axolotl import axolotl
 from qtune.importing.toolkits.options import assigned, within
 from qtune.importing.toolkits.table import Toolkit
+from qtune.importing.toolkits.torchtune import torchtune
 from qtune.importing.toolkits.translate import translate
 from qtune.values import Value
 
@@ -32,7 +33,7 @@ class Starter:
     tells its script from others of that name. config: the option that names a config file, "" where the first
     word does. recipe: whether the launcher's options and a name of its own stand before the arguments.
     alone: whether it is one process where nothing says how many. variables: of the environment, that its
-    table has.
+    table has. fix: what to do where there is no such config.
     """
 
     name: str
@@ -43,6 +44,7 @@ class Starter:
     recipe: bool = False
     alone: bool = False
     variables: Callable[[], Collection[str]] = tuple
+    fix: str = "put it where the command names it, or import the config instead"
 
 
 @dataclass(frozen=True)
@@ -90,10 +92,9 @@ def read(
             given |= assigned({str(text): named for text in rest})
             named = replace(named, value=first)
     if named is not None:
-        file = source.config(str(named.value), working_directory)
+        file = source.named(str(named.value), working_directory)
         if file is None:
-            fix = "put it where the command names it, or import the config instead"
-            part = refused("", f"there is no {named.value}", fix, named.origin)
+            part = refused("", f"there is no {named.value}", starter.fix, named.origin)
             return Original(f"a command of {starter.name}", source, part=part)
         source = replace(file, roots=tuple(dict.fromkeys((*source.roots, *file.roots))))
         given = within(source.values(), given)
@@ -157,6 +158,15 @@ _STARTERS = (
     Starter("Unsloth", (r"(?:.*/)?unsloth[-_]cli\.py",), unsloth.read),
     Starter("axolotl", ("axolotl", "train"), _by(axolotl), config=""),
     Starter("axolotl", (r"axolotl\.cli\.train",), _by(axolotl), config=""),
+    Starter(
+        "torchtune",
+        ("tune", "run"),
+        _by(torchtune),
+        config="config",
+        recipe=True,
+        alone=True,
+        fix="one of torchtune's own is copied by `tune cp NAME .`; import that file",
+    ),
     Starter("Qwen's finetune.py", (r"(?:.*/)?finetune\.py",), qwen.read, qwen.OPTIONS),
     Starter("OpenRLHF", (r"openrlhf\.cli\.train_(\w+)",), openrlhf.read),
     Starter("OpenRLHF", (r"(?:.*/)?train_(\w+)\.py",), openrlhf.read, openrlhf.OPTIONS),
