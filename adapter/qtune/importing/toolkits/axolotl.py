@@ -199,8 +199,8 @@ def _cosine_min_lr_ratio(key: str, value: Value, reading: Reading) -> Translatio
 
 
 def _rl(key: str, value: Value, reading: Reading) -> Translation:
-    if value.value in _STAGES:
-        return becomes(key, value, _STAGES[value.value])
+    if str(value.value) in _STAGES:
+        return becomes(key, value, _STAGES[str(value.value)])
     if not value.value:
         return noted(key, "left out: it is off", value.origin)
     return _no_such_stage(key, value, reading)
