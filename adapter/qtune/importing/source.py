@@ -16,8 +16,8 @@ from qtune.values import KeyPath, Origin, Value
 LAYER = "original"
 _KEY = re.compile(r"[A-Za-z_][\w.-]*")
 _SHAPES = (
-    "name a LLaMA-Factory train YAML or JSON, a script that starts it, a DeepSpeed JSON, or another "
-    "toolkit's training config"
+    "name a LLaMA-Factory train YAML or JSON, a script, program, notebook or container file that starts it, "
+    "a DeepSpeed JSON, or another toolkit's training config"
 )
 
 
