@@ -254,6 +254,12 @@ def test_a_dockerfiles_environment_is_said(root: Path) -> None:
     assert launch(result)["nproc_per_node"] == 2 and "HF_HOME: is no part of a preset" in said(result)
 
 
+def test_a_document_within_a_dockerfile_is_the_config(root: Path) -> None:
+    text = f"FROM x\nCOPY <<EOF /app/own.yaml\n{CONFIG}lora_rnk: 32\nEOF\nRUN <<EOF\npip install x\nEOF\n"
+    (error,) = imported(root, "Dockerfile", f"{text}CMD lmf train /app/own.yaml\n").errors
+    assert error.key == "lora_rnk" and error.origin is not None and error.origin.place == "Dockerfile:10"
+
+
 def compose(service: str) -> str:
     return f"services:\n  db: {{image: postgres}}\n  tune:\n{service}"
 
