@@ -723,6 +723,13 @@ _TRAINER = [
         {**wraps, "fsdp_config.min_num_params": 0},
         hardware="2x24GB",
     ),
+    Case(
+        "fsdp-2-without-quantization",
+        {"fsdp_config.fsdp_version": 2},
+        {"fsdp_config.fsdp_version": 1},
+        hardware="2x24GB",
+        preset="fsdp_qlora",
+    ),
     Case("fsdp-or-deepspeed", {"fsdp": "full_shard", **_ZERO2}, {"fsdp": "full_shard"}, hardware="2x24GB"),
     Case("fsdp-needs-processes", {"fsdp": "full_shard"}, {"fsdp": ""}),
     Case(

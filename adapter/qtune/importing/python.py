@@ -197,7 +197,7 @@ class _Program:
             case ast.Delete(targets=[ast.Subscript(value=base, slice=key)]):
                 inner = self._value(base).value
                 if isinstance(inner, dict):
-                    inner.pop(plain(self._value(key)), None)
+                    inner.pop(str(plain(self._value(key))), None)
             case ast.Expr(value=given) | ast.Return(value=ast.expr() as given):
                 self._value(given)
             case _:
@@ -352,7 +352,8 @@ class _Program:
                 given = {f"**{ast.unparse(node.args[0])}": positional[0]}
             return {**given, **keywords}
         if name in (f"{_ENVIRONMENT}.get", "os.getenv"):
-            set_here = self._names[_ENVIRONMENT].value.get(plain(positional[0]) if positional else None)
+            asked = positional[0].value if positional else None
+            set_here = self._names[_ENVIRONMENT].value.get(asked) if isinstance(asked, str) else None
             if set_here is None and len(positional) < 2:
                 return _not_known(node)
             # as `${NAME:-default}` in a shell

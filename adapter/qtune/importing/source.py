@@ -16,8 +16,8 @@ from qtune.values import KeyPath, Origin, Value
 LAYER = "original"
 _KEY = re.compile(r"[A-Za-z_][\w.-]*")
 _SHAPES = (
-    "name a LLaMA-Factory train YAML or JSON, a script that starts it, a DeepSpeed JSON, or another "
-    "toolkit's training config"
+    "name a LLaMA-Factory train YAML or JSON, a script, program, notebook or container file that starts it, "
+    "a DeepSpeed JSON, or another toolkit's training config"
 )
 
 
@@ -173,5 +173,5 @@ _STARTERS = re.compile(
 
 
 def _looks_like_commands(text: str) -> bool:
-    """Whether a line that is no comment could start a training."""
-    return _STARTERS.search(text) is not None
+    """Whether it says so, or a line that is no comment could start a training."""
+    return text.startswith("#!") or _STARTERS.search(text) is not None

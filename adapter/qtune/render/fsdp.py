@@ -34,7 +34,7 @@ _VERSION_1 = {
 
 def said(config: Config) -> dict[str, Any]:
     """What `train.fsdp_config` says to accelerate, with the prefix that its keys have there."""
-    given = config.get("train", "fsdp_config")
+    given = config.block("train").get("fsdp_config")
     if not isinstance(given, dict):
         return {}
     named = {f"fsdp_{key.removeprefix('fsdp_')}": value for key, value in given.items()}

@@ -69,8 +69,12 @@ def _mapping(view: View, argument: str) -> dict[str, object]:
     return value if isinstance(value, dict) else {}
 
 
+def _fsdp_settings(view: View) -> dict[str, object]:
+    return {key.removeprefix("fsdp_"): value for key, value in _mapping(view, "fsdp_config").items()}
+
+
 def _wraps_twice(view: View) -> bool:
-    settings = {key.removeprefix("fsdp_"): value for key, value in _mapping(view, "fsdp_config").items()}
+    settings = _fsdp_settings(view)
     return bool(
         view["fsdp"] and settings.get("min_num_params") and settings.get("transformer_layer_cls_to_wrap")
     )
@@ -168,6 +172,19 @@ RULES = (
         "`min_num_params` and `transformer_layer_cls_to_wrap` are two ways to wrap",
         "keep one of the two",
         _FSDP,
+    ),
+    Rule(
+        "fsdp-2-without-quantization",
+        ("fsdp_config", "quantization_bit", "launch.launcher"),
+        lambda view: (
+            view.accelerate
+            and not view.hardware.is_cpu
+            and view["quantization_bit"] is not None
+            and _fsdp_settings(view).get("version") == 2
+        ),
+        "FSDP 2 loses the scales of quantised weights",
+        "take `version` out of fsdp_config: qtune takes FSDP 1 for them",
+        "accelerate/utils/fsdp_utils.py, fsdp2_prepare_model",
     ),
     Rule(
         "fsdp-or-deepspeed",

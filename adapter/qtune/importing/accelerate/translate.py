@@ -56,6 +56,8 @@ _DECIDED = (
     *("no_python", "use_xpu", "tee", "log_dir", "role", "commands", "command_file", "tpu_env", "tpu_vm"),
     *("tpu_name", "tpu_zone", "tpu_use_cluster", "tpu_use_sudo", "tpu_cluster", "no_tpu_cluster"),
     *("downcast_bf16", "zero3_init_flag", "deepspeed_multinode_launcher", "deepspeed_hostfile", "env", "vm"),
+    # LLaMA-Factory finds them itself (llamafactory/model/model_utils/moe.py)
+    "deepspeed_moe_layer_cls_names",
     *("deepspeed_inclusion_filter", "deepspeed_exclusion_filter", "monitor_interval"),
 )
 _OWN_PLACE = (
@@ -216,18 +218,22 @@ def _compiled(settings: Settings) -> tuple[dict[str, Value], Translation]:
 
 
 def _others(settings: Settings, block: str) -> Translation:
-    """What is left: one note for all that changes nothing, a warning for each of the others."""
+    """What is left: one note for all that changes nothing, a warning for each of the others or its block."""
     needless: list[tuple[str, Origin]] = []
-    part = Translation()
+    unknown: dict[str, list[tuple[str, Value]]] = {}
     for path, value in settings.items():
-        key = path[-1]
         if _read(path, block):
             continue
-        if value.value in (None, False, [], {}, "no", "NO") or key in _DECIDED or _of_another(path, block):
-            needless.append((key, value.origin))
+        off = value.value in (None, False, [], {}, "no", "NO", 1)
+        if off or path[-1] in _DECIDED or _of_another(path, block):
+            needless.append((path[-1], value.origin))
         else:
-            message = f"{dump_yaml(value.value)}: qtune has no counterpart of accelerate's `{key}`"
-            part += warned(key, message, "add to the preset what the training needs of it", value.origin)
+            unknown.setdefault(path[0], []).append((path[-1], value))
+    part = Translation()
+    for name, found in unknown.items():
+        said = ", ".join(f"{key}: {dump_yaml(value.value)}" for key, value in found)
+        message = f"qtune has no counterpart of accelerate's {said}"
+        part += warned(name, message, "add to the preset what the training needs of it", found[0][1].origin)
     return part + _needless(needless)
 
 

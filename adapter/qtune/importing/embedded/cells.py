@@ -25,7 +25,7 @@ from qtune.importing.source import ImportedFile
 
 _SHELL_LINE = re.compile(r"(\s*)(?:\w+\s*=\s*)?!!?(.+)", re.DOTALL)
 _MAGIC = re.compile(r"(\s*)%(\w+)[ \t]*(.*)")
-_HELP = re.compile(r"\s*\?|.*\?\s*$")
+_HELP = re.compile(r"\s*\?.*|\s*[\w.]+\?{1,2}\s*")
 _INTERPOLATED = re.compile(r"\{(\w+)\}|\$(\w+)")
 _AROUND = ("capture", "time", "timeit", "prun")  # cell magics with Python below them
 

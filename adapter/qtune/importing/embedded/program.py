@@ -28,7 +28,7 @@ _SUBPROCESS = ("run", "call", "check_call", "check_output", "Popen", "getoutput"
 _CELL_SHELLS = ("bash", "sh", "script")
 _DUMPS = ("dump", "safe_dump", "save")
 _TEXTS = ("dumps", "dump", "safe_dump", "to_yaml")
-_SIGNATURE = ("stage", "finetuning_type", "template", "dataset", "do_train", "lora_target", "cutoff_len")
+_SIGNATURE = ("stage", "dataset", "do_train", "lora_target", "learning_rate")
 _FIX = "write the value there, instead of what computes it"
 
 

@@ -15,6 +15,7 @@ _HERE = re.compile(r"<<(?P<tabs>-?)[ \t]*(?P<quote>['\"\\]?)(?P<end>[\w.-]+)['\"
 _REDIRECTION = re.compile(r"<<<|>>|[<>]&|&>>?|[<>]\|?")
 _ARRAY = re.compile(r"[A-Za-z_]\w*\+?=$")
 _FUNCTION = re.compile(r"\([ \t]*\)(?=[ \t\r]*(?:\{|\n))")
+_RUN = re.compile(r"[\w./:,=@%+~^!?*{}\[\]-]+")
 _FENCE = "```"
 _CLOSING = {"{": "}", "(": ")"}
 
@@ -153,7 +154,9 @@ class _Scanner:
             self._go(at + 1)
             self._end_word()
         else:
-            self._take(char, "", at + 1)
+            run = _RUN.match(text, at)
+            end = run.end() if run else at + 1
+            self._take(text[at:end], "", end)
 
     def _go(self, to: int) -> None:
         self._line += self._text.count("\n", self._at, to)

@@ -28,6 +28,7 @@ _COUNTED = re.compile(
     r"\s*echo\s+(?P<list>[\w\s,.\"'$:{}-]*?)\s*\|\s*(?:tr\s+[\"']?,[\"']?\s+[\"']?\\n[\"']?\s*\|\s*wc\s+-l"
     r"|awk\s+-F\s*[\"']?,[\"']?\s+[\"']?\{\s*print\s+NF\s*\}[\"']?)\s*"
 )
+_ARITHMETIC = re.compile(r"[\d\s()+*/%-]+")
 _MOST = 1_000_000_000
 _OPERATORS: dict[type[ast.operator], Callable[[int, int], int]] = {
     ast.Add: operator.add,
@@ -84,6 +85,8 @@ def counted(command: str) -> str | None:
 
 def calculated(text: str) -> str | None:
     """The whole number that `(text)` comes to; None where it is no arithmetic of such numbers."""
+    if not _ARITHMETIC.fullmatch(text):
+        return None
     try:
         return str(_number(ast.parse(text.strip(), mode="eval").body))
     except (SyntaxError, ValueError, ZeroDivisionError, RecursionError, MemoryError):

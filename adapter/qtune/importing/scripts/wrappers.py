@@ -83,7 +83,7 @@ def _within(outer: Inside, name: str, form: Form, at: int) -> Iterator[Inside]:
         outer = replace(outer, prefixes=(*outer.prefixes, said))
     inner = outer.starting(rest, assigned)
     if form.text or (not rest and outer.command.document):
-        yield from _text(inner, " ".join(word.text for word in rest))
+        yield from _text(inner, " ".join(word.text for word in rest), words[0].line)
     elif rest:
         yield inner
 
@@ -103,9 +103,9 @@ def _shell(outer: Inside, form: Form, at: int) -> Iterator[Inside]:
     while at < len(words) and _WITHOUT_TEXT.fullmatch(words[at].text):
         at += 2 if words[at].text in form.takes else 1
     if at + 1 < len(words) and words[at].text.startswith("-"):
-        yield from _text(outer, words[at + 1].text)
+        yield from _text(outer, words[at + 1].text, words[at + 1].line)
     elif at >= len(words):
-        yield from _text(outer, "")
+        yield from _text(outer, "", words[0].line)
 
 
 def _slurm(outer: Inside, name: str, form: Form, at: int) -> Iterator[Inside]:
@@ -116,14 +116,14 @@ def _slurm(outer: Inside, name: str, form: Form, at: int) -> Iterator[Inside]:
     kept = tuple(option for option in options if option[0] != "--wrap")
     outer = replace(outer, slurm=(*outer.slurm, *kept), submitted=outer.submitted or name == "sbatch")
     if wrapped or (name == "sbatch" and at >= len(words)):
-        yield from _text(outer, wrapped)
+        yield from _text(outer, wrapped, words[0].line)
     elif name != "sbatch" and at < len(words):
         yield outer.starting(words[at:])
 
 
-def _text(outer: Inside, text: str) -> Iterator[Inside]:
+def _text(outer: Inside, text: str, line: int) -> Iterator[Inside]:
     """The commands of a text for a shell, or of the here-document that it is given."""
-    command, document, line = outer.command, outer.command.document, outer.command.line
+    command, document = outer.command, outer.command.document
     if not text.strip() and document:
         text, line = document.text, document.line
         outer = replace(outer, scripts=(*outer.scripts, document))

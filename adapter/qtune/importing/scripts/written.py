@@ -35,9 +35,9 @@ def written(script: Sequence[Command]) -> dict[str, HereDocument]:
 
 
 def writes(command: Command) -> bool:
-    """Whether the command writes a config, and what it writes is told by the script."""
-    told = command.document is not None or command.words[0].text == "echo"
-    return told and _target(command) is not None
+    """Whether the command writes a config, or hands it on, and the script tells what it writes."""
+    name, told = command.words[0].text, command.document is not None
+    return (told or name == "echo") and (_target(command) is not None or (told and name == "cat"))
 
 
 def _target(command: Command) -> Word | None:
