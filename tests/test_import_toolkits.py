@@ -18,7 +18,7 @@ from qtune.importing.read import Imported, read_import
 SHAPES = Path(__file__).parent / "import_toolkits"
 FILES = sorted(path for path in SHAPES.glob("*/*") if path.is_file())
 TOOLKITS = sorted({path.parent.name for path in FILES})
-FLAG = re.compile(r"(?<=\s)--([A-Za-z][\w-]*)")
+FLAG = re.compile(r"(?<=\s)--(?!module\b)([A-Za-z][\w.-]*)")  # deepspeed's --module says nothing itself
 
 
 @pytest.fixture(scope="module")

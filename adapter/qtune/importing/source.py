@@ -167,7 +167,8 @@ def _mapping(text: str, display: str) -> tuple[Mapping[str, Any] | None, Mapping
 # of Kubernetes, which may hold several YAML documents
 _MANIFEST = re.compile(r"(?m)^apiVersion:")
 _STARTERS = re.compile(
-    r"(?m)^(?!\s*#).*(?:\b(?:llamafactory-cli|lmf)\s+\w|\w+\.py\b|-m\s+llamafactory|\b(?:torchrun|deepspeed)\s)"
+    r"(?m)^(?!\s*#).*(?:\b(?:llamafactory-cli|lmf)\s+\w|\w+\.py\b|-m\s+\w+\.cli|-m\s+llamafactory|\b(?:torchrun|deepspeed)\s"
+    r"|\b(?:swift|megatron|trl|axolotl|tune|xtuner)\s+(?:sft|rlhf|pt|dpo|kto|reward|train|run)\b)"
 )
 
 

@@ -21,8 +21,8 @@ from qtune.importing.stock import stock_file
 from qtune.values import KeyPath, Origin, Value
 
 CLI = ("llamafactory-cli", "lmf")
-STARTERS = ("python", "python3", "torchrun", "deepspeed", "accelerate")
-_FLAG = re.compile(r"--?[A-Za-z_][\w-]*(?:=.*)?", re.DOTALL)
+STARTERS = ("python", "python3", "torchrun", "deepspeed", "accelerate", "tune")
+_FLAG = re.compile(r"--?[A-Za-z_][\w.-]*(?:=.*)?", re.DOTALL)
 _PROCESSES = ("nproc_per_node", "nproc-per-node", "num_gpus", "num_processes")
 # What LLaMA-Factory's launcher decides itself, and where logs go.
 _DECIDED = ("rdzv_backend", "tee", "log_dir")

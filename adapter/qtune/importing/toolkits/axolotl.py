@@ -59,6 +59,7 @@ def _silent(reading: Reading) -> dict[str, Any]:
     """axolotl's defaults that differ from base's, where the config leaves a key out."""
     said: dict[str, Any] = {
         "per_device_train_batch_size": 1,
+        "gradient_accumulation_steps": 1,
         "cutoff_len": 512,
         "num_train_epochs": 1,
         "finetuning_type": "full",
@@ -66,8 +67,6 @@ def _silent(reading: Reading) -> dict[str, Any]:
         "warmup_steps": 0.03,
         "save_strategy": "epoch",
     }
-    if not reading.plain("batch_size"):
-        said["gradient_accumulation_steps"] = 1
     if any(reading.plain(key) is not None for key in ("save_steps", "saves_per_epoch")):
         del said["save_strategy"]
     checkpointing = ("gradient_checkpointing", "activation_offloading", "fsdp_config", "deepspeed")
@@ -146,15 +145,30 @@ def _bnb(key: str, value: Value, reading: Reading) -> Translation:
     return part
 
 
-def _batch_size(key: str, value: Value, reading: Reading) -> Translation:
-    """All rows of one process's step (utils/config, normalize_config)."""
-    if reading.plain("gradient_accumulation_steps"):
-        return noted(key, "left out: gradient_accumulation_steps says it", value.origin)
-    micro = reading.plain("micro_batch_size", 1)
-    if isinstance(value.value, int) and isinstance(micro, int) and micro and value.value % micro == 0:
-        return becomes(key, value, {"gradient_accumulation_steps": value.value // micro})
-    fix = "set gradient_accumulation_steps in the preset"
-    return warned(key, f"is no multiple of micro_batch_size: {dump_yaml(micro)}", fix, value.origin)
+def _batch(key: str, value: Value, reading: Reading) -> Translation:
+    """The rows of one process and how often they add up, at each of the three keys that say so.
+
+    batch_size is all rows of one process (utils/config, normalize_config). With flash attention axolotl
+    packs a whole batch into one row, which LLaMA-Factory takes one at a time (data/collator.py).
+    """
+    rows = reading.plain("micro_batch_size", 1)
+    steps = reading.plain("gradient_accumulation_steps") or reading.plain("batch_size", rows)
+    if not isinstance(rows, int) or not isinstance(steps, int) or rows < 1:
+        return warned(key, "is no number of rows", "set per_device_train_batch_size", value.origin)
+    if not reading.plain("gradient_accumulation_steps"):
+        steps = max(steps // rows, 1)
+    packs = reading.plain("sample_packing") and not reading.plain("rl") and not _is_pretraining(reading)
+    flash = reading.plain("flash_attention") or reading.plain("attn_implementation") == "flash_attention_2"
+    said = {"per_device_train_batch_size": rows, "gradient_accumulation_steps": steps}
+    if packs and flash and rows > 1:
+        said = {"per_device_train_batch_size": 1, "gradient_accumulation_steps": steps * rows}
+        return becomes(key, value, said, "packed rows come one at a time with flash attention")
+    return becomes(key, value, said)
+
+
+def _early_stopping_patience(key: str, value: Value, reading: Reading) -> Translation:
+    said = {"early_stopping_steps": value.value, "load_best_model_at_end": True}
+    return becomes(key, value, said)
 
 
 def _optim_args(key: str, value: Value, reading: Reading) -> Translation:
@@ -227,6 +241,15 @@ def _bf16(key: str, value: Value, reading: Reading) -> Translation:
     if value.value == "full":
         return becomes(key, value, {"bf16": True, "bf16_full_eval": True})
     return becomes(key, value, {"bf16": value.value})
+
+
+def _gradient_checkpointing(key: str, value: Value, reading: Reading) -> Translation:
+    """On where FSDP's own is; the words say where the activations wait."""
+    if value.value in ("unsloth", "offload", "offload_disk"):
+        return becomes(key, value, {"disable_gradient_checkpointing": False, "use_unsloth_gc": True})
+    settings = reading.plain("fsdp_config") or {}
+    of_fsdp = settings.get("activation_checkpointing") or settings.get("fsdp_activation_checkpointing")
+    return becomes(key, value, {"disable_gradient_checkpointing": not (value.value or of_fsdp)})
 
 
 def _gradient_checkpointing_kwargs(key: str, value: Value, reading: Reading) -> Translation:
@@ -363,7 +386,8 @@ _READERS: dict[str, ReadKey] = {
     "tokens": _tokens,
     "lora_target_modules": _lora_target_modules,
     "bnb": _bnb,
-    "batch_size": _batch_size,
+    "batch": _batch,
+    "early_stopping_patience": _early_stopping_patience,
     "optim_args": _optim_args,
     "lr_scheduler": _lr_scheduler,
     "cosine_min_lr_ratio": _cosine_min_lr_ratio,
@@ -374,6 +398,7 @@ _READERS: dict[str, ReadKey] = {
     "chat_template": chat_template,
     "hub": _hub,
     "bf16": _bf16,
+    "gradient_checkpointing": _gradient_checkpointing,
     "gradient_checkpointing_kwargs": _gradient_checkpointing_kwargs,
     "unfrozen_parameters": _unfrozen_parameters,
     "sequence_len": _sequence_len,

@@ -28,12 +28,17 @@ def recognise(source: ImportedFile, project: Project) -> Original | None:
     keys = set(source.keys or {})
     if not keys >= _SIGNS or not keys & _OWN:
         return None
+    return read(source.values(), source, project)
+
+
+def read(keys: Mapping[str, Value], source: ImportedFile, project: Project) -> Original:
+    """The keys of such a file."""
     kind = "Firefly's train_args"
     toolkit = read_toolkit(
         __file__, "firefly.yaml", kind, _silent, data=_data, template=_template, mode=_mode
     )
     rows = {**trainer.rows(), **toolkit.rows}
-    return translate(replace(toolkit, rows=rows), source.values(), source, project)
+    return translate(replace(toolkit, rows=rows), keys, source, project)
 
 
 def _silent(reading: Reading) -> Mapping[str, Any]:

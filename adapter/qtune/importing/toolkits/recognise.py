@@ -9,7 +9,7 @@ from typing import Any
 from qtune.config.project import Project
 from qtune.importing.original import Original
 from qtune.importing.source import ImportedFile
-from qtune.importing.toolkits import firefly, trl, unsloth
+from qtune.importing.toolkits import firefly, ms_swift, trl, unsloth
 from qtune.importing.toolkits.axolotl import axolotl, is_axolotl
 from qtune.importing.toolkits.table import Toolkit
 from qtune.importing.toolkits.torchtune import is_torchtune, torchtune
@@ -24,6 +24,7 @@ _CONFIGS: tuple[tuple[Callable[[Mapping[str, Any]], bool], Callable[[], Toolkit]
 """(whether the keys are a config of it, the toolkit, whose table is read only then)."""
 
 _READ: tuple[Callable[[ImportedFile, Project], Original | None], ...] = (
+    ms_swift.recognise,
     trl.recognise,
     firefly.recognise,
     unsloth.recognise,

@@ -79,6 +79,12 @@ def becomes(key: str, value: Value, said: Mapping[str, Any], message: str = "") 
     return Translation(values) + noted(key, note, value.origin)
 
 
+def becomes_zero(key: str, value: Value, *path: str) -> Translation:
+    """The key of the preset's `zero` block that a key becomes."""
+    note = f"`{'.'.join(path)}: {dump_yaml(value.value)}` under `zero:`"
+    return Translation({("zero", *path): value}) + noted(key, note, value.origin)
+
+
 Silent = Callable[[Reading], Mapping[str, Any]]
 """A whole config → LLaMA-Factory's arguments that hold where it is silent, by what else it says."""
 
