@@ -53,7 +53,8 @@ def train(result: Imported) -> dict[str, Any]:
 
 
 def launch(result: Imported) -> Mapping[str, Any]:
-    return yaml.safe_load(result.text).get("launch", {})
+    found: Mapping[str, Any] = yaml.safe_load(result.text).get("launch", {})
+    return found
 
 
 def said(result: Imported) -> str:
