@@ -695,3 +695,14 @@ def test_v1s_deepspeed_file_is_the_zero_block(root: Path) -> None:
     text = V1 + "dist_config: {name: deepspeed, config_file: examples/deepspeed/ds_z3_config.json}\n"
     result = imported(root, "v1.yaml", text.replace("data/v1.yaml", "answers"))
     assert yaml.safe_load(result.text)["zero"]["stage"] == 3
+
+
+@pytest.mark.parametrize(
+    "command",
+    ["USE_V1=1 llamafactory-cli train v1.yaml learning_rate=0.5", "lmf sft v1.yaml --learning_rate 0.5"],
+)
+def test_a_command_of_v1_is_its_config_and_its_options(root: Path, command: str) -> None:
+    write_tree(root, {"v1.yaml": V1.replace("data/v1.yaml", "answers")})
+    result = imported(root, "run.sh", f"#!/bin/bash\n{command}\n")
+    found = train(result)
+    assert found["lora_rank"] == 16 and found["learning_rate"] == 0.5 and "LLaMA-Factory v1" in result.kind

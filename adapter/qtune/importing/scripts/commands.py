@@ -24,6 +24,8 @@ from qtune.importing.scripts.written import as_files, unknown, writes, written
 from qtune.importing.source import LAYER, ImportedFile
 from qtune.importing.toolkits import starts
 from qtune.importing.toolkits.starts import Start
+from qtune.importing.toolkits.translate import translate
+from qtune.importing.toolkits.v1 import is_v1, v1
 from qtune.values import Origin, Value
 
 _SCRIPT = re.compile(r"(?:.*/)?(?:train|train_bash|launcher|finetune|run_exp)\.py")
@@ -105,7 +107,7 @@ def started(
         read = started_toolkit(start, command, source, working_directory, project)
         command, index = without_taken(start, command), start.index
     else:
-        read = _llamafactory(command, start, source, others, files, working_directory)
+        read = _llamafactory(command, start, source, others, files, working_directory, project)
         index = start
     asked, one = _job(inside, source)
     part = one + asked.part + read.part + surroundings(inside, source)
@@ -124,6 +126,7 @@ def _llamafactory(
     others: Sequence[Command],
     files: Mapping[str, HereDocument],
     working_directory: Path,
+    project: Project,
 ) -> Original:
     """The arguments of a command that starts LLaMA-Factory, from its config and its options, which win."""
     words = list(command.words[start:])
@@ -156,6 +159,9 @@ def _llamafactory(
         part += holes(unsaid, source, key)
         if not any(word.hole for word in unsaid):
             keys[key] = value
+    if file is not None and is_v1(file.keys or {}):  # USE_V1 is set, here or elsewhere
+        read = translate(v1(), keys, replace(file, roots=source.roots), project)
+        return replace(read, kind="a command that starts LLaMA-Factory v1", part=part + read.part)
     return Original("a command that starts LLaMA-Factory", source, keys, part, whole=True)
 
 
