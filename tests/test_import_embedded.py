@@ -194,6 +194,11 @@ def test_a_cell_that_is_no_python_is_left_out_with_a_note(root: Path) -> None:
     assert "n.ipynb cell 1:1: left out: no Python" in said(result)
 
 
+def test_two_starts_in_a_notebook_are_named_by_their_cells(root: Path) -> None:
+    error = refused(root, "n.ipynb", notebook("a = 1\nb = 2", *["!llamafactory-cli train lora.yaml"] * 2))
+    assert "line 1 of n.ipynb cell 2 with lora.yaml; line 1 of n.ipynb cell 3 with lora.yaml" in error.what
+
+
 @pytest.mark.parametrize("text", ["{}", '{"cells": 1}', "[1]", "{"])
 def test_what_is_no_notebook_is_said(root: Path, text: str) -> None:
     assert refused(root, "n.ipynb", text).what == "is no Jupyter notebook"

@@ -175,7 +175,9 @@ def _several(found: Sequence[tuple[Inside, int | Start]], source: ImportedFile) 
     ]
     lines = "lines " + ", ".join(str(inside.command.line) for inside, _ in found)
     if configs:
-        lines = "; ".join(f"line {line} with {word.text}" for line, word in configs)
+        lines = "; ".join(f"{source.line(line)} with {word.text}" for line, word in configs)
+    elif source.cells:
+        lines = "; ".join(source.line(inside.command.line) for inside, _ in found)
     what = f"LLaMA-Factory {len(found)} times" if len(ours) == len(found) else f"{len(found)} trainings"
     fix = "copy the one that you want to a file of its own, with the variables it needs"
     return QtuneError(f"starts {what} ({lines})", where=source.display, fix=fix)
@@ -254,7 +256,7 @@ def _others(others: Sequence[Command], command: Command, source: ImportedFile) -
     names = dict.fromkeys(PurePath(o.words[0].text).name for o in others if o not in preparing)
     if not names or part.findings:
         return part
-    message = f"only the command on line {command.line} is read; left out: {', '.join(names)}"
+    message = f"only the command on {source.line(command.line)} is read; left out: {', '.join(names)}"
     return part + noted("", message, Origin(LAYER, source.display))
 
 
