@@ -242,6 +242,10 @@ DOCKERFILES = {
         'FROM x:1\nENTRYPOINT ["llamafactory-cli"]\nCMD ["train", "conf/lora.yaml", "lora_rank=32"]\n'
     ),
     "shell": "FROM x:1\nARG RANK=32\nWORKDIR /app\nCMD llamafactory-cli train lora.yaml lora_rank=${RANK}\n",
+    "options": (
+        "FROM --platform=linux x:1\nRUN --mount=type=cache pip install y\n"
+        f"CMD lmf train --lora_rank=32 {FLAGS}\n"
+    ),
     "bash": (
         'FROM x:1\nENV RANK 32\nCMD ["bash", "-c", "llamafactory-cli train /app/lora.yaml lora_rank=$RANK"]\n'
     ),
@@ -372,6 +376,12 @@ def test_two_containers_that_train_are_named(root: Path) -> None:
 )
 def test_a_makefile_is_the_command_of_its_recipe(root: Path, text: str) -> None:
     assert train(imported(root, "Makefile", text))["lora_rank"] == 32
+
+
+def test_a_makefiles_variable_that_grows_too_long_or_leads_to_itself_is_not_known(root: Path) -> None:
+    doubled = "".join(f"A{number} = $(A{number - 1})$(A{number - 1})\n" for number in range(1, 16))
+    text = f"A0 = x\n{doubled}B = $(B)\ntrain:\n\tlmf train lora.yaml run_name=$(A15) seed=$(B)\n"
+    assert {error.key for error in imported(root, "Makefile", text).errors} == {"run_name", "seed"}
 
 
 def test_what_a_makefile_sets_under_a_condition_is_not_known(root: Path) -> None:

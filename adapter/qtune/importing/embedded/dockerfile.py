@@ -19,7 +19,7 @@ from qtune.importing.source import ImportedFile
 
 _NAME = re.compile(r"(?:Docker|Container)file.*|.*\.Dockerfile")
 _INSTRUCTION = re.compile(r"\s*([A-Za-z]+)\s+(.*)", re.DOTALL)
-_OPTION = re.compile(r"--\w[\w-]*=\S+\s+")
+_OPTIONS = re.compile(r"(?:--\w[\w-]*=\S+\s+)*")
 _DOCUMENT = re.compile(r"<<-?[\"']?(\w+)[\"']?")
 _OLD_ENV = re.compile(r"([A-Za-z_]\w*)[ \t]+(.+)", re.DOTALL)
 
@@ -46,7 +46,7 @@ def _shell(source: ImportedFile) -> tuple[list[str], list[tuple[int, str]]]:
     for first, text in _instructions(source.text):
         lines += [""] * (first - 1 - len(lines))
         match = _INSTRUCTION.fullmatch(text)
-        word, rest = (match[1].upper(), _OPTION.sub("", match[2])) if match else ("", "")
+        word, rest = (match[1].upper(), _OPTIONS.sub("", match[2], count=1)) if match else ("", "")
         given = _json_words(rest)
         if word == "FROM":
             images.append((first, rest.split()[0]))

@@ -22,6 +22,7 @@ from qtune.values import KeyPath
 
 _MANIFEST = re.compile(r"(?m)^apiVersion:")
 _BETWEEN = re.compile(r"(?m)^---(?:[ \t].*)?$")
+_LONGEST = 200  # of a variable within a word
 _REPLICAS = ("pytorchReplicaSpecs", "mpiReplicaSpecs")
 _VARIABLE = re.compile(r"\$\(([A-Za-z_]\w*)\)")
 
@@ -97,9 +98,10 @@ def _container(item: Mapping[str, Any], path: KeyPath, manifest: _Manifest, node
     given = [entry for entry in item.get("env") or () if isinstance(entry, dict) and "name" in entry]
     environment = {str(entry["name"]): entry.get("value") for entry in given}
     environment = {name: None if value is None else str(value) for name, value in environment.items()}
+    short = {name: value for name, value in environment.items() if value and len(value) <= _LONGEST}
 
     def text(word: Any) -> str:
-        return _VARIABLE.sub(lambda found: environment.get(found[1]) or found[0], str(word))
+        return _VARIABLE.sub(lambda found: short.get(found[1], found[0]), str(word))
 
     words = [
         Word(text(word), manifest.line(*path, key, str(number)))
