@@ -325,6 +325,11 @@ def test_a_config_map_of_the_same_file_is_what_trains(root: Path) -> None:
     assert error.key == "lora_rnk" and error.origin is not None and error.origin.place == "job.yaml:13"
 
 
+def test_a_broken_document_is_said_with_its_line(root: Path) -> None:
+    text = manifest("        command: [lmf, train, lora.yaml]\n") + "---\nkind: [\n"
+    assert refused(root, "job.yaml", text).where == f"job.yaml:{text.count(chr(10))}"
+
+
 def test_the_replicas_of_a_pytorch_job_are_nodes(root: Path) -> None:
     pod = "{spec: {containers: [{name: pytorch, command: [lmf, train, lora.yaml]}]}}"
     text = (
