@@ -91,6 +91,7 @@ def notebook(*cells: str) -> str:
         "subprocess.check_call('llamafactory-cli train a.yaml --learning_rate 3e-4'.split())",
         "import os\nlr = 3e-4\nos.system(f'llamafactory-cli train lora.yaml learning_rate={lr}')",
         f"import os\nos.system('llamafactory-cli train {FLAGS} --learning_rate 3e-4')",
+        "from subprocess import run\nrun(['lmf', 'train', 'lora.yaml', 'learning_rate=3e-4'])",
         "from omegaconf import OmegaConf\n"
         f"OmegaConf.save(OmegaConf.create({DICT}, learning_rate=3e-4)), 'b.yaml')",
         f"args = {DICT}, learning_rate=3e-4)\nmain(args)",
@@ -611,6 +612,10 @@ def test_a_config_that_trains_nothing_is_told_its_command(
     result = qtune("import", "use.yaml", "-n", "ours", directory=root)
     assert result.code == 2 and result.out == "" and files_below(root) == before
     assert f"is {kind}" in result.err and "trains nothing" in result.err and command in result.err
+
+
+def test_what_llama_board_writes_beside_its_outputs_is_a_config(root: Path) -> None:
+    assert imported(root, "saves/x/training_args.yaml", CONFIG).kind == "a LLaMA-Factory config"
 
 
 def test_a_training_that_predicts_too_stays_one(root: Path) -> None:

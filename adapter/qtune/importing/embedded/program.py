@@ -33,14 +33,12 @@ _LONGEST = 200  # of a variable's text in a shell line
 _FIX = "write the value there, instead of what computes it"
 
 
-def recognise(
-    kind: str, source: ImportedFile, working_directory: Path, project: Project, text: str | None = None
-) -> Original | None:
-    """The training of a program, None where it has none; text: the program, where it is not the source's.
+def recognise(kind: str, source: ImportedFile, working_directory: Path, project: Project) -> Original | None:
+    """The training of a program, None where it has none; kind: what the program is, in words.
 
     Raises QtuneError where there are several, or where nothing can be known of the one.
     """
-    calls = python_calls(source.text if text is None else text, source.at)
+    calls = python_calls(source.text, source.at)
     program = _Followed(source)
     for call in calls:
         program.follow(call)
@@ -84,7 +82,7 @@ class _Followed:
             self._enter(arguments[0], call)
         elif call.name == "get_ipython().run_cell_magic":
             self._cell(call, *arguments[:3])
-        elif call.name in _SHELLS or (call.name.startswith("subprocess.") and function in _SUBPROCESS):
+        elif call.name in _SHELLS or call.name.removeprefix("subprocess.") in _SUBPROCESS:
             self._run(call, arguments[0] if arguments else plain(call.keywords.get("args")))
         else:
             self._write(call)
