@@ -598,6 +598,10 @@ def test_llamafactorys_own_files_are_known_by_name(root: Path) -> None:
 @pytest.mark.parametrize(
     ("line", "finding"),
     [
+        (
+            "distributed_type: FSDP\nfsdp_config: {fsdp_reshard_after_forward: SHARD_GRAD_OP}",
+            "fsdp_reshard_after_forward: SHARD_GRAD_OP has no effect with FSDP 1: accelerate shards as FULL_SHARD",
+        ),
         ("distributed_type: MEGATRON_LM", "distributed_type: MEGATRON_LM: qtune has no such launcher"),
         (
             "megatron_lm_config: {megatron_lm_tp_degree: 2, megatron_lm_pp_degree: 4}",
