@@ -270,6 +270,19 @@ def test_a_count_of_devices_that_the_script_names_is_their_number(root: Path) ->
         assert launch(root, text.replace("{}", count)) == {"nproc_per_node": 3}
 
 
+def test_a_hole_in_a_list_of_options_is_that_options_alone(root: Path) -> None:
+    text = (
+        "N=$(nvidia-smi -L | wc -l)\n"
+        'OPTIONS="\n    --nproc_per_node $N \\\n    --nnodes ${NNODES:-1} --node_rank $RANK\n"\n'
+        "torchrun $OPTIONS src/train.py run.yaml learning_rate=$LR\n"
+    )
+    result = imported(root, text)
+    assert [str(error).splitlines()[0] for error in result.errors] == [
+        "run.sh:6 learning_rate: `LR` is not set in the script"
+    ]
+    assert any("nproc_per_node: left out: as many as there are GPUs" in note for note in said(result))
+
+
 def test_a_count_of_gpus_is_a_hole_in_an_argument(root: Path) -> None:
     text = f"N=$(nvidia-smi -L | wc -l)\n{START} dataloader_num_workers=$N\n"
     assert len(imported(root, text).errors) == 1
