@@ -20,7 +20,7 @@ from qtune.values import KeyPath, Layer, Origin, Value
 BASE = "base"
 MAX_EXTENDS = 100
 DEFAULT = "lora"
-BLOCKS = ("train", "zero", "launch")
+BLOCKS = ("train", "zero", "deepspeed", "launch")
 _TEXT_KEYS = ("about", "group", "when", "speed", "fits", "step_down")
 # The groups of the built-in presets in the order in which they are listed; others' own come after them.
 _GROUPS = ("everyday", "style", "sft", "memory", "stages", "methods")
@@ -259,7 +259,9 @@ def mapping(document: Document, keys: Sequence[str], kind: str) -> dict[str, Any
             raise QtuneError(
                 f"`{key}` takes a mapping of keys",
                 where=document.where(key),
-                fix=f"indent its keys below `{key}:`",
+                fix="make its file a preset with `qtune import FILE -n NAME`, and extend that"
+                if key == "deepspeed" and isinstance(value, str)
+                else f"indent its keys below `{key}:`",
             )
     for path, text in _texts(document.data):
         if found := _CONTROL.search(text):

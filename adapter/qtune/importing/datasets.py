@@ -33,15 +33,19 @@ class _Info:
     display: str
 
 
-def register(keys: Mapping[str, Value], source: ImportedFile, project: Project) -> Translation:
+def register(
+    keys: Mapping[str, Value], source: ImportedFile, project: Project, registered: Registered
+) -> Translation:
     """Registrations for the names under `dataset` and `eval_dataset`, copied from the original's own file.
 
-    A name that is registered in the project, or that cannot be found, is a warning.
+    registered: those that are made already. A name that is in the project, or that cannot be found, is
+    a warning.
     """
     names: dict[str, Origin] = {}
     for key in ("dataset", "eval_dataset"):
         if key in keys:
-            names |= {name: keys[key].origin for name in names_in(keys[key].value)}
+            missing = [name for name in names_in(keys[key].value) if name not in registered]
+            names |= dict.fromkeys(missing, keys[key].origin)
     given = keys.get("dataset_dir")
     directory = given.value if given and isinstance(given.value, str) else "data"
     part = Translation()
@@ -87,6 +91,12 @@ def register_file(key: str, value: Value, source: ImportedFile, project: Project
         fix = "put it there, or correct file_name in data/datasets.yaml"
         part += warned(key, f"there is no file {text}", fix, value.origin)
     return part
+
+
+def registered_beside(name: str, source: ImportedFile, project: Project) -> dict[str, Any] | None:
+    """The registration of that name in the dataset_info.json of `data`, or beside the original."""
+    entries = (_entry(name, _read_info(directory, source), project) for directory in ("data", "."))
+    return next((entry for entry in entries if entry is not None), None)
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,7 @@ def preset_text(part: Translation, kind: str, display: str) -> str:
     if nulls := [key for key in train if key not in said]:
         lines.append("  # base sets these; the original leaves them to LLaMA-Factory")
         lines += [f"  {key}: null" for key in nulls]
-    for block in ("zero", "launch"):
+    for block in ("zero", "deepspeed", "launch"):
         tree = nested(part.values, block)
         if tree:
             lines += [f"{block}:", *block_lines(tree, 1)]

@@ -53,7 +53,7 @@ def read_import(path: Path, working_directory: Path, project: Project) -> Import
     here = working_directory.resolve()
     read = recognise(read_source(path, here), here, project)
     part = read.part + arguments.translate(read.keys)
-    part += datasets.register(read.keys, read.source, project)
+    part += datasets.register(read.keys, read.source, project, read.part.datasets)
     if read.near_base is not None:
         part += hold_near_base(read.near_base, part)
     part += deepspeed.named(read.keys.get("deepspeed"), part, read)

@@ -12,7 +12,7 @@ from qtune.config.renames import renamed
 from qtune.errors import QtuneError
 from qtune.importing.accelerate import settings as accelerate
 from qtune.importing.deepspeed import zero
-from qtune.importing.deepspeed.zero import DeepSpeedFile
+from qtune.importing.deepspeed.file import DeepSpeedFile
 from qtune.importing.original import Original, Recogniser
 from qtune.importing.parts import Translation
 from qtune.importing.scripts import commands

@@ -11,16 +11,18 @@ The YAML of a toolkit:
           lora_r: {is: lora_rank}
           load_in_4bit: {values: {true: {quantization_bit: 4}, false: {}}}
           optimizer: {is: optim, values: {adamw_bnb_8bit: adamw_8bit}}     # other values stay as they are
+          attn_implementation: {is: flash_attn, words: attention}     # values of words.yaml, then these
           dataset_prepared_path: {left_out: qtune keeps what it tokenises under the runs}
           lisa_n_layers: {missing: LLaMA-Factory has no LISA, fix: take another method}
           datasets: {by: datasets}     # the function of that name of the toolkit's module
           trl.beta: {is: pref_beta}    # a key within a block
+          deepspeed: {zero: {zero1: {stage: 1}}}     # the `zero` block of each file that it ships, by name
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from qtune.config.project import Project
@@ -42,15 +44,20 @@ class Row:
     missing: str = ""
     fix: str = ""
     by: str = ""
+    zero: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True)
 class Reading:
-    """One config of a toolkit while it is translated: all its keys by path, null ones left out."""
+    """One config of a toolkit while it is translated: all its keys by path, null ones left out.
+
+    registrations: those that its readers have made so far, so that no two have one name.
+    """
 
     keys: Mapping[KeyPath, Value]
     source: ImportedFile
     project: Project
+    registrations: dict[str, Mapping[str, Any]] = field(default_factory=dict)
 
     def plain(self, name: str, default: Any = None) -> Any:
         """The plain value of a key, dotted within a block; `default` where it is not set."""
@@ -61,12 +68,16 @@ class Reading:
 ReadKey = Callable[[str, Value, Reading], Translation]
 """(key, dotted within a block; its value; the whole) → what it is; a finding where it has no counterpart."""
 
+Silent = Callable[[Reading], Mapping[str, Any]]
+"""A whole config → LLaMA-Factory's arguments that hold where it is silent, by what else it says."""
+
 
 @dataclass(frozen=True)
 class Toolkit:
     """One toolkit: its table, and the functions that the table's `by` names.
 
-    kind: what a config of it is called, such as `an axolotl config`; defaults: as in the YAML.
+    kind: what a config of it is called, such as `an axolotl config`; defaults: as in the YAML; silent: those
+    that depend on other keys.
     """
 
     name: str
@@ -75,14 +86,22 @@ class Toolkit:
     rows: Mapping[KeyPath, Row]
     defaults: Mapping[str, Any]
     readers: Mapping[str, ReadKey]
+    silent: Silent = lambda reading: {}
 
 
-def read_toolkit(module: str, file: str, kind: str, **readers: ReadKey) -> Toolkit:
+def read_toolkit(
+    module: str, file: str, kind: str, silent: Silent = lambda reading: {}, **readers: ReadKey
+) -> Toolkit:
     """The toolkit of the YAML `file` beside the module of that path."""
     data = table_beside(module, file)
     rows = {
-        tuple(key.split(".")): Row(**{_WORDS.get(word, word): item for word, item in row.items()})
-        for table in data["tables"]
-        for key, row in table["keys"].items()
+        tuple(key.split(".")): _row(row) for table in data["tables"] for key, row in table["keys"].items()
     }
-    return Toolkit(data["toolkit"], data["version"], kind, rows, data.get("defaults", {}), readers)
+    return Toolkit(data["toolkit"], data["version"], kind, rows, data.get("defaults", {}), readers, silent)
+
+
+def _row(words: Mapping[str, Any]) -> Row:
+    row = {_WORDS.get(word, word): item for word, item in words.items()}
+    if shared := row.pop("words", None):
+        row["values"] = {**table_beside(__file__, "words.yaml")[shared], **row.get("values", {})}
+    return Row(**row)

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 from qtune.config.project import Project
 from qtune.files import dump_yaml
 from qtune.importing.original import Coverage, Original
 from qtune.importing.parts import Note, Translation, noted, warned
+from qtune.importing.retype import retyped
 from qtune.importing.source import LAYER, ImportedFile
+from qtune.importing.toolkits import shipped
 from qtune.importing.toolkits.table import Reading, Row, Toolkit
+from qtune.schema import arguments, problem
 from qtune.values import KeyPath, Origin, Value
 
 
@@ -26,23 +30,24 @@ def translate(
     reading = Reading(
         {path: value for path, value in found.items() if value.value is not None}, source, project
     )
-    arguments: dict[str, Value] = {}
+    train: dict[str, Value] = {}
     part = Translation()
     counts = {"translated": 0, "needless": len(found) - len(reading.keys), "missing": 0}
     for path, value in reading.keys.items():
         said, one = _key(toolkit, path, value, reading)
-        arguments |= said
+        part += _contradiction(path, said, train)
+        train |= said
         part += one
         became = said or one.values or one.datasets
-        counts["missing" if one.findings else "translated" if became else "needless"] += 1
+        counts["translated" if became else "missing" if one.findings else "needless"] += 1
     nulls = [".".join(path) for path, value in found.items() if value.value is None]
     if nulls:
         part += noted(", ".join(nulls), "left out: null", Origin(LAYER, source.display))
-    for name, default in toolkit.defaults.items():
-        if name not in arguments and ("train", name) not in part.values:
-            arguments[name] = Value(default, Origin(LAYER, source.display))
+    for name, default in {**toolkit.defaults, **toolkit.silent(reading)}.items():
+        if name not in train:
+            train[name] = Value(default, Origin(LAYER, source.display))
             part += Translation(notes=(Note(name, f"{dump_yaml(default)}, {toolkit.name}'s default"),))
-    return Original(toolkit.kind, source, arguments, part, coverage=Coverage(**counts))
+    return Original(toolkit.kind, source, train, part, coverage=Coverage(**counts))
 
 
 def _keys(
@@ -67,17 +72,40 @@ def _key(
     row = toolkit.rows.get(path)
     if row is None:
         return {}, _missing(key, f"qtune knows no counterpart of {toolkit.name}'s `{key}`", "", value)
-    if row.by:
-        return {}, toolkit.readers[row.by](key, value, reading)
+    if row.by or row.zero is not None:
+        by = toolkit.readers.get(row.by)
+        part = by(key, value, reading) if by else shipped.deepspeed(key, value, row.zero or {}, reading)
+        train = {name: found for (block, *_, name), found in part.values.items() if block == "train"}
+        rest = {at: found for at, found in part.values.items() if at[0] != "train"}
+        return train, replace(part, values=rest)  # arguments are checked, and DeepSpeed's file read, later
     if row.left_out:
         return {}, noted(key, f"left out: {row.left_out}", value.origin)
     said = _said(row, given)
     if row.missing or said is None:
         message = row.missing or f"LLaMA-Factory has no counterpart of {dump_yaml(given)}"
         return {}, _missing(key, message, row.fix, value)
+    wrong = [
+        f"LLaMA-Factory's `{name}` {what}"
+        for name, item in said.items()
+        if name in arguments() and (what := problem(arguments()[name], retyped(arguments()[name], item)))
+    ]
+    if wrong:
+        return {}, _missing(key, wrong[0], row.fix, value)
     words = ", ".join(f"`{name}: {dump_yaml(item)}`" for name, item in said.items())
     note = noted(key, words or f"left out: {dump_yaml(given)} is what holds anyway", value.origin)
     return {name: Value(item, value.origin) for name, item in said.items()}, note
+
+
+def _contradiction(path: KeyPath, said: Mapping[str, Value], train: Mapping[str, Value]) -> Translation:
+    """What to say where an earlier key has made another value of an argument: the later one holds."""
+    part = Translation()
+    for name, value in said.items():
+        before = train.get(name, value)
+        if before.value != value.value:
+            message = f"`{name}: {dump_yaml(value.value)}` here, but {dump_yaml(before.value)} "
+            message += f"by {before.origin.place}; the former holds"
+            part += warned(".".join(path), message, f"set {name} in the preset, if not", value.origin)
+    return part
 
 
 def _said(row: Row, given: Any) -> dict[str, Any] | None:
