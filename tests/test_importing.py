@@ -708,7 +708,7 @@ def test_a_path_from_home_is_written_in_full(
 
 
 def test_a_path_that_is_nowhere_is_said(root: Path) -> None:
-    text = f"{SFT}adapter_name_or_path: saves/one,../gone\nref_model: owner/model\nmedia_dir: gone\n"
+    text = f"{SFT}adapter_name_or_path: us/one,../gone\nref_model: owner/model\nmedia_dir: gone\n"
     found = imported(root, text)
     assert [(item.key, item.severity) for item in found.findings] == [
         ("adapter_name_or_path", "warning"),
@@ -716,4 +716,4 @@ def test_a_path_that_is_nowhere_is_said(root: Path) -> None:
     ]
     assert "there is no ../gone" in found.findings[0].message
     [note] = [item for item in found.notes if item.key == "adapter_name_or_path"]
-    assert "saves/one is nowhere here, so that it is taken for a hub's id" in note.message
+    assert "us/one is not here, so that it is taken for a hub's id" in note.message

@@ -7,12 +7,13 @@ Nothing is executed, and nothing is lost without a word: what a preset cannot sa
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from qtune.config.presets import BASE
 from qtune.config.project import Project
 from qtune.importing import arguments, datasets, places
+from qtune.importing.data_file import refuse_data
 from qtune.importing.deepspeed import named as deepspeed
 from qtune.importing.kl import hold_near_base
 from qtune.importing.original import Coverage
@@ -21,6 +22,7 @@ from qtune.importing.parts import Note, Registered
 from qtune.importing.preset import preset_text
 from qtune.importing.recognise import recognise
 from qtune.importing.reduce import reduce
+from qtune.importing.registry import find_registry
 from qtune.importing.source import LAYER, read_source
 from qtune.values import Finding, Origin, Value
 
@@ -50,16 +52,20 @@ def read_import(path: Path, working_directory: Path, project: Project) -> Import
     Raises QtuneError for a file that is no config or cannot be read; a key that would be lost is an error
     among the findings.
     """
+    refuse_data(path)
     here = working_directory.resolve()
     read = recognise(read_source(path, here), here, project)
     part = read.part + arguments.translate(read.keys)
-    part += datasets.register(read.keys, read.source, project, read.part.datasets)
+    registry = find_registry(read.keys.get("dataset_dir"), list(datasets.names_of(read.keys)), read.source)
+    if registry is not None:
+        read = replace(read, source=read.source.starting(registry.ran_in))
+    part += datasets.register(read.keys, registry, project, read.part.datasets)
     if read.near_base is not None:
         part += hold_near_base(read.near_base, part)
     part += deepspeed.named(read.keys.get("deepspeed"), part, read)
+    part = places.settled(part, read, project)
     if read.whole:
-        part += places.media_dir(read.keys, read.source, project)
-    part = places.settled(part, read.source, project)
+        part += places.media_dir(part, read, registry, project)
     unset = Value(None, Origin(LAYER, read.source.display))
     base = project.store.load(BASE).layer.values
     reduced = reduce(part, base, complete=read.whole, unset=unset)
