@@ -66,7 +66,7 @@ def refused(qtune: Qtune, root: Path, text: str | bytes, *says: str, name: str =
 # ── LLaMA-Factory's own YAML ───────────────────────────────────────────────────────────────────────────
 
 
-def test_a_train_config_is_reduced_to_what_differs_from_base(qtune: Qtune, root: Path) -> None:
+def test_a_train_config_becomes_its_method_and_what_differs_from_base(qtune: Qtune, root: Path) -> None:
     write_tree(root, {"lora.yaml": LORA_SFT})
     before = files_below(root)
     result = qtune("import", "lora.yaml", directory=root)
@@ -78,9 +78,16 @@ def test_a_train_config_is_reduced_to_what_differs_from_base(qtune: Qtune, root:
         "  # model\n"
         "  model_name_or_path: Qwen/Qwen2.5-0.5B-Instruct\n"
         "  trust_remote_code: true\n"
+        "  # method\n"
+        "  stage: sft\n"
+        "  do_train: true\n"
+        "  finetuning_type: lora\n"
+        "  lora_rank: 8\n"
+        "  lora_target: all\n"
         "  # dataset\n"
         "  dataset: identity,alpaca_en_demo\n"
         "  template: qwen\n"
+        "  cutoff_len: 2048\n"
         "  max_samples: 1000\n"
         "  preprocessing_num_workers: 16\n"
         "  # output\n"
@@ -92,8 +99,9 @@ def test_a_train_config_is_reduced_to_what_differs_from_base(qtune: Qtune, root:
         "  per_device_train_batch_size: 1\n"
         "  gradient_accumulation_steps: 8\n"
         "  learning_rate: 0.0001\n"
+        "  num_train_epochs: 3.0\n"
         "  bf16: true\n"
-        "  # base sets these; the original leaves them to LLaMA-Factory\n"
+        "  # the original leaves these to LLaMA-Factory\n"
         "  fp16: null\n"
         "  use_cpu: null\n"
         "  ddp_backend: null\n"
@@ -498,6 +506,7 @@ def test_the_flat_json_of_a_qwen_toolkit(root: Path) -> None:
         "model_name_or_path": "Qwen/Qwen2.5-1.5B-Instruct",
         "dataset": "chats",
         "eval_dataset": "gone",
+        "finetuning_type": "lora",
         "per_device_train_batch_size": 4,
         "gradient_accumulation_steps": 8,
         "learning_rate": 2e-5,
@@ -583,6 +592,7 @@ def test_nested_yaml_with_data_and_its_deepspeed_json(root: Path) -> None:
         "per_device_train_batch_size": 4,
         "gradient_accumulation_steps": 2,
         "learning_rate": 2e-4,
+        "num_train_epochs": 3,
         "max_grad_norm": 0.3,
         "bf16": True,
         "fp16": False,

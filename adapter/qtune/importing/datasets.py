@@ -50,6 +50,9 @@ def register(
         elif entry and _differ(entry, known[name].entry):
             message = f"`{name}` is registered in {known[name].document.display} with other keys, which hold"
             part += warned("dataset", message, "rename one of them, where they are not the same data", origin)
+        elif not entry and name in known:
+            message = f"`{name}` is what {known[name].document.display} here says: the original's is nowhere"
+            part += noted("dataset", message, origin)
     if missing := [name for name in names if name not in known and name not in added]:
         part += _nowhere(missing, given, registry, names[missing[0]])
     if added:
