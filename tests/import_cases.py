@@ -451,6 +451,17 @@ RENAMED_CASES: dict[str, list[tuple[str, str | None]]] = {
     "include_tokens_per_second": [("include_tokens_per_second: true", "include_num_input_tokens_seen: true")],
     "include_inputs_for_metrics": [("include_inputs_for_metrics: true", "include_for_metrics: [inputs]")],
     "push_to_hub_model_id": [("push_to_hub_model_id: us/x", "hub_model_id: us/x")],
+    "fsdp_transformer_layer_cls_to_wrap": [
+        (
+            "fsdp_transformer_layer_cls_to_wrap: LlamaDecoderLayer",
+            "fsdp_config: {transformer_layer_cls_to_wrap: LlamaDecoderLayer}",
+        ),
+        ("fsdp_transformer_layer_cls_to_wrap: LlamaDecoderLayer\nfsdp_config: {xla: false}", None),
+    ],
+    "fsdp_min_num_params": [
+        ("fsdp_min_num_params: 2000", "fsdp_config: {min_num_params: 2000}"),
+        ("fsdp_min_num_params: 0", ""),
+    ],
     "evaluate_during_training": [("evaluate_during_training: false", "")],
 }
 """For each argument of an older release: lines that use it, and today's lines; None where it is refused."""

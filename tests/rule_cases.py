@@ -836,6 +836,75 @@ _DEEPSPEED = [
     ),
 ]
 
+_LION = {"deepspeed.optimizer.type": "Lion"}
+_ENGINE = [
+    Case(
+        "deepspeed-needs-stage", {"deepspeed.aio.queue_depth": 4}, {**_ZERO3, "deepspeed.aio.queue_depth": 4}
+    ),
+    Case(
+        "deepspeed-agrees-with-arguments",
+        {**_ZERO2, **_LION, "deepspeed.optimizer.params.lr": 0.5},
+        {**_ZERO2, **_LION, "deepspeed.optimizer.params.lr": 0.5, "learning_rate": 0.5},
+        also_near={**_ZERO2, **_LION, "deepspeed.optimizer.params.lr": "auto"},
+    ),
+    Case(
+        "deepspeed-auto-is-filled",
+        {**_ZERO2, **_LION, "deepspeed.optimizer.params.momentum": "auto"},
+        {**_ZERO2, **_LION, "deepspeed.optimizer.params.betas": "auto"},
+    ),
+    Case(
+        "deepspeed-class-is-known",
+        {**_ZERO2, "deepspeed.optimizer.type": "AdanW"},
+        {**_ZERO2, "deepspeed.optimizer.type": "adamw", "deepspeed.scheduler.type": "StepLR"},
+    ),
+    Case(
+        "deepspeed-key-and-stage",
+        {**_ZERO2, "deepspeed.optimizer.type": "OneBitAdam"},
+        {"zero.stage": 0, "deepspeed.optimizer.type": "OneBitAdam"},
+    ),
+    Case(
+        "deepspeed-muon-is-the-librarys",
+        {**_ZERO2, "deepspeed.optimizer.type": "Muon"},
+        {**_ZERO2, **_LION},
+    ),
+    Case(
+        "deepspeed-clips-by-argument",
+        {**_ZERO2, **_LION, "deepspeed.optimizer.params.max_grad_norm": 1.0},
+        {**_ZERO2, **_LION, "max_grad_norm": 1.0},
+    ),
+    Case(
+        "ppo-makes-its-optimizer",
+        {**_PPO, **_ZERO2, **_LION},
+        {**_PPO, **_ZERO2, "deepspeed.aio.queue_depth": 4},
+    ),
+    Case(
+        "tensor-parallel-divides-processes",
+        {**_ZERO2, "deepspeed.tensor_parallel.autotp_size": 2, "launch.nproc_per_node": 1},
+        {**_ZERO2, "deepspeed.tensor_parallel.autotp_size": 2, "launch.nproc_per_node": 2},
+        hardware="2x24GB",
+    ),
+    Case(
+        "deepspeed-leaves-the-batch",
+        {**_ZERO2, "deepspeed.autotuning.enabled": True},
+        {**_ZERO2, "deepspeed.autotuning.enabled": False},
+    ),
+    Case(
+        "deepspeed-key-is-read",
+        {**_ZERO2, "deepspeed.activation_checkpointing.cpu_checkpointing": True},
+        {**_ZERO2, "deepspeed.activation_checkpointing.cpu_checkpointing": False},
+    ),
+    Case(
+        "trainers-optimizer-replaced",
+        {**_ZERO2, **_LION, "loraplus_lr_ratio": 16.0},
+        {**_ZERO2, "loraplus_lr_ratio": 16.0},
+    ),
+    Case(
+        "trainers-schedule-replaced",
+        {**_ZERO2, "deepspeed.scheduler.type": "WarmupLR", "lr_scheduler_type": "constant"},
+        {**_ZERO2, "deepspeed.scheduler.type": "WarmupLR"},
+    ),
+]
+
 _MACHINE = [
     Case("bf16-on-hardware", {"bf16": True, "fp16": None}, {}, hardware=_TURING),
     Case("pure-bf16-on-hardware", {"pure_bf16": True}, {"pure_bf16": False}, hardware=_TURING),
@@ -1016,6 +1085,7 @@ CASES = [
     *_TRAINER,
     *_ranges(),
     *_DEEPSPEED,
+    *_ENGINE,
     *_LAUNCHING,
     *_CLUSTERS,
     *_MACHINE,
@@ -1100,7 +1170,7 @@ def settings_layer(settings: Settings) -> Layer:
     values = {}
     for key, value in settings.items():
         path = tuple(key.split("."))
-        path = path if path[0] in ("zero", "launch") else ("train", *path)
+        path = path if path[0] in ("zero", "deepspeed", "launch") else ("train", *path)
         values[path] = Value(value, Origin("--set"))
     return Layer("--set", values)
 

@@ -94,7 +94,8 @@ SHAPE_CASES: dict[str, Mapping[str, Any]] = {
         "bf16": False,
         "use_unsloth_gc": True,
         "preprocessing_num_workers": 4,
-        "eval_steps": 0.125,
+        "eval_steps": 50,
+        "load_best_model_at_end": True,
     },
     "full_fsdp2.yaml": {
         "finetuning_type": "full",
@@ -112,7 +113,7 @@ SHAPE_CASES: dict[str, Mapping[str, Any]] = {
     },
     "pretrain_stream.yaml": {"stage": "pt", "streaming": True, "packing": True, "dataset": "c4_en"},
     "reward_model.yaml": {"stage": "rm", "template": "gemma", "eval_steps": 0.25},
-    "sharegpt_2024.yml": {
+    "../axolotl-older/sharegpt_2024.yml": {
         "template": "chatml",
         "dataset": "support,databricks-dolly-15k",
         "add_tokens": "<|im_start|>,<|im_end|>",

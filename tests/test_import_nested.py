@@ -209,6 +209,11 @@ def test_blocks_in_a_preset_are_told_their_arguments(
     assert result.code == 2 and where in result.err and "run_name" not in result.err, result.err
 
 
+def test_blocks_in_qtune_yaml_are_told_theirs(project: Callable[..., Path], qtune: Qtune) -> None:
+    result = qtune("check", "lora", directory=project({"qtune.yaml": "model: {path: a/b}\n"}))
+    assert result.code == 2 and "`model.path` is `model_name_or_path`" in result.err, result.err
+
+
 def test_a_name_without_a_block_is_the_first_blocks() -> None:
     assert argument_of(("dropout",)) == "lora_dropout" and argument_of(("deepspeed", "stage")) == "zero.stage"
     assert argument_of(("lora", "nothing")) is None and argument_of(("nothing",)) is None

@@ -1,4 +1,4 @@
-"""TRL's, Unsloth's and Firefly's configs and Python programs: what each key becomes in a preset."""
+"""TRL's, Unsloth's, Firefly's and litgpt's configs and Python programs: what each key becomes in a preset."""
 
 from __future__ import annotations
 
@@ -46,6 +46,13 @@ trl/feedback-kto.yaml:
 trl/scores-reward.yaml:
   {kind: a config of `trl reward`, stage: rm, lora_rank: 32, fp16: true, bf16: false, lr_scheduler_type:
    linear}
+trl/launched-dpo.sh:
+  {kind: a command of TRL, stage: dpo, pref_loss: ipo, pref_beta: 0.2, lora_rank: 32, lora_target:
+   'q_proj,v_proj', eval_dataset: ultrafeedback_binarized_test, learning_rate: 5.0e-6,
+   remove_unused_columns: false}
+trl/command-sft.sh:
+  {kind: a command of TRL, packing: true, neat_packing: true, pure_bf16: true, finetuning_type: full,
+   flash_attn: fa2, cutoff_len: 2048, report_to: none}
 trl-recipes/handbook-dpo.yaml:
   {kind: a config of `trl dpo`, dataset: ultrafeedback_binarized_train_prefs, pref_beta: 0.01,
    eval_strategy: steps, eval_dataset: ultrafeedback_binarized_test_prefs, cutoff_len: 1024}
@@ -61,6 +68,9 @@ unsloth/lora.yaml:
 unsloth/full.yaml:
   {kind: an Unsloth config, finetuning_type: full, train_on_prompt: true, cutoff_len: 1024,
    warmup_steps: 5}
+unsloth/script.sh:
+  {kind: a command of Unsloth, lora_rank: 64, lora_alpha: 32, quantization_bit: 4, template: alpaca,
+   max_steps: 200, seed: 11, use_unsloth_gc: true, cutoff_len: 4096}
 firefly/chat-qlora.json:
   {kind: Firefly's train_args, quantization_bit: 4, lora_rank: 32, template: qwen, fp16: true, bf16:
    false}
@@ -70,6 +80,11 @@ firefly/preference-full.json:
 firefly/texts-qlora.json:
   {kind: Firefly's train_args, stage: pt, quantization_bit: 4, lora_rank: 64, preprocessing_num_workers:
    10}
+litgpt/lora.yaml:
+  {kind: a litgpt config, model_name_or_path: meta-llama/Llama-3.2-3B, lora_rank: 32, lora_alpha: 16,
+   lora_target: 'q_proj,v_proj,o_proj', quantization_bit: 4, bf16: true, gradient_accumulation_steps: 8,
+   learning_rate: 0.0002, adam_beta2: 0.95, max_grad_norm: 0.0, dataset: answers, val_size: 0.05,
+   train_on_prompt: true, template: alpaca}
 """)
 
 
@@ -179,6 +194,8 @@ def test_prompts_that_trl_counts_are_said_once(root: Path) -> None:
     ("lines", "says"),
     [
         ("loss_type: apo_zero\nbeta: 0.1\n", "LLaMA-Factory has no loss apo_zero"),
+        ("cpo_alpha: 1.0\n", "LLaMA-Factory has no loss sigmoid of CPO"),
+        ("loss_type: apo_zero_unpaired\ndesirable_weight: 1.0\n", "no loss apo_zero_unpaired"),
         ("lora_r: 8\n", "TRL reads it with `use_peft: true` alone"),
         ("use_peft: true\nlora_target_modules: ['.*proj$']\n", "is a pattern"),
         ("truncation_mode: keep_end\n", "no counterpart of keep_end"),
@@ -201,7 +218,7 @@ def test_a_local_split_that_is_not_there_is_said(root: Path) -> None:
 
 def test_a_key_that_only_llamafactory_has_wins(root: Path) -> None:
     for line in ("stage: sft", "template: qwen", "finetuning_type: lora", "lora_target: all"):
-        assert "trl" not in imported(root, f"{MINIMAL}{line}\n").kind
+        assert "trl" not in imported(root, f"{MINIMAL}do_train: true\n{line}\n").kind
 
 
 def test_a_template_that_firefly_alone_has_is_said(root: Path) -> None:

@@ -83,13 +83,13 @@ def test_a_job_trains_what_was_submitted_whatever_templates_say_later(project: M
     for name in ("zero.json", "launch/launch.sh"):
         (templates / name).parent.mkdir(exist_ok=True)
         text = (Path(__file__).parents[1] / "templates" / f"{name}.j2").read_text()
-        (templates / f"{name}.j2").write_text(text.replace('clipping": "auto"', 'clipping": 9'))
+        (templates / f"{name}.j2").write_text(text.replace('"zero_opt', '"steps_per_print": 9, "zero_opt'))
     read = records.read_record(find_project(root), run.directory)
     assert {file.name: file.text for file in read.files} == before
     # with other values, or without those files, they are rendered anew
     (directory / "train.yaml").unlink()
     anew = {file.name: file.text for file in records.read_record(find_project(root), run.directory).files}
-    assert '"gradient_clipping": 9' in anew["zero.json"] and anew["train.yaml"] == before["train.yaml"]
+    assert '"steps_per_print": 9' in anew["zero.json"] and anew["train.yaml"] == before["train.yaml"]
 
 
 @pytest.mark.parametrize("move", [Path.rename, shutil.copytree], ids=["moved", "copied"])

@@ -89,7 +89,7 @@ class Config:
         return self.get("train", name, default=arguments()[name].default)
 
     def block(self, name: str) -> dict[str, Any]:
-        """One top-level block as a nested plain mapping: `train`, `zero` or `launch`."""
+        """One top-level block as a nested plain mapping: `train`, `zero`, `deepspeed` or `launch`."""
         return nested(self.values, name)
 
     def origin(self, *path: str) -> Origin | None:
@@ -101,8 +101,12 @@ class Config:
 
     @property
     def uses_zero(self) -> bool:
-        """DeepSpeed is on exactly where `zero.stage` is 1, 2 or 3; stage 0 is DeepSpeed's own 'off'."""
-        return bool(self.get("zero", "stage"))
+        """Whether DeepSpeed is on: at `zero.stage` 1, 2 or 3, and at 0 where the `deepspeed` block has keys.
+
+        Stage 0 alone, which shards nothing, is plain data parallel with or without DeepSpeed.
+        """
+        stage = self.get("zero", "stage")
+        return bool(stage) or (stage is not None and any(path[0] == "deepspeed" for path in self.values))
 
     @property
     def launcher(self) -> str:

@@ -20,6 +20,8 @@ import types
 import typing
 from collections.abc import Iterable, Iterator
 from enum import Enum
+from functools import cache
+from importlib import import_module
 from importlib.metadata import requires, version
 from pathlib import Path
 from typing import Any
@@ -149,7 +151,7 @@ def field_help(model: type) -> dict[str, str]:
     return found
 
 
-def zero_keys(model: Any) -> dict[str, Entry]:
+def model_keys(model: Any) -> dict[str, Entry]:
     """The keys that one of DeepSpeed's pydantic models accepts, under every name that it accepts."""
     texts = field_help(model)
     found: dict[str, Entry] = {}
@@ -166,7 +168,7 @@ def zero_keys(model: Any) -> dict[str, Entry]:
         members = typing.get_args(field.annotation) or (field.annotation,)  # of a union, or itself
         nested = next((kind for kind in members if hasattr(kind, "model_fields")), None)
         if nested is not None:
-            entry["keys"] = zero_keys(nested)
+            entry["keys"] = model_keys(nested)
         found[attribute] = entry
         if field.alias:
             found[field.alias] = entry
@@ -174,6 +176,46 @@ def zero_keys(model: Any) -> dict[str, Entry]:
     for name in found.keys() & TABLES["filled_in_by_transformers"]:
         found[name] = {**found[name], "auto": True}
     return found
+
+
+def deepspeed_keys() -> dict[str, Entry]:
+    """DeepSpeed's top-level keys but for zero_optimization."""
+    found = table_keys(TABLES["deepspeed_keys"])
+    for path, place in TABLES["deepspeed_models"].items():
+        module, _, name = place.rpartition(".")
+        model = getattr(import_module(module), name)
+        outer, _, inner = path.rpartition(".")
+        text = one_line(vars(model).get("__doc__") or "")  # its own, not its base's
+        entry = {**Shape({"dict"}).entry(None, text), "keys": model_keys(model)}
+        (found[outer]["keys"] if outer else found)[inner] = entry
+    for path in TABLES["deepspeed_filled_in"]:
+        outer, _, inner = path.rpartition(".")
+        (found[outer]["keys"] if outer else found)[inner]["auto"] = True
+    return found
+
+
+def table_keys(rows: dict[str, Any]) -> dict[str, Entry]:
+    """The keys of our own table, each of which has to stand in DeepSpeed's source as a text."""
+    found: dict[str, Entry] = {}
+    for name, row in rows.items():
+        if not re.search(rf"""["']{name}["']""", deepspeed_source()):
+            raise SystemExit(f"{name}: DeepSpeed has no such key")
+        default = row.get("default")
+        types = {"dict"} if "keys" in row else set(row.get("types") or [type(default).__name__])
+        found[name] = Shape(types, choices=row.get("choices")).entry(default, row["help"])
+        if "keys" in row:
+            found[name]["keys"] = table_keys(row["keys"])
+    return found
+
+
+@cache
+def deepspeed_source() -> str:
+    """The text of all that reads DeepSpeed's config."""
+    import deepspeed
+
+    root = Path(deepspeed.__file__).parent
+    parts = ("config.py", "constants.py", "lr_schedules.py", "__init__.py")
+    return "\n".join(path.read_text(encoding="utf-8") for part in parts for path in root.rglob(part))
 
 
 def dataset() -> dict[str, dict[str, Entry]]:
@@ -386,7 +428,8 @@ def snapshot() -> dict[str, Any]:
     schema = {
         "versions": {name: version(name) for name in ("llamafactory", "transformers", "deepspeed")},
         "arguments": arguments(),
-        "zero": zero_keys(DeepSpeedZeroConfig),
+        "zero": model_keys(DeepSpeedZeroConfig),
+        "deepspeed": deepspeed_keys(),
         "dataset": dataset(),
         "templates": names,
         "loggers": loggers(),

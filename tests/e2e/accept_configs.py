@@ -86,6 +86,27 @@ def accept_zero(training: Any, model: str) -> dict[str, Any]:
         "accumulation": config.gradient_accumulation_steps,
         "bfloat16": config.bfloat16_config.enabled,
         "fp16": config.float16_config.enabled,
+        "engine": accept_engine(config),
+    }
+
+
+def accept_engine(config: DeepSpeedConfig) -> dict[str, Any]:
+    """What DeepSpeed made of its other keys, under their names in the file."""
+    blocks = {
+        "fp16": config.float16_config,
+        "bf16": config.bfloat16_config,
+        "activation_checkpointing": config.activation_checkpointing_config,
+        "flops_profiler": config.flops_profiler_config,
+        "csv_monitor": config.monitor_config.csv_monitor,
+        "tensor_parallel": config.tensor_parallel_config,
+    }
+    return {
+        **{name: plain(vars(block)) for name, block in blocks.items()},
+        "aio": config.aio_config,
+        "optimizer": {"type": config.optimizer_name, "params": config.optimizer_params},
+        "scheduler": {"type": config.scheduler_name, "params": config.scheduler_params},
+        "data_types": {"grad_accum_dtype": config.grad_accum_dtype},
+        "communication_data_type": str(config.communication_data_type),
     }
 
 

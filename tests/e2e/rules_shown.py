@@ -9,6 +9,8 @@ from typing import Any
 import torch
 from accelerate.state import AcceleratorState, PartialState
 from datasets import Dataset, interleave_datasets
+from deepspeed.runtime.config import DeepSpeedConfig
+from deepspeed.runtime.engine import DeepSpeedEngine
 from deepspeed.runtime.zero.config import DeepSpeedZeroConfig
 from llamafactory.data.data_utils import split_dataset
 from llamafactory.extras.constants import AttentionFunction
@@ -19,7 +21,7 @@ from peft import LoraConfig, OFTConfig, get_peft_model
 from torch.utils.data import DataLoader
 from transformers import EarlyStoppingCallback, Trainer
 from transformers.integrations import get_reporting_integration_callbacks
-from transformers.integrations.deepspeed import HfDeepSpeedConfig
+from transformers.integrations.deepspeed import HfDeepSpeedConfig, HfTrainerDeepSpeedConfig
 from transformers.trainer_optimizer import _parse_optim_args
 
 ROWS = Dataset.from_list([{"a": number} for number in range(10)])
@@ -101,6 +103,41 @@ def _flash_attention_3() -> None:
     )
 
 
+def _disagrees() -> None:
+    config = HfTrainerDeepSpeedConfig({"optimizer": {"type": "Lion", "params": {"lr": 0.5}}})
+    config.fill_match("optimizer.params.lr", 5e-5, "learning_rate")
+    steps = SimpleNamespace(get_warmup_steps=lambda total: 0)
+    config.trainer_config_finalize(steps, None, num_training_steps=10)
+
+
+def _optimizer(name: str, stage: int = 0, **params: Any) -> None:
+    """Make the optimizer that DeepSpeed's config names."""
+    engine = SimpleNamespace(
+        optimizer_params=lambda: params,
+        optimizer_name=lambda: name,
+        zero_use_cpu_optimizer=lambda: False,
+        zero_optimization=lambda: stage > 0,
+        zero_optimization_stage=lambda: stage,
+    )
+    DeepSpeedEngine._configure_basic_optimizer(engine, WEIGHTS)
+
+
+def _stage_0(**settings: Any) -> None:
+    batch = {"train_micro_batch_size_per_gpu": 1, "gradient_accumulation_steps": 1}
+    DeepSpeedConfig({**batch, "zero_optimization": {"stage": 0}, **settings})
+
+
+_ELASTIC = {
+    **{"enabled": True, "max_train_batch_size": 8, "micro_batch_sizes": [1, 2], "min_gpus": 1, "max_gpus": 4},
+    **{"min_time": 0, "version": 0.1, "prefer_larger_batch": True},
+}
+
+
+def _needs_marks() -> None:
+    """DeepSpeed's Muon asks each parameter for a mark of its own."""
+    _optimizer("muon", stage=2, lr=0.1)
+
+
 SHOWN: dict[str, Callable[[], Any]] = {
     "quantized-model-without-zero3": lambda: _quantise({"quant_method": "gptq"}, stage=3),
     "sharded-quantization-is-bnb-4": lambda: _quantise(stage=3, quantization_bit=8),
@@ -143,4 +180,11 @@ SHOWN: dict[str, Callable[[], Any]] = {
         stage=2, offload_optimizer={"device": "cpu", "ratio": 0.5}
     ),
     "backend-needs-processes": _backend_alone,
+    "deepspeed-agrees-with-arguments": _disagrees,
+    "deepspeed-auto-is-filled": lambda: _optimizer("SGD", lr=0.1, momentum="auto"),
+    "deepspeed-class-is-known": lambda: _optimizer("AdanW"),
+    "deepspeed-key-and-stage": lambda: _stage_0(bf16={"enabled": True, "bf16_optimizer_states": True}),
+    "deepspeed-muon-is-the-librarys": _needs_marks,
+    "deepspeed-clips-by-argument": lambda: _optimizer("lion", max_grad_norm=1.0),
+    "deepspeed-leaves-the-batch": lambda: _stage_0(elasticity=_ELASTIC),
 }

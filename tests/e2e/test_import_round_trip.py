@@ -22,11 +22,13 @@ from import_cases import (
     YAMLS,
     older,
 )
+from import_shapes import CHECKOUT, SHAPES
 from scratch import Project, environment
 from trees import write_tree
 
+from qtune.config.own import write_own_preset
 from qtune.config.project import find_project
-from qtune.data.adding.register import with_entries
+from qtune.data.adding.register import add_entries, with_entries
 from qtune.importing.read import read_import
 from qtune.machine.hardware import parse_hardware
 from qtune.prepare import pipeline
@@ -136,6 +138,37 @@ def test_every_line_of_the_table_of_older_releases(imports: Imports) -> None:
         write_tree(imports.root, {f"old/{name}.yaml": older(old), f"new/{name}.yaml": older(new)})
         imports.pair(name, imports.root / f"old/{name}.yaml", [f"new/{name}.yaml"])
     assert unequal(imports, [name for name, _, _ in cases]) == {}
+
+
+def test_the_shapes_of_the_examples_in_a_fresh_project(tmp_path: Path) -> None:
+    """Each parsed in the checkout that it was written for, and rendered in the project beside it."""
+    theirs = write_tree(tmp_path / "theirs", CHECKOUT)
+    ours = Project(tmp_path / "ours")
+    ours.root.mkdir()
+    ours.qtune("init")
+    requests, answered = tmp_path / "requests.json", tmp_path / "answers.json"
+    asked = []
+    for name, text in SHAPES.items():
+        config = f"configs/{name}.yaml"
+        write_tree(theirs, {config: text})
+        imported = read_import(theirs / config, ours.root, find_project(ours.root))
+        assert imported.errors == (), f"{name}: {[str(error) for error in imported.errors]}"
+        if imported.datasets:
+            add_entries(find_project(ours.root), imported.datasets)
+        write_own_preset(find_project(ours.root), name, imported.text)
+        prepared = pipeline.prepare(name, find_project(ours.root), parse_hardware("1x80GB"))
+        assert prepared.errors == (), f"{name}: {[str(error) for error in prepared.errors]}"
+        rendered = str((pipeline.write(prepared) / "train.yaml").relative_to(ours.root))
+        distributed = "deepspeed:" in text
+        for root, argument in ((theirs, config), (ours.root, rendered)):
+            asked.append({"root": str(root), "argv": [argument], "distributed": distributed})
+    requests.write_text(json.dumps(asked), encoding="utf-8")
+    ours.command(sys.executable, str(PARSER), str(requests), str(answered))
+    answers = json.loads(answered.read_text(encoding="utf-8"))
+    for one in answers[::2]:
+        one["parsed"]["media_dir"] = str(theirs / "data")  # which it is from there
+    pairs = zip(SHAPES, answers[::2], answers[1::2], strict=True)
+    assert {name: found for name, one, other in pairs if (found := differences(one, other))} == {}
 
 
 STUB = f"#!{sys.executable}\nimport json, sys\nprint('ARGV', json.dumps(sys.argv))\n"

@@ -37,6 +37,43 @@ def test_every_preset_on_every_hardware(project: Project) -> None:
     assert problems == {}
 
 
+def test_deepspeed_reads_its_other_keys_as_they_were_meant(project: Project) -> None:
+    """With what the arguments say where the block says auto."""
+    engine = {
+        "optimizer": {"type": "AdamW", "params": {"lr": "auto", "betas": "auto", "torch_adam": True}},
+        "scheduler": {
+            "type": "WarmupDecayLR",
+            "params": {"total_num_steps": "auto", "warmup_num_steps": "auto"},
+        },
+        "fp16": {"loss_scale_window": 50},
+        "bf16": {"check_grad_overflow": True},
+        "aio": {"block_size": 4096, "queue_depth": 4},
+        "activation_checkpointing": {"partition_activations": True},
+        "flops_profiler": {"enabled": True, "profile_step": 3},
+        "csv_monitor": {"enabled": True, "output_path": "csv", "job_name": "a"},
+        "tensor_parallel": {"autotp_size": 1},
+        "data_types": {"grad_accum_dtype": "fp32"},
+        "communication_data_type": "fp32",
+    }
+    text = yaml.safe_dump({"extends": "lora", "zero": {"stage": 2}, "deepspeed": engine})
+    (project.root / "presets").mkdir(exist_ok=True)
+    (project.root / "presets" / "engine.yaml").write_text(text, encoding="utf-8")
+    arguments = ("-s", "warmup_steps=3", "-s", "learning_rate=2e-4")
+    project.qtune("render", "engine", *arguments, "--hardware", "1x24GB", "--name", "engine")
+    result = accept(project, ("engine", 1))["engine"]
+    assert result["error"] is None
+    engine["optimizer"] = {
+        "type": "adamw",
+        "params": {"lr": 2e-4, "betas": [0.9, 0.999], "torch_adam": True},
+    }
+    engine["scheduler"]["params"] = {"total_num_steps": 10, "warmup_num_steps": 3}
+    engine["communication_data_type"] = "torch.float32"
+    for key, wanted in engine.items():
+        parsed = result["zero"]["engine"][key]
+        kept = {name: parsed.get(name) for name in wanted} if isinstance(wanted, dict) else parsed
+        assert kept == wanted, key
+
+
 def test_parsers_refuse_what_is_wrong(project: Project) -> None:
     """Without this, a parser that takes anything would pass the test above."""
     for name in ("good", "unknown", "choice", "zero"):

@@ -1,4 +1,4 @@
-"""Findings about keys and values: LLaMA-Factory's arguments, DeepSpeed's ZeRO keys, qtune's launch keys."""
+"""Findings about keys and values: LLaMA-Factory's arguments, DeepSpeed's keys, qtune's launch keys."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from qtune.schema import (
     SUPPORTED,
     Argument,
     arguments,
+    deepspeed_keys,
     known_argument,
     known_keys,
     launch_keys,
@@ -27,7 +28,8 @@ from qtune.values import Config, Finding, KeyPath, Value
 _OWNED = {
     "output_dir": "qtune gives each run its own directory: set `runs:` in qtune.yaml, or --name",
     "dataset_dir": "qtune writes dataset_info.json itself: register datasets in data/datasets.yaml",
-    "deepspeed": "qtune writes DeepSpeed's JSON itself: put its `zero_optimization` keys under `zero:`",
+    "deepspeed": "qtune writes DeepSpeed's JSON itself: put its `zero_optimization` keys under `zero:`,"
+    " the others under `deepspeed:`",
 }
 
 # Numbers of things of which there must be one; the steps and processes are computed from them.
@@ -42,6 +44,7 @@ _COUNTS = (
 _UNKNOWN = {
     "train": f"LLaMA-Factory {SUPPORTED} has no such argument",
     "zero": "DeepSpeed's zero_optimization has no such key",
+    "deepspeed": "DeepSpeed has no such key",
     "launch": "`launch` has no such key",
 }
 
@@ -98,16 +101,23 @@ def _instead(block: str, key: str, known: Mapping[str, Argument]) -> str:
             return str(renamed()[key])
         if key == KL_BETA:
             return KL_BETA_HINT
-        if key in zero_keys():
-            return f"`{key}` is DeepSpeed's: put it under `zero:`"
+        for other, theirs in (("zero", zero_keys()), ("deepspeed", deepspeed_keys())):
+            if key in theirs:
+                return f"`{key}` is DeepSpeed's: put it under `{other}:`"
         if key in launch_keys():
             return f"put `{key}` under `launch:`"
         from qtune.config.blocks import argument_of
 
         if meant := argument_of((key,)):
             return f"did you mean `{meant}`?"
+    elif block == "deepspeed" and key == "zero_optimization":
+        return "put its keys under `zero:`"
     elif key in arguments():
         return f"`{key}` is LLaMA-Factory's: put it under `train:`"
+    elif block == "deepspeed" and key in zero_keys():
+        return f"`{key}` is zero_optimization's: put it under `zero:`"
+    elif block == "zero" and key in deepspeed_keys():
+        return f"`{key}` is none of zero_optimization's: put it under `deepspeed:`"
     return did_you_mean(key, known) or "take it out"
 
 

@@ -62,7 +62,7 @@ Dataset = Annotated[
 Assignments = Annotated[
     list[str] | None,
     set_option(
-        "Set one argument; repeatable. VALUE is YAML, null removes; zero.KEY and launch.KEY work too.",
+        "Set one argument; repeatable. VALUE is YAML, null removes; zero.KEY, deepspeed.KEY, launch.KEY too.",
         assignments,
     ),
 ]

@@ -20,7 +20,7 @@ from qtune.values import KeyPath, Layer, Origin, Value
 BASE = "base"
 MAX_EXTENDS = 100
 DEFAULT = "lora"
-BLOCKS = ("train", "zero", "launch")
+BLOCKS = ("train", "zero", "deepspeed", "launch")
 _TEXT_KEYS = ("about", "group", "when", "speed", "fits", "step_down")
 # The groups of the built-in presets in the order in which they are listed; others' own come after them.
 _GROUPS = ("everyday", "style", "sft", "memory", "stages", "methods")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 from qtune.files import table_beside
@@ -121,9 +121,17 @@ def _cutoff_len(value: Any, others: Others) -> Mapping[str, Any] | None:
     return {"cutoff_len": source if others.get("stage") == "pt" else source + target}
 
 
+def _fsdp(name: str, value: Any, others: Others) -> Mapping[str, Any] | None:
+    if not value:
+        return {}
+    return None if others.get("fsdp_config") else {"fsdp_config": {name: value}}
+
+
 _TRANSLATIONS: Mapping[str, Callable[[Any, Others], Mapping[str, Any] | None]] = {
     "adapter": _adapter,
     "cutoff_len": _cutoff_len,
+    "fsdp_layer": partial(_fsdp, "transformer_layer_cls_to_wrap"),
+    "fsdp_size": partial(_fsdp, "min_num_params"),
     "ktransformers": lambda value, others: None if others.get("use_kt") else {},
     "logger": lambda value, others: {"report_to": value} if value and others.get("stage") == "ppo" else {},
     "new_adapter": lambda value, others: (

@@ -43,9 +43,9 @@ def merge(name: str, layers: Iterable[Layer]) -> Config:
 def overrides(assignments: Sequence[str], other_names: Mapping[str, str] | None = None) -> Layer:
     """The `--set KEY=VALUE` options as the topmost layer.
 
-    VALUE is YAML; KEY is an argument of LLaMA-Factory, or starts with `zero.` or `launch.`, with dots for
-    nested keys. other_names: another toolkit's name for an argument, taken for that argument; None for all of
-    the table's.
+    VALUE is YAML; KEY is an argument of LLaMA-Factory, or starts with `zero.`, `deepspeed.` or `launch.`,
+    with dots for nested keys. other_names: another toolkit's name for an argument, taken for that argument;
+    None for all of the table's.
     Raises QtuneError for an assignment of another form.
     """
     values: dict[KeyPath, Value] = {}

@@ -19,6 +19,11 @@ from qtune.values import Origin, Value
 ELSEWHERE = ("dataset_dir", "deepspeed")
 """Arguments that become registrations and the `zero` block: `datasets` and `zero` beside this module."""
 
+_MEGATRON = {"tensor_model_parallel_size", "pipeline_model_parallel_size", "expert_model_parallel_size"}
+"""With one of these, what nobody knows here is Megatron's: mcore_adapter, an optional package, has it."""
+
+_RESUMED = "it looks into output_dir, and each run has its own: `qtune resume` continues one"
+
 QTUNES_OWN = {
     "output_dir": "left out: qtune gives each run its own directory under `runs:`",
     "overwrite_output_dir": "left out: each run has its own directory, so that none is overwritten",
@@ -35,13 +40,23 @@ def translate(keys: Mapping[str, Value]) -> Translation:
     old = {key: value.value for key, value in keys.items()}
     part = Translation()
     # what keeps its name first: a successor is compared with it
+    megatron = [key for key in keys if _is_unknown(key)] if _MEGATRON & keys.keys() else []
     for key, value in keys.items():
-        if key not in ELSEWHERE and not _goes_by_another_name(key, value.value):
+        if key not in (*ELSEWHERE, *megatron) and not _goes_by_another_name(key, value.value):
             part += _as_it_is(key, value)
     for key, value in keys.items():
         if key not in ELSEWHERE and _goes_by_another_name(key, value.value):
             part += _by_its_new_name(key, value, old, part)
+    if megatron:
+        message = "are Megatron's, with which LLaMA-Factory trains where USE_MCA=1 is set, and qtune does not"
+        fix = "take them out of the original, to train without Megatron"
+        part += refused(", ".join(megatron), message, fix, keys[megatron[0]].origin)
     return part
+
+
+def _is_unknown(key: str) -> bool:
+    known = (arguments(), aliases(), renamed(), QTUNES_OWN, ELSEWHERE)
+    return not is_secret(key) and not any(key in names for names in known)
 
 
 def _goes_by_another_name(key: str, value: Any) -> bool:
@@ -55,10 +70,12 @@ def _goes_by_another_name(key: str, value: Any) -> bool:
 def _as_it_is(key: str, value: Value) -> Translation:
     if key in QTUNES_OWN:
         return noted(key, QTUNES_OWN[key], value.origin)
+    if key == "resume_from_checkpoint" and str(value.value).lower() == "true":
+        return noted(key, f"left out: {_RESUMED}", value.origin)
     if is_secret(key):
         return _not_copied(key, "is a secret", value.origin) if value.value else Translation()
     if key not in arguments():
-        near = did_you_mean(key, [*arguments(), *aliases(), *renamed()])
+        near = did_you_mean(key, {**arguments(), **aliases(), **renamed()})
         message = f"neither LLaMA-Factory {SUPPORTED} nor an older release has such an argument"
         fix = "take it out of the original, if the training does without what it does in a fork"
         return refused(key, message, f"{near} Else {fix}" if near else fix, value.origin)

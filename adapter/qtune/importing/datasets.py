@@ -4,74 +4,96 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from qtune.checks.datasets import SOURCES
+from qtune.checks.datasets import USES
+from qtune.config.names import few, quoted
 from qtune.config.project import Project
 from qtune.data.adding.detect import propose
 from qtune.data.adding.register import file_name
 from qtune.data.reading.head import read_head
 from qtune.data.registrations import names_in, read_registrations
 from qtune.errors import QtuneError
-from qtune.files import MAX_BYTES, from_json, leaves
 from qtune.importing.parts import Note, Registered, Translation, noted, warned
-from qtune.importing.source import ImportedFile, read_source
-from qtune.schema import column_keys, dataset_keys, tag_keys
+from qtune.importing.registry import ONLINE, REMOTE, Registry, find_registry
+from qtune.importing.source import ImportedFile
 from qtune.values import DATASETS, Origin, Value
 
-_ONLINE = "ONLINE"  # llamafactory/data/parser.py, get_dataset_list
 
-
-@dataclass(frozen=True)
-class _Info:
-    """A dataset_info.json that was found: its entries and the directory from which their files start."""
-
-    entries: Mapping[str, Any]
-    directory: Path
-    display: str
+def names_of(keys: Mapping[str, Value]) -> dict[str, Origin]:
+    """The names of datasets in a config, each with its place."""
+    given = [keys[key] for key in USES if key in keys]
+    return {name: value.origin for value in given for name in names_in(value.value)}
 
 
 def register(
-    keys: Mapping[str, Value], source: ImportedFile, project: Project, registered: Registered
+    keys: Mapping[str, Value], registry: Registry | None, project: Project, registered: Registered
 ) -> Translation:
     """Registrations for the names under `dataset` and `eval_dataset`, copied from the original's own file.
 
-    registered: those that are made already. A name that is in the project, or that cannot be found, is
-    a warning.
+    registry: that file; registered: those that are made already. A name that is in the project with other
+    keys, or that cannot be found, is a warning.
     """
-    names: dict[str, Origin] = {}
-    for key in ("dataset", "eval_dataset"):
-        if key in keys:
-            missing = [name for name in names_in(keys[key].value) if name not in registered]
-            names |= dict.fromkeys(missing, keys[key].origin)
+    names = {name: origin for name, origin in names_of(keys).items() if name not in registered}
     given = keys.get("dataset_dir")
-    directory = given.value if given and isinstance(given.value, str) else "data"
+    online = given is not None and given.value == ONLINE
+    known = read_registrations(project)
     part = Translation()
     if given:
         part = noted("dataset_dir", "becomes registrations in data/datasets.yaml", given.origin)
-    if not names:
-        return part
-    info = None if directory == _ONLINE else _read_info(directory, source)
-    known = read_registrations(project)
+    added: dict[str, Mapping[str, Any]] = {}
     for name, origin in names.items():
-        entry = {"hf_hub_url": name} if directory == _ONLINE else _entry(name, info, project)
-        if name in known:
-            if entry is not None and _differ(entry, known[name].entry):
-                message = (
-                    f"`{name}` is registered in {known[name].document.display} with other keys, which hold"
-                )
-                part += warned(
-                    "dataset", message, "rename one of them, where they are not the same data", origin
-                )
-        elif entry is None:
-            where = f"{info.display} does not have it" if info else f"there is no {directory}/{DATASETS}"
-            fix = f"register it in data/datasets.yaml: `{name}: {{file_name: …}}`"
-            part += warned("dataset", f"`{name}` is not registered here, and {where}", fix, origin)
-        else:
-            note = Note("dataset", f"registers `{name}`", origin)
-            part += Translation(datasets={name: entry}, notes=(note,))
+        entry = {"hf_hub_url": name} if online else registry.entry(name, project) if registry else None
+        if name not in known and entry:
+            added[name] = entry
+        elif entry and _differ(entry, known[name].entry):
+            message = f"`{name}` is registered in {known[name].document.display} with other keys, which hold"
+            part += warned("dataset", message, "rename one of them, where they are not the same data", origin)
+        elif not entry and name in known:
+            message = f"`{name}` is what {known[name].document.display} here says: the original's is nowhere"
+            part += noted("dataset", message, origin)
+    if missing := [name for name in names if name not in known and name not in added]:
+        part += _nowhere(missing, given, registry, names[missing[0]])
+    if added:
+        part += _added(added, given, registry, next(iter(names.values())))
+    return part
+
+
+def _nowhere(names: list[str], given: Value | None, registry: Registry | None, origin: Origin) -> Translation:
+    """What to say of names that are registered nowhere; given: `dataset_dir`."""
+    are, them = ("is", "it") if len(names) == 1 else ("are", "them")
+    fix = f"register {them}: `qtune data add FILE -n {names[0]}`"
+    directory = str(given.value) if given else "data"
+    if directory.startswith(REMOTE):
+        where = f"the hub's {directory.removeprefix(REMOTE)} is not asked"
+        fix = f"download the {DATASETS} there with its data, and `qtune data add {DATASETS}`"
+    elif registry is not None:
+        where = f"{registry.display} does not have {them}"
+    else:
+        where = f"no {directory}/{DATASETS} has {them}"
+    return warned("dataset", f"{quoted(names)} {are} not registered here, and {where}", fix, origin)
+
+
+def _added(
+    added: Mapping[str, Mapping[str, Any]], given: Value | None, registry: Registry | None, origin: Origin
+) -> Translation:
+    """The registrations, with a word on where they are from, and on what of them is not here."""
+    source = registry.display if registry else "a hub"
+    note = Note("dataset", f"registers {quoted(added)}, from {source}", origin)
+    part = Translation(datasets=added, notes=(note,))
+    if registry is None:
+        return part
+    if registry.guessed and given:
+        message = f"there is no {given.value}; {source} has {quoted(added)} too, and is taken"
+        part += warned(
+            "dataset_dir", message, "correct data/datasets.yaml, if other data was meant", given.origin
+        )
+    if ignored := [key for name in added for key in registry.unread(name, added[name])]:
+        part += noted("dataset", f"left out, as LLaMA-Factory has no such keys: {few(ignored)}", origin)
+    if missing := {name: path for name in added if (path := registry.missing(name))}:
+        message = f"{quoted(missing)}: there is no {few([str(path) for path in missing.values()])}"
+        part += warned("dataset", message, "put it there, or correct file_name in data/datasets.yaml", origin)
     return part
 
 
@@ -79,7 +101,7 @@ def register_file(key: str, value: Value, source: ImportedFile, project: Project
     """A data file that another toolkit names, as a registration and as the argument `target`."""
     text = str(value.value)
     found = source.find(text)
-    path = found or source.roots[0] / text
+    path = found or source.here / text
     name = re.sub(r"[^\w.-]+", "_", path.stem)
     entry = {"file_name": file_name(path, project), **(_shape(found) if found else {})}
     part = Translation(
@@ -95,95 +117,8 @@ def register_file(key: str, value: Value, source: ImportedFile, project: Project
 
 def registered_beside(name: str, source: ImportedFile, project: Project) -> dict[str, Any] | None:
     """The registration of that name in the dataset_info.json of `data`, or beside the original."""
-    entries = (_entry(name, _read_info(directory, source), project) for directory in ("data", "."))
-    return next((entry for entry in entries if entry is not None), None)
-
-
-@dataclass(frozen=True)
-class Registry:
-    """A whole dataset_info.json as registrations of a project.
-
-    missing: names whose file is not there; ignored: keys of entries that LLaMA-Factory does not have, as
-    `name.key`, left out.
-    """
-
-    datasets: Registered
-    missing: tuple[str, ...]
-    ignored: tuple[str, ...]
-
-
-def is_registry(path: Path) -> bool:
-    """Whether a file is a dataset_info.json, by its name or, whatever its name, by what its entries say."""
-    if path.name == DATASETS:
-        return True
-    if path.suffix != ".json" or not path.is_file() or path.stat().st_size > MAX_BYTES:
-        return False
-    try:
-        data = from_json(path.read_bytes())
-    except ValueError:
-        return False
-    entries = list(data.values()) if isinstance(data, dict) else []
-    return bool(entries) and all(isinstance(entry, dict) and _names_data(entry) for entry in entries)
-
-
-def read_registry(path: Path, project: Project) -> Registry:
-    """The registrations of a dataset_info.json, for `project`.
-
-    Raises QtuneError where the file is no registry, or an entry of it names no data.
-    """
-    source = read_source(path, Path.cwd())
-    fix = f"name LLaMA-Factory's own {DATASETS}, or a data file"
-    if source.keys is None:
-        raise QtuneError("is not a mapping of names", where=source.display, fix=fix)
-    info = _Info(source.keys, source.path.parent, source.display)
-    entries: dict[str, Mapping[str, Any]] = {}
-    missing, ignored = [], []
-    for name in info.entries:
-        entry = _entry(name, info, project)
-        if entry is None or not _names_data(entry):
-            place = source.origin(name).place
-            raise QtuneError(f"`{name}` is no dataset: it names no data", where=place, fix=fix)
-        entries[name] = _known(entry)
-        ignored += [f"{name}.{key}" for key in _paths(entry) if key not in _paths(entries[name])]
-        file = info.entries[name].get("file_name")
-        if isinstance(file, str) and not (info.directory / file).exists():
-            missing.append(name)
-    return Registry(entries, tuple(missing), tuple(ignored))
-
-
-def _names_data(entry: Mapping[str, Any]) -> bool:
-    return any(isinstance(entry.get(key), str) for key in SOURCES)
-
-
-def _known(entry: Mapping[str, Any]) -> dict[str, Any]:
-    """The keys that LLaMA-Factory reads, those of the blocks too."""
-    known = {key: value for key, value in entry.items() if key in dataset_keys()}
-    for block, keys in (("columns", column_keys()), ("tags", tag_keys())):
-        if isinstance(known.get(block), dict):
-            known[block] = {key: value for key, value in known[block].items() if key in keys}
-    return known
-
-
-def _paths(entry: Mapping[str, Any]) -> list[str]:
-    return [".".join(path) for path, _ in leaves(dict(entry))]
-
-
-def _read_info(directory: str, source: ImportedFile) -> _Info | None:
-    path = source.find(f"{directory}/{DATASETS}")
-    if path is None:
-        return None
-    file = read_source(path, source.roots[0])
-    return None if file.keys is None else _Info(file.keys, path.parent, f"{directory}/{DATASETS}")
-
-
-def _entry(name: str, info: _Info | None, project: Project) -> dict[str, Any] | None:
-    entry = info.entries.get(name) if info else None
-    if info is None or not isinstance(entry, dict):
-        return None
-    entry = dict(entry)
-    if isinstance(entry.get("file_name"), str):
-        entry["file_name"] = file_name(info.directory / entry["file_name"], project)
-    return entry
+    registry = find_registry(None, [name], source)
+    return None if registry is None else registry.entry(name, project)
 
 
 def _differ(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> bool:

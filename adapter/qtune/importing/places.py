@@ -2,42 +2,58 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from pathlib import Path
+from collections.abc import Sequence
 
+from qtune.config.names import few
 from qtune.config.project import Project
 from qtune.data.adding.register import file_name
 from qtune.data.registrations import names_in
-from qtune.importing.parts import Translation, noted, warned
+from qtune.importing.nowhere import ADAPTERS, MODELS, nowhere
+from qtune.importing.original import Original
+from qtune.importing.parts import Translation, noted
+from qtune.importing.registry import ONLINE, REMOTE, Registry, has_media
 from qtune.importing.source import LAYER, ImportedFile
-from qtune.values import DATASETS, Origin, Value
+from qtune.values import Origin, Value
 
-_LISTS = ("adapter_name_or_path", "ref_model_adapters", "reward_model_adapters")
-_MODELS = ("model_name_or_path", "ref_model", "reward_model")
-_FILES = ("resume_from_checkpoint", "media_dir", "new_special_tokens_config")
+_FILES = (
+    *("resume_from_checkpoint", "media_dir", "new_special_tokens_config"),
+    *("kt_weight_path", "kt_expert_checkpoint_path"),
+)
 _FILES_OR_JSON = ("accelerator_config", "fsdp_config")
-_WRITTEN = ("tokenized_path",)
+_WRITTEN = ("tokenized_path", "cache_dir")
 
 
-def settled(part: Translation, source: ImportedFile, project: Project) -> Translation:
-    """The part with its arguments' paths as the project sees them, and a word on each that is another now.
+def settled(part: Translation, read: Original, project: Project) -> Translation:
+    """The part with its arguments' paths as the project sees them, and a word on each.
 
     What could be a path and is nowhere is a warning, but for what a training writes.
     """
-    for name in (*_MODELS, *_LISTS, *_FILES, *_FILES_OR_JSON, *_WRITTEN):
+    for name in (*MODELS, *ADAPTERS, *_FILES, *_FILES_OR_JSON, *_WRITTEN):
         value = part.values.get(("train", name))
         if value is None or not isinstance(value.value, str) or value.value.startswith("{"):
             continue
-        given = names_in(value.value) if name in _LISTS else [value.value] if value.value else []
-        seen = [_seen(text, source, project) for text in given]
-        moved = ",".join(there or text for there, text in zip(seen, given, strict=True))
-        if moved != ",".join(given):
-            part += Translation({("train", name): Value(moved, value.origin)})
-            part += noted(name, f"{value.value} is {moved} from the project's directory", value.origin)
-        for text, there in zip(given, seen, strict=True):
-            if there is None and name not in _WRITTEN:
-                part += _nowhere(name, text, value.origin)
+        given = names_in(value.value) if name in ADAPTERS else [value.value] if value.value else []
+        seen = [(text, _seen(text, read.source, project)) for text in given]
+        part += _found(name, seen, value.origin)
+        for text in (text for text, there in seen if there is None):
+            if name in _WRITTEN:
+                message = f"there is no {text} yet: the training makes it in the project's directory"
+                part += noted(name, message, value.origin)
+            else:
+                part += nowhere(name, text, value.origin, read)
     return part
+
+
+def _found(name: str, seen: Sequence[tuple[str, str | None]], origin: Origin) -> Translation:
+    """The argument as the project writes it; seen: each path as given, and as `_seen` has it."""
+    found = [(text, there) for text, there in seen if there is not None]
+    moved = [f"{text} is {there}" for text, there in found if text != there]
+    if moved:
+        value = Value(",".join(there or text for text, there in seen), origin)
+        return Translation({("train", name): value}) + noted(
+            name, f"{few(moved)} from the project's directory", origin
+        )
+    return noted(name, f"{few([text for text, _ in found])} is there", origin) if found else Translation()
 
 
 def _seen(text: str, source: ImportedFile, project: Project) -> str | None:
@@ -51,26 +67,18 @@ def _seen(text: str, source: ImportedFile, project: Project) -> str | None:
     return file_name(found, project, project.root)
 
 
-def _nowhere(name: str, text: str, origin: Origin) -> Translation:
-    """What to say of a path that is not there: nothing of what is a hub's id by its form."""
-    is_path = text.startswith((".", "/", "~")) or len(Path(text).parts) > 2
-    if name in _MODELS and not is_path:
-        return Translation()
-    if name in _LISTS and not is_path:
-        return noted(name, f"{text} is nowhere here, so that it is taken for a hub's id", origin)
-    fix = "put it where the project's directory has it, or correct it in the preset"
-    return warned(name, f"there is no {text} from here, nor from where the original lies", fix, origin)
-
-
-def media_dir(keys: Mapping[str, Value], source: ImportedFile, project: Project) -> Translation:
+def media_dir(part: Translation, read: Original, registry: Registry | None, project: Project) -> Translation:
     """LLaMA-Factory looks for media in dataset_dir where nothing else is said, and qtune moves that one.
 
     Source: llamafactory/hparams/data_args.py, __post_init__.
     """
-    if any(key in keys and keys[key].value is not None for key in ("media_dir", "image_dir")):
+    given = read.keys.get("dataset_dir", Value("data", Origin(LAYER, read.source.display)))
+    if part.train("media_dir") is not None or str(given.value).startswith((ONLINE, REMOTE)):
         return Translation()
-    value = keys.get("dataset_dir", Value("data", Origin(LAYER)))
-    info = source.find(f"{value.value}/{DATASETS}")
-    if info is not None:
-        value = Value(file_name(info.parent, project, project.root), value.origin)
-    return Translation({("train", "media_dir"): value})
+    if registry is None:
+        return Translation({("train", "media_dir"): given})
+    directory = file_name(registry.directory, project, project.root)
+    there = Translation({("train", "media_dir"): Value(directory, given.origin)})
+    if any(map(has_media, part.datasets.values())):
+        there += noted("media_dir", f"{directory}, where {registry.display} lies", given.origin)
+    return there

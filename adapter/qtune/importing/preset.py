@@ -5,6 +5,7 @@ from __future__ import annotations
 from qtune.files import block_lines, dump_yaml
 from qtune.importing.parts import Translation
 from qtune.render.files import SECTIONS, section_of
+from qtune.schema import NULL_IS_A_VALUE
 from qtune.values import nested
 
 
@@ -15,7 +16,7 @@ def preset_text(part: Translation, kind: str, display: str) -> str:
         f"about: {dump_yaml(f'imported from {display}')}",
     ]
     train = {path[1]: value for path, value in part.values.items() if path[0] == "train"}
-    said = {key: value for key, value in train.items() if value.value is not None}
+    said = {key: value for key, value in train.items() if value.value is not None or key in NULL_IS_A_VALUE}
     if train:
         lines.append("train:")
     for section in SECTIONS:
@@ -23,9 +24,9 @@ def preset_text(part: Translation, kind: str, display: str) -> str:
         lines += [f"  # {section}"] if mine else []
         lines += [f"  {key}: {dump_yaml(value.value)}" for key, value in mine.items()]
     if nulls := [key for key in train if key not in said]:
-        lines.append("  # base sets these; the original leaves them to LLaMA-Factory")
+        lines.append("  # the original leaves these to LLaMA-Factory")
         lines += [f"  {key}: null" for key in nulls]
-    for block in ("zero", "launch"):
+    for block in ("zero", "deepspeed", "launch"):
         tree = nested(part.values, block)
         if tree:
             lines += [f"{block}:", *block_lines(tree, 1)]

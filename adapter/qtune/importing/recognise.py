@@ -13,7 +13,7 @@ from qtune.errors import QtuneError
 from qtune.importing import board, other_uses, outputs
 from qtune.importing.accelerate import settings as accelerate
 from qtune.importing.deepspeed import zero
-from qtune.importing.deepspeed.zero import DeepSpeedFile
+from qtune.importing.deepspeed.file import DeepSpeedFile
 from qtune.importing.embedded import recognise as embedded
 from qtune.importing.original import Original, Recogniser
 from qtune.importing.parts import Translation
@@ -40,7 +40,8 @@ def recognise(source: ImportedFile, working_directory: Path, project: Project) -
     for kind in _KINDS:
         original = kind(source, working_directory, project)
         if original is not None:
-            other_uses.require_training(original)
+            if original.coverage is None:  # other toolkits have commands of their own for the rest
+                other_uses.require_training(original)
             return original
     raise not_a_config(source)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from posixpath import normpath
 from typing import Any
@@ -26,7 +26,7 @@ class ImportedFile:
     """A file as it was read.
 
     keys: its content where it is a mapping, else None; lines: the line of each key, by path.
-    roots: the directories from which paths in it may start, the likeliest first.
+    roots: the directories from which paths in it may start, the likeliest first; here: the working directory.
     mounts: (path in a container, path outside); written: files that it writes itself, by their normal paths.
     cells: where the text is that of a file's cells, (first line of it here, the cell's name) of each.
     """
@@ -37,6 +37,7 @@ class ImportedFile:
     keys: Mapping[str, Any] | None
     lines: Mapping[KeyPath, int]
     roots: tuple[Path, ...]
+    here: Path = Path()
     mounts: tuple[tuple[str, str], ...] = ()
     written: Mapping[str, ImportedFile] = field(default_factory=dict)
     cells: tuple[tuple[int, str], ...] = ()
@@ -55,15 +56,27 @@ class ImportedFile:
 
     def find(self, name: str) -> Path | None:
         """The file or directory that a path in this file means, None where there is none."""
+        return next(iter(self.finds(name)), None)
+
+    def finds(self, name: str) -> dict[Path, Path]:
+        """Every file or directory that a path could mean, with the first of `roots` from which it does."""
+        found: dict[Path, Path] = {}
         for inside, outside in self.mounts:
             if f"{name}/".startswith(f"{inside.rstrip('/')}/"):
                 name = f"{outside}/{name[len(inside) :]}"
                 break
         try:
-            path = Path(name).expanduser()
-            return next((root / path for root in self.roots if (root / path).exists()), None)
+            for root in self.roots:
+                path = root / Path(name).expanduser()
+                if path.exists():
+                    found.setdefault(path, root)
         except (OSError, RuntimeError, ValueError):  # too long, no such user, a null byte: nothing lies there
-            return None
+            return {}
+        return found or (self.finds(name.replace("\\", "/")) if "\\" in name else {})
+
+    def starting(self, directory: Path | None) -> ImportedFile:
+        """The file with paths that start from `directory` first, where there is one."""
+        return self if directory is None else replace(self, roots=_distinct(directory, *self.roots))
 
     def named(self, name: str, working_directory: Path) -> ImportedFile | None:
         """The file that a path in this file means, as this one writes it or else as it lies there.
@@ -80,7 +93,7 @@ class ImportedFile:
         name, above = first.file or self.display, (first.line or 1) - 1
         keys, lines = _mapping(text, name)
         lines = {path: number + above for path, number in lines.items()}
-        return ImportedFile(self.path, name, text, keys, lines, self.roots)
+        return ImportedFile(self.path, name, text, keys, lines, self.roots, self.here, self.mounts)
 
 
 def read_source(path: Path, working_directory: Path, roots: tuple[Path, ...] = ()) -> ImportedFile:
@@ -94,9 +107,15 @@ def read_source(path: Path, working_directory: Path, roots: tuple[Path, ...] = (
     file = path.resolve()
     # a config is written for the directory in which the training starts, which mostly lies above it; not the
     # whole disk, on which `data` is something else
-    around = (working_directory, *roots, file.parent, *file.parents[:-1])
+    around = (*roots, file.parent, *file.parents[:-1])
+    inside = file.is_relative_to(working_directory)
+    around = (working_directory, *around) if inside else (*around, working_directory)
     keys, lines = (None, {}) if _is_program(file) else _mapping(text, display)
-    return ImportedFile(file, display, text, keys, lines, tuple(dict.fromkeys(around)))
+    return ImportedFile(file, display, text, keys, lines, _distinct(*around), working_directory)
+
+
+def _distinct(*roots: Path) -> tuple[Path, ...]:
+    return tuple(dict.fromkeys(roots))
 
 
 def not_a_config(source: ImportedFile) -> QtuneError:

@@ -31,7 +31,7 @@ def stock_file(folder: Literal["deepspeed", "accelerate"], path: str) -> StockFi
     if content is None:
         return None
     display = f"LLaMA-Factory {_table()['release']}'s own {name}"
-    return StockFile(content, display, above[-2:] == ["examples", folder])
+    return StockFile(content, display, above[-1:] == [folder] and "examples" in above)
 
 
 @cache

@@ -13,8 +13,25 @@ from qtune.values import Config
 _WORDS = {
     "deepspeed_shm_comm": "its CPU communication",
     "cpu_adam": "its CPU Adam",
+    "cpu_adagrad": "its CPU Adagrad",
+    "cpu_lion": "its CPU Lion",
+    "fused_adam": "its fused Adam",
+    "fused_lamb": "its fused Lamb",
+    "fused_lion": "its fused Lion",
     "async_io": "its NVMe access",
 }
+# By the optimizer of the `deepspeed` block, on the GPU and offloaded (deepspeed/runtime/engine.py,
+# _configure_basic_optimizer).
+_COMPILED = (
+    {"adam": "fused_adam", "adamw": "fused_adam", "lamb": "fused_lamb", "lion": "fused_lion"},
+    {
+        "adam": "cpu_adam",
+        "adamw": "cpu_adam",
+        "adagrad": "cpu_adagrad",
+        "lion": "cpu_lion",
+        "lamb": "fused_lamb",
+    },
+)
 
 
 def missing_operations(config: Config, hardware: Hardware) -> list[str]:
@@ -38,9 +55,13 @@ def needed_operations(config: Config, hardware: Hardware) -> list[str]:
         return []
     devices = [config.get("zero", block, "device") for block in ("offload_optimizer", "offload_param")]
     needed = ["async_io"] if "nvme" in devices else []
+    offloaded = devices[0] in ("cpu", "nvme")
     if hardware.is_cpu:
         needed.append("deepspeed_shm_comm")
-    elif devices[0] in ("cpu", "nvme"):
+    optimizer = str(config.get("deepspeed", "optimizer", "type", default="")).lower()
+    if optimizer and not config.get("deepspeed", "optimizer", "params", "torch_adam"):
+        needed += [name for name in (_COMPILED[offloaded].get(optimizer),) if name]
+    elif not optimizer and offloaded and not hardware.is_cpu:
         needed.append("cpu_adam")
     return [name for name in needed if name not in _installed()]
 

@@ -28,7 +28,18 @@ from qtune.schema import DERIVED, column_keys, known_argument, tag_keys
 from qtune.values import DATASETS, Config, KeyPath, Layer, Origin, Value
 
 DEFAULT = Origin("default")
-_SECTIONS = ("model", "method", "dataset", "output", "train", "eval", "zero", "launch", "datasets")
+_SECTIONS = (
+    "model",
+    "method",
+    "dataset",
+    "output",
+    "train",
+    "eval",
+    "zero",
+    "deepspeed",
+    "launch",
+    "datasets",
+)
 
 
 @dataclass(frozen=True)
@@ -100,9 +111,9 @@ def _plain_side(path: Path, project: Project) -> Side:
     layers = [_layer(document, "train")]
     deepspeed = document.data.get("deepspeed")
     if isinstance(deepspeed, str) and (project.root / deepspeed).is_file():
-        zero = _read_mapping(project.root / deepspeed, deepspeed)
-        if isinstance(zero.data.get("zero_optimization"), dict):
-            layers.append(_layer(zero, "zero"))
+        file = _read_mapping(project.root / deepspeed, deepspeed)
+        if isinstance(file.data.get("zero_optimization"), dict):
+            layers += [_layer(file, "zero"), _layer(file, "deepspeed")]
     config = merge(path.name, layers)
     registry = project.root / str(document.data.get("dataset_dir", "data")) / DATASETS
     entries = _read_mapping(registry, str(registry)).data if registry.is_file() else {}
@@ -135,8 +146,9 @@ def _values(side: Side) -> dict[KeyPath, Value]:
     values = {
         path: value
         for path, value in side.config.values.items()
-        # what rendering adds follows from names, and ZeRO's other keys mean nothing while it is off
-        if not (path[0] == "train" and path[1] in DERIVED) and (path[0] != "zero" or side.config.uses_zero)
+        # what rendering adds follows from names, and DeepSpeed's keys mean nothing while it is off
+        if not (path[0] == "train" and path[1] in DERIVED)
+        and (path[0] not in ("zero", "deepspeed") or side.config.uses_zero)
     }
     for name, entry in side.datasets.items():
         whole = {**_absent_blocks(entry), **entry}

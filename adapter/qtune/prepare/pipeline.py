@@ -20,6 +20,7 @@ from qtune.config.defaults import withdrawn_layer
 from qtune.config.kl import kl_layer
 from qtune.config.model import model_type
 from qtune.config.names import valid_name
+from qtune.config.overruled import overruled_preset
 from qtune.config.project import Project
 from qtune.config.resolve import merge
 from qtune.data import token_cache
@@ -177,8 +178,10 @@ def examine(
         valid_name(name, "rendered directory")
     config = resolve(preset, project, hardware, overrides, name=name)
     registrations = read_registrations(project)
-    findings = tuple(check(config, registrations, project.root, hardware, stack))
-    return Prepared(project, config, hardware, findings, (), registrations)
+    findings = check(config, registrations, project.root, hardware, stack)
+    if found := overruled_preset(preset, project, overrides, config):
+        findings.append(found)
+    return Prepared(project, config, hardware, tuple(findings), (), registrations)
 
 
 def prepare(

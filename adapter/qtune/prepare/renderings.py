@@ -24,6 +24,7 @@ from qtune.prepare import pipeline
 from qtune.prepare.pipeline import CURRENT, RENDERED, Prepared, rendered_name
 from qtune.prepare.records import registration
 from qtune.render import manifest as manifests
+from qtune.render.engine import set_keys
 from qtune.render.manifest import Manifest
 from qtune.schema import DERIVED
 from qtune.values import DATASETS, TRAIN, ZERO, KeyPath, Layer, Origin, RenderedFile, Value
@@ -138,7 +139,7 @@ def is_by_hand(value: Value) -> bool:
 def _edits(directory: Path, relative: str, manifest: Manifest) -> list[Layer]:
     """What somebody changed by hand in train.yaml and zero.json, as layers over what was rendered."""
     layers = []
-    for file, block in ((TRAIN, "train"), (ZERO, "zero")):
+    for file, block in ((TRAIN, "train"), (ZERO, "zero"), (ZERO, "deepspeed")):
         path = directory / file
         if file not in manifest.files or manifests.digest(path.read_bytes()) == manifest.files[file]:
             continue
@@ -146,7 +147,8 @@ def _edits(directory: Path, relative: str, manifest: Manifest) -> list[Layer]:
         found = values_in(read_yaml(path, display), block)  # JSON is YAML
         values = {path: Value(None, Origin(display)) for path in manifest.config.values if path[0] == block}
         values |= {path: value for path, value in found.items() if path[1] not in DERIVED}
-        layers.append(Layer(display, values, display))
+        if values:
+            layers.append(Layer(display, values, display))
     return layers
 
 
@@ -168,11 +170,11 @@ def _edited_datasets(
 
 
 def values_in(document: Document, block: str) -> dict[KeyPath, Value]:
-    """The values of a train.yaml, or for the block `zero` those of a DeepSpeed JSON, with their lines."""
+    """The values of a train.yaml, or for the blocks `zero` and `deepspeed` those of DeepSpeed's JSON."""
     inside = ("zero_optimization",) if block == "zero" else ()
     data = document.data.get("zero_optimization", {}) if inside else document.data
     name, lines = document.display, document.lines
     return {
         (block, *path): Value(value, Origin(name, name, lines.get((*inside, *path))))
-        for path, value in leaves(data)
+        for path, value in (set_keys(data) if block == "deepspeed" else leaves(data))
     }

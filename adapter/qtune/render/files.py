@@ -12,6 +12,7 @@ from qtune.files import from_json, parse_yaml
 from qtune.machine.allocator import GROWING, NAMES
 from qtune.machine.hardware import Hardware
 from qtune.render import fsdp
+from qtune.render.engine import engine_keys
 from qtune.render.templates import Templates
 from qtune.schema import arguments
 from qtune.secrets.text import spans
@@ -110,6 +111,7 @@ def render(
         "directory": directory,
         "root_from_here": "/".join(".." for _ in Path(directory).parts),
         "zero": config.block("zero"),
+        "deepspeed": engine_keys(config.block("deepspeed"), hardware),
         "datasets": datasets,
         "environment": plan.environment,
         "allocator": (*NAMES, GROWING) if plan.grows else (),
@@ -129,6 +131,8 @@ def render(
         place = templates.place("zero.json.j2")
         written = _json(place, files[-1].text)
         _compare(place, context["zero"], written.get("zero_optimization"))
+        theirs = config.block("deepspeed")
+        _compare(place, theirs, _kept(theirs, written))
         if templates.is_from_others("zero.json.j2"):
             _compare(place, _json(place, templates.text("zero.json.j2", context, own=True)), written)
     files.append(RenderedFile(DATASETS, templates.text("dataset_info.json.j2", context)))
@@ -140,7 +144,7 @@ def render(
         parsed = parse_yaml(files[-1].text, place)[0]
         written = {**parsed, **(parsed.get("fsdp_config") or {})} if isinstance(parsed, dict) else {}
         asked = {**context["accelerate"], **fsdp.said(config)}
-        _compare(place, asked, {key: written.get(key) for key in asked})
+        _compare(place, asked, _kept(asked, written))
         if templates.is_from_others("accelerate.yaml.j2"):
             ours = templates.text("accelerate.yaml.j2", context, own=True)
             _compare(place, parse_yaml(ours, place)[0], parsed)
@@ -231,6 +235,13 @@ def _compare(place: str, wanted: Any, rendered: Any) -> None:
         where=place,
         fix="write each value with its filter, to_yaml or to_json, and every one of them",
     )
+
+
+def _kept(wanted: Any, rendered: Any) -> Any:
+    """Of what was rendered the keys of `wanted`, in mappings inside it too."""
+    if not isinstance(wanted, Mapping) or not isinstance(rendered, Mapping):
+        return rendered
+    return {key: _kept(value, rendered[key]) for key, value in wanted.items() if key in rendered}
 
 
 def _types(value: Any) -> Any:

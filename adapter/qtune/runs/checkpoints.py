@@ -140,8 +140,9 @@ def _weights(path: Path, step: int, config: Config) -> None:
 
 
 def _states(path: Path, step: int, config: Config) -> None:
-    """The optimizer's and the scheduler's."""
-    _archive(path / "scheduler.pt")
+    """The optimizer's and the scheduler's; DeepSpeed keeps the state of a schedule that it steps itself."""
+    if not config.uses_zero or not any(config.origin("deepspeed", key) for key in ("optimizer", "scheduler")):
+        _archive(path / "scheduler.pt")
     if config.uses_zero:
         _zero_states(path, config)
     elif _is_sharded(config) and not (path / "optimizer.pt").exists():
@@ -171,13 +172,16 @@ def _zero_states(path: Path, config: Config) -> None:
     directory = path / tag
     if Path(tag).name != tag or not directory.is_dir():
         raise QtuneError(f"names {tag!r}, which is not there", where="latest")
+    stage = config.get("zero", "stage")
     files = {file.name for file in directory.iterdir()}
-    for rank in range(config.processes):
-        for kind in ("optim", "model") if config.get("zero", "stage") == 3 else ("optim",):
+    # without ZeRO there may be none of these, and a shared model's have other names
+    plain = stage == 0 or config.find("deepspeed", "tensor_parallel", "autotp_size")
+    for rank in range(0 if plain else config.processes):
+        for kind in ("optim", "model") if stage == 3 else ("optim",):
             name = f"zero_pp_rank_{rank}_mp_rank_00_{kind}_states.pt"
             there = next((file for file in files if file.endswith(name)), name)  # `bf16_` stands before some
             _archive(directory / there)
-    if config.get("zero", "stage") != 3:
+    if stage != 3:
         _archive(directory / "mp_rank_00_model_states.pt")
 
 

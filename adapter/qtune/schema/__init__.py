@@ -44,7 +44,7 @@ class Argument:
 
     name: str
     group: str
-    """The LLaMA-Factory class for an argument (model, data, ...); zero, dataset, columns or tags else."""
+    """An argument's LLaMA-Factory class (model, data, ...), else zero, deepspeed, dataset, columns, tags."""
     types: tuple[str, ...]
     """Of bool, int, float, str, list, dict; empty where YAML cannot hold the value.
 
@@ -56,7 +56,7 @@ class Argument:
     default: Any
     help: str
     auto: bool = False
-    """Whether `auto` is filled in when training starts (a few ZeRO keys)."""
+    """Whether `auto` is filled in when training starts (a few of DeepSpeed's keys)."""
     keys: Mapping[str, "Argument"] | None = None
     """The keys inside, where the value is a mapping with known keys."""
 
@@ -76,6 +76,11 @@ def zero_keys() -> Mapping[str, Argument]:
     return _table("zero", "zero")
 
 
+def deepspeed_keys() -> Mapping[str, Argument]:
+    """DeepSpeed's other top-level keys."""
+    return _table("deepspeed", "deepspeed")
+
+
 @cache
 def launch_keys() -> Mapping[str, Argument]:
     """The keys of qtune's own `launch` block."""
@@ -83,10 +88,15 @@ def launch_keys() -> Mapping[str, Argument]:
 
 
 def known_keys(block: str) -> Mapping[str, Argument]:
-    """The keys that may stand in a config's `train`, `zero` or `launch` block."""
-    if block == "launch":
-        return launch_keys()
-    return zero_keys() if block == "zero" else arguments()
+    """The keys that may stand in a config's `train`, `zero`, `deepspeed` or `launch` block."""
+    match block:
+        case "zero":
+            return zero_keys()
+        case "deepspeed":
+            return deepspeed_keys()
+        case "launch":
+            return launch_keys()
+    return arguments()
 
 
 def known_argument(path: tuple[str, ...]) -> Argument | None:

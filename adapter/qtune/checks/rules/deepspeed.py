@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from qtune.checks.rules.engine import compiles_optimizer
 from qtune.checks.rules.view import Rule, View
 
 _CONFIG = "deepspeed/runtime/zero/config.py, DeepSpeedZeroConfig"
@@ -168,10 +169,15 @@ RULES = (
     ),
     Rule(
         "offload-needs-compiler",
-        ("zero.offload_optimizer.device", "zero.offload_param.device", "zero.stage"),
+        ("zero.offload_optimizer.device", "zero.offload_param.device", "deepspeed.optimizer", "zero.stage"),
         lambda view: (
             bool(view.zero)
-            and (view.hardware.is_cpu or offloads_optimizer(view) or bool(_on_nvme(view)))
+            and (
+                view.hardware.is_cpu
+                or offloads_optimizer(view)
+                or bool(_on_nvme(view))
+                or compiles_optimizer(view)
+            )
             and view.stack is not None
             and not view.stack.has_compiler()
         ),

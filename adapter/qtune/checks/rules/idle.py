@@ -106,6 +106,19 @@ def _of_stage(id: str, stages: tuple[str, ...], names: tuple[str, ...], source: 
     )
 
 
+def _replaced(id: str, block: str, names: tuple[str, ...], whose: str) -> Rule:
+    """Arguments of what a block of DeepSpeed takes the place of."""
+    return _row(
+        id,
+        names,
+        lambda view: block in view.deepspeed,
+        (f"deepspeed.{block}",),
+        f"`deepspeed.{block}` takes the place of the Trainer's {whose}",
+        f"take it out, or the block `{block}` of `deepspeed:`",
+        "transformers/integrations/deepspeed.py, deepspeed_optim_sched",
+    )
+
+
 RULES = (
     _row(
         "quantization-settings-need-bits",
@@ -327,5 +340,17 @@ RULES = (
         "a training starts no such engine",
         "take it out",
         "llamafactory/hparams/parser.py, get_train_args (infer_backend)",
+    ),
+    _replaced(
+        "trainers-optimizer-replaced",
+        "optimizer",
+        (
+            *("optim", "optim_args", "optim_target_modules", "loraplus_lr_ratio", "loraplus_lr_embedding"),
+            *("use_badam", "use_adam_mini", "use_muon"),
+        ),
+        "optimizer",
+    ),
+    _replaced(
+        "trainers-schedule-replaced", "scheduler", ("lr_scheduler_type", "lr_scheduler_kwargs"), "schedule"
     ),
 )

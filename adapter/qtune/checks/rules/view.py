@@ -29,11 +29,10 @@ QUANTIZED_NAME = (
 class Rule:
     """One row of the table: a combination that does not work, and what to do about it.
 
-    keys: the finding stands at one of them that the config sets, with `zero.` or `launch.` in front of keys
-    of those blocks; when: whether the rule applies, or in words what it applies to, which message and fix
-    then name as {found}; message and fix may name arguments, as {stage}, and
-    {processes}, {nproc_per_node} and {hardware}; source: the library's file and function that fails, or says
-    so.
+    keys: the finding stands at one of them that the config sets, with `zero.`, `deepspeed.` or `launch.` in
+    front of keys of those blocks; when: whether the rule applies, or in words what it applies to, which
+    message and fix then name as {found}; message and fix may name arguments, as {stage}, and {processes},
+    {nproc_per_node} and {hardware}; source: the library's file and function that fails, or says so.
     """
 
     id: str
@@ -72,6 +71,11 @@ class View:
     def zero(self) -> Mapping[str, Any]:
         """DeepSpeed's `zero_optimization`, empty where DeepSpeed is off."""
         return self.config.block("zero") if self.config.uses_zero else {}
+
+    @cached_property
+    def deepspeed(self) -> Mapping[str, Any]:
+        """DeepSpeed's other keys that the config sets, empty where DeepSpeed is off."""
+        return self.config.block("deepspeed") if self.config.uses_zero else {}
 
     @cached_property
     def zero3(self) -> bool:
@@ -221,7 +225,7 @@ def _key_to_change(keys: tuple[str, ...], view: View) -> str:
 
 def _path(key: str) -> KeyPath:
     parts = tuple(key.split("."))
-    return parts if parts[0] in ("zero", "launch") else ("train", *parts)
+    return parts if parts[0] in ("zero", "deepspeed", "launch") else ("train", *parts)
 
 
 class _Words(dict[str, str]):

@@ -13,13 +13,13 @@ from qtune.cli import options
 from qtune.cli.app import here
 from qtune.cli.commands import command
 from qtune.cli.data.group import PRESETS
+from qtune.cli.data.registry import add_registry
 from qtune.cli.data.token_view import legend, marked
 from qtune.cli.output import note, print_json
-from qtune.config.names import few, valid_name
+from qtune.config.names import valid_name
 from qtune.config.project import Project
 from qtune.errors import QtuneError
 from qtune.units import counted
-from qtune.values import DATASETS
 
 if TYPE_CHECKING:  # read by this command alone, and by no other's start
     from qtune.data.adding.look import Examined, Found
@@ -85,22 +85,21 @@ def add_command(
     from qtune.data.adding.look import examine, find_local, find_on_hub
     from qtune.data.adding.named import Named, read_named
     from qtune.data.adding.register import add_entries, name_of, refuse_taken
-    from qtune.importing.datasets import is_registry
+    from qtune.importing.registry import registry_at
     from qtune.machine.hub import default_hub
 
     project, named = here(), read_named(columns or (), tags or ())
     path = Path(source).expanduser()
-    if (path / DATASETS).is_file():
-        path /= DATASETS  # LLaMA-Factory's own data directory
+    registry = registry_at(path)  # or LLaMA-Factory's own data directory
     of_hub = {"--hub": hub, "--subset": subset, "--split": split, "--folder": folder}
     given = [option for option, value in of_hub.items() if value is not None]
     if path.exists() and given:
         raise QtuneError(f"{given[0]} is for a hub's data set", where=source, fix=f"leave {given[0]} out")
-    if path.exists() and is_registry(path):
+    if path.exists() and registry is not None:
         if name is not None or num_samples is not None or named != Named():
             fix = "leave out -n, --num-samples, --columns and --tags"
             raise QtuneError("has many datasets, with names of their own", where=source, fix=fix)
-        _add_registry(project, path, force=force, dry_run=dry_run, as_json=as_json)
+        add_registry(project, registry, force=force, dry_run=dry_run, as_json=as_json)
         return
     if not path.exists() and hub is None and not is_hub_id(source):
         fix = "correct the path; a hub's id is owner/name"
@@ -193,24 +192,3 @@ def _as_the_model_sees_it(
 
 def _shortened(text: str) -> str:
     return text if len(text) <= _MOST_SHOWN else f"{text[:_MOST_SHOWN]}… ({counted(len(text), 'character')})"
-
-
-def _add_registry(project: Project, path: Path, *, force: bool, dry_run: bool, as_json: bool) -> None:
-    from qtune.data.adding.register import add_entries, entries_text, refuse_taken
-    from qtune.importing.datasets import read_registry
-
-    registry = read_registry(path, project)
-    refuse_taken(project, list(registry.datasets), force=force, fix="--force replaces what is there")
-    if not dry_run:
-        add_entries(project, registry.datasets, force=force)
-    if as_json:
-        print_json({"entries": registry.datasets, "missing": registry.missing, "ignored": registry.ignored})
-    elif dry_run:
-        typer.echo(entries_text(registry.datasets), nl=False)
-    else:
-        typer.echo(f"{counted(len(registry.datasets), 'dataset')} registered in data/datasets.yaml")
-    if registry.missing:
-        note(f"{len(registry.missing)} of them have no file here: {few(registry.missing)}")
-    if registry.ignored:
-        note(f"left out, as LLaMA-Factory has no such keys: {few(registry.ignored)}")
-    note("nothing was written (--dry-run)" if dry_run else "next: `qtune data list`")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -9,6 +10,7 @@ import typer
 
 from qtune.cli.app import here
 from qtune.cli.commands import command
+from qtune.cli.data.registry import add_registry
 from qtune.cli.output import note, report
 from qtune.config.own import own_preset_path, write_own_preset
 from qtune.config.project import Project
@@ -33,12 +35,19 @@ def import_command(
     """Turn a config of another shape into a preset: what it says beyond base, in today's names.
 
     Scripts are read, never run. What was translated is named; a key that a preset cannot hold is an error,
-    and then nothing is written.
+    and then nothing is written. The datasets of a dataset_info.json are registered.
     """
     from qtune.files import block_lines
     from qtune.importing.read import read_import
+    from qtune.importing.registry import registry_at
 
     project = here()
+    if file.is_file() and registry_at(file) is not None:
+        command_line = f"qtune data add {shlex.quote(str(file))} --force"
+        add_registry(project, file, fix=f"`{command_line}` replaces what is there")
+        if name is not None:
+            note(f"no preset {name} was written: a dataset_info.json has datasets alone")
+        return
     if name is not None:
         own_preset_path(project, name)  # refuses before anything is read
     imported = read_import(file, Path.cwd(), project)

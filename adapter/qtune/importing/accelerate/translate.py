@@ -7,7 +7,7 @@ from typing import Any
 
 from qtune.files import dump_yaml
 from qtune.importing.deepspeed import zero
-from qtune.importing.deepspeed.zero import DeepSpeedFile
+from qtune.importing.deepspeed.file import DeepSpeedFile
 from qtune.importing.parts import Translation, noted, refused, warned
 from qtune.importing.source import LAYER, ImportedFile
 from qtune.render.fsdp import KEYS as FSDP_KEYS

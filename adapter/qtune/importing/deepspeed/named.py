@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from qtune.importing.deepspeed import zero
-from qtune.importing.deepspeed.zero import DeepSpeedFile
+from qtune.importing.deepspeed.file import DeepSpeedFile
 from qtune.importing.original import Original
 from qtune.importing.parts import Translation, noted, refused, warned
 from qtune.importing.stock import stock_file
@@ -11,7 +11,7 @@ from qtune.values import Value
 
 
 def named(value: Value | None, train: Translation, read: Original) -> Translation:
-    """The `zero` block of the file, or the mapping, that the original names under `deepspeed`."""
+    """The blocks of the file, or the mapping, that the original names under `deepspeed`."""
     if value is None or not value.value:
         return Translation()
     source = read.source
@@ -19,13 +19,14 @@ def named(value: Value | None, train: Translation, read: Original) -> Translatio
         lines = {path[1:]: line for path, line in source.lines.items() if path[:1] == ("deepspeed",)}
         return zero.translate(DeepSpeedFile(value.value, lines, source.display), train, whole=read.whole)
     name = str(value.value)
-    file = source.named(name, source.roots[0])
+    file = source.named(name, source.here)
     if file is None:
         return _stock(name, value, train, read)
     if file.keys is None:
         return refused("deepspeed", f"{name} is no DeepSpeed JSON", "correct that file", value.origin)
     part = zero.translate(DeepSpeedFile(file.keys, file.lines, file.display), train, whole=read.whole)
-    return noted("deepspeed", f"{name} becomes the `zero` block", value.origin) + part
+    blocks = dict.fromkeys(("`zero`", *(f"`{path[0]}`" for path in part.values if path[0] != "train")))
+    return noted("deepspeed", f"{name} becomes {' and '.join(blocks)}", value.origin) + part
 
 
 def _stock(name: str, value: Value, train: Translation, read: Original) -> Translation:

@@ -90,7 +90,7 @@ def _entry(key: str, data: NamedData, reading: Reading) -> tuple[dict[str, Any],
         return {"cloud_file_name": text, **told}, part
     if not _is_path(text):
         return {data.hub: text, **told}, part
-    path = reading.source.roots[0] / text
+    path = reading.source.here / text
     fix = "put it there, or correct file_name in data/datasets.yaml"
     missing = warned(key, f"there is no {text}", fix, origin)
     return {"file_name": file_name(path, reading.project), **told}, missing

@@ -11,6 +11,7 @@ from qtune.importing.original import Original
 from qtune.importing.source import ImportedFile
 from qtune.importing.toolkits import firefly, ms_swift, trl, unsloth
 from qtune.importing.toolkits.axolotl import axolotl, is_axolotl
+from qtune.importing.toolkits.litgpt import is_litgpt, litgpt
 from qtune.importing.toolkits.table import Toolkit
 from qtune.importing.toolkits.torchtune import is_torchtune, torchtune
 from qtune.importing.toolkits.translate import translate
@@ -19,6 +20,7 @@ from qtune.importing.toolkits.v1 import is_v1, v1
 _CONFIGS: tuple[tuple[Callable[[Mapping[str, Any]], bool], Callable[[], Toolkit]], ...] = (
     (is_axolotl, axolotl),
     (is_torchtune, torchtune),
+    (is_litgpt, litgpt),
     (is_v1, v1),
 )
 """(whether the keys are a config of it, the toolkit, whose table is read only then)."""

@@ -12,7 +12,7 @@ from qtune.errors import QtuneError
 from qtune.importing.original import Original
 from qtune.importing.parts import refused
 from qtune.importing.source import ImportedFile
-from qtune.importing.toolkits import firefly, ms_swift, openrlhf, qwen, trl
+from qtune.importing.toolkits import firefly, ms_swift, openrlhf, qwen, trl, unsloth
 from qtune.importing.toolkits.axolotl import axolotl
 from qtune.importing.toolkits.options import assigned, within
 from qtune.importing.toolkits.table import Toolkit
@@ -154,6 +154,8 @@ _STARTERS = (
     Starter("TRL", ("trl", f"({_METHODS})"), trl.read, config="config"),
     Starter("TRL", (rf"(?:.*/)?({_METHODS})(?:_\w+)?\.py",), trl.read, _OF_TRL, config="config"),
     Starter("TRL", (rf"trl\.scripts\.({_METHODS})",), trl.read, config="config"),
+    Starter("Unsloth", ("unsloth", "(train)"), unsloth.read, config="config"),
+    Starter("Unsloth", (r"(?:.*/)?unsloth[-_]cli\.py",), unsloth.read),
     Starter("axolotl", ("axolotl", "train"), _by(axolotl), config=""),
     Starter("axolotl", (r"axolotl\.cli\.train",), _by(axolotl), config=""),
     Starter(

@@ -30,19 +30,20 @@ _SIGNS |= {
     "packing_strategy",
     "loss_type",
 }
+_SIGNS |= {"max_prompt_length", "desirable_weight", "cpo_alpha", "reward_funcs", "num_generations"}
 _NOT_TRL = {"stage", "finetuning_type", "template", "dataset", "dataset_dir", "cutoff_len", "lora_target"}
 _NOT_TRL |= {"lora_rank", "train_file", "data_path"}
 
 # The keys that one trainer alone has, and the words of a path that name one. Source: trl/trainer/*_config.py.
 _BY_KEY = {
-    "grpo": {"num_generations", "reward_funcs", "use_vllm", "vllm_mode", "epsilon", "log_completions"},
+    "grpo": {"num_generations", "reward_funcs", "use_vllm", "vllm_mode", "log_completions"},
     "kto": {"desirable_weight", "undesirable_weight"},
     "reward": {"center_rewards_coefficient"},
     "cpo": {"cpo_alpha", "simpo_gamma"},
     "sft": {"packing", "packing_strategy", "assistant_only_loss", "completion_only_loss", "max_seq_length"},
 }
 _BY_WORD = {"sft": "sft", "dpo": "dpo", "kto": "kto", "orpo": "orpo", "cpo": "cpo", "simpo": "cpo"}
-_BY_WORD |= {"reward": "reward", "rm": "reward", "grpo": "grpo"}
+_BY_WORD |= {"reward": "reward", "reward_modeling": "reward", "rm": "reward", "grpo": "grpo"}
 _OF_PREFERENCES = {"beta", "precompute_ref_log_probs", "rpo_alpha", "label_smoothing", "sync_ref_model"}
 _NO_COUNTERPART = "LLaMA-Factory trains by SFT, DPO, KTO, ORPO, SimPO and reward models; keep this one in TRL"
 
@@ -73,6 +74,7 @@ def read(
     Raises QtuneError for a method that LLaMA-Factory does not have.
     """
     methods = table_beside(__file__, _FILE)["methods"]
+    method = _BY_WORD.get(method, method)
     if method not in methods:
         message = f"is TRL's {method.upper()}, which LLaMA-Factory does not have"
         raise QtuneError(message, where=source.display, fix=_NO_COUNTERPART)
@@ -81,7 +83,7 @@ def read(
     more: dict[KeyPath, Row] = {(name,): row_of(words) for name, words in rows.items()}
     toolkit = replace(toolkit, rows={**trainer.rows(), **toolkit.rows, **more})
     original = translate(toolkit, keys, source, project)
-    said = Translation() if "stage" in instead else _of_the_prompt(method, keys, source)
+    said = Translation() if "stage" in instead else _of_the_loss(method, keys, source)
     return replace(original, part=original.part + said)
 
 
@@ -238,14 +240,20 @@ def _loss_mask(key: str, value: Value, reading: Reading) -> Translation:
     return noted(key, "left out: TRL's default", value.origin)
 
 
-def _of_the_prompt(method: str, keys: Mapping[str, Value], source: ImportedFile) -> Translation:
-    """What to say where TRL would count a conversation's every token (trl/trainer/sft_trainer.py)."""
+def _of_the_loss(method: str, keys: Mapping[str, Value], source: ImportedFile) -> Translation:
+    """What to say where the loss that holds without a word is none of LLaMA-Factory's.
+
+    Source: trl/trainer/sft_trainer.py, experimental/cpo/cpo_config.py.
+    """
+    origin = Origin(LAYER, source.display)
+    if method == "cpo" and "loss_type" not in keys:
+        return _no_such_loss(method, Value("sigmoid", origin), "of CPO")
     masks = [keys[name].value for name in ("assistant_only_loss", "completion_only_loss") if name in keys]
     if method != "sft" or "dataset_text_field" in keys or any(mask is not None for mask in masks):
         return Translation()
     message = "TRL counts every token of a conversation, LLaMA-Factory the answers alone"
     fix = "set `train_on_prompt: true` in the preset, if all tokens are meant to count"
-    return warned("assistant_only_loss", message, fix, Origin(LAYER, source.display))
+    return warned("assistant_only_loss", message, fix, origin)
 
 
 _PREFERENCES = ("sigmoid", "hinge", "ipo", "kto_pair", "orpo", "simpo")
@@ -265,9 +273,14 @@ def _loss(method: str, key: str, value: Value, reading: Reading) -> Translation:
     if method in ("dpo", "cpo", "orpo") and main in _PREFERENCES and not others and weight and pure:
         share = {"pref_ftx": round(of_text / weight, 6)} if of_text else {}
         return _says(key, value, pref_loss=main, **share)
-    fix = f"take a `pref_loss` of {', '.join(_PREFERENCES)}, or keep this training in TRL"
-    message = f"LLaMA-Factory has no loss {dump_yaml(value.value)}" + ("" if pure else " with CPO's NLL term")
-    return warned(key, message, fix if method != "sft" else "train with the usual loss", value.origin)
+    return _no_such_loss(method, value, "" if pure else "with CPO's NLL term")
+
+
+def _no_such_loss(method: str, value: Value, how: str) -> Translation:
+    usual = "train with the usual loss"
+    fix = usual if method in ("sft", "kto") else f"take a `pref_loss` of {', '.join(_PREFERENCES)}"
+    message = f"LLaMA-Factory has no loss {dump_yaml(value.value)} {how}".rstrip()
+    return warned("loss_type", message, f"{fix}, or keep this training in TRL", value.origin)
 
 
 def _of_loss(key: str, value: Value, reading: Reading) -> Translation:

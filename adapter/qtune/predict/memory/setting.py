@@ -20,6 +20,10 @@ LINEARS = frozenset({"q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_pr
 _HEAD_NORMS = frozenset({"q_norm", "q_layernorm", "query_layernorm"})
 Loss = Literal["cross entropy", "anchored", "preferences", "odds", "kto", "reward", "ppo"]
 
+_UNPRICED = (
+    *("tensor_parallel", "compile", "data_types", "torch_autocast", "amp", "hybrid_engine"),
+    "compression_training",
+)
 _WIDE = {"float32": 4, "float64": 8}  # bytes of an element; float8 is dequantised to 16 bits to be trained
 
 
@@ -28,6 +32,7 @@ class Setting:
     """One training, its arguments with LLaMA-Factory's own defaults where they are not given.
 
     train: LLaMA-Factory's arguments; zero: DeepSpeed's `zero_optimization`, empty without DeepSpeed;
+    unpriced: keys of the `deepspeed` block that change memory, of which no formula knows.
     processes: of all nodes. grows: whether torch's allocator grows its segments (machine/allocator.py).
     """
 
@@ -39,18 +44,24 @@ class Setting:
     fsdp: bool
     nnodes: int = 1
     grows: bool = False
+    unpriced: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, config: Config, model: Model, hardware: Hardware, *, grows: bool = True) -> Setting:
+        train = config.block("train")
+        deepspeed = config.block("deepspeed") if config.uses_zero else {}
+        if optimizer := config.get("deepspeed", "optimizer", "type") if deepspeed else None:
+            train["optim"] = str(optimizer).lower()  # it takes the place of the Trainer's
         return cls(
             model=model,
-            train=config.block("train"),
+            train=train,
             zero=config.block("zero") if config.uses_zero else {},
             processes=config.processes,
             nnodes=config.nnodes,
             on_cpu=hardware.is_cpu,
             fsdp=config.launcher == "accelerate",
             grows=grows,
+            unpriced=tuple(key for key in _UNPRICED if key in deepspeed),
         )
 
     @property

@@ -206,6 +206,10 @@ def _assumptions(setting: Setting) -> tuple[str, ...]:
         said.append("linear attention as torch computes it, without the package flash-linear-attention")
     if not setting.on_cpu:
         said.append(f"{'with' if setting.grows else 'without'} {NAMES[0]}={GROWING}")
+    if setting.unpriced:
+        said.append(f"what {', '.join(setting.unpriced)} of `deepspeed:` changes left out")
+    if setting.zero and setting.stage == 0:
+        said.append("DeepSpeed's own memory at stage 0 not measured")
     if setting.loss == "ppo":
         said.append("PPO's own generation left out")
     return tuple(said)
