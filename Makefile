@@ -14,7 +14,7 @@ OLDER_PINS := transformers==4.57.6 huggingface_hub==0.36.2 tokenizers==0.22.2
 unexport PYTHONDONTWRITEBYTECODE
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: help setup train lint test-fast test test-all test-slurm test-faults bench docs snapshot lock release
+.PHONY: help setup train lint test-fast test test-all test-toolkits test-slurm test-faults bench docs snapshot lock release
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' Makefile | awk -F ':.*## ' '{printf "make %-11s %s\n", $$1, $$2}'
@@ -56,6 +56,9 @@ test: lint test-fast ## what must pass before a change: lint, fast tests, every 
 
 test-all: setup $(OLDER) ## the slow suites that `make test` leaves out
 	@$(BIN)/pytest --numprocesses 2 --dist loadfile -m "slow and not faults" tests/e2e
+
+test-toolkits: setup ## other toolkits' own parsers read the configs that importing is tested with
+	@$(BIN)/python tests/toolkits/run.py $(ARGS)
 
 test-faults: setup ## a training killed at 32 random moments, and resumed until it ends as one left alone
 	@$(BIN)/pytest --numprocesses 2 -m faults tests/e2e

@@ -370,7 +370,9 @@ def preset(result: Imported) -> dict[str, Any]:
     return yaml.safe_load(result.text)
 
 
-@pytest.mark.parametrize("text", [None, f"{SFT}bf16: true\ndeepspeed: ds.json\n"], ids=["alone", "named"])
+@pytest.mark.parametrize(
+    "text", [None, f"{SFT}do_train: true\nbf16: true\ndeepspeed: ds.json\n"], ids=["alone", "named"]
+)
 def test_the_guides_zero_2_file_is_taken_whole(project: NewProject, text: str | None) -> None:
     result = imported(project, HF2 if text is None else {**HF2, "bf16": {"enabled": "auto"}}, text)
     found = preset(result)

@@ -403,6 +403,17 @@ def loggers() -> list[str]:
     return sorted(INTEGRATION_TO_CALLBACK)
 
 
+def board_models() -> Entry:
+    """What LLaMA Board's names of models are on the Hugging Face hub, and which of them see media."""
+    from llamafactory.extras.constants import MULTIMODAL_SUPPORTED_MODELS, SUPPORTED_MODELS, DownloadSource
+
+    hub = DownloadSource.DEFAULT
+    return {
+        "models": {name: hubs[hub] for name, hubs in SUPPORTED_MODELS.items() if hub in hubs},
+        "multimodal": sorted(MULTIMODAL_SUPPORTED_MODELS),
+    }
+
+
 def snapshot() -> dict[str, Any]:
     """Every snapshot file's content by its name."""
     from deepspeed.runtime.zero.config import DeepSpeedZeroConfig
@@ -431,6 +442,7 @@ def snapshot() -> dict[str, Any]:
             "always_thinking": always_thinking(),
             "reasoning": sorted(name for name, row in chats.items() if "Reasoning" in row["class"]),
         },
+        f"board-{llamafactory}.json": board_models(),
         f"chat-{llamafactory}.json": {"templates": chats, "tool_prompts": tool_prompts()},
         f"library-{llamafactory}.json": {
             "packages": packages(),

@@ -68,7 +68,8 @@ def _check(path: KeyPath, value: Value) -> Finding | None:
     if argument is None:
         parent = known_argument(path[:-1]) if len(keys) > 1 else None
         known, unknown = (parent.keys, keys[-1]) if parent and parent.keys else (known_keys(block), key)
-        return Finding("error", shown, _UNKNOWN[block], _instead(block, unknown, known), value.origin)
+        fix = _in_a_block(shown) if block == "train" and "." in shown else None
+        return Finding("error", shown, _UNKNOWN[block], fix or _instead(block, unknown, known), value.origin)
     # a rendered file is shared, committed and attached to bug reports
     if (block == "train" and is_secret(key)) or holds({keys[-1]: value.value}):
         in_text = not any(map(is_secret, keys))
@@ -105,6 +106,10 @@ def _instead(block: str, key: str, known: Mapping[str, Argument]) -> str:
                 return f"`{key}` is DeepSpeed's: put it under `{other}:`"
         if key in launch_keys():
             return f"put `{key}` under `launch:`"
+        from qtune.config.blocks import argument_of
+
+        if meant := argument_of((key,)):
+            return f"did you mean `{meant}`?"
     elif block == "deepspeed" and key == "zero_optimization":
         return "put its keys under `zero:`"
     elif key in arguments():
@@ -114,6 +119,16 @@ def _instead(block: str, key: str, known: Mapping[str, Argument]) -> str:
     elif block == "zero" and key in deepspeed_keys():
         return f"`{key}` is none of zero_optimization's: put it under `deepspeed:`"
     return did_you_mean(key, known) or "take it out"
+
+
+def _in_a_block(shown: str) -> str | None:
+    """What `lora.r` and the like are, None where no nested config has such a key."""
+    from qtune.config.blocks import argument_of
+
+    meant = argument_of(tuple(shown.split(".")))
+    if meant is None:
+        return None
+    return KL_BETA_HINT if meant == KL_BETA else f"`{shown}` is `{meant}` in LLaMA-Factory"
 
 
 def _how_to_set(argument: Argument) -> str:

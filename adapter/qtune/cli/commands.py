@@ -39,8 +39,11 @@ class CommandGroup(TyperGroup):
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         if args[0] not in self.commands and not args[0].startswith("-") and not ctx.resilient_parsing:
+            from qtune.cli.old_habits import in_qtunes_words
+
             near = did_you_mean(args[0], self.commands)
-            fix = f"{near + ' ' if near else ''}`{ctx.command_path} -h` lists them"
+            listed = f"{near + ' ' if near else ''}`{ctx.command_path} -h` lists them"
+            fix = (None if self._words else in_qtunes_words(args)) or listed
             raise QtuneError(f"there is no command `{self._words}{args[0]}`", fix=fix)
         name, command, rest = super().resolve_command(ctx, args)
         return name, command and load(f"{self._words}{command.name}"), rest

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 import typer
@@ -20,6 +21,10 @@ def told(error: Any) -> QtuneError:
     fix = f"`{command} -h` shows how it is called"
     match type(error).__name__:
         case "NoSuchOption":
+            from qtune.cli.old_habits import in_qtunes_words
+
+            if habit := in_qtunes_words(sys.argv[1:]):
+                return QtuneError(f"there is no option `{error.option_name}`", fix=habit)
             near = f"did you mean {quoted(error.possibilities)}? " if error.possibilities else ""
             return QtuneError(f"there is no option `{error.option_name}`", fix=near + fix)
         case "MissingParameter":

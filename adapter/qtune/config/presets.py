@@ -251,7 +251,8 @@ def mapping(document: Document, keys: Sequence[str], kind: str) -> dict[str, Any
         if key not in keys:
             # the commonest slip: LLaMA-Factory's arguments at the top level, as in its own files
             fix = (
-                did_you_mean(key, keys)
+                _of_nested_configs(key, value)
+                or did_you_mean(key, keys)
                 or f"LLaMA-Factory's arguments go under `train:`; a {kind} has {quoted(keys)}"
             )
             raise QtuneError(f"unknown key `{key}`", where=document.where(key), fix=fix)
@@ -271,6 +272,16 @@ def mapping(document: Document, keys: Sequence[str], kind: str) -> dict[str, Any
                 fix="take that character out",
             )
     return document.data
+
+
+def _of_nested_configs(key: str, value: Any) -> str | None:
+    """What to do about `lora: {r: 8}` or `model.name: x`; None where it is no such block."""
+    from qtune.config.blocks import argument_of
+
+    paths = [(key, name) for name in value] if isinstance(value, dict) else [tuple(key.split("."))]
+    meant = {path: argument_of(path) for path in paths if len(path) > 1}
+    said = [f"`{'.'.join(path)}` is `{argument}`" for path, argument in meant.items() if argument]
+    return f"{', '.join(said)}: write that under `train:`" if said else None
 
 
 def _texts(value: Any, path: KeyPath = ()) -> Iterator[tuple[KeyPath, str]]:

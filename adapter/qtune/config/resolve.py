@@ -58,7 +58,7 @@ def overrides(assignments: Sequence[str], other_names: Mapping[str, str] | None 
             )
         if path[0] not in BLOCKS:
             known = aliases() if other_names is None else other_names
-            path = ("train", known.get(path[0], path[0]), *path[1:])
+            path = ("train", *path) if len(path) > 1 else ("train", known.get(path[0], path[0]))
         elif len(path) == 1:
             raise QtuneError(
                 f"`{path[0]}` is a block of keys",

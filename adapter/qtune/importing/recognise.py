@@ -10,12 +10,14 @@ from qtune.config.presets import KEYS as PRESET_KEYS
 from qtune.config.project import Project
 from qtune.config.renames import renamed
 from qtune.errors import QtuneError
+from qtune.importing import board, other_uses, outputs
 from qtune.importing.accelerate import settings as accelerate
 from qtune.importing.deepspeed import zero
 from qtune.importing.deepspeed.file import DeepSpeedFile
+from qtune.importing.embedded import recognise as embedded
 from qtune.importing.original import Original, Recogniser
 from qtune.importing.parts import Translation
-from qtune.importing.scripts import commands
+from qtune.importing.scripts import commands, other_commands
 from qtune.importing.source import ImportedFile, not_a_config
 from qtune.importing.toolkits import nested
 from qtune.importing.toolkits import recognise as toolkits
@@ -31,10 +33,15 @@ _DEEPSPEED = ("zero_optimization", "train_micro_batch_size_per_gpu", "train_batc
 
 
 def recognise(source: ImportedFile, working_directory: Path, project: Project) -> Original:
-    """The file as the first of the kinds below that it is; raises QtuneError where it is none of them."""
+    """The file as the first of the kinds below that it is.
+
+    Raises QtuneError where it is none of them, or trains nothing.
+    """
     for kind in _KINDS:
         original = kind(source, working_directory, project)
         if original is not None:
+            if original.coverage is None:  # other toolkits have commands of their own for the rest
+                other_uses.require_training(original)
             return original
     raise not_a_config(source)
 
@@ -63,17 +70,21 @@ def _deepspeed(source: ImportedFile, working_directory: Path, project: Project) 
 
 def _training_config(source: ImportedFile, working_directory: Path, project: Project) -> Original | None:
     """A config of no toolkit in particular, most of whose keys are known."""
-    flat = nested.flatten(source)
+    flat, renamed_part = nested.flatten(source)
     known = [key for key in flat if any(key in names for names in (arguments(), aliases(), renamed()))]
     if source.keys is None or (not nested.has_its_own(source.keys) and 2 * len(known) < len(flat)):
         return None
     left, part = nested.translate(flat, source, project)
-    return Original("a training config", source, left, part, near_base=flat.get(KL_BETA))
+    return Original("a training config", source, left, renamed_part + part, near_base=flat.get(KL_BETA))
 
 
 _KINDS: tuple[Recogniser, ...] = (
+    embedded.recognise,
     commands.recognise,
+    other_commands.recognise,
     _preset,
+    board.recognise,
+    outputs.recognise,
     accelerate.recognise,
     toolkits.recognise,
     _llamafactory,

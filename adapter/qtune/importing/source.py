@@ -16,8 +16,8 @@ from qtune.values import KeyPath, Origin, Value
 LAYER = "original"
 _KEY = re.compile(r"[A-Za-z_][\w.-]*")
 _SHAPES = (
-    "name a LLaMA-Factory train YAML or JSON, a script that starts it, a DeepSpeed JSON, or another "
-    "toolkit's training config"
+    "name a LLaMA-Factory train YAML or JSON, a script, program, notebook or container file that starts it, "
+    "a DeepSpeed JSON, or another toolkit's training config"
 )
 
 
@@ -28,6 +28,7 @@ class ImportedFile:
     keys: its content where it is a mapping, else None; lines: the line of each key, by path.
     roots: the directories from which paths in it may start, the likeliest first; here: the working directory.
     mounts: (path in a container, path outside); written: files that it writes itself, by their normal paths.
+    cells: where the text is that of a file's cells, (first line of it here, the cell's name) of each.
     """
 
     path: Path
@@ -39,9 +40,15 @@ class ImportedFile:
     here: Path = Path()
     mounts: tuple[tuple[str, str], ...] = ()
     written: Mapping[str, ImportedFile] = field(default_factory=dict)
+    cells: tuple[tuple[int, str], ...] = ()
 
     def origin(self, *path: str) -> Origin:
         return Origin(LAYER, self.display, self.lines.get(path))
+
+    def at(self, line: int) -> Origin:
+        """Where a line of the text stands: in its cell, where it has cells."""
+        first, name = max((cell for cell in self.cells if cell[0] <= line), default=(1, self.display))
+        return Origin(LAYER, name, line - first + 1)
 
     def values(self) -> dict[str, Value]:
         """The top-level keys, each with its place."""
@@ -82,9 +89,11 @@ class ImportedFile:
 
     def writes(self, text: str, line: int) -> ImportedFile:
         """A file that this one writes; line: where its text begins in this one."""
-        keys, lines = _mapping(text, self.display)
-        lines = {path: number + line - 1 for path, number in lines.items()}
-        return ImportedFile(self.path, self.display, text, keys, lines, self.roots, self.here, self.mounts)
+        first = self.at(line)
+        name, above = first.file or self.display, (first.line or 1) - 1
+        keys, lines = _mapping(text, name)
+        lines = {path: number + above for path, number in lines.items()}
+        return ImportedFile(self.path, name, text, keys, lines, self.roots, self.here, self.mounts)
 
 
 def read_source(path: Path, working_directory: Path, roots: tuple[Path, ...] = ()) -> ImportedFile:
@@ -101,7 +110,7 @@ def read_source(path: Path, working_directory: Path, roots: tuple[Path, ...] = (
     around = (*roots, file.parent, *file.parents[:-1])
     inside = file.is_relative_to(working_directory)
     around = (working_directory, *around) if inside else (*around, working_directory)
-    keys, lines = _mapping(text, display)
+    keys, lines = (None, {}) if _is_program(file) else _mapping(text, display)
     return ImportedFile(file, display, text, keys, lines, _distinct(*around), working_directory)
 
 
@@ -112,6 +121,16 @@ def _distinct(*roots: Path) -> tuple[Path, ...]:
 def not_a_config(source: ImportedFile) -> QtuneError:
     """The error for a file of no known shape."""
     return QtuneError("is not a training config that qtune can read", where=source.display, fix=_SHAPES)
+
+
+_PROGRAMS = re.compile(
+    r".*\.(?:py|ipynb|md|markdown|bat|cmd|ps1|mk)|(?:Docker|Container)file.*|.*\.Dockerfile|(?:GNU)?[Mm]akefile"
+)
+
+
+def _is_program(file: Path) -> bool:
+    """Whether the name tells that the text is no mapping, though it may be JSON or look like YAML."""
+    return _PROGRAMS.fullmatch(file.name) is not None
 
 
 def _display(path: Path, working_directory: Path) -> str:
@@ -125,12 +144,12 @@ def _text(path: Path, display: str) -> str:
         raise QtuneError("there is no such file", where=display, fix="correct the path")
     if not path.is_file():
         raise QtuneError("is not a file", where=display, fix=_SHAPES)
+    # a notebook holds the pictures that its cells drew
+    most = 20 * MAX_BYTES if path.suffix == ".ipynb" else MAX_BYTES
     with path.open("rb") as stream:
-        raw = stream.read(MAX_BYTES + 1)
-    if len(raw) > MAX_BYTES:
-        raise QtuneError(
-            f"is larger than {MAX_BYTES:,} bytes, so it is no config", where=display, fix=_SHAPES
-        )
+        raw = stream.read(most + 1)
+    if len(raw) > most:
+        raise QtuneError(f"is larger than {most:,} bytes, so it is no config", where=display, fix=_SHAPES)
     if b"\0" in raw:
         raise QtuneError("is not a text file", where=display, fix=_SHAPES)
     try:
@@ -154,7 +173,7 @@ def _mapping(text: str, display: str) -> tuple[Mapping[str, Any] | None, Mapping
     try:
         data, lines = parse_yaml(text, display)
     except QtuneError:
-        if _looks_like_commands(text):
+        if _looks_like_commands(text) or _MANIFEST.search(text):
             return None, {}
         raise
     if not isinstance(data, dict) or not data:
@@ -164,8 +183,11 @@ def _mapping(text: str, display: str) -> tuple[Mapping[str, Any] | None, Mapping
     return data, lines
 
 
+# of Kubernetes, which may hold several YAML documents
+_MANIFEST = re.compile(r"(?m)^apiVersion:")
 _STARTERS = re.compile(
-    r"(?m)^(?!\s*#).*(?:\b(?:llamafactory-cli|lmf)\s+\w|\w+\.py\b|-m\s+llamafactory|\b(?:torchrun|deepspeed)\s)"
+    r"(?m)^(?!\s*#).*(?:\b(?:llamafactory-cli|lmf)\s+\w|\w+\.py\b|-m\s+\w+\.cli|-m\s+llamafactory|\b(?:torchrun|deepspeed)\s"
+    r"|\b(?:swift|megatron|trl|axolotl|tune|xtuner)\s+(?:sft|rlhf|pt|dpo|kto|reward|train|run)\b)"
 )
 
 

@@ -289,7 +289,7 @@ def _means(text: str, types: tuple[str, ...]) -> bool:
 
 @cache
 def snapshot(stem: str) -> Any:
-    """A snapshot file's content, of `llamafactory`, `templates`, `chat`, `library` or `architectures`."""
+    """A snapshot file's content, such as that of `llamafactory`, `templates` or `library`."""
     return json.loads(Path(__file__).with_name(f"{stem}-{SUPPORTED}.json").read_bytes())
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path, PurePath
 from posixpath import normpath
@@ -16,11 +16,14 @@ from qtune.importing.parts import Translation, noted, refused, warned
 from qtune.importing.scripts.arguments import arguments_of
 from qtune.importing.scripts.forms import Option
 from qtune.importing.scripts.launchers import CLI, STARTERS, at_once, holes, is_flag, place, processes
-from qtune.importing.scripts.shell import Command, commands
+from qtune.importing.scripts.others import alone, started_toolkit, without_taken
+from qtune.importing.scripts.shell import Command, HereDocument, commands
 from qtune.importing.scripts.slurm import Job, headers, job
 from qtune.importing.scripts.wrappers import Inside, surroundings, unwrapped
 from qtune.importing.scripts.written import as_files, unknown, writes, written
 from qtune.importing.source import LAYER, ImportedFile
+from qtune.importing.toolkits import starts
+from qtune.importing.toolkits.starts import Start
 from qtune.values import Origin, Value
 
 _SCRIPT = re.compile(r"(?:.*/)?(?:train|train_bash|launcher|finetune|run_exp)\.py")
@@ -95,7 +98,34 @@ def started(
     command = inside.command
     others = [one.command for one in all_of_it if one is not inside]
     files = written(others)
-    source = replace(_in_its_directories(source, all_of_it), written=as_files(files, source))
+    source = replace(
+        _in_its_directories(source, all_of_it), written={**source.written, **as_files(files, source)}
+    )
+    if isinstance(start, Start):
+        read = started_toolkit(start, command, source, working_directory, project)
+        command, index = without_taken(start, command), start.index
+    else:
+        read = _llamafactory(command, start, source, others, files, working_directory)
+        index = start
+    asked, one = _job(inside, source)
+    part = one + asked.part + read.part + surroundings(inside, source)
+    decided, one = processes(command, index, source, read.keys, asked, inside.gpus, working_directory)
+    part += one
+    if isinstance(start, Start):
+        part += alone(start, command, part, source)
+    part = at_once(part + _others([other for other in others if not writes(other)], command, source))
+    return replace(read, keys={**decided, **read.keys}, part=part)
+
+
+def _llamafactory(
+    command: Command,
+    start: int,
+    source: ImportedFile,
+    others: Sequence[Command],
+    files: Mapping[str, HereDocument],
+    working_directory: Path,
+) -> Original:
+    """The arguments of a command that starts LLaMA-Factory, from its config and its options, which win."""
     words = list(command.words[start:])
     keys: dict[str, Value] = {}
     part = Translation()
@@ -126,25 +156,23 @@ def started(
         part += holes(unsaid, source, key)
         if not any(word.hole for word in unsaid):
             keys[key] = value
-    asked, one = _job(inside, source)
-    part = one + asked.part + part + surroundings(inside, source)
-    decided, one = processes(command, start, source, keys, asked, inside.gpus, working_directory)
-    part = at_once(part + one + _others([other for other in others if not writes(other)], command, source))
-    return Original("a command that starts LLaMA-Factory", source, {**decided, **keys}, part, whole=True)
+    return Original("a command that starts LLaMA-Factory", source, keys, part, whole=True)
 
 
-def _several(found: Sequence[tuple[Inside, int]], source: ImportedFile) -> QtuneError:
+def _several(found: Sequence[tuple[Inside, int | Start]], source: ImportedFile) -> QtuneError:
+    ours = [(inside.command, start) for inside, start in found if isinstance(start, int)]
     configs = [
-        (inside.command.line, word)
-        for inside, start in found
-        for word in inside.command.words[start : start + 1]
+        (command.line, word)
+        for command, start in ours
+        for word in command.words[start : start + 1]
         if not is_flag(word)
     ]
     lines = "lines " + ", ".join(str(inside.command.line) for inside, _ in found)
     if configs:
         lines = "; ".join(f"line {line} with {word.text}" for line, word in configs)
+    what = f"LLaMA-Factory {len(found)} times" if len(ours) == len(found) else f"{len(found)} trainings"
     fix = "copy the one that you want to a file of its own, with the variables it needs"
-    return QtuneError(f"starts LLaMA-Factory {len(found)} times ({lines})", where=source.display, fix=fix)
+    return QtuneError(f"starts {what} ({lines})", where=source.display, fix=fix)
 
 
 def _refuse_other_scripts(script: Sequence[Inside], source: ImportedFile) -> None:
@@ -164,7 +192,8 @@ def _refuse_other_scripts(script: Sequence[Inside], source: ImportedFile) -> Non
 
 def _in_its_directories(source: ImportedFile, script: Sequence[Inside]) -> ImportedFile:
     """The source with the directories that the script changes to, from which its paths start."""
-    mounts = tuple(dict.fromkeys(mount for inside in script for mount in inside.mounts))
+    found = [mount for inside in script for mount in inside.mounts]
+    mounts = tuple(dict.fromkeys((*source.mounts, *found)))
     source = replace(source, mounts=mounts)
     names = [name for inside in script for name in (*inside.directories, *_entered(inside.command))]
     entered = [path for name in names if (path := source.find(name)) is not None]
@@ -236,12 +265,14 @@ def _others(others: Sequence[Command], command: Command, source: ImportedFile) -
     return part + noted("", message, Origin(LAYER, source.display))
 
 
-def _start(command: Command) -> int | None:
+def _start(command: Command) -> int | Start | None:
     """The index of the first word after what starts LLaMA-Factory's training, None where nothing does."""
     texts = [word.text for word in command.words]
     names = [PurePath(text).name for text in texts]
     if names[0] in _SAYING or texts[-1] in _HELP:
         return None
+    if (toolkit := starts.start(texts)) is not None:
+        return toolkit
     for index, name in enumerate(names):
         following = texts[index + 1 : index + 2]
         command_line = name in CLI or (texts[index] in _MODULES and texts[index - 1] == "-m")

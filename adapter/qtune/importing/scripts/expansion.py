@@ -19,6 +19,7 @@ from qtune.importing.scripts.substitutions import (
 
 _PLAIN = re.compile(r"\$([A-Za-z_]\w*|\d)")
 _BRACED = re.compile(r"\$\{([A-Za-z_]\w*|\d+)(\[[@*]\])?(?::?[-=](.*))?\}", re.DOTALL)
+_EXPR = re.compile(r"expr\s+")
 _LENGTH = re.compile(r"\$\{#([A-Za-z_]\w*)\[[@*]\]\}")
 _ARGUMENTS = ("$@", "$*", "${@}", "${*}")
 _SPECIAL = re.compile(r"[$`\\]")
@@ -164,14 +165,14 @@ class Scope:
         if length := _LENGTH.fullmatch(expression):
             words = self.variables.get(length[1], [])
             return str(len(words)) if words and not any(word.hole for word in words) else None
-        inner = expression[2:-1]
-        if expression.startswith("$((") or counted(inner):
-            bare = (
-                re.sub(r"(?<![\w$])([A-Za-z_]\w*)", r"$\1", inner) if expression.startswith("$((") else inner
-            )
+        inner = expression.strip("`") if expression.startswith("`") else expression[2:-1]
+        if expression.startswith("$((") or counted(inner) or _EXPR.match(inner):
+            bare = _EXPR.sub("", inner)
+            if expression.startswith("$(("):
+                bare = re.sub(r"(?<![\w$])([A-Za-z_]\w*)", r"$\1", inner)
             word = joined(self.expand(RawWord(0, (Piece(bare, '"'),))), 0)
             if not word.hole:
-                return calculated(word.text) if expression.startswith("$((") else counted(word.text)
+                return counted(word.text) or calculated(word.text.replace("\\*", "*"))
         return None
 
     def _meant(self, expression: str) -> str:

@@ -16,13 +16,13 @@ from qtune.importing.scripts.nodes import NODE_OPTIONS, RANKS, node_option, rank
 from qtune.importing.scripts.shell import Command, Word
 from qtune.importing.scripts.slurm import Job
 from qtune.importing.scripts.substitutions import GPUS, NODES
-from qtune.importing.source import LAYER, ImportedFile
+from qtune.importing.source import ImportedFile
 from qtune.importing.stock import stock_file
 from qtune.values import KeyPath, Origin, Value
 
 CLI = ("llamafactory-cli", "lmf")
-STARTERS = ("python", "python3", "torchrun", "deepspeed", "accelerate")
-_FLAG = re.compile(r"--?[A-Za-z_][\w-]*(?:=.*)?", re.DOTALL)
+STARTERS = ("python", "python3", "torchrun", "deepspeed", "accelerate", "tune")
+_FLAG = re.compile(r"--?[A-Za-z_][\w.-]*(?:=.*)?", re.DOTALL)
 _PROCESSES = ("nproc_per_node", "nproc-per-node", "num_gpus", "num_processes")
 # What LLaMA-Factory's launcher decides itself, and where logs go.
 _DECIDED = ("rdzv_backend", "tee", "log_dir")
@@ -308,4 +308,4 @@ def is_flag(word: Word) -> bool:
 
 def place(source: ImportedFile, word: Word) -> Origin:
     """Where the word stands in the script."""
-    return Origin(LAYER, source.display, word.line)
+    return source.at(word.line)

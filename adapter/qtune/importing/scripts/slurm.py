@@ -11,7 +11,7 @@ from qtune.checks.rules.clusters import OWNED
 from qtune.importing.parts import Translation, noted, warned
 from qtune.importing.scripts.forms import Option
 from qtune.importing.scripts.shell import Word
-from qtune.importing.source import LAYER, ImportedFile
+from qtune.importing.source import ImportedFile
 from qtune.secrets.text import holds
 from qtune.values import Origin, Value
 
@@ -238,4 +238,4 @@ def _number(asked: dict[str, Value], name: str) -> int:
 
 
 def _at(source: ImportedFile, line: int) -> Origin:
-    return Origin(LAYER, source.display, line)
+    return source.at(line)

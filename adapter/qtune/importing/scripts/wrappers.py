@@ -9,8 +9,7 @@ from dataclasses import dataclass, replace
 from qtune.importing.parts import Translation, noted
 from qtune.importing.scripts.forms import Form, Option, form_of
 from qtune.importing.scripts.shell import Command, HereDocument, Word, commands
-from qtune.importing.source import LAYER, ImportedFile
-from qtune.values import Origin
+from qtune.importing.source import ImportedFile
 
 _ASSIGNMENT = re.compile(r"([A-Za-z_]\w*)=(.*)", re.DOTALL)
 _WITHOUT_TEXT = re.compile(r"-[^c\s]*|--\w[\w-]*")
@@ -173,7 +172,7 @@ def _container(
 
 def surroundings(inside: Inside, source: ImportedFile) -> Translation:
     """A note each on containers, hosts, and what else stood before the command."""
-    origin = Origin(LAYER, source.display, inside.command.line)
+    origin = source.at(inside.command.line)
     part = Translation()
     if inside.containers:
         said = "; ".join(inside.containers)

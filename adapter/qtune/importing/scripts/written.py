@@ -9,8 +9,8 @@ from qtune.errors import QtuneError
 from qtune.importing.arguments import QTUNES_OWN
 from qtune.importing.parts import Translation, refused
 from qtune.importing.scripts.shell import Command, HereDocument, Word
-from qtune.importing.source import LAYER, ImportedFile
-from qtune.values import Origin, Value
+from qtune.importing.source import ImportedFile
+from qtune.values import Value
 
 _CONFIGS = (".yaml", ".yml", ".json")
 
@@ -79,5 +79,5 @@ def unknown(
             continue
         known.pop(key, None)
         fix = "write the value there, or set the variable above the command"
-        part += refused(key, hole, fix, Origin(LAYER, source.display, number))
+        part += refused(key, hole, fix, source.at(number))
     return known, part

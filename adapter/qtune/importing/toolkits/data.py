@@ -66,6 +66,8 @@ def _registered(key: str, data: NamedData, reading: Reading) -> tuple[str, Trans
         return text, part + Translation(datasets={text: beside})
     entry, part = _entry(key, data, reading)
     name = _name(text, entry, reading)
+    if name in read_registrations(project):
+        return name, part + noted(key, f"`{name}` is registered in the project", data.origin)
     reading.registrations[name] = entry
     part += noted(key, f"registers `{name}`: {dump_yaml(entry)}", data.origin)
     return name, part + Translation(datasets={name: entry})

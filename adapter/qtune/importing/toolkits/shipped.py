@@ -15,7 +15,7 @@ from qtune.values import Value
 def deepspeed(
     key: str, value: Value, blocks: Mapping[str, Mapping[str, Any]], reading: Reading
 ) -> Translation:
-    """The file that a config names, or the `zero` block of the shipped one of that name.
+    """DeepSpeed's file that a config names, or the `zero` block of the shipped one of that name.
 
     blocks: `zero_optimization` of what the toolkit ships, by the file's name without `.json`.
     """

@@ -7,6 +7,7 @@ The YAML of a toolkit:
     defaults: {optim: adamw_torch_fused}     # LLaMA-Factory's arguments that hold where a config is silent
     tables:
       - source: src/axolotl/utils/schemas/peft.py     # of the rows below, in that version
+        same: [learning_rate, weight_decay]     # they have LLaMA-Factory's own name
         keys:
           lora_r: {is: lora_rank}
           load_in_4bit: {values: {true: {quantization_bit: 4}, false: {}}}
@@ -23,11 +24,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
 from qtune.config.project import Project
-from qtune.files import table_beside
-from qtune.importing.parts import Translation
+from qtune.files import dump_yaml, table_beside
+from qtune.importing.parts import Translation, noted
 from qtune.importing.source import ImportedFile
 from qtune.values import KeyPath, Value
 
@@ -68,6 +70,21 @@ class Reading:
 ReadKey = Callable[[str, Value, Reading], Translation]
 """(key, dotted within a block; its value; the whole) → what it is; a finding where it has no counterpart."""
 
+
+def becomes(key: str, value: Value, said: Mapping[str, Any], message: str = "") -> Translation:
+    """The arguments that a key becomes, with a note."""
+    words = ", ".join(f"`{name}: {dump_yaml(item)}`" for name, item in said.items())
+    values: dict[KeyPath, Value] = {("train", name): Value(item, value.origin) for name, item in said.items()}
+    note = ": ".join(text for text in (words, message) if text) or "left out: it is off"
+    return Translation(values) + noted(key, note, value.origin)
+
+
+def becomes_zero(key: str, value: Value, *path: str) -> Translation:
+    """The key of the preset's `zero` block that a key becomes."""
+    note = f"`{'.'.join(path)}: {dump_yaml(value.value)}` under `zero:`"
+    return Translation({("zero", *path): value}) + noted(key, note, value.origin)
+
+
 Silent = Callable[[Reading], Mapping[str, Any]]
 """A whole config → LLaMA-Factory's arguments that hold where it is silent, by what else it says."""
 
@@ -94,14 +111,28 @@ def read_toolkit(
 ) -> Toolkit:
     """The toolkit of the YAML `file` beside the module of that path."""
     data = table_beside(module, file)
-    rows = {
-        tuple(key.split(".")): _row(row) for table in data["tables"] for key, row in table["keys"].items()
-    }
+    rows: dict[KeyPath, Row] = {}
+    for table in data["tables"]:
+        rows |= {(name,): Row(becomes=name) for name in table.get("same", ())}
+        rows |= {tuple(key.split(".")): row_of(row) for key, row in table.get("keys", {}).items()}
     return Toolkit(data["toolkit"], data["version"], kind, rows, data.get("defaults", {}), readers, silent)
 
 
-def _row(words: Mapping[str, Any]) -> Row:
+def row_of(words: Mapping[str, Any]) -> Row:
+    """A row by the words of its YAML."""
     row = {_WORDS.get(word, word): item for word, item in words.items()}
     if shared := row.pop("words", None):
-        row["values"] = {**table_beside(__file__, "words.yaml")[shared], **row.get("values", {})}
+        row["values"] = {**shared_words(shared), **row.get("values", {})}
     return Row(**row)
+
+
+def shared_words(name: str) -> Mapping[str, Any]:
+    """One list of words.yaml."""
+    words: Mapping[str, Any] = _words()[name]
+    return words
+
+
+@cache
+def _words() -> Mapping[str, Any]:
+    tables: Mapping[str, Any] = table_beside(__file__, "words.yaml")
+    return tables

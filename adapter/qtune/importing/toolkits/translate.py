@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -13,6 +13,7 @@ from qtune.importing.parts import Note, Translation, noted, warned
 from qtune.importing.retype import retyped
 from qtune.importing.source import LAYER, ImportedFile
 from qtune.importing.toolkits import shipped
+from qtune.importing.toolkits.references import referred, resolved
 from qtune.importing.toolkits.table import Reading, Row, Toolkit
 from qtune.schema import arguments, problem
 from qtune.values import KeyPath, Origin, Value
@@ -26,15 +27,19 @@ def translate(
     keys: at the top, blocks as mappings. What has no counterpart is a warning: a config of another toolkit
     never has all of LLaMA-Factory's, so that nothing of it would be imported otherwise.
     """
-    found = dict(_keys(toolkit, keys, source))
+    written = dict(_keys(toolkit, keys, source))
+    found = resolved(written)
+    used = referred(written)
     reading = Reading(
         {path: value for path, value in found.items() if value.value is not None}, source, project
     )
     train: dict[str, Value] = {}
     part = Translation()
-    counts = {"translated": 0, "needless": len(found) - len(reading.keys), "missing": 0}
+    counts = {"translated": 0, "needless": 0, "missing": 0}
     for path, value in reading.keys.items():
         said, one = _key(toolkit, path, value, reading)
+        if path in used and path not in toolkit.rows:
+            one = noted(".".join(path), "left out: other keys have it in", value.origin)
         part += _contradiction(path, said, train)
         train |= said
         part += one
@@ -43,11 +48,26 @@ def translate(
     nulls = [".".join(path) for path, value in found.items() if value.value is None]
     if nulls:
         part += noted(", ".join(nulls), "left out: null", Origin(LAYER, source.display))
-    for name, default in {**toolkit.defaults, **toolkit.silent(reading)}.items():
-        if name not in train:
-            train[name] = Value(default, Origin(LAYER, source.display))
-            part += Translation(notes=(Note(name, f"{dump_yaml(default)}, {toolkit.name}'s default"),))
+    defaults = {**toolkit.defaults, **toolkit.silent(reading)}
+    defaults = {name: default for name, default in defaults.items() if name not in train}
+    train |= {name: Value(default, Origin(LAYER, source.display)) for name, default in defaults.items()}
+    if defaults:
+        words = ", ".join(f"`{name}: {dump_yaml(default)}`" for name, default in defaults.items())
+        part += noted("", f"{toolkit.name}'s own defaults: {words}", Origin(LAYER, source.display))
+    part = replace(part, notes=tuple(_grouped(part.notes)))
     return Original(toolkit.kind, source, train, part, coverage=Coverage(**counts))
+
+
+def _grouped(notes: Iterable[Note]) -> Iterator[Note]:
+    """One note for all keys that are left out for one reason, at the place of the first."""
+    left_out: dict[str, list[Note]] = {}
+    for note in notes:
+        if note.message.startswith("left out"):
+            left_out.setdefault(note.message, []).append(note)
+        else:
+            yield note
+    for message, same in left_out.items():
+        yield Note(", ".join(note.key for note in same), message, same[0].origin)
 
 
 def _keys(

@@ -1,0 +1,13 @@
+CUDA_VISIBLE_DEVICES=0 swift sft \
+    --model Qwen/Qwen3-8B --use_hf \
+    --quant_method bnb --quant_bits 4 --bnb_4bit_quant_type nf4 --bnb_4bit_compute_dtype bfloat16 \
+    --tuner_type lora --init_weights pissa_niter_4 --lora_dropout 0.1 --lorap_lr_ratio 16 \
+    --modules_to_save embed_tokens lm_head \
+    --target_modules q_proj v_proj \
+    --dataset thoughts.jsonl --val_dataset held_out.jsonl \
+    --truncation_strategy right --loss_scale last_round+ignore_empty_think \
+    --max_length 4096 --lazy_tokenize true --strict true \
+    --padding_free true --attn_impl flash_attention_2 \
+    --early_stop_interval 3 --metric_for_best_model loss --load_best_model_at_end true \
+    --eval_strategy steps --eval_steps 50 --save_steps 50 \
+    --output_dir out

@@ -1,0 +1,24 @@
+torchrun --nproc_per_node 4 -m openrlhf.cli.train_dpo \
+   --save_path ./checkpoint/dpo \
+   --save_steps -1 \
+   --logging_steps 1 \
+   --eval_steps -1 \
+   --train_batch_size 64 \
+   --micro_train_batch_size 1 \
+   --pretrain mistralai/Mistral-7B-Instruct-v0.3 \
+   --bf16 \
+   --max_epochs 1 \
+   --max_len 4096 \
+   --zero_stage 3 \
+   --learning_rate 5e-7 \
+   --beta 0.1 \
+   --dataset prefs.jsonl \
+   --prompt_key prompt \
+   --chosen_key chosen \
+   --rejected_key rejected \
+   --apply_chat_template \
+   --lora_rank 16 \
+   --lora_alpha 32 \
+   --flash_attn \
+   --load_checkpoint \
+   --gradient_checkpointing

@@ -1,0 +1,22 @@
+deepspeed --module openrlhf.cli.train_sft \
+   --data.max_len 4096 \
+   --data.dataset Open-Orca/SlimOrca \
+   --data.input_key question \
+   --data.output_key response \
+   --data.max_samples 200000 \
+   --train.batch_size 128 \
+   --train.micro_batch_size 4 \
+   --model.model_name_or_path meta-llama/Llama-3.1-8B \
+   --ckpt.output_dir ./checkpoint/sft \
+   --ckpt.save_steps -1 \
+   --logger.logging_steps 1 \
+   --eval.steps -1 \
+   --ds.zero_stage 2 \
+   --ds.adam_offload \
+   --train.max_epochs 1 \
+   --ds.param_dtype bf16 \
+   --ds.attn_implementation flash_attention_2 \
+   --adam.lr 5e-6 \
+   --ckpt.load_enable \
+   --ds.packing_samples \
+   --model.gradient_checkpointing_enable
