@@ -29,6 +29,7 @@ _CELL_SHELLS = ("bash", "sh", "script")
 _DUMPS = ("dump", "safe_dump", "save")
 _TEXTS = ("dumps", "dump", "safe_dump", "to_yaml")
 _SIGNATURE = ("stage", "dataset", "do_train", "lora_target", "learning_rate")
+_LONGEST = 200  # of a variable's text in a shell line
 _FIX = "write the value there, instead of what computes it"
 
 
@@ -165,7 +166,7 @@ def _filled(command: str, names: Mapping[str, Value]) -> str:
     """A notebook's shell line with the program's variables in it: `{name}` and `$name`."""
     for name, value in names.items():
         shown = plain(value)
-        if isinstance(shown, str | int | float):
+        if isinstance(shown, str | int | float) and len(str(shown)) <= _LONGEST:
             command = command.replace(f"{{{name}}}", str(shown)).replace(f"${name}", str(shown))
         else:
             command = command.replace(f"{{{name}}}", f"${{{name}}}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -20,6 +21,7 @@ _OBJECTS = {"model", "args", "tokenizer", "processing_class", "train_dataset", "
 _OBJECTS |= {"quantization_config", "data_collator", "callbacks", "ref_model", "config", "compute_metrics"}
 _OF_CHATS = {"train_on_responses_only", "apply_chat_template", "get_chat_template", "standardize_sharegpt"}
 _OF_CHATS |= {"standardize_data_formats"}
+_UNSLOTH = re.compile(r"Fast\w*Model\b")
 _DECIDED = ("bf16", "fp16", "dtype", "torch_dtype", "bnb_4bit_compute_dtype")
 
 
@@ -47,7 +49,7 @@ def translate(calls: Sequence[PythonCall], source: ImportedFile, project: Projec
         return None
     program = _TrlKeys()
     name = trainers[0].function
-    unsloth = any(call.name.startswith("Fast") for call in calls)
+    unsloth = any(_UNSLOTH.match(call.name) for call in calls)
     for call in calls:
         _read(call, program, table, unsloth)
     _rows_of_its_own(calls, program)
@@ -75,7 +77,7 @@ def _read(call: PythonCall, program: _TrlKeys, table: Mapping[str, Any], unsloth
             _take(call.keywords, names["from_pretrained"], program)
             if positional is not None:
                 _take({"model_name_or_path": positional}, {}, program)
-            if call.name.startswith("Fast"):
+            if _UNSLOTH.match(call.name):
                 program.defaults |= defaults["unsloth"]
         case "LoraConfig" | "get_peft_model" if call.function == "LoraConfig" or unsloth:
             program.keys["use_peft"] = Value(True, origin)
