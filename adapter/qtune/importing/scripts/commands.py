@@ -222,8 +222,21 @@ def _job(inside: Inside, source: ImportedFile) -> tuple[Job, Translation]:
         found, one = headers(text, line, source)
         options, part = options + found, part + one
     options += inside.slurm
-    asked = job(options, source, inside.command.line) if options or inside.submitted else Job()
+    if not (options or inside.submitted or inside.stepped):
+        return Job(), part
+    asked = job(options, source, inside.command.line)
+    if asked.nodes > 1 and not inside.stepped and not _says_nodes(inside.command):
+        message = f"{asked.nodes} are asked for, and the script starts it on the first alone, without srun"
+        fix = "set launch.nnodes: 1, if one node was meant"
+        part += warned("nodes", message, fix, asked.part.values["launch", "nnodes"].origin)
     return asked, part
+
+
+def _says_nodes(command: Command) -> bool:
+    variables = {**command.exported, **command.assigned}
+    return "NNODES" in variables or any(
+        "nodes" in word.text or "num_machines" in word.text for word in command.words
+    )
 
 
 def _changed(config: str, others: Sequence[Command], source: ImportedFile) -> Translation:
