@@ -55,6 +55,11 @@ def registered(key: str, sets: Sequence[NamedData], reading: Reading, target: st
     return part
 
 
+def mapping(given: Any) -> Mapping[str, Any]:
+    """A block of a config, empty where it is none."""
+    return given if isinstance(given, dict) else {}
+
+
 def _registered(key: str, data: NamedData, reading: Reading) -> tuple[str, Translation]:
     """(the name of one set, its registration where it needs one)."""
     text, project = data.name, reading.project
