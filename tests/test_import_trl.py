@@ -342,6 +342,11 @@ def test_a_program_with_peft_and_what_only_a_run_knows(root: Path) -> None:
 
 def test_programs_that_train_otherwise(root: Path) -> None:
     assert read_program(root, "print('hello')\n") is None
+    assert read_program(root, "Trainer(model_cfg=Qwen3Config(), total_epoch=1).fit()\n") is None
+    with pytest.raises(QtuneError, match="takes its values from elsewhere"):
+        read_program(root, "SFTTrainer(model=a.model, max_length=a.length, packing=a.packing)\n")
+    with pytest.raises(QtuneError, match="trains by SFTTrainer and DPOTrainer"):
+        read_program(root, "SFTTrainer(model='a/b')\nDPOTrainer(model='a/b')\n")
     with pytest.raises(QtuneError, match="TRL's GRPO"):
         read_program(root, "GRPOTrainer(model='a/b', args=GRPOConfig())\n")
     texts = (

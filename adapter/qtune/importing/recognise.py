@@ -71,7 +71,8 @@ def _training_config(source: ImportedFile, working_directory: Path, project: Pro
     """A config of no toolkit in particular, most of whose keys are known."""
     flat, renamed_part = nested.flatten(source)
     known = [key for key in flat if any(key in names for names in (arguments(), aliases(), renamed()))]
-    if source.keys is None or (not nested.has_its_own(source.keys) and 2 * len(known) < len(flat)):
+    enough = bool(known) if nested.has_its_own(source.keys or {}) else 2 * len(known) >= len(flat)
+    if source.keys is None or not enough:
         return None
     left, part = nested.translate(flat, source, project)
     return Original("a training config", source, left, renamed_part + part, near_base=flat.get(KL_BETA))

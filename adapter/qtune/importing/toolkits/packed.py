@@ -20,7 +20,7 @@ def one_at_a_time(train: Mapping[str, Value]) -> tuple[dict[str, Value], Transla
     Source: llamafactory/data/collator.py, which refuses more with `neat_packing` and fa2.
     """
     plain = {name: value.value for name, value in train.items()}
-    batch, steps = plain.get(_BATCH), plain.get(_STEPS, 1)
+    batch, steps = plain.get(_BATCH), plain.get(_STEPS)
     if not plain.get("neat_packing") or plain.get("flash_attn") != "fa2":
         return {}, Translation()
     changed: dict[str, Value] = {}

@@ -180,6 +180,14 @@ _STARTERS = (
         config="train_args_file",
     ),
     Starter(
+        "LMFlow",
+        (r"(?:.*/)?\w+\.py",),
+        _named(
+            "LMFlow", "write its values into a preset: `qtune presets` lists some, `qtune data add` its data"
+        ),
+        frozenset({"conversation_template", "disable_group_texts"}),
+    ),
+    Starter(
         "XTuner",
         ("xtuner", "train"),
         _named(
