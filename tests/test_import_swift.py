@@ -300,6 +300,23 @@ def test_what_starts_none(command: str) -> None:
     assert start(command.split()) is None
 
 
+@pytest.mark.parametrize(
+    ("words", "value"),
+    [("$(expr 32 / $n / 2)", 8), ("$(expr 3 \\* $n)", 6), ("$((18 / n))", 9), ("`expr $n + 1`", 3)],
+)
+def test_a_script_s_arithmetic_is_done(words: str, value: int, tmp_path: Path) -> None:
+    command = f"{SWIFT} --dataset hf::team/rows --gradient_accumulation_steps {words}"
+    found = imported(tmp_path, {"run.sh": f"n=2\n{command}\n"})
+    assert values(found)["gradient_accumulation_steps"] == value
+
+
+def test_what_only_the_script_knows_is_one_warning(tmp_path: Path) -> None:
+    options = "--dataset hf::team/rows --seed $(cat seed) --output_dir out/$(date +%F)"
+    found = imported(tmp_path, {"run.sh": f"{SWIFT} {options}\n"})
+    assert findings(found)[0] == "seed: left out: `$(cat seed)` is known only when the script runs"
+    assert [finding.key for finding in found.findings] == ["seed", "dataset"]
+
+
 def test_two_trainings_are_told_apart_by_their_lines(tmp_path: Path) -> None:
     with pytest.raises(QtuneError, match=r"starts 2 trainings \(lines 1, 2\)"):
         imported(tmp_path, {"run.sh": f"{SWIFT} --dataset team/rows\n{SWIFT} --dataset team/other\n"})
