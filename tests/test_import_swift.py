@@ -173,6 +173,21 @@ def test_what_ms_swift_takes_by_itself_is_written(tmp_path: Path) -> None:
     assert got.get("gradient_accumulation_steps", 4) == 4  # as base
 
 
+@pytest.mark.parametrize(
+    ("command", "packing"),
+    [
+        ("swift sft --packing true", (True, True)),
+        ("swift pt --packing true", (True, None)),
+        ("swift pt", (False, None)),
+        ("swift rlhf --rlhf_type kto --packing true", (True, None)),
+    ],
+)
+def test_rows_are_packed_as_the_stage_can(command: str, packing: Any, tmp_path: Path) -> None:
+    line = f"{command} --model team/model --dataset hf::team/rows --max_length 8\n"
+    got = values(imported(tmp_path, {"run.sh": line}))
+    assert (got.get("packing"), got.get("neat_packing")) == packing
+
+
 def test_a_length_that_is_not_set_is_a_warning(tmp_path: Path) -> None:
     found = imported(
         tmp_path, {"run.sh": "swift sft --model team/model --dataset team/other --use_hf true\n"}

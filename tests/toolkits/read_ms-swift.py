@@ -20,7 +20,7 @@ CLASSES = {"sft": SftArguments, "pt": PretrainArguments, "rlhf": RLHFArguments}
 
 
 def words(path: Path) -> list[str]:
-    """What `swift` is given: by a script, with a stub of that name on PATH; or by `swift sft` and the config."""
+    """What `swift` is given: by a script, of which a stub on PATH tells; or by `swift sft` and the config."""
     if path.suffix != ".sh":
         given = [str(path)]
         parse_yaml_args(given)
