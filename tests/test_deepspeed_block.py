@@ -324,6 +324,28 @@ def test_a_checkpoint_with_a_schedule_of_deepspeeds_own_is_whole(tmp_path: Path,
     assert "scheduler.pt" in (flaw(path, 4, config(train__finetuning_type="lora", zero__stage=2)) or "")
 
 
+def test_a_checkpoint_of_a_shared_model_has_each_share(tmp_path: Path) -> None:
+    """Measured: two processes with autotp_size 2 at stage 1."""
+    keys: dict[str, Any] = {"zero__stage": 1, "deepspeed__tensor_parallel__autotp_size": 2}
+    expected = config(train__finetuning_type="lora", launch__nproc_per_node=2, **keys)
+    path = save_checkpoint(tmp_path, 2, zero=1, processes=2)
+    states = path / "global_step2"
+    next(states.glob("*rank_1_mp_rank_00*")).unlink()
+    assert "mp_rank_01" in (flaw(path, 2, expected) or "")
+    save_archive(states / "zero_pp_rank_0_mp_rank_01_optim_states.pt")
+    assert "mp_rank_01_model_states.pt" in (flaw(path, 2, expected) or "")
+    save_archive(states / "mp_rank_01_model_states.pt")
+    assert flaw(path, 2, expected) is None
+
+
+def test_processes_that_share_a_model_on_a_cpu_have_no_use_cpu(project: NewProject) -> None:
+    """Measured: with it DeepSpeed has no process group, and the training fails."""
+    shared = "extends: lora\nzero: {stage: 1}\ndeepspeed: {tensor_parallel: {autotp_size: 2}}\n"
+    root = project({"presets/shared.yaml": f"{shared}launch: {{nproc_per_node: 2}}\n"})
+    prepared = pipeline.examine("shared", find_project(root), Hardware())
+    assert prepared.config.find("train", "use_cpu") is None and prepared.findings == ()
+
+
 # ── imported ─────────────────────────────────────────────────────────────────────────────────────────────
 
 SFT = f"model_name_or_path: {TINY_MODEL}\nstage: sft\nfinetuning_type: full\ntemplate: qwen\ndataset: rows\n"

@@ -102,8 +102,10 @@ class Known:
 
 
 def _use_cpu(known: Known) -> bool | None:
-    # With it, ZeRO-3 over several processes counts one device in all and dies on the batch size.
-    sharded = known.config.get("zero", "stage") == 3 and known.processes > 1
+    # With it, ZeRO-3 over several processes counts one device in all and dies on the batch size, and a model
+    # that they share finds no process group of DeepSpeed's.
+    shared = known.config.get("zero", "stage") == 3 or known.config.origin("deepspeed", "tensor_parallel")
+    sharded = shared and known.processes > 1
     return True if known.hardware.is_cpu and not sharded else None
 
 

@@ -174,15 +174,15 @@ def _zero_states(path: Path, config: Config) -> None:
         raise QtuneError(f"names {tag!r}, which is not there", where="latest")
     stage = config.get("zero", "stage")
     files = {file.name for file in directory.iterdir()}
-    # without ZeRO there may be none of these, and a shared model's have other names
-    plain = stage == 0 or config.find("deepspeed", "tensor_parallel", "autotp_size")
-    for rank in range(0 if plain else config.processes):
-        for kind in ("optim", "model") if stage == 3 else ("optim",):
-            name = f"zero_pp_rank_{rank}_mp_rank_00_{kind}_states.pt"
-            there = next((file for file in files if file.endswith(name)), name)  # `bf16_` stands before some
-            _archive(directory / there)
-    if stage != 3:
-        _archive(directory / "mp_rank_00_model_states.pt")
+    shares = config.get("deepspeed", "tensor_parallel", "autotp_size", default=0) or 1
+    for part in range(shares):
+        for rank in range(config.processes // shares if stage else 0):
+            for kind in ("optim", "model") if stage == 3 else ("optim",):
+                name = f"zero_pp_rank_{rank}_mp_rank_{part:02d}_{kind}_states.pt"
+                there = next((file for file in files if file.endswith(name)), name)  # `bf16_` before some
+                _archive(directory / there)
+        if stage != 3:
+            _archive(directory / f"mp_rank_{part:02d}_model_states.pt")
 
 
 def _fsdp_states(path: Path, config: Config) -> None:
