@@ -40,8 +40,7 @@ def recognise(source: ImportedFile, working_directory: Path, project: Project) -
     for kind in _KINDS:
         original = kind(source, working_directory, project)
         if original is not None:
-            if original.coverage is None:  # other toolkits have commands of their own for the rest
-                other_uses.require_training(original)
+            other_uses.require_training(original)
             return original
     raise not_a_config(source)
 
