@@ -63,8 +63,8 @@ qwen/full_one.sh:
   {finetuning_type: full, eval_dataset: held_out, cutoff_len: 2048, lr_scheduler_type: linear,
    launch.nproc_per_node: 1}
 openrlhf/sft_dotted.sh:
-  {finetuning_type: full, cutoff_len: 4096, max_samples: 200000, per_device_train_batch_size: 4,
-   packing: true, lr_scheduler_kwargs: {min_lr_rate: 0.1}, zero.stage: 2,
+  {finetuning_type: full, cutoff_len: 4096, max_samples: 200000, per_device_train_batch_size: 1,
+   gradient_accumulation_steps: 128, packing: true, lr_scheduler_kwargs: {min_lr_rate: 0.1}, zero.stage: 2,
    zero.offload_optimizer.device: cpu}
 openrlhf/dpo_lora.sh:
   {stage: dpo, lora_rank: 16, lora_alpha: 32, pref_beta: 0.1, learning_rate: 5.0e-7, flash_attn: fa2,
@@ -164,13 +164,28 @@ def test_the_hub_of_the_model_is_said(project: str, model: str, said: str, tmp_p
 
 
 def test_what_ms_swift_takes_by_itself_is_written(tmp_path: Path) -> None:
-    got = values(imported(tmp_path, {"run.sh": f"{SWIFT} --dataset team/rows --tuner_type full\n"}))
+    got = values(imported(tmp_path, {"run.sh": f"{SWIFT} --dataset team/rows --train_type full\n"}))
     assert got["learning_rate"] == 1e-5
     assert (got["weight_decay"], got["adam_beta2"], got["warmup_steps"]) == (0.1, 0.95, 0)
     assert got["gradient_accumulation_steps"] == 16
     got = values(imported(tmp_path, {"run.sh": f"NPROC_PER_NODE=4 {SWIFT} --dataset team/rows\n"}))
     assert (got["learning_rate"], got["lora_alpha"]) == (1e-4, 32)
-    assert "gradient_accumulation_steps" not in got  # base's own 4
+    assert got.get("gradient_accumulation_steps", 4) == 4  # as base
+
+
+@pytest.mark.parametrize(
+    ("command", "packing"),
+    [
+        ("swift sft --packing true", (True, True)),
+        ("swift pt --packing true", (True, None)),
+        ("swift pt", (False, None)),
+        ("swift rlhf --rlhf_type kto --packing true", (True, None)),
+    ],
+)
+def test_rows_are_packed_as_the_stage_can(command: str, packing: Any, tmp_path: Path) -> None:
+    line = f"{command} --model team/model --dataset hf::team/rows --max_length 8\n"
+    got = values(imported(tmp_path, {"run.sh": line}))
+    assert (got.get("packing"), got.get("neat_packing")) == packing
 
 
 def test_a_length_that_is_not_set_is_a_warning(tmp_path: Path) -> None:
@@ -298,6 +313,23 @@ def test_what_starts_a_toolkit(command: str, name: str, method: str, index: int)
 )
 def test_what_starts_none(command: str) -> None:
     assert start(command.split()) is None
+
+
+@pytest.mark.parametrize(
+    ("words", "value"),
+    [("$(expr 32 / $n / 2)", 8), ("$(expr 3 \\* $n)", 6), ("$((18 / n))", 9), ("`expr $n + 1`", 3)],
+)
+def test_a_script_s_arithmetic_is_done(words: str, value: int, tmp_path: Path) -> None:
+    command = f"{SWIFT} --dataset hf::team/rows --gradient_accumulation_steps {words}"
+    found = imported(tmp_path, {"run.sh": f"n=2\n{command}\n"})
+    assert values(found)["gradient_accumulation_steps"] == value
+
+
+def test_what_only_the_script_knows_is_one_warning(tmp_path: Path) -> None:
+    options = "--dataset hf::team/rows --seed $(cat seed) --output_dir out/$(date +%F)"
+    found = imported(tmp_path, {"run.sh": f"{SWIFT} {options}\n"})
+    assert findings(found)[0] == "seed: left out: `$(cat seed)` is known only when the script runs"
+    assert [finding.key for finding in found.findings] == ["seed", "dataset"]
 
 
 def test_two_trainings_are_told_apart_by_their_lines(tmp_path: Path) -> None:

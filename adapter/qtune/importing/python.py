@@ -179,7 +179,7 @@ class _Program:
                 self._statements([*body, *orelse], conditional=True)
             case ast.For(target=target, iter=iterable, body=body, orelse=orelse):
                 self._value(iterable)
-                why = f"it changes with the loop on line {node.lineno}"
+                why = f"it changes with the loop at {self._at(node.lineno).place}"
                 self._bind(target, Value(Unknown(why), self._at(node.lineno)))
                 self._statements([*body, *orelse], conditional=True)
             case ast.While(body=body, orelse=orelse):
@@ -197,7 +197,7 @@ class _Program:
             case ast.Delete(targets=[ast.Subscript(value=base, slice=key)]):
                 inner = self._value(base).value
                 if isinstance(inner, dict):
-                    inner.pop(plain(self._value(key)), None)
+                    inner.pop(str(plain(self._value(key))), None)
             case ast.Expr(value=given) | ast.Return(value=ast.expr() as given):
                 self._value(given)
             case _:
@@ -205,7 +205,7 @@ class _Program:
 
     def _bind(self, target: ast.expr, value: Value) -> None:
         if self._conditions and not isinstance(value.value, Unknown | PythonCall):
-            why = f"`{ast.unparse(target)}` is set only under a condition, on line {target.lineno}"
+            why = f"`{ast.unparse(target)}` is set only under a condition, at {self._at(target.lineno).place}"
             value = Value(Unknown(why), self._at(target.lineno))
         match target:
             case ast.Subscript(value=base, slice=index):
@@ -352,7 +352,8 @@ class _Program:
                 given = {f"**{ast.unparse(node.args[0])}": positional[0]}
             return {**given, **keywords}
         if name in (f"{_ENVIRONMENT}.get", "os.getenv"):
-            set_here = self._names[_ENVIRONMENT].value.get(plain(positional[0]) if positional else None)
+            asked = positional[0].value if positional else None
+            set_here = self._names[_ENVIRONMENT].value.get(asked) if isinstance(asked, str) else None
             if set_here is None and len(positional) < 2:
                 return _not_known(node)
             # as `${NAME:-default}` in a shell
@@ -397,7 +398,7 @@ class _Program:
             if positional and not isinstance(first, dict):
                 changes[f"**{ast.unparse(node.args[0])}"] = positional[0]
             if self._conditions:
-                why = f"it is set only under a condition, on line {node.lineno}"
+                why = f"it is set only under a condition, at {self._at(node.lineno).place}"
                 changes = {key: Value(Unknown(why), value.origin) for key, value in changes.items()}
             of |= changes
             return None

@@ -16,8 +16,8 @@ from qtune.values import KeyPath, Origin, Value
 LAYER = "original"
 _KEY = re.compile(r"[A-Za-z_][\w.-]*")
 _SHAPES = (
-    "name a LLaMA-Factory train YAML or JSON, a script that starts it, a DeepSpeed JSON, or another "
-    "toolkit's training config"
+    "name a LLaMA-Factory train YAML or JSON, a script, program, notebook or container file that starts it, "
+    "a DeepSpeed JSON, or another toolkit's training config"
 )
 
 
@@ -49,6 +49,11 @@ class ImportedFile:
         """Where a line of the text stands: in its cell, where it has cells."""
         first, name = max((cell for cell in self.cells if cell[0] <= line), default=(1, self.display))
         return Origin(LAYER, name, line - first + 1)
+
+    def line(self, number: int) -> str:
+        """A line of the text in words, with its cell where it has cells."""
+        origin = self.at(number)
+        return f"line {origin.line} of {origin.file}" if self.cells else f"line {origin.line}"
 
     def values(self) -> dict[str, Value]:
         """The top-level keys, each with its place."""

@@ -16,7 +16,7 @@ from typing import Any
 
 from qtune.config.project import Project
 from qtune.errors import QtuneError
-from qtune.files import from_json
+from qtune.files import MAX_BYTES, from_json
 from qtune.importing.embedded import program, windows
 from qtune.importing.embedded.start import held, nothing_starts
 from qtune.importing.original import Original
@@ -25,7 +25,7 @@ from qtune.importing.source import ImportedFile
 
 _SHELL_LINE = re.compile(r"(\s*)(?:\w+\s*=\s*)?!!?(.+)", re.DOTALL)
 _MAGIC = re.compile(r"(\s*)%(\w+)[ \t]*(.*)")
-_HELP = re.compile(r"\s*\?|.*\?\s*$")
+_HELP = re.compile(r"\s*\?.*|\s*[\w.]+\?{1,2}\s*")
 _INTERPOLATED = re.compile(r"\{(\w+)\}|\$(\w+)")
 _AROUND = ("capture", "time", "timeit", "prun")  # cell magics with Python below them
 
@@ -46,7 +46,11 @@ def notebook(source: ImportedFile, working_directory: Path, project: Project) ->
     if source.path.suffix != ".ipynb":
         return None
     texts, places, part, first = [], [], Translation(), 1
-    for number, text in enumerate(_code(source), 1):
+    code = list(_code(source))
+    if sum(len(text or "") for text in code) > MAX_BYTES:
+        fix = "import the config that it trains"
+        raise QtuneError(f"holds more than {MAX_BYTES:,} characters of code", where=source.display, fix=fix)
+    for number, text in enumerate(code, 1):
         if text is None:
             continue
         name = f"{source.display} cell {number}"

@@ -74,6 +74,8 @@ def _registered(key: str, data: NamedData, reading: Reading) -> tuple[str, Trans
     if name in read_registrations(project):
         return name, part + noted(key, f"`{name}` is registered in the project", data.origin)
     reading.registrations[name] = entry
+    if name in read_registrations(project):
+        return name, part + noted(key, f"`{name}` is registered in the project", data.origin)
     part += noted(key, f"registers `{name}`: {dump_yaml(entry)}", data.origin)
     return name, part + Translation(datasets={name: entry})
 

@@ -70,7 +70,7 @@ def _in_blocks(keys: Mapping[str, Value], toolkit: Toolkit) -> dict[str, Value]:
         block = above.get(key)
         if block is not None:
             there = found[block].value if block in found else {}
-            found[block] = Value({**there, key: value}, value.origin)
+            found[block] = Value({**(there if isinstance(there, dict) else {}), key: value}, value.origin)
             del found[key]
     return found
 
@@ -90,7 +90,7 @@ def _silent(reading: Reading) -> Mapping[str, Any]:
 
 
 def _data(key: str, value: Value, reading: Reading) -> Translation:
-    told = _CHATS.get("alpaca" if key == "dataset" else reading.plain("data.format_type"), {})
+    told = _CHATS.get("alpaca" if key == "dataset" else str(reading.plain("data.format_type")), {})
     names = value.value if isinstance(value.value, list) else [value.value]
     return registered(key, [NamedData(str(name), value.origin, told) for name in names], reading)
 
