@@ -249,6 +249,11 @@ def test_values_of_another_type_are_findings_too(root: Path, key: str, value: st
     imported(root, f"{text}beta: 0.1\n{key}: {value}\n")
 
 
+def test_a_format_of_another_type_is_none(root: Path) -> None:
+    text = "model: a/b\ndata: {dataset: c/d, format_type: {a: 1}}\ntraining: {training_type: lora}\n"
+    assert imported(root, text).datasets["d"] == {"hf_hub_url": "c/d"}
+
+
 def test_a_local_split_that_is_not_there_is_said(root: Path) -> None:
     text = "model_name_or_path: a/b\ndataset_name: notes/answers.jsonl\neval_strategy: steps\n"
     result = imported(root, text)

@@ -154,8 +154,7 @@ def _bnb(key: str, value: Value, reading: Reading) -> Translation:
 def _batch(key: str, value: Value, reading: Reading) -> Translation:
     """The rows of one process and how often they add up, at each of the three keys that say so.
 
-    batch_size is all rows of one process (utils/config, normalize_config). With flash attention axolotl
-    packs a whole batch into one row, which LLaMA-Factory takes one at a time (data/collator.py).
+    batch_size is all rows of one process (utils/config, normalize_config).
     """
     rows = reading.plain("micro_batch_size", 1)
     steps = reading.plain("gradient_accumulation_steps") or reading.plain("batch_size", rows)
@@ -163,12 +162,7 @@ def _batch(key: str, value: Value, reading: Reading) -> Translation:
         return warned(key, "is no number of rows", "set per_device_train_batch_size", value.origin)
     if not reading.plain("gradient_accumulation_steps"):
         steps = max(steps // rows, 1)
-    packs = reading.plain("sample_packing") and not reading.plain("rl") and not _is_pretraining(reading)
-    flash = reading.plain("flash_attention") or reading.plain("attn_implementation") == "flash_attention_2"
     said = {"per_device_train_batch_size": rows, "gradient_accumulation_steps": steps}
-    if packs and flash and rows > 1:
-        said = {"per_device_train_batch_size": 1, "gradient_accumulation_steps": steps * rows}
-        return becomes(key, value, said, "packed rows come one at a time with flash attention")
     return becomes(key, value, said)
 
 

@@ -12,7 +12,7 @@ from qtune.importing.original import Coverage, Original
 from qtune.importing.parts import Note, Translation, noted, warned
 from qtune.importing.retype import retyped
 from qtune.importing.source import LAYER, ImportedFile
-from qtune.importing.toolkits import shipped
+from qtune.importing.toolkits import zero_names
 from qtune.importing.toolkits.packed import one_at_a_time
 from qtune.importing.toolkits.references import referred, resolved
 from qtune.importing.toolkits.table import Reading, Row, Toolkit
@@ -97,7 +97,7 @@ def _key(
         return {}, _missing(key, f"qtune knows no counterpart of {toolkit.name}'s `{key}`", "", value)
     if row.by or row.zero is not None:
         by = toolkit.readers.get(row.by)
-        part = by(key, value, reading) if by else shipped.deepspeed(key, value, row.zero or {}, reading)
+        part = by(key, value, reading) if by else zero_names.deepspeed(key, value, row.zero or {}, reading)
         train = {name: found for (block, *_, name), found in part.values.items() if block == "train"}
         rest = {at: found for at, found in part.values.items() if at[0] != "train"}
         return train, replace(part, values=rest)  # arguments are checked, and DeepSpeed's file read, later

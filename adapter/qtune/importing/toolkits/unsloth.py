@@ -90,7 +90,7 @@ def _silent(reading: Reading) -> Mapping[str, Any]:
 
 
 def _data(key: str, value: Value, reading: Reading) -> Translation:
-    told = _CHATS.get("alpaca" if key == "dataset" else reading.plain("data.format_type"), {})
+    told = _CHATS.get("alpaca" if key == "dataset" else str(reading.plain("data.format_type")), {})
     names = value.value if isinstance(value.value, list) else [value.value]
     return registered(key, [NamedData(str(name), value.origin, told) for name in names], reading)
 
