@@ -164,13 +164,28 @@ def test_the_hub_of_the_model_is_said(project: str, model: str, said: str, tmp_p
 
 
 def test_what_ms_swift_takes_by_itself_is_written(tmp_path: Path) -> None:
-    got = values(imported(tmp_path, {"run.sh": f"{SWIFT} --dataset team/rows --tuner_type full\n"}))
+    got = values(imported(tmp_path, {"run.sh": f"{SWIFT} --dataset team/rows --train_type full\n"}))
     assert got["learning_rate"] == 1e-5
     assert (got["weight_decay"], got["adam_beta2"], got["warmup_steps"]) == (0.1, 0.95, 0)
     assert got["gradient_accumulation_steps"] == 16
     got = values(imported(tmp_path, {"run.sh": f"NPROC_PER_NODE=4 {SWIFT} --dataset team/rows\n"}))
     assert (got["learning_rate"], got["lora_alpha"]) == (1e-4, 32)
-    assert "gradient_accumulation_steps" not in got  # base's own 4
+    assert got.get("gradient_accumulation_steps", 4) == 4  # as base
+
+
+@pytest.mark.parametrize(
+    ("command", "packing"),
+    [
+        ("swift sft --packing true", (True, True)),
+        ("swift pt --packing true", (True, None)),
+        ("swift pt", (False, None)),
+        ("swift rlhf --rlhf_type kto --packing true", (True, None)),
+    ],
+)
+def test_rows_are_packed_as_the_stage_can(command: str, packing: Any, tmp_path: Path) -> None:
+    line = f"{command} --model team/model --dataset hf::team/rows --max_length 8\n"
+    got = values(imported(tmp_path, {"run.sh": line}))
+    assert (got.get("packing"), got.get("neat_packing")) == packing
 
 
 def test_a_length_that_is_not_set_is_a_warning(tmp_path: Path) -> None:

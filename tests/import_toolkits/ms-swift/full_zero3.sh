@@ -2,7 +2,7 @@ export USE_HF=1
 export NPROC_PER_NODE=8
 swift sft \
     --model meta-llama/Llama-3.1-8B \
-    --train_type full \
+    --tuner_type full \
     --dataset hf::allenai/tulu-3-sft-mixture#50000 \
     --columns '{"messages": "messages"}' \
     --attn_impl flash_attn \

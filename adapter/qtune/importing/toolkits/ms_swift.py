@@ -56,9 +56,14 @@ def read(method: str, keys: Mapping[str, Value], source: ImportedFile, project: 
     original = translate(
         toolkit, {key: value for key, value in keys.items() if key not in quiet}, source, project
     )
-    stage = "pt" if method == "pt" or _plain(keys, "loss_scale") == "all" else "sft"
-    said = {"stage": Value(stage, Origin(LAYER, source.display)), **original.keys}
+    said = {**_stage(method, keys, source), **original.keys}
+    mixed = said.pop("neat_packing", None) if said["stage"].value != "sft" else None
+    if said["stage"].value == "pt" and "packing" not in said:
+        said["packing"] = Value(False, said["stage"].origin)  # LLaMA-Factory packs where nothing is said
     part = original.part + elsewhere + _said_nowhere(said, keys, source)
+    if mixed:  # llamafactory/hparams/parser.py
+        message = "not in the preset: LLaMA-Factory keeps packed rows apart with stage sft alone"
+        part += noted("neat_packing", message, mixed.origin)
     coverage = original.coverage or Coverage(0, 0, 0)
     if _is_recorded(keys):  # hundreds, of which few were chosen
         message = "left out: ms-swift's defaults, or of that run alone"
@@ -67,6 +72,13 @@ def read(method: str, keys: Mapping[str, Value], source: ImportedFile, project: 
         part += noted(", ".join(quiet), "left out: ms-swift's default", source.origin())
         coverage = replace(coverage, needless=coverage.needless + len(quiet))
     return replace(original, keys=said, part=part, coverage=coverage)
+
+
+def _stage(method: str, keys: Mapping[str, Value], source: ImportedFile) -> dict[str, Value]:
+    """sft or pt, of which args.json says nothing but the defaults of `swift pt`."""
+    recorded = _is_recorded(keys) and _plain(keys, "use_chat_template") is False
+    pretrains = method == "pt" or (recorded and str(_plain(keys, "loss_scale")).startswith("all"))
+    return {"stage": Value("pt" if pretrains else "sft", Origin(LAYER, source.display))}
 
 
 @cache
@@ -126,6 +138,9 @@ def _said_nowhere(said: Mapping[str, Value], keys: Mapping[str, Value], source: 
     if "cutoff_len" not in said:
         message = "is not set: ms-swift then takes the model's own maximum, the preset base's cutoff_len"
         part += warned("max_length", message, "set cutoff_len in the preset", source.origin())
+    if "gradient_accumulation_steps" not in keys:
+        message = "as many steps as make 16 rows on the processes that the original names, as ms-swift does"
+        part += noted("gradient_accumulation_steps", message, source.origin())
     explicit = "truncation_strategy" in keys and not _is_recorded(keys)
     if not explicit and _plain(keys, "truncation_strategy") in (None, "delete"):
         message = "ms-swift leaves out what is longer than max_length; LLaMA-Factory cuts it"
