@@ -416,6 +416,12 @@ def test_containers_say_their_gpus_image_and_mounts(root: Path) -> None:
     assert launch(root, f"docker run -e NVIDIA_VISIBLE_DEVICES=1,2 image {START}\n") == {"nproc_per_node": 2}
 
 
+def test_processes_of_mpi_are_torchruns(root: Path) -> None:
+    text = "mpirun -np 4 --mca btl tcp -x KEY=value python src/train.py run.yaml\n"
+    assert launch(root, text) == {"nproc_per_node": 4}
+    assert not any("value" in note for note in said(imported(root, text)))
+
+
 def test_prefixes_and_hosts_are_said_once(root: Path) -> None:
     notes = said(imported(root, f"ssh me@host 'timeout 3h uv run {START}'\n"))
     assert (

@@ -18,7 +18,7 @@ from qtune.importing.scripts.forms import Option
 from qtune.importing.scripts.launchers import CLI, STARTERS, at_once, holes, is_flag, place, processes
 from qtune.importing.scripts.others import alone, started_toolkit, without_taken
 from qtune.importing.scripts.shell import Command, HereDocument, commands
-from qtune.importing.scripts.slurm import Job, headers, job
+from qtune.importing.scripts.slurm import Job, by_mpi, headers, job
 from qtune.importing.scripts.wrappers import Inside, surroundings, unwrapped
 from qtune.importing.scripts.written import as_files, unknown, writes, written
 from qtune.importing.source import LAYER, ImportedFile
@@ -222,6 +222,8 @@ def _job(inside: Inside, source: ImportedFile) -> tuple[Job, Translation]:
         found, one = headers(text, line, source)
         options, part = options + found, part + one
     options += inside.slurm
+    if inside.tasks is not None and inside.tasks.text.isdigit():
+        return by_mpi(int(inside.tasks.text), place(source, inside.tasks)), part
     if not (options or inside.submitted or inside.stepped):
         return Job(), part
     asked = job(options, source, inside.command.line)

@@ -145,6 +145,13 @@ def job(options: Sequence[Option], source: ImportedFile, line: int) -> Job:
     return Job(Translation({("launch", "launcher"): Value("slurm", first)}) + part, tasks, nodes)
 
 
+def by_mpi(tasks: int, origin: Origin) -> Job:
+    """The processes of mpirun, which qtune starts by torchrun."""
+    part = Translation({("launch", "nproc_per_node"): Value(tasks, origin)})
+    message = f"launch.nproc_per_node: {tasks}, started by torchrun; several hosts are launch.nnodes"
+    return Job(part + noted("mpirun", message, origin), tasks)
+
+
 def _nodes(asked: dict[str, Value]) -> tuple[int, Translation]:
     given = asked.get("nodes")
     match = _NODES.fullmatch(str(given.value)) if given else None

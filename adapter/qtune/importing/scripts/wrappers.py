@@ -15,6 +15,7 @@ _ASSIGNMENT = re.compile(r"([A-Za-z_]\w*)=(.*)", re.DOTALL)
 _WITHOUT_TEXT = re.compile(r"-[^c\s]*|--\w[\w-]*")
 _DEEPEST = 8
 _ENTERED = ("-w", "--workdir", "--pwd", "--cwd", "-D", "--chdir", "--directory", "-C")
+_TASKS = ("-np", "-n", "-c")
 _MOUNTS = ("-v", "--volume", "-B", "--bind")
 
 
@@ -24,8 +25,8 @@ class Inside:
 
     prefixes, hosts, containers: in the script's words. slurm: options of srun, salloc and sbatch.
     submitted: whether sbatch took it; stepped: whether srun starts it, on each node. scripts: the
-    here-documents that it stands in. gpus: those that its container sees. mounts: (path in the container,
-    path outside). directories: those that it starts in.
+    here-documents that it stands in. tasks: mpirun's processes. gpus: those that its container sees.
+    mounts: (path in the container, path outside). directories: those that it starts in.
     """
 
     command: Command
@@ -36,6 +37,7 @@ class Inside:
     submitted: bool = False
     stepped: bool = False
     scripts: tuple[HereDocument, ...] = ()
+    tasks: Word | None = None
     gpus: Word | None = None
     mounts: tuple[tuple[str, str], ...] = ()
     directories: tuple[str, ...] = ()
@@ -80,6 +82,8 @@ def _within(outer: Inside, name: str, form: Form, at: int) -> Iterator[Inside]:
         outer, rest, assigned = _container(outer, f"{name} {own}", options, rest)
     elif form.group == "hosts":
         outer = replace(outer, hosts=(*outer.hosts, own))
+    elif form.group == "mpi":
+        outer = replace(outer, tasks=next((value for option, value in options if option in _TASKS), None))
     elif form.group == "prefixes":
         said = " ".join(word.text for word in words[: len(words) - len(rest) - len(assigned)])
         outer = replace(outer, prefixes=(*outer.prefixes, said))
