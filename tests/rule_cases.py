@@ -868,6 +868,12 @@ _ENGINE = [
         {**_ZERO2, **_LION},
     ),
     Case(
+        "deepspeed-optimizer-needs-gpu",
+        {**_ZERO2, **_LION},
+        {**_ZERO2, "deepspeed.optimizer.type": "AdamW"},
+        hardware="cpu",
+    ),
+    Case(
         "deepspeed-clips-by-argument",
         {**_ZERO2, **_LION, "deepspeed.optimizer.params.max_grad_norm": 1.0},
         {**_ZERO2, **_LION, "max_grad_norm": 1.0},

@@ -29,7 +29,7 @@ ENGINE = """\
 extends: lora
 zero: {stage: 2}
 deepspeed:
-  optimizer: {type: Lion, params: {lr: auto, betas: auto, use_triton: false}}
+  optimizer: {type: AdamW, params: {lr: auto, betas: auto, torch_adam: true}}
   fp16: {loss_scale_window: 100}
   aio: {queue_depth: 16}
 """
@@ -59,7 +59,7 @@ def test_layers_merge_key_by_key_into_the_json(project: NewProject) -> None:
         }
     )
     found = zero_json(root, "mine")
-    assert found["optimizer"] == {"type": "Lion", "params": {"lr": "auto", "use_triton": False}}
+    assert found["optimizer"] == {"type": "AdamW", "params": {"lr": "auto", "torch_adam": True}}
     assert found["aio"] == {"queue_depth": 16, "block_size": 4096}
     assert found["prescale_gradients"] is True
     assert found["zero_optimization"] == {"stage": 2}
@@ -118,7 +118,7 @@ def test_edits_by_hand_of_the_json_are_read_back(project: NewProject) -> None:
     path.write_text(text)
     read = renderings.read(find_project(root), "house").config
     assert read.block("deepspeed") == {
-        "optimizer": {"type": "Lion", "params": {"lr": "auto", "betas": "auto", "use_triton": False}},
+        "optimizer": {"type": "AdamW", "params": {"lr": "auto", "betas": "auto", "torch_adam": True}},
         "fp16": {"loss_scale_window": 50},
         "aio": {"queue_depth": 4},
     }
@@ -134,7 +134,7 @@ def test_diff_names_the_keys_and_reads_a_plain_config_with_its_json(project: New
     assert list(compare(sides[0], sides[1])) == []
     assert [f"{item.section} {item.key}" for item in compare(sides[2], sides[3])] == [
         *("deepspeed optimizer.type", "deepspeed optimizer.params.lr", "deepspeed optimizer.params.betas"),
-        "deepspeed optimizer.params.use_triton",
+        "deepspeed optimizer.params.torch_adam",
         *("deepspeed fp16.loss_scale_window", "deepspeed aio.queue_depth"),
     ]
 
@@ -212,6 +212,15 @@ def test_a_slip_in_the_block_is_told_with_its_line(
     (finding,) = found
     assert says in f"{finding.message} {finding.fix}"
     assert finding.origin and finding.origin.place == "presets/bad.yaml:2"
+
+
+def test_a_file_in_the_blocks_place_is_told_what_to_do(project: NewProject, qtune: Qtune) -> None:
+    root = project({"presets/bad.yaml": "extends: lora\ndeepspeed: ds_z3_config.json\n"})
+    result = qtune("check", "bad", directory=root)
+    assert result.code == 2
+    assert (
+        "presets/bad.yaml:2: `deepspeed` takes a mapping" in result.err and "qtune import FILE" in result.err
+    )
 
 
 @pytest.fixture(scope="module")
@@ -391,6 +400,8 @@ def test_the_guides_zero_3_file_is_taken_whole(project: NewProject) -> None:
     said = {note.key: note.message for note in result.notes}
     assert said["comms_logger"] == said["elasticity"] == "left out: it is off"
     assert "project's directory" in said["csv_monitor.output_path"]
+    elsewhere = {**HF3, "csv_monitor": {"enabled": True, "output_path": "/logs"}}
+    assert "csv_monitor.output_path" not in {note.key for note in imported(project, elsewhere).notes}
 
 
 def test_what_was_imported_can_be_checked_and_rendered_alike(project: NewProject, qtune: Qtune) -> None:

@@ -53,7 +53,8 @@ def train(result: Imported) -> dict[str, Any]:
 
 
 def launch(result: Imported) -> Mapping[str, Any]:
-    return yaml.safe_load(result.text).get("launch", {})
+    found: Mapping[str, Any] = yaml.safe_load(result.text).get("launch", {})
+    return found
 
 
 def said(result: Imported) -> str:
@@ -90,6 +91,7 @@ def notebook(*cells: str) -> str:
         "subprocess.check_call('llamafactory-cli train a.yaml --learning_rate 3e-4'.split())",
         "import os\nlr = 3e-4\nos.system(f'llamafactory-cli train lora.yaml learning_rate={lr}')",
         f"import os\nos.system('llamafactory-cli train {FLAGS} --learning_rate 3e-4')",
+        "from subprocess import run\nrun(['lmf', 'train', 'lora.yaml', 'learning_rate=3e-4'])",
         "from omegaconf import OmegaConf\n"
         f"OmegaConf.save(OmegaConf.create({DICT}, learning_rate=3e-4)), 'b.yaml')",
         f"args = {DICT}, learning_rate=3e-4)\nmain(args)",
@@ -193,6 +195,11 @@ def test_a_cell_that_is_no_python_is_left_out_with_a_note(root: Path) -> None:
     assert "n.ipynb cell 1:1: left out: no Python" in said(result)
 
 
+def test_two_starts_in_a_notebook_are_named_by_their_cells(root: Path) -> None:
+    error = refused(root, "n.ipynb", notebook("a = 1\nb = 2", *["!llamafactory-cli train lora.yaml"] * 2))
+    assert "line 1 of n.ipynb cell 2 with lora.yaml; line 1 of n.ipynb cell 3 with lora.yaml" in error.what
+
+
 @pytest.mark.parametrize("text", ["{}", '{"cells": 1}', "[1]", "{"])
 def test_what_is_no_notebook_is_said(root: Path, text: str) -> None:
     assert refused(root, "n.ipynb", text).what == "is no Jupyter notebook"
@@ -236,6 +243,10 @@ DOCKERFILES = {
         'FROM x:1\nENTRYPOINT ["llamafactory-cli"]\nCMD ["train", "conf/lora.yaml", "lora_rank=32"]\n'
     ),
     "shell": "FROM x:1\nARG RANK=32\nWORKDIR /app\nCMD llamafactory-cli train lora.yaml lora_rank=${RANK}\n",
+    "options": (
+        "FROM --platform=linux x:1\nRUN --mount=type=cache pip install y\n"
+        f"CMD lmf train --lora_rank=32 {FLAGS}\n"
+    ),
     "bash": (
         'FROM x:1\nENV RANK 32\nCMD ["bash", "-c", "llamafactory-cli train /app/lora.yaml lora_rank=$RANK"]\n'
     ),
@@ -252,6 +263,12 @@ def test_a_dockerfiles_environment_is_said(root: Path) -> None:
     text = 'FROM x\nENV NPROC_PER_NODE=2 \\\n    # ours\n    HF_HOME=/c\nCMD ["lmf", "train", "lora.yaml"]\n'
     result = imported(root, "Dockerfile.gpu", text)
     assert launch(result)["nproc_per_node"] == 2 and "HF_HOME: is no part of a preset" in said(result)
+
+
+def test_a_document_within_a_dockerfile_is_the_config(root: Path) -> None:
+    text = f"FROM x\nCOPY <<EOF /app/own.yaml\n{CONFIG}lora_rnk: 32\nEOF\nRUN <<EOF\npip install x\nEOF\n"
+    (error,) = imported(root, "Dockerfile", f"{text}CMD lmf train /app/own.yaml\n").errors
+    assert error.key == "lora_rnk" and error.origin is not None and error.origin.place == "Dockerfile:10"
 
 
 def compose(service: str) -> str:
@@ -309,6 +326,11 @@ def test_a_config_map_of_the_same_file_is_what_trains(root: Path) -> None:
     assert error.key == "lora_rnk" and error.origin is not None and error.origin.place == "job.yaml:13"
 
 
+def test_a_broken_document_is_said_with_its_line(root: Path) -> None:
+    text = manifest("        command: [lmf, train, lora.yaml]\n") + "---\nkind: [\n"
+    assert refused(root, "job.yaml", text).where == f"job.yaml:{text.count(chr(10))}"
+
+
 def test_the_replicas_of_a_pytorch_job_are_nodes(root: Path) -> None:
     pod = "{spec: {containers: [{name: pytorch, command: [lmf, train, lora.yaml]}]}}"
     text = (
@@ -360,6 +382,12 @@ def test_two_containers_that_train_are_named(root: Path) -> None:
 )
 def test_a_makefile_is_the_command_of_its_recipe(root: Path, text: str) -> None:
     assert train(imported(root, "Makefile", text))["lora_rank"] == 32
+
+
+def test_a_makefiles_variable_that_grows_too_long_or_leads_to_itself_is_not_known(root: Path) -> None:
+    doubled = "".join(f"A{number} = $(A{number - 1})$(A{number - 1})\n" for number in range(1, 16))
+    text = f"A0 = x\n{doubled}B = $(B)\ntrain:\n\tlmf train lora.yaml run_name=$(A15) seed=$(B)\n"
+    assert {error.key for error in imported(root, "Makefile", text).errors} == {"run_name", "seed"}
 
 
 def test_what_a_makefile_sets_under_a_condition_is_not_known(root: Path) -> None:
@@ -586,6 +614,10 @@ def test_a_config_that_trains_nothing_is_told_its_command(
     assert f"is {kind}" in result.err and "trains nothing" in result.err and command in result.err
 
 
+def test_what_llama_board_writes_beside_its_outputs_is_a_config(root: Path) -> None:
+    assert imported(root, "saves/x/training_args.yaml", CONFIG).kind == "a LLaMA-Factory config"
+
+
 def test_a_training_that_predicts_too_stays_one(root: Path) -> None:
     assert (
         train(imported(root, "t.yaml", f"{CONFIG}do_predict: true\neval_dataset: answers\n"))["do_predict"]
@@ -688,3 +720,14 @@ def test_v1s_deepspeed_file_is_the_zero_block(root: Path) -> None:
     text = V1 + "dist_config: {name: deepspeed, config_file: examples/deepspeed/ds_z3_config.json}\n"
     result = imported(root, "v1.yaml", text.replace("data/v1.yaml", "answers"))
     assert yaml.safe_load(result.text)["zero"]["stage"] == 3
+
+
+@pytest.mark.parametrize(
+    "command",
+    ["USE_V1=1 llamafactory-cli train v1.yaml learning_rate=0.5", "lmf sft v1.yaml --learning_rate 0.5"],
+)
+def test_a_command_of_v1_is_its_config_and_its_options(root: Path, command: str) -> None:
+    write_tree(root, {"v1.yaml": V1.replace("data/v1.yaml", "answers")})
+    result = imported(root, "run.sh", f"#!/bin/bash\n{command}\n")
+    found = train(result)
+    assert found["lora_rank"] == 16 and found["learning_rate"] == 0.5 and "LLaMA-Factory v1" in result.kind

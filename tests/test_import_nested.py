@@ -13,6 +13,7 @@ from trees import Result, write_tree
 from qtune.cli.old_habits import in_qtunes_words
 from qtune.config.blocks import argument_of, blocks
 from qtune.config.project import find_project
+from qtune.errors import QtuneError
 from qtune.importing.read import Imported, read_import
 from qtune.importing.toolkits import nested
 from qtune.schema import arguments
@@ -245,3 +246,17 @@ def test_the_old_command_line_is_answered(root: Path, qtune: Qtune, line: str, a
 @pytest.mark.parametrize("line", ["train --bogus", "data add -t x", "trian lora", "import -c x"])
 def test_other_slips_are_answered_as_before(line: str) -> None:
     assert in_qtunes_words(line.split()) is None
+
+
+def test_a_model_block_alone_is_no_training(root: Path) -> None:
+    with pytest.raises(QtuneError, match="is not a training config"):
+        imported(root, '{"version": "1.0", "added_tokens": [], "model": {"type": "BPE", "vocab": {"a": 0}}}')
+
+
+def test_lmflow_is_named(root: Path) -> None:
+    write_tree(
+        root,
+        {"run.sh": "deepspeed examples/finetune.py --dataset_path data --disable_group_texts 1\n"},
+    )
+    with pytest.raises(QtuneError, match="starts LMFlow"):
+        read_import(root / "run.sh", root, find_project(root))

@@ -59,8 +59,8 @@ def test_what_literals_say_is_known(text: str, value: Any) -> None:
     ("text", "why"),
     [
         ("f(x)", "`x` is known only when the program runs"),
-        ("if c:\n    a = 1\nf(a)", "`a` is set only under a condition, on line 2"),
-        ("for a in [1, 2]:\n    f(a)", "it changes with the loop on line 1"),
+        ("if c:\n    a = 1\nf(a)", "`a` is set only under a condition, at a.py:2"),
+        ("for a in [1, 2]:\n    f(a)", "it changes with the loop at a.py:1"),
         ("def g(a):\n    f(a)", "`a` is given where `g` is called"),
         ("f(sum([1]))", "`sum(…)` is known only when the program runs"),
         ("a = input()\nf(f'out/{a}')", "`a` is known only when the program runs"),
@@ -79,9 +79,9 @@ def test_one_unknown_key_leaves_the_others_known() -> None:
     text = "a = dict(r=8,\n         lr=float(lr()))\nif c:\n    a['r'] = 4\n    a.update(x=1)\nf(a)"
     call = next(call for call in calls(text) if call.name == "f")
     found = {key: (value.origin.line, why_unknown(value)) for key, value in unknowns(call.positional[0])}
-    assert found["r"] == (4, "`a['r']` is set only under a condition, on line 4")
+    assert found["r"] == (4, "`a['r']` is set only under a condition, at a.py:4")
     assert found["lr"] == (2, "`float(lr())` is known only when the program runs")
-    assert found["x"][1] == "it is set only under a condition, on line 5"
+    assert found["x"][1] == "it is set only under a condition, at a.py:5"
 
 
 def test_a_call_has_its_name_its_keywords_and_their_lines() -> None:

@@ -171,7 +171,7 @@ def test_a_jobs_header_becomes_launch_slurm(root: Path) -> None:
 def test_every_way_to_ask_for_gpus(root: Path, header: str, expected: dict[str, Any]) -> None:
     text = f"#!/bin/sh\n#SBATCH {header}\nsrun {START}\n"
     assert launch(root, text) == {"launcher": "slurm", **expected}
-    assert launch(root, f"sbatch {header} --wrap '{START}'\n") == {"launcher": "slurm", **expected}
+    assert launch(root, f"sbatch {header} --wrap 'srun {START}'\n") == {"launcher": "slurm", **expected}
     assert launch(root, f"sbatch {header} <<'EOF'\n#!/bin/sh\n{START}\nEOF\n") == {
         "launcher": "slurm",
         **expected,
@@ -203,6 +203,14 @@ def test_headers_that_sbatch_does_not_read_are_said(root: Path) -> None:
     assert len(findings) == 2
     assert "stands after the first command (line 6)" in findings[0]
     assert "asks another scheduler (line 2, 3)" in findings[1]
+
+
+def test_a_job_of_several_nodes_that_starts_on_one_is_warned_of(root: Path) -> None:
+    for start, warnings in ((START, 1), (f"srun {START}", 0), (f"NNODES=2 {START}", 0)):
+        result = imported(root, f"#!/bin/sh\n#SBATCH -N2 -G8\n{start}\n")
+        assert preset(result)["launch"]["nnodes"] == 2
+        assert len(result.findings) == warnings
+    assert launch(root, f"srun {START}\n") == {"launcher": "slurm"}
 
 
 def test_options_of_a_step_and_of_the_command_line_win(root: Path) -> None:
@@ -260,6 +268,19 @@ def test_a_count_of_devices_that_the_script_names_is_their_number(root: Path) ->
         "$(nvidia-smi -L | wc -l)",
     ):
         assert launch(root, text.replace("{}", count)) == {"nproc_per_node": 3}
+
+
+def test_a_hole_in_a_list_of_options_is_that_options_alone(root: Path) -> None:
+    text = (
+        "N=$(nvidia-smi -L | wc -l)\n"
+        'OPTIONS="\n    --nproc_per_node $N \\\n    --nnodes ${NNODES:-1} --node_rank $RANK\n"\n'
+        "torchrun $OPTIONS src/train.py run.yaml learning_rate=$LR\n"
+    )
+    result = imported(root, text)
+    assert [str(error).splitlines()[0] for error in result.errors] == [
+        "run.sh:6 learning_rate: `LR` is not set in the script"
+    ]
+    assert any("nproc_per_node: left out: as many as there are GPUs" in note for note in said(result))
 
 
 def test_a_count_of_gpus_is_a_hole_in_an_argument(root: Path) -> None:
@@ -598,6 +619,10 @@ def test_llamafactorys_own_files_are_known_by_name(root: Path) -> None:
 @pytest.mark.parametrize(
     ("line", "finding"),
     [
+        (
+            "distributed_type: FSDP\nfsdp_config: {fsdp_reshard_after_forward: SHARD_GRAD_OP}",
+            "SHARD_GRAD_OP has no effect with FSDP 1: accelerate shards as FULL_SHARD",
+        ),
         ("distributed_type: MEGATRON_LM", "distributed_type: MEGATRON_LM: qtune has no such launcher"),
         (
             "megatron_lm_config: {megatron_lm_tp_degree: 2, megatron_lm_pp_degree: 4}",

@@ -63,8 +63,8 @@ qwen/full_one.sh:
   {finetuning_type: full, eval_dataset: held_out, cutoff_len: 2048, lr_scheduler_type: linear,
    launch.nproc_per_node: 1}
 openrlhf/sft_dotted.sh:
-  {finetuning_type: full, cutoff_len: 4096, max_samples: 200000, per_device_train_batch_size: 4,
-   packing: true, lr_scheduler_kwargs: {min_lr_rate: 0.1}, zero.stage: 2,
+  {finetuning_type: full, cutoff_len: 4096, max_samples: 200000, per_device_train_batch_size: 1,
+   gradient_accumulation_steps: 128, packing: true, lr_scheduler_kwargs: {min_lr_rate: 0.1}, zero.stage: 2,
    zero.offload_optimizer.device: cpu}
 openrlhf/dpo_lora.sh:
   {stage: dpo, lora_rank: 16, lora_alpha: 32, pref_beta: 0.1, learning_rate: 5.0e-7, flash_attn: fa2,

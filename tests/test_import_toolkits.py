@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import copy
+import functools
+import json
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -12,8 +16,11 @@ import yaml
 from trees import write_tree
 
 from qtune.config.project import Project, find_project
+from qtune.errors import QtuneError
 from qtune.importing.original import Coverage
 from qtune.importing.read import Imported, read_import
+from qtune.importing.recognise import recognise
+from qtune.importing.source import read_source
 
 SHAPES = Path(__file__).parent / "import_toolkits"
 FILES = sorted(path for path in SHAPES.glob("*/*") if path.is_file())
@@ -68,6 +75,22 @@ def test_a_preset_is_written(path: Path, imports: dict[Path, Imported]) -> None:
     imported = imports[path]
     assert imported.errors == (), [str(error) for error in imported.errors]
     assert "model_name_or_path" in yaml.safe_load(imported.text)["train"]
+
+
+ODD: tuple[Any, ...] = ("", 1.5, [{}], {"a": 1}, [{"path": "x", "type": ["y"]}])
+
+
+@pytest.mark.parametrize("name", ["axolotl/dpo_intel.yaml", "torchtune/8B_lora_dpo.yaml"])
+def test_a_value_of_no_sense_is_no_crash(name: str, project: Project) -> None:
+    keys = yaml.safe_load((SHAPES / name).read_text(encoding="utf-8"))
+    for dotted in paths(keys):
+        *blocks, last = dotted.split(".")
+        for odd in ODD:
+            changed = copy.deepcopy(keys)
+            functools.reduce(dict.__getitem__, blocks, changed)[last] = odd
+            (project.root / "odd.yaml").write_text(json.dumps(changed), encoding="utf-8")
+            with contextlib.suppress(QtuneError):
+                recognise(read_source(project.root / "odd.yaml", project.root), project.root, project)
 
 
 @pytest.mark.parametrize("toolkit", TOOLKITS)

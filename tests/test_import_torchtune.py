@@ -219,6 +219,7 @@ def test_what_has_no_counterpart_is_one_warning(root: Path, keys: Mapping[str, A
         ({"prompt": {"user": "a"}}, "generates, no training"),
         ({"quantizer": {"_component_": "x"}}, "quantises, no training"),
         ({"teacher_model": {"_component_": BUILDER}}, "distils from a teacher"),
+        ({"grpo_size": 4}, "trains by GRPO"),
         ({"policy_model": {"_component_": BUILDER}}, "trains by PPO"),
     ],
 )

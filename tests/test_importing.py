@@ -339,7 +339,10 @@ def test_a_script_is_not_run(root: Path) -> None:
         ("llamafactory-cli train --stage sft --frobnicate 3", "run.sh:1 frobnicate: neither"),
         ("llamafactory-cli train gone.yaml", "run.sh:1: there is no gone.yaml"),
         ("lmf train --stage sft\nlmf train --stage dpo", "starts LLaMA-Factory 2 times (lines 1, 2)"),
-        ("llamafactory-cli export --export_dir x", "is not a training config"),
+        (
+            "llamafactory-cli export --export_dir x",
+            "is an export config (`export_dir`), which trains nothing",
+        ),
         ("torchrun $ARGS src/train.py --stage sft", "`ARGS` is not set"),
         ("lmf train --stage sft \\ # which\n  --lora_rank 8", "run.sh:2: `--lora_rank` starts a command"),
         ("lmf train --stage sft --dataset $1", "dataset: `$1` is known only when the script runs"),

@@ -21,6 +21,7 @@ def parse(request: dict[str, Any]) -> dict[str, Any]:
     os.chdir(request["root"])
     answer_the_hardware_probe()
     parser.is_torch_bf16_gpu_available = lambda: True  # for pure_bf16
+    parser._check_extra_dependencies = lambda *arguments: None  # packages that only the training takes
     if request["distributed"]:
         os.environ.update(one_worker_of_torchrun())
     sys.argv = ["llamafactory-cli", *request["argv"]]  # `train` is popped before the parser looks

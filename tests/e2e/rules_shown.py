@@ -185,6 +185,7 @@ SHOWN: dict[str, Callable[[], Any]] = {
     "deepspeed-class-is-known": lambda: _optimizer("AdanW"),
     "deepspeed-key-and-stage": lambda: _stage_0(bf16={"enabled": True, "bf16_optimizer_states": True}),
     "deepspeed-muon-is-the-librarys": _needs_marks,
+    "deepspeed-optimizer-needs-gpu": lambda: _optimizer("lion", lr=0.1),
     "deepspeed-clips-by-argument": lambda: _optimizer("lion", max_grad_norm=1.0),
     "deepspeed-leaves-the-batch": lambda: _stage_0(elasticity=_ELASTIC),
 }

@@ -22,7 +22,7 @@ from import_cases import (
     YAMLS,
     older,
 )
-from import_shapes import CHECKOUT, SHAPES
+from import_shapes import CHECKOUT, PACKAGES, SHAPES
 from scratch import Project, environment
 from trees import write_tree
 
@@ -148,7 +148,8 @@ def test_the_shapes_of_the_examples_in_a_fresh_project(tmp_path: Path) -> None:
     ours.qtune("init")
     requests, answered = tmp_path / "requests.json", tmp_path / "answers.json"
     asked = []
-    for name, text in SHAPES.items():
+    shapes = {**SHAPES, **PACKAGES}
+    for name, text in shapes.items():
         config = f"configs/{name}.yaml"
         write_tree(theirs, {config: text})
         imported = read_import(theirs / config, ours.root, find_project(ours.root))
@@ -167,7 +168,7 @@ def test_the_shapes_of_the_examples_in_a_fresh_project(tmp_path: Path) -> None:
     answers = json.loads(answered.read_text(encoding="utf-8"))
     for one in answers[::2]:
         one["parsed"]["media_dir"] = str(theirs / "data")  # which it is from there
-    pairs = zip(SHAPES, answers[::2], answers[1::2], strict=True)
+    pairs = zip(shapes, answers[::2], answers[1::2], strict=True)
     assert {name: found for name, one, other in pairs if (found := differences(one, other))} == {}
 
 

@@ -260,7 +260,9 @@ def mapping(document: Document, keys: Sequence[str], kind: str) -> dict[str, Any
             raise QtuneError(
                 f"`{key}` takes a mapping of keys",
                 where=document.where(key),
-                fix=f"indent its keys below `{key}:`",
+                fix="make its file a preset with `qtune import FILE -n NAME`, and extend that"
+                if key == "deepspeed" and isinstance(value, str)
+                else f"indent its keys below `{key}:`",
             )
     for path, text in _texts(document.data):
         if found := _CONTROL.search(text):

@@ -22,8 +22,10 @@ class Coverage:
 
     def __str__(self) -> str:
         total = self.translated + self.needless + self.missing
-        share = f"{self.translated + self.needless} of {total} keys translated"
-        return f"{share}, {self.missing} without a counterpart" if self.missing else share
+        shares = [f"{self.translated} of {total} keys translated"]
+        shares += [f"{self.needless} need nothing here"] if self.needless else []
+        shares += [f"{self.missing} without a counterpart"] if self.missing else []
+        return ", ".join(shares)
 
 
 @dataclass(frozen=True)

@@ -56,12 +56,13 @@ def _plain(keys: Mapping[str, Value], key: str) -> Any:
 
 def _error(original: Original, key: str, kind: str, command: str) -> QtuneError:
     model, adapter = (_plain(original.keys, name) for name in ("model_name_or_path", _ADAPTER))
-    of = f"{model} with the adapter {adapter}" if adapter else f"{model}"
-    if adapter or not _HUB.fullmatch(str(model)):
-        fix = f"import the config that trained {adapter or model}, and train it; then `{command}`"
-    else:
+    of = f"; it is for {model}{f' with the adapter {adapter}' if adapter else ''}" if model else ""
+    if model and not adapter and _HUB.fullmatch(str(model)):
         fix = f"qtune does that with a run: train one from {model}; then `{command}`"
-    what = f"is {kind} (`{key}`), which trains nothing; it is for {of}"
+    else:
+        trained = adapter or model or "the model"
+        fix = f"import the config that trained {trained}, and train it; then `{command}`"
+    what = f"is {kind} (`{key}`), which trains nothing{of}"
     return QtuneError(what, where=original.keys[key].origin.place, fix=fix)
 
 

@@ -179,7 +179,7 @@ class _Program:
                 self._statements([*body, *orelse], conditional=True)
             case ast.For(target=target, iter=iterable, body=body, orelse=orelse):
                 self._value(iterable)
-                why = f"it changes with the loop on line {node.lineno}"
+                why = f"it changes with the loop at {self._at(node.lineno).place}"
                 self._bind(target, Value(Unknown(why), self._at(node.lineno)))
                 self._statements([*body, *orelse], conditional=True)
             case ast.While(body=body, orelse=orelse):
@@ -205,7 +205,7 @@ class _Program:
 
     def _bind(self, target: ast.expr, value: Value) -> None:
         if self._conditions and not isinstance(value.value, Unknown | PythonCall):
-            why = f"`{ast.unparse(target)}` is set only under a condition, on line {target.lineno}"
+            why = f"`{ast.unparse(target)}` is set only under a condition, at {self._at(target.lineno).place}"
             value = Value(Unknown(why), self._at(target.lineno))
         match target:
             case ast.Subscript(value=base, slice=index):
@@ -398,7 +398,7 @@ class _Program:
             if positional and not isinstance(first, dict):
                 changes[f"**{ast.unparse(node.args[0])}"] = positional[0]
             if self._conditions:
-                why = f"it is set only under a condition, on line {node.lineno}"
+                why = f"it is set only under a condition, at {self._at(node.lineno).place}"
                 changes = {key: Value(Unknown(why), value.origin) for key, value in changes.items()}
             of |= changes
             return None

@@ -40,8 +40,7 @@ def recognise(source: ImportedFile, working_directory: Path, project: Project) -
     for kind in _KINDS:
         original = kind(source, working_directory, project)
         if original is not None:
-            if original.coverage is None:  # other toolkits have commands of their own for the rest
-                other_uses.require_training(original)
+            other_uses.require_training(original)
             return original
     raise not_a_config(source)
 
@@ -72,7 +71,8 @@ def _training_config(source: ImportedFile, working_directory: Path, project: Pro
     """A config of no toolkit in particular, most of whose keys are known."""
     flat, renamed_part = nested.flatten(source)
     known = [key for key in flat if any(key in names for names in (arguments(), aliases(), renamed()))]
-    if source.keys is None or (not nested.has_its_own(source.keys) and 2 * len(known) < len(flat)):
+    enough = bool(known) if nested.has_its_own(source.keys or {}) else 2 * len(known) >= len(flat)
+    if source.keys is None or not enough:
         return None
     left, part = nested.translate(flat, source, project)
     return Original("a training config", source, left, renamed_part + part, near_base=flat.get(KL_BETA))

@@ -50,6 +50,11 @@ class ImportedFile:
         first, name = max((cell for cell in self.cells if cell[0] <= line), default=(1, self.display))
         return Origin(LAYER, name, line - first + 1)
 
+    def line(self, number: int) -> str:
+        """A line of the text in words, with its cell where it has cells."""
+        origin = self.at(number)
+        return f"line {origin.line} of {origin.file}" if self.cells else f"line {origin.line}"
+
     def values(self) -> dict[str, Value]:
         """The top-level keys, each with its place."""
         return {key: Value(value, self.origin(key)) for key, value in (self.keys or {}).items()}

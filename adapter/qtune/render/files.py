@@ -142,9 +142,9 @@ def render(
         files.append(RenderedFile(ACCELERATE, templates.text("accelerate.yaml.j2", context)))
         place = templates.place("accelerate.yaml.j2")
         parsed = parse_yaml(files[-1].text, place)[0]
-        written = {**parsed, **(parsed.get("fsdp_config") or {})} if isinstance(parsed, dict) else {}
-        asked = {**context["accelerate"], **fsdp.said(config)}
-        _compare(place, asked, _kept(asked, written))
+        said = fsdp.said(config)
+        asked = {**context["accelerate"], **({"fsdp_config": said} if said else {})}
+        _compare(place, asked, _kept(asked, parsed))
         if templates.is_from_others("accelerate.yaml.j2"):
             ours = templates.text("accelerate.yaml.j2", context, own=True)
             _compare(place, parse_yaml(ours, place)[0], parsed)

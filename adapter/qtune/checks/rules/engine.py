@@ -229,6 +229,14 @@ RULES = (
         f"{_ENGINE}, _configure_basic_optimizer",
     ),
     Rule(
+        "deepspeed-optimizer-needs-gpu",
+        ("deepspeed.optimizer",),
+        lambda view: view.hardware.is_cpu and str(_set(view, "optimizer.type")).lower() in ("lamb", "lion"),
+        "DeepSpeed has this optimizer for GPUs alone",
+        "name AdamW, or one of torch.optim",
+        "deepspeed/ops/op_builder/cpu/no_impl.py, NotImplementedBuilder",
+    ),
+    Rule(
         "deepspeed-clips-by-argument",
         ("deepspeed.optimizer",),
         lambda view: "max_grad_norm" in _params(view, "optimizer"),
@@ -256,7 +264,7 @@ RULES = (
         "deepspeed-leaves-the-batch",
         ("deepspeed.autotuning", "deepspeed.elasticity"),
         _chosen_elsewhere,
-        "{found} chooses batches that the trainer knows nothing of, and needs DeepSpeed's own launcher",
+        "{found} chooses batches that the trainer knows nothing of, or ends the training to choose them",
         "take it out; `qtune recommend` looks for the largest batch",
         "deepspeed/elasticity/elasticity.py; deepspeed/runtime/engine.py, DeepSpeedEngine._autotuning_exit",
     ),

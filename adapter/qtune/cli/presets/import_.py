@@ -25,7 +25,7 @@ def import_command(
         Path,
         typer.Argument(
             metavar="FILE",
-            help="LLaMA-Factory YAML or JSON, a script that starts it, DeepSpeed JSON, another toolkit's.",
+            help="LLaMA-Factory YAML or JSON, a script or notebook that starts it, another toolkit's config.",
         ),
     ],
     name: Annotated[

@@ -87,6 +87,7 @@ def translate(
         arguments |= _fsdp(settings, beside, kind.origin)
         part += Translation({("launch", "launcher"): Value("accelerate", kind.origin)})
         part += noted("fsdp_config", "launch.launcher: accelerate, with these settings of FSDP", kind.origin)
+        part += _overruled(settings, arguments["fsdp_config"].value)
     elif name == "DEEPSPEED":
         found, one = _deepspeed(settings, beside, source, kind.origin)
         arguments |= found
@@ -171,6 +172,17 @@ def _fsdp(settings: Settings, beside: Mapping[str, Value], origin: Origin) -> di
     if own is not None and isinstance(own.value, dict):
         said |= own.value
     return {"fsdp_config": Value(said, origin)}
+
+
+def _overruled(settings: Settings, said: Mapping[str, Any]) -> Translation:
+    """A warning of what accelerate does not do with FSDP 1: see findings/accelerate_fsdp1_reshard.sh."""
+    key = "fsdp_reshard_after_forward"
+    given = settings.get(("fsdp_config", key))
+    strategy = said.get("fsdp_sharding_strategy", "FULL_SHARD")
+    if given is None or said["fsdp_version"] != 1 or given.value in (strategy, True):
+        return Translation()
+    message = f"{dump_yaml(given.value)} has no effect with FSDP 1: accelerate shards as {strategy}"
+    return warned(key, message, "write it as fsdp_sharding_strategy, if it is meant", given.origin)
 
 
 def _deepspeed(

@@ -7,6 +7,7 @@ all else is kept as it is.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 from qtune.config.names import did_you_mean
@@ -74,7 +75,7 @@ def _leaf(path: KeyPath, value: Any, origin: Origin) -> Translation:
     if wrong:
         return refused(shown, wrong, "correct it in the original", origin)
     part = Translation({("deepspeed", *path): Value(new, origin)})
-    if path[-1] in TABLES["paths"]:
+    if path[-1] in TABLES["paths"] and not Path(str(new)).is_absolute():
         part += noted(shown, "starts from the project's directory", origin)
     return part
 

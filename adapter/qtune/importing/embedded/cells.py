@@ -16,7 +16,7 @@ from typing import Any
 
 from qtune.config.project import Project
 from qtune.errors import QtuneError
-from qtune.files import from_json
+from qtune.files import MAX_BYTES, from_json
 from qtune.importing.embedded import program, windows
 from qtune.importing.embedded.start import held, nothing_starts
 from qtune.importing.original import Original
@@ -46,7 +46,11 @@ def notebook(source: ImportedFile, working_directory: Path, project: Project) ->
     if source.path.suffix != ".ipynb":
         return None
     texts, places, part, first = [], [], Translation(), 1
-    for number, text in enumerate(_code(source), 1):
+    code = list(_code(source))
+    if sum(len(text or "") for text in code) > MAX_BYTES:
+        fix = "import the config that it trains"
+        raise QtuneError(f"holds more than {MAX_BYTES:,} characters of code", where=source.display, fix=fix)
+    for number, text in enumerate(code, 1):
         if text is None:
             continue
         name = f"{source.display} cell {number}"

@@ -19,7 +19,8 @@ from qtune.importing.source import ImportedFile
 
 _NAME = re.compile(r"(?:Docker|Container)file.*|.*\.Dockerfile")
 _INSTRUCTION = re.compile(r"\s*([A-Za-z]+)\s+(.*)", re.DOTALL)
-_OPTION = re.compile(r"--\w[\w-]*=\S+\s+")
+_OPTIONS = re.compile(r"(?:--\w[\w-]*=\S+\s+)*")
+_DOCUMENT = re.compile(r"<<-?[\"']?(\w+)[\"']?")
 _OLD_ENV = re.compile(r"([A-Za-z_]\w*)[ \t]+(.+)", re.DOTALL)
 
 
@@ -45,7 +46,7 @@ def _shell(source: ImportedFile) -> tuple[list[str], list[tuple[int, str]]]:
     for first, text in _instructions(source.text):
         lines += [""] * (first - 1 - len(lines))
         match = _INSTRUCTION.fullmatch(text)
-        word, rest = (match[1].upper(), _OPTION.sub("", match[2])) if match else ("", "")
+        word, rest = (match[1].upper(), _OPTIONS.sub("", match[2], count=1)) if match else ("", "")
         given = _json_words(rest)
         if word == "FROM":
             images.append((first, rest.split()[0]))
@@ -64,6 +65,11 @@ def _shell(source: ImportedFile) -> tuple[list[str], list[tuple[int, str]]]:
                 at = next(number for number, line in enumerate(lines) if line == shlex.join(entry))
                 lines[at] = ""
             lines.append(shlex.join([*entry, *given]))
+        elif word == "COPY" and (opened := _DOCUMENT.match(rest)):
+            to, _, body = rest[opened.end() :].partition("\n")
+            lines += f"cat > {to.strip()} {opened[0]}\n{body}".split("\n")
+        elif word == "RUN" and _DOCUMENT.match(rest):
+            lines += f"bash {rest}".split("\n")
         elif word in ("RUN", "CMD", "ENTRYPOINT"):
             lines += (shlex.join(given) if given else rest).split("\n")
     return lines, images
@@ -72,8 +78,12 @@ def _shell(source: ImportedFile) -> tuple[list[str], list[tuple[int, str]]]:
 def _instructions(text: str) -> list[tuple[int, str]]:
     """(line, text with its continued lines) of each instruction; comments are blank."""
     found: list[tuple[int, str]] = []
-    goes_on = False
+    goes_on, document = False, ""
     for number, line in enumerate(text.split("\n"), 1):
+        if document:
+            found[-1] = (found[-1][0], f"{found[-1][1]}\n{line}")
+            document = "" if line.strip() == document else document
+            continue
         shown = "" if line.lstrip().startswith("#") else line.rstrip()
         if goes_on:
             start, above = found[-1]
@@ -83,6 +93,8 @@ def _instructions(text: str) -> list[tuple[int, str]]:
         elif shown:
             found.append((number, shown))
             goes_on = shown.endswith("\\")
+            opened = _DOCUMENT.search(shown)
+            document = opened[1] if opened else ""
     return found
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from qtune.config.project import Project
+from qtune.errors import QtuneError
 from qtune.files import parse_yaml
 from qtune.importing.embedded.containers import Container, imported
 from qtune.importing.embedded.start import held
@@ -22,6 +23,8 @@ from qtune.values import KeyPath
 
 _MANIFEST = re.compile(r"(?m)^apiVersion:")
 _BETWEEN = re.compile(r"(?m)^---(?:[ \t].*)?$")
+_MOST = 500
+_LONGEST = 200  # of a variable within a word
 _REPLICAS = ("pytorchReplicaSpecs", "mpiReplicaSpecs")
 _VARIABLE = re.compile(r"\$\(([A-Za-z_]\w*)\)")
 
@@ -58,14 +61,20 @@ def recognise(source: ImportedFile, working_directory: Path, project: Project) -
 
 
 def _documents(source: ImportedFile) -> Iterator[_Manifest]:
-    at = 0
-    for end in (*(found.start() for found in _BETWEEN.finditer(source.text)), len(source.text)):
-        text, above = source.text[at:end], source.text.count("\n", 0, at)
-        at = min(len(source.text), source.text.find("\n", end) + 1) or len(source.text)
-        if text.strip():
+    """The documents that are mappings; raises QtuneError for broken YAML, and for too many."""
+    above = 0
+    texts = _BETWEEN.split(source.text)
+    if len(texts) > _MOST:
+        fix = "copy the one that trains to a file of its own"
+        raise QtuneError(f"holds more than {_MOST} documents", where=source.display, fix=fix)
+    for text in texts:
+        try:
             data, lines = parse_yaml(text, source.display)
-            if isinstance(data, dict):
-                yield _Manifest(data, lines, above)
+        except QtuneError:
+            data, lines = parse_yaml("\n" * above + text, source.display)  # with its line in the file
+        if isinstance(data, dict):
+            yield _Manifest(data, lines, above)
+        above += text.count("\n")
 
 
 def _containers(block: Any, path: KeyPath, manifest: _Manifest, nodes: int) -> Iterator[Container]:
@@ -97,9 +106,10 @@ def _container(item: Mapping[str, Any], path: KeyPath, manifest: _Manifest, node
     given = [entry for entry in item.get("env") or () if isinstance(entry, dict) and "name" in entry]
     environment = {str(entry["name"]): entry.get("value") for entry in given}
     environment = {name: None if value is None else str(value) for name, value in environment.items()}
+    short = {name: value for name, value in environment.items() if value and len(value) <= _LONGEST}
 
     def text(word: Any) -> str:
-        return _VARIABLE.sub(lambda found: environment.get(found[1]) or found[0], str(word))
+        return _VARIABLE.sub(lambda found: short.get(found[1], found[0]), str(word))
 
     words = [
         Word(text(word), manifest.line(*path, key, str(number)))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from qtune.config.project import Project
@@ -18,7 +18,8 @@ _RULE = re.compile(r"([^\s:#=][^:#=]*):(?!=)([^#]*)")
 _REFERENCE = re.compile(r"\$(?:\$|[({]([\w.-]+)[)}]|([@<^])|(?=[({]))")
 _OPENING = re.compile(r"if(?:n?eq|n?def)\b")
 _PREFIX = re.compile(r"[@+\s-]*")
-_MOST = 10_000
+_LONGEST = 10_000  # of a variable
+_MOST = 100_000  # put into one line
 _DEEPEST = 20
 
 
@@ -42,13 +43,13 @@ def _shell(text: str) -> str:
     for line in lines:
         if line.startswith("\t") or goes_on:
             recipe = line if goes_on else _PREFIX.sub("", line, count=1)
-            made.append(_put_in(recipe, {**variables, **automatic}))
+            made.append(_put_in(recipe, {**variables, **automatic}.get))
             goes_on = line.endswith("\\")
             continue
         rule = _RULE.match(line)
         if rule:
-            prerequisites = _put_in(rule[2], variables).split()
-            automatic = {"@": _put_in(rule[1], variables).strip(), "^": " ".join(prerequisites)}
+            prerequisites = _put_in(rule[2], variables.get).split()
+            automatic = {"@": _put_in(rule[1], variables.get).strip(), "^": " ".join(prerequisites)}
             automatic["<"] = prerequisites[0] if prerequisites else ""
         setting = _VARIABLE.fullmatch(line.strip())
         name = setting[2] if setting else ""
@@ -77,7 +78,7 @@ def _variables(lines: list[str]) -> tuple[dict[str, str], set[str]]:
             found.pop(setting[2], None)
             unknown.add(setting[2])
         elif setting and setting[2] not in unknown:
-            name, how, value = setting[2], setting[3], re.split(r"\s+#", setting[4])[0].rstrip()
+            name, how, value = setting[2], setting[3], re.split(r"(?<!\s)\s+#", setting[4])[0].rstrip()
             if how == "+":
                 found[name] = f"{found.get(name, '')} {value}".strip()
             elif how != "?" or name not in found:
@@ -86,22 +87,40 @@ def _variables(lines: list[str]) -> tuple[dict[str, str], set[str]]:
                 exported.add(name)
         elif line.startswith("export "):
             exported |= set(line.split()[1:])
-    return {name: _put_in(value, found) for name, value in found.items()}, exported & found.keys()
+    return _resolved(found), exported & found.keys()
 
 
-def _put_in(text: str, variables: Mapping[str, str], depth: int = 0) -> str:
+def _resolved(raw: Mapping[str, str]) -> dict[str, str]:
+    """Each variable with those that it names put in; one that leads to itself, or grows too long, is left."""
+    done: dict[str, str] = {}
+
+    def resolve(name: str, above: tuple[str, ...]) -> str | None:
+        if name not in raw or name in above or len(above) > _DEEPEST:
+            return None
+        if name not in done:
+            found = _put_in(raw[name], lambda inner: resolve(inner, (*above, name)))
+            done[name] = found if len(found) <= _LONGEST else "${" + name + "}"
+        return done[name]
+
+    for name in raw:
+        resolve(name, ())
+    return done
+
+
+def _put_in(text: str, value: Callable[[str], str | None]) -> str:
     """The text as make hands it to the shell; a variable that nothing sets stays one of the shell's."""
+    room = _MOST
 
-    def value(match: re.Match[str]) -> str:
-        if match[0] == "$$":
-            return "$"
+    def of(match: re.Match[str]) -> str:
+        nonlocal room
         name = match[1] or match[2]
-        if name not in variables or depth > _DEEPEST:
-            return "${" + name + "}" if name else match[0]
-        inner = _put_in(variables[name], variables, depth + 1)
-        return inner if len(inner) <= _MOST else "${" + name + "}"
+        if name is None:
+            return "$" if match[0] == "$$" else match[0]
+        found = value(name) if room > 0 else None
+        room -= len(found or "")
+        return "${" + name + "}" if found is None else found
 
-    return _REFERENCE.sub(value, text)
+    return _REFERENCE.sub(of, text)
 
 
 def _quoted(value: str) -> str:

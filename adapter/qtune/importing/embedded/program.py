@@ -30,17 +30,16 @@ _CELL_SHELLS = ("bash", "sh", "script")
 _DUMPS = ("dump", "safe_dump", "save")
 _TEXTS = ("dumps", "dump", "safe_dump", "to_yaml")
 _SIGNATURE = ("stage", "dataset", "do_train", "lora_target", "learning_rate")
+_LONGEST = 200  # of a variable's text in a shell line
 _FIX = "write the value there, instead of what computes it"
 
 
-def recognise(
-    kind: str, source: ImportedFile, working_directory: Path, project: Project, text: str | None = None
-) -> Original | None:
-    """The training of a program, None where it has none; text: the program, where it is not the source's.
+def recognise(kind: str, source: ImportedFile, working_directory: Path, project: Project) -> Original | None:
+    """The training of a program, None where it has none; kind: what the program is, in words.
 
     Raises QtuneError where there are several, or where nothing can be known of the one.
     """
-    calls = python_calls(source.text if text is None else text, source.at)
+    calls = python_calls(source.text, source.at)
     program = _Followed(source)
     for call in calls:
         program.follow(call)
@@ -85,7 +84,7 @@ class _Followed:
             self._enter(arguments[0], call)
         elif call.name == "get_ipython().run_cell_magic":
             self._cell(call, *arguments[:3])
-        elif call.name in _SHELLS or (call.name.startswith("subprocess.") and function in _SUBPROCESS):
+        elif call.name in _SHELLS or call.name.removeprefix("subprocess.") in _SUBPROCESS:
             self._run(call, arguments[0] if arguments else plain(call.keywords.get("args")))
         else:
             self._write(call)
@@ -167,7 +166,7 @@ def _filled(command: str, names: Mapping[str, Value]) -> str:
     """A notebook's shell line with the program's variables in it: `{name}` and `$name`."""
     for name, value in names.items():
         shown = plain(value)
-        if isinstance(shown, str | int | float):
+        if isinstance(shown, str | int | float) and len(str(shown)) <= _LONGEST:
             command = command.replace(f"{{{name}}}", str(shown)).replace(f"${name}", str(shown))
         else:
             command = command.replace(f"{{{name}}}", f"${{{name}}}")

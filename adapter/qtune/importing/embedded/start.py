@@ -18,6 +18,8 @@ from qtune.importing.source import ImportedFile
 
 _CONFIG = re.compile(r"(?<![\w.@/-])[\w.@/-]+\.(?:ya?ml|json)\b")
 
+_MOST = 100  # files that a container may name
+
 
 def started(
     kind: str, script: list[Command], source: ImportedFile, working_directory: Path, project: Project
@@ -38,7 +40,8 @@ def in_a_container(
     """
     written, part = dict(source.written), Translation()
     words = [word for command in script for word in command.words]
-    for name, line in [(name, word.line) for word in words for name in _CONFIG.findall(word.text)]:
+    named = {name: word.line for word in reversed(words) for name in _CONFIG.findall(word.text)}
+    for name, line in list(named.items())[-_MOST:]:
         if source.named(name, working_directory) is not None:
             continue
         parts = PurePosixPath(name).parts

@@ -21,7 +21,6 @@ _PERCENT = re.compile(rf"%({_NAME})%|!({_NAME})!")
 _SCRIPT_DIRECTORY = re.compile(r"%~dp0[\\/]?")
 _CALLED = re.compile(r"(?i)^\s*@?(?:(?:call|start\s+/\w+)\s+)?")
 
-_BLOCK_COMMENT = re.compile(r"<#.*?#>", re.DOTALL)
 _PARAMETERS = re.compile(r"(?i)\s*(?:param\s*\(|\))\s*")
 _BLOCK = re.compile(
     r"(?i)\s*(?P<closed>\}?)\s*(?:if|elseif|else|foreach|for|while|switch|try|catch|function)\b.*\{\s*"
@@ -34,16 +33,15 @@ _SPLAT = re.compile(rf"(?<!\S)@({_NAME})\b")
 
 def of_batch(text: str) -> str:
     """A batch file: `set` is an export, `%NAME%` a variable, `^` goes on, and a backslash is a path's."""
-    return "\n".join(_batch_line(line.rstrip()) for line in text.split("\n"))
+    return "\n".join(_batch_line(line.strip()) for line in text.split("\n"))
 
 
 def of_powershell(text: str) -> str:
     """A PowerShell script: `$env:NAME =` is an export, a backquote goes on, `@(…)` is an array."""
-    text = _BLOCK_COMMENT.sub(lambda found: "\n" * found[0].count("\n"), text)
     lines: list[str] = []
     inside = False
-    for line in text.split("\n"):
-        inside, made = _powershell_line(line.rstrip(), inside)
+    for line in _without_comments(text).split("\n"):
+        inside, made = _powershell_line(line.strip(), inside)
         lines.append(made)
     return "\n".join(lines)
 
@@ -69,6 +67,15 @@ def _batch_words(text: str) -> str:
         special = _SPECIAL_QUOTED if number % 2 else _SPECIAL
         parts[number] = _BACKSLASH.sub("/", special.sub(r"\\\g<0>", part))
     return _PERCENT.sub(lambda found: "${" + (found[1] or found[2]) + "}", '"'.join(parts))
+
+
+def _without_comments(text: str) -> str:
+    """The text with each `<# … #>` as the lines that it takes."""
+    kept, at = [], 0
+    while (start := text.find("<#", at)) >= 0 and (end := text.find("#>", start)) >= 0:
+        kept += [text[at:start], "\n" * text.count("\n", start, end)]
+        at = end + 2
+    return "".join((*kept, text[at:]))
 
 
 def _powershell_line(line: str, inside: bool) -> tuple[bool, str]:

@@ -24,6 +24,8 @@ from qtune.importing.scripts.written import as_files, unknown, writes, written
 from qtune.importing.source import LAYER, ImportedFile
 from qtune.importing.toolkits import starts
 from qtune.importing.toolkits.starts import Start
+from qtune.importing.toolkits.translate import translate
+from qtune.importing.toolkits.v1 import is_v1, v1
 from qtune.values import Origin, Value
 
 _SCRIPT = re.compile(r"(?:.*/)?(?:train|train_bash|launcher|finetune|run_exp)\.py")
@@ -105,7 +107,7 @@ def started(
         read = started_toolkit(start, command, source, working_directory, project)
         command, index = without_taken(start, command), start.index
     else:
-        read = _llamafactory(command, start, source, others, files, working_directory)
+        read = _llamafactory(command, start, source, others, files, working_directory, project)
         index = start
     asked, one = _job(inside, source)
     part = one + asked.part + read.part + surroundings(inside, source)
@@ -124,6 +126,7 @@ def _llamafactory(
     others: Sequence[Command],
     files: Mapping[str, HereDocument],
     working_directory: Path,
+    project: Project,
 ) -> Original:
     """The arguments of a command that starts LLaMA-Factory, from its config and its options, which win."""
     words = list(command.words[start:])
@@ -156,6 +159,9 @@ def _llamafactory(
         part += holes(unsaid, source, key)
         if not any(word.hole for word in unsaid):
             keys[key] = value
+    if file is not None and is_v1(file.keys or {}):  # USE_V1 is set, here or elsewhere
+        read = translate(v1(), keys, replace(file, roots=source.roots), project)
+        return replace(read, kind="a command that starts LLaMA-Factory v1", part=part + read.part)
     return Original("a command that starts LLaMA-Factory", source, keys, part, whole=True)
 
 
@@ -169,7 +175,9 @@ def _several(found: Sequence[tuple[Inside, int | Start]], source: ImportedFile) 
     ]
     lines = "lines " + ", ".join(str(inside.command.line) for inside, _ in found)
     if configs:
-        lines = "; ".join(f"line {line} with {word.text}" for line, word in configs)
+        lines = "; ".join(f"{source.line(line)} with {word.text}" for line, word in configs)
+    elif source.cells:
+        lines = "; ".join(source.line(inside.command.line) for inside, _ in found)
     what = f"LLaMA-Factory {len(found)} times" if len(ours) == len(found) else f"{len(found)} trainings"
     fix = "copy the one that you want to a file of its own, with the variables it needs"
     return QtuneError(f"starts {what} ({lines})", where=source.display, fix=fix)
@@ -214,8 +222,21 @@ def _job(inside: Inside, source: ImportedFile) -> tuple[Job, Translation]:
         found, one = headers(text, line, source)
         options, part = options + found, part + one
     options += inside.slurm
-    asked = job(options, source, inside.command.line) if options or inside.submitted else Job()
+    if not (options or inside.submitted or inside.stepped):
+        return Job(), part
+    asked = job(options, source, inside.command.line)
+    if asked.nodes > 1 and not inside.stepped and not _says_nodes(inside.command):
+        message = f"{asked.nodes} are asked for, and the script starts it on the first alone, without srun"
+        fix = "set launch.nnodes: 1, if one node was meant"
+        part += warned("nodes", message, fix, asked.part.values["launch", "nnodes"].origin)
     return asked, part
+
+
+def _says_nodes(command: Command) -> bool:
+    variables = {**command.exported, **command.assigned}
+    return "NNODES" in variables or any(
+        "nodes" in word.text or "num_machines" in word.text for word in command.words
+    )
 
 
 def _changed(config: str, others: Sequence[Command], source: ImportedFile) -> Translation:
@@ -248,7 +269,7 @@ def _others(others: Sequence[Command], command: Command, source: ImportedFile) -
     names = dict.fromkeys(PurePath(o.words[0].text).name for o in others if o not in preparing)
     if not names or part.findings:
         return part
-    message = f"only the command on line {command.line} is read; left out: {', '.join(names)}"
+    message = f"only the command on {source.line(command.line)} is read; left out: {', '.join(names)}"
     return part + noted("", message, Origin(LAYER, source.display))
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from qtune.importing.scripts.shell_words import Piece, RawDocument, RawWord, end_of_expansion, statements
 from qtune.importing.scripts.substitutions import (
@@ -23,6 +23,7 @@ _EXPR = re.compile(r"expr\s+")
 _LENGTH = re.compile(r"\$\{#([A-Za-z_]\w*)\[[@*]\]\}")
 _ARGUMENTS = ("$@", "$*", "${@}", "${*}")
 _SPECIAL = re.compile(r"[$`\\]")
+_MOST_PARTS = 200
 _ESCAPED = re.compile(r'\\(["$`\\])|\\\n')
 
 
@@ -31,13 +32,19 @@ class Word:
     """A word after expansion.
 
     hole: why a part of it is not known, None where all of it is. means: what the whole word stands for where
-    only the machine knows its value, such as `substitutions.GPUS`.
+    only the machine knows its value, such as `substitutions.GPUS`. parts: (text, hole, meaning) of each part
+    of a word with a hole, for the words that it is split into.
     """
 
     text: str
     line: int
     hole: str | None = None
     means: str = ""
+    parts: tuple[tuple[str, str | None, str], ...] = ()
+
+    @property
+    def pieces(self) -> tuple[tuple[str, str | None, str], ...]:
+        return self.parts or ((self.text, self.hole, self.means),)
 
 
 @dataclass(frozen=True)
@@ -89,9 +96,7 @@ class Scope:
                     words += [current] if current else []
                     current = None
                 elif item or not splits:
-                    means = means if current is None or current.text.endswith("=") else ""
-                    current = current or Word("", raw.line)
-                    current = Word(current.text + item, raw.line, current.hole or hole, means)
+                    current = _longer(current, item, raw.line, hole, means)
         return [*words, current] if current else words
 
     def _fragments(self, piece: Piece) -> Iterator[_Fragment]:
@@ -152,7 +157,8 @@ class Scope:
         for number, word in enumerate(words):
             if number:
                 yield _BREAK if array else (" ", not quoted, None, "")
-            yield word.text, not quoted and not array, word.hole, word.means
+            for text, hole, means in word.pieces:
+                yield text, not quoted and not array, hole, means
 
     def _computed(self, expression: str) -> str | None:
         """The value of `${#NAME[@]}`, of arithmetic, and of a list's length, where their parts are known."""
@@ -181,7 +187,24 @@ def first(word: RawWord) -> str:
     return word.pieces[0].text if word.pieces and not word.pieces[0].quote else ""
 
 
+def _longer(word: Word | None, text: str, line: int, hole: str | None, means: str) -> Word:
+    """The word with one more part at its end; it means what a part does that stands alone, or after `=`."""
+    before = () if word is None else word.pieces
+    earlier = None if word is None else word.hole
+    parts = (*before, (text, hole, means)) if (hole or earlier) and len(before) < _MOST_PARTS else ()
+    alone = word is None or word.text.endswith("=")
+    whole = text if word is None else word.text + text
+    return Word(whole, line, earlier or hole, means if alone else "", parts)
+
+
 def joined(words: list[Word], line: int) -> Word:
-    hole = next((word.hole for word in words if word.hole), None)
-    means = words[0].means if len(words) == 1 else ""
-    return Word(" ".join(word.text for word in words), line, hole, means)
+    """One word with spaces between."""
+    if len(words) == 1:
+        return replace(words[0], line=line)
+    found: Word | None = None
+    for word in words:
+        if found is not None:
+            found = _longer(found, " ", line, None, "")
+        for text, hole, means in word.pieces:
+            found = _longer(found, text, line, hole, means)
+    return found or Word("", line)

@@ -17,13 +17,13 @@ __all__ = ["Command", "HereDocument", "Word", "commands"]
 
 _ASSIGNMENT = re.compile(r"([A-Za-z_]\w*)(\+?)=(.*)", re.DOTALL)
 _DECLARING = ("export", "declare", "local", "readonly", "typeset")
-_LOOPS = ("for", "while", "until", "select")
-_OPENING = (*_LOOPS, "if", "case", "function", "{")
+_PAIRS = {**dict.fromkeys(("for", "while", "until", "select"), "done"), "if": "fi", "{": "}"}
+_OPENING = (*_PAIRS, "case", "function")
 _WITH_WORDS = ("for", "case", "select", "function")
 _CLOSING = ("fi", "done", "esac", "}")
 _KEYWORDS = (*_OPENING, *_CLOSING, "then", "else", "elif", "do", "!")
 
-_DEEPEST = 8  # functions that call themselves
+_DEEPEST = 16  # loops in loops, and functions that call themselves
 _MOST = 1000  # statements of functions and loops, after which a loop is read once
 _LONGEST = 100_000  # characters of a variable, which may hold another one twice
 
@@ -71,37 +71,41 @@ class _Shell:
 
     def run(self, script: Sequence[Statement]) -> None:
         """The statements one after the other; blocks among them as they are meant."""
-        at = 0
+        at, ends = 0, _ends(script)
         while at < len(script):
-            at = self._block(script, at) or self._statement(script[at], at)
+            end = self._block(script, at, ends)
+            if end is None:
+                self._statement(script[at])
+            at = (at if end is None else end) + 1
 
-    def _block(self, script: Sequence[Statement], at: int) -> int | None:
-        """The index after a function, a loop over words, or what `if false` leaves out; None for others."""
+    def _block(self, script: Sequence[Statement], at: int, ends: Mapping[tuple[str, int], int]) -> int | None:
+        """The end of a function, a loop over words, or what `if false` leaves out; None for others."""
         words = [word.bare for word in script[at].words]
-        end = None
         if words[0] == "function" and len(words) > 1:
-            end = _end(script, at, "{", "}")
+            end = ends.get(("}", at), ends.get(("}", at + 1)))
             if end is not None:
                 self.functions[words[1]] = _body(script, at, end)
-        elif words[0] == "for" and words[2:3] == ["in"]:
-            end = _end(script, at, _LOOPS, "done")
+            return end
+        if words[0] == "for" and words[2:3] == ["in"] and self.depth < _DEEPEST:
+            end = ends.get(("done", at))
             values = [word for raw in script[at].words[3:] for word in self.scope.expand(raw)]
             if end is None or not values or any(word.hole or "*" in word.text for word in values):
                 return None
             for value in values if self.steps < _MOST else values[:1]:
                 self.scope.variables[words[1]] = [value]
                 self._inner(script[at + 1 : end])
-        elif words == ["if", "false"]:
-            end = _end(script, at, "if", "fi")
-        return None if end is None else end + 1
+            return end
+        return ends.get(("fi", at)) if words == ["if", "false"] else None
 
     def _inner(self, script: Sequence[Statement]) -> None:
         self.steps += len(script)
         self.conditions += 1
+        self.depth += 1
         self.run(script)
+        self.depth -= 1
         self.conditions -= 1
 
-    def _statement(self, statement: Statement, at: int) -> int:
+    def _statement(self, statement: Statement) -> None:
         command = self.interpret(statement)
         if command is not None:
             name = command.words[0].text
@@ -115,7 +119,6 @@ class _Shell:
                 self._read(statement, command.assigned.get("IFS", Word(" ", 0)).text)
             else:
                 self.commands.append(command)
-        return at + 1
 
     def _call(self, body: list[Statement], arguments: list[Word]) -> None:
         outer, self.scope.arguments = self.scope.arguments, arguments
@@ -194,23 +197,20 @@ class _Shell:
         self.scope.variables[name] = words
 
 
-def _end(script: Sequence[Statement], at: int, opening: str | Sequence[str], closing: str) -> int | None:
-    """The index of the statement that ends the block which begins in statement `at`; None where none does."""
-    depth = 0
-    for index in range(at, len(script)):
-        words = [word.bare for word in script[index].words]
-        if words[0] == "function" and opening == "{":
-            words = words[2:]
-        for word in words:
-            if word not in _KEYWORDS:
+def _ends(script: Sequence[Statement]) -> dict[tuple[str, int], int]:
+    """The index of the statement that ends a block, by the word that does and the index where it begins."""
+    opened: dict[str, list[int]] = {closing: [] for closing in _PAIRS.values()}
+    ends: dict[tuple[str, int], int] = {}
+    for index, statement in enumerate(script):
+        words = [word.bare for word in statement.words]
+        for word in words[2:] if words[0] == "function" else words:
+            if word in _PAIRS:
+                opened[_PAIRS[word]].append(index)
+            elif opened.get(word):
+                ends[word, opened[word].pop()] = index
+            if word not in _KEYWORDS or word in _WITH_WORDS:
                 break
-            depth += word == opening if isinstance(opening, str) else word in opening
-            depth -= word == closing
-            if word in _WITH_WORDS:
-                break
-            if depth == 0 and word == closing:
-                return index
-    return None
+    return ends
 
 
 def _body(script: Sequence[Statement], at: int, end: int) -> list[Statement]:

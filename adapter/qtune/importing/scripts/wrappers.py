@@ -23,8 +23,9 @@ class Inside:
     """A command, and what was around it.
 
     prefixes, hosts, containers: in the script's words. slurm: options of srun, salloc and sbatch.
-    submitted: whether sbatch took it. scripts: the here-documents that it stands in. gpus: those that its
-    container sees. mounts: (path in the container, path outside). directories: those that it starts in.
+    submitted: whether sbatch took it; stepped: whether srun starts it, on each node. scripts: the
+    here-documents that it stands in. gpus: those that its container sees. mounts: (path in the container,
+    path outside). directories: those that it starts in.
     """
 
     command: Command
@@ -33,6 +34,7 @@ class Inside:
     containers: tuple[str, ...] = ()
     slurm: tuple[Option, ...] = ()
     submitted: bool = False
+    stepped: bool = False
     scripts: tuple[HereDocument, ...] = ()
     gpus: Word | None = None
     mounts: tuple[tuple[str, str], ...] = ()
@@ -114,7 +116,12 @@ def _slurm(outer: Inside, name: str, form: Form, at: int) -> Iterator[Inside]:
     options, at = form.options(words, at)
     wrapped = next((value.text for option, value in options if option == "--wrap" and value), "")
     kept = tuple(option for option in options if option[0] != "--wrap")
-    outer = replace(outer, slurm=(*outer.slurm, *kept), submitted=outer.submitted or name == "sbatch")
+    outer = replace(
+        outer,
+        slurm=(*outer.slurm, *kept),
+        submitted=outer.submitted or name == "sbatch",
+        stepped=outer.stepped or name == "srun",
+    )
     if wrapped or (name == "sbatch" and at >= len(words)):
         yield from _text(outer, wrapped, words[0].line)
     elif name != "sbatch" and at < len(words):

@@ -11,20 +11,18 @@ from qtune.errors import QtuneError
 from qtune.files import dump_yaml
 from qtune.importing.parts import Translation, noted, warned
 from qtune.importing.toolkits.axolotl_data import chat_template, datasets, is_text
+from qtune.importing.toolkits.data import mapping
 from qtune.importing.toolkits.table import Reading, ReadKey, Toolkit, becomes, read_toolkit
 from qtune.schema import arguments
 from qtune.values import Value
 
 _FSDP_OF_QTUNE = {
-    "version": 2,
     "offload_params": False,
-    "cpu_ram_efficient_loading": True,
     "auto_wrap_policy": "TRANSFORMER_BASED_WRAP",
     "reshard_after_forward": True,
     "sharding_strategy": "FULL_SHARD",
 }
-"""templates/accelerate.yaml.j2, which needs no layer's name."""
-_MATTERS = ("offload_params", "auto_wrap_policy", "sharding_strategy", "reshard_after_forward")
+"""What templates/accelerate.yaml.j2 says of where weights lie; the rest it decides by the model."""
 _REPORTS = {
     "use_wandb": "wandb",
     "wandb_project": "wandb",
@@ -69,12 +67,20 @@ def _silent(reading: Reading) -> dict[str, Any]:
     }
     if any(reading.plain(key) is not None for key in ("save_steps", "saves_per_epoch")):
         del said["save_strategy"]
-    checkpointing = ("gradient_checkpointing", "activation_offloading", "fsdp_config", "deepspeed")
-    if not any(reading.plain(key) for key in checkpointing):
+    if not reading.plain("activation_offloading") and not _checkpoints_by_fsdp(reading):
         said["disable_gradient_checkpointing"] = True
     if _is_pretraining(reading) and not reading.plain("sample_packing"):
         said["packing"] = False
     return said
+
+
+def _fsdp_settings(given: Any) -> dict[str, Any]:
+    """The block `fsdp_config`, whose older keys begin with fsdp_."""
+    return {str(name).removeprefix("fsdp_"): item for name, item in mapping(given).items()}
+
+
+def _checkpoints_by_fsdp(reading: Reading) -> bool:
+    return bool(_fsdp_settings(reading.plain("fsdp_config")).get("activation_checkpointing"))
 
 
 def _is_pretraining(reading: Reading) -> bool:
@@ -199,8 +205,8 @@ def _cosine_min_lr_ratio(key: str, value: Value, reading: Reading) -> Translatio
 
 
 def _rl(key: str, value: Value, reading: Reading) -> Translation:
-    if value.value in _STAGES:
-        return becomes(key, value, _STAGES[value.value])
+    if str(value.value) in _STAGES:
+        return becomes(key, value, _STAGES[str(value.value)])
     if not value.value:
         return noted(key, "left out: it is off", value.origin)
     return _no_such_stage(key, value, reading)
@@ -247,9 +253,8 @@ def _gradient_checkpointing(key: str, value: Value, reading: Reading) -> Transla
     """On where FSDP's own is; the words say where the activations wait."""
     if value.value in ("unsloth", "offload", "offload_disk"):
         return becomes(key, value, {"disable_gradient_checkpointing": False, "use_unsloth_gc": True})
-    settings = reading.plain("fsdp_config") or {}
-    of_fsdp = settings.get("activation_checkpointing") or settings.get("fsdp_activation_checkpointing")
-    return becomes(key, value, {"disable_gradient_checkpointing": not (value.value or of_fsdp)})
+    on = value.value or _checkpoints_by_fsdp(reading)
+    return becomes(key, value, {"disable_gradient_checkpointing": not on})
 
 
 def _gradient_checkpointing_kwargs(key: str, value: Value, reading: Reading) -> Translation:
@@ -297,17 +302,16 @@ def _fsdp(key: str, value: Value, reading: Reading) -> Translation:
         return noted(key, "left out: it is off", value.origin)
     part = Translation({("launch", "launcher"): Value("accelerate", value.origin)})
     part += noted(key, "`launcher: accelerate` under `launch:` is FSDP", value.origin)
-    given = value.value if isinstance(value.value, dict) else {}
-    settings = {str(name).removeprefix("fsdp_"): item for name, item in given.items()}
+    settings = _fsdp_settings(value.value)
     other = [
         f"{name}: {dump_yaml(settings[name])}"
-        for name in _MATTERS
+        for name in _FSDP_OF_QTUNE
         if name in settings and settings[name] != _FSDP_OF_QTUNE[name]
     ]
     if other:
         fix = "a `zero:` block says where weights lie; see `qtune presets`, zero3 and stage2_offload"
         part += warned(key, f"qtune's FSDP has no {', '.join(other)}", fix, value.origin)
-    rest = [name for name in settings if name not in _MATTERS]
+    rest = [name for name in settings if name not in _FSDP_OF_QTUNE]
     if rest:
         part += noted(key, f"left out, as qtune's FSDP decides it: {', '.join(rest)}", value.origin)
     return part

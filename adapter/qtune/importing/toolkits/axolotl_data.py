@@ -8,7 +8,7 @@ from typing import Any
 
 from qtune.files import table_beside
 from qtune.importing.parts import Translation, noted, warned
-from qtune.importing.toolkits.data import NamedData, registered
+from qtune.importing.toolkits.data import NamedData, mapping, registered
 from qtune.importing.toolkits.table import Reading
 from qtune.values import Value
 
@@ -206,10 +206,10 @@ def _messages(
 ) -> tuple[dict[str, Any], Translation]:
     """Rows that hold lists of messages (prompt_strategies/chat_template.py)."""
     old = str(entry.get("type", "")).startswith("sharegpt")
-    mapped = entry.get("message_property_mappings") or {}
+    mapped = mapping(entry.get("message_property_mappings"))
     role = mapped.get("role") or entry.get("message_field_role") or ("from" if old else "role")
     content = mapped.get("content") or entry.get("message_field_content") or ("value" if old else "content")
-    roles = entry.get("roles") or {}
+    roles = mapping(entry.get("roles"))
 
     def tag(name: str, ours: str, human: str) -> str:
         given = roles.get(name)

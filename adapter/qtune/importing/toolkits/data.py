@@ -55,6 +55,11 @@ def registered(key: str, sets: Sequence[NamedData], reading: Reading, target: st
     return part
 
 
+def mapping(given: Any) -> Mapping[str, Any]:
+    """A block of a config, empty where it is none."""
+    return given if isinstance(given, dict) else {}
+
+
 def _registered(key: str, data: NamedData, reading: Reading) -> tuple[str, Translation]:
     """(the name of one set, its registration where it needs one)."""
     text, project = data.name, reading.project
@@ -69,6 +74,8 @@ def _registered(key: str, data: NamedData, reading: Reading) -> tuple[str, Trans
     if name in read_registrations(project):
         return name, part + noted(key, f"`{name}` is registered in the project", data.origin)
     reading.registrations[name] = entry
+    if name in read_registrations(project):
+        return name, part + noted(key, f"`{name}` is registered in the project", data.origin)
     part += noted(key, f"registers `{name}`: {dump_yaml(entry)}", data.origin)
     return name, part + Translation(datasets={name: entry})
 

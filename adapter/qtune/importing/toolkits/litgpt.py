@@ -133,7 +133,8 @@ def _data(key: str, value: Value, reading: Reading) -> Translation:
     """The data class with what it is made with; `data: Alpaca` is one of these by its last word."""
     block = value.value if isinstance(value.value, dict) else {"class_path": value.value}
     name = str(block.get("class_path")).rpartition(".")[2]
-    given = block.get("init_args") or {}
+    given = block.get("init_args")
+    given = given if isinstance(given, dict) else {}
     origin = value.origin
     if name == "JSON" and given.get("json_path"):
         part = registered(key, [NamedData(str(given["json_path"]), origin)], reading)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from qtune.config.project import Project
+from qtune.errors import QtuneError
 from qtune.files import table_beside
 from qtune.importing.original import Original
 from qtune.importing.parts import Translation, noted, warned
@@ -20,6 +22,12 @@ _OBJECTS = {"model", "args", "tokenizer", "processing_class", "train_dataset", "
 _OBJECTS |= {"quantization_config", "data_collator", "callbacks", "ref_model", "config", "compute_metrics"}
 _OF_CHATS = {"train_on_responses_only", "apply_chat_template", "get_chat_template", "standardize_sharegpt"}
 _OF_CHATS |= {"standardize_data_formats"}
+_UNSLOTH = re.compile(r"Fast\w*Model\b")
+_NEEDLESS = ("output_dir", "device_map", "token", "use_cache", "low_cpu_mem_usage")
+_NO_MODEL = re.compile("Tokenizer|Processor|Config|Peft")
+# One of these tells their trainers from others of the same name.
+_OF_THEIRS = {"TrainingArguments", "Seq2SeqTrainingArguments", "from_pretrained", "LoraConfig", "SFTTrainer"}
+_OF_THEIRS |= {"DPOTrainer", "KTOTrainer", "RewardTrainer", "ORPOTrainer", "CPOTrainer", "GRPOTrainer"}
 _DECIDED = ("bf16", "fp16", "dtype", "torch_dtype", "bnb_4bit_compute_dtype")
 
 
@@ -27,13 +35,15 @@ _DECIDED = ("bf16", "fp16", "dtype", "torch_dtype", "bnb_4bit_compute_dtype")
 class _TrlKeys:
     """What the calls have said so far, as keys of a TRL config.
 
-    defaults: what holds where they are silent; checkpoints: whether gradient checkpointing was turned on.
+    defaults: what holds where they are silent; checkpoints: whether gradient checkpointing was turned on;
+    model: whether the one that is trained was named.
     """
 
     keys: dict[str, Value] = field(default_factory=dict)
     defaults: dict[str, Any] = field(default_factory=dict)
     part: Translation = field(default_factory=Translation)
     checkpoints: bool = False
+    model: bool = False
 
 
 def translate(calls: Sequence[PythonCall], source: ImportedFile, project: Project) -> Original | None:
@@ -42,14 +52,20 @@ def translate(calls: Sequence[PythonCall], source: ImportedFile, project: Projec
     Raises QtuneError for a trainer that LLaMA-Factory has no counterpart of.
     """
     table = table_beside(__file__, "program.yaml")
-    trainers = [call for call in calls if call.function in table["trainers"]]
-    if not trainers:
+    trainers = dict.fromkeys(call.function for call in calls if call.function in table["trainers"])
+    if not trainers or not any(call.function in _OF_THEIRS for call in calls):
         return None
+    if len({table["trainers"][name] for name in trainers}) > 1:
+        fix = "copy the one that you want to a file of its own"
+        raise QtuneError(f"trains by {' and '.join(trainers)}", where=source.display, fix=fix)
     program = _TrlKeys()
-    name = trainers[0].function
-    unsloth = any(call.name.startswith("Fast") for call in calls)
+    name = next(iter(trainers))
+    unsloth = any(_UNSLOTH.match(call.name) for call in calls)
     for call in calls:
         _read(call, program, table, unsloth)
+    if len(program.part.findings) > len(program.keys):
+        fix = "import the command that starts it, or the config that it reads"
+        raise QtuneError("takes its values from elsewhere when it runs", where=source.display, fix=fix)
     _rows_of_its_own(calls, program)
     if name in ("Trainer", "Seq2SeqTrainer"):
         texts = any(call.function == "DataCollatorForLanguageModeling" for call in calls)
@@ -71,11 +87,12 @@ def _read(call: PythonCall, program: _TrlKeys, table: Mapping[str, Any], unsloth
     names, defaults, origin = table["keywords"], table["defaults"], call.origin
     positional = call.positional[0] if call.positional else None
     match call.function:
-        case "from_pretrained" if not any(word in call.name for word in ("Tokenizer", "Processor", "Config")):
+        case "from_pretrained" if not _NO_MODEL.search(call.name) and not program.model:
+            program.model = True
             _take(call.keywords, names["from_pretrained"], program)
             if positional is not None:
                 _take({"model_name_or_path": positional}, {}, program)
-            if call.name.startswith("Fast"):
+            if _UNSLOTH.match(call.name):
                 program.defaults |= defaults["unsloth"]
         case "LoraConfig" | "get_peft_model" if call.function == "LoraConfig" or unsloth:
             program.keys["use_peft"] = Value(True, origin)
@@ -121,6 +138,8 @@ def _take(keywords: Mapping[str, Value], names: Mapping[str, str], program: _Trl
         open_ones = unknowns(value)
         if not open_ones:
             program.keys[key] = Value(plain(value), value.origin)
+        elif key in _NEEDLESS:
+            program.part += noted(key, "left out: qtune has its own", value.origin)
         elif key in _DECIDED:
             message = "left out: qtune decides on bf16 and fp16 for each machine"
             program.part += noted(key, message, value.origin)

@@ -18,6 +18,7 @@ from qtune.importing.toolkits.options import assigned, within
 from qtune.importing.toolkits.table import Toolkit
 from qtune.importing.toolkits.torchtune import torchtune
 from qtune.importing.toolkits.translate import translate
+from qtune.importing.toolkits.v1 import v1
 from qtune.values import Value
 
 Keys = Mapping[str, Value]
@@ -151,6 +152,7 @@ _STARTERS = (
         ("megatron", "(sft|rlhf|pt)"),
         _named("Megatron-SWIFT", "import a `swift sft` of the same training; `zero:` shards in its stead"),
     ),
+    Starter("LLaMA-Factory v1", ("(?:llamafactory-cli|lmf)", "sft"), _by(v1), config=""),
     Starter("TRL", ("trl", f"({_METHODS})"), trl.read, config="config"),
     Starter("TRL", (rf"(?:.*/)?({_METHODS})(?:_\w+)?\.py",), trl.read, _OF_TRL, config="config"),
     Starter("TRL", (rf"trl\.scripts\.({_METHODS})",), trl.read, config="config"),
@@ -176,6 +178,14 @@ _STARTERS = (
         lambda _, keys, source, project: firefly.read(keys, source, project),
         frozenset({"train_args_file"}),
         config="train_args_file",
+    ),
+    Starter(
+        "LMFlow",
+        (r"(?:.*/)?\w+\.py",),
+        _named(
+            "LMFlow", "write its values into a preset: `qtune presets` lists some, `qtune data add` its data"
+        ),
+        frozenset({"conversation_template", "disable_group_texts"}),
     ),
     Starter(
         "XTuner",

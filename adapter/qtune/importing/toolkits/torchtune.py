@@ -120,7 +120,8 @@ def _ref_model(key: str, value: Value, reading: Reading) -> Translation:
 def _lora_target(key: str, value: Value, reading: Reading) -> Translation:
     """The three keys that say which layers LoRA is put on, as one argument."""
     layers = names()["fused_layers" if _builder(reading).startswith(("phi3", "phi4")) else "layers"]
-    given = list(reading.plain("model.lora_attn_modules", []))
+    modules = reading.plain("model.lora_attn_modules", [])
+    given = [str(name) for name in modules] if isinstance(modules, list) else [str(modules)]
     given += ["mlp"] if reading.plain("model.apply_lora_to_mlp") else []
     given += ["output"] if reading.plain("model.apply_lora_to_output") else []
     if not given:
@@ -254,5 +255,6 @@ _READERS: dict[str, ReadKey] = {
     "profiler": _profiler,
     "no_training": _no_training,
     "distils": _no_such_training("distils from a teacher, which LLaMA-Factory does not"),
+    "groups": _no_such_training("trains by GRPO, which LLaMA-Factory does not"),
     "plays": _no_such_training("trains by PPO, from a reward model and a policy of its own"),
 }

@@ -8,7 +8,7 @@ from typing import Any
 
 from qtune.files import table_beside
 from qtune.importing.parts import Translation, noted, warned
-from qtune.importing.toolkits.data import NamedData, registered
+from qtune.importing.toolkits.data import NamedData, mapping, registered
 from qtune.importing.toolkits.table import Reading
 from qtune.values import Value
 
@@ -93,7 +93,7 @@ def _one(
 
 def _told(item: Mapping[str, Any], row: Mapping[str, Any]) -> dict[str, Any]:
     """What a registration says of the rows: `column_map` names their columns by torchtune's."""
-    renamed = item.get("column_map") or {}
+    renamed = mapping(item.get("column_map"))
     columns = {ours: renamed.get(theirs, theirs) for ours, theirs in row.get("columns", {}).items()}
     if item.get("column"):
         columns["prompt"] = item["column"]

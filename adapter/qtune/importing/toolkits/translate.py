@@ -13,6 +13,7 @@ from qtune.importing.parts import Note, Translation, noted, warned
 from qtune.importing.retype import retyped
 from qtune.importing.source import LAYER, ImportedFile
 from qtune.importing.toolkits import shipped
+from qtune.importing.toolkits.packed import one_at_a_time
 from qtune.importing.toolkits.references import referred, resolved
 from qtune.importing.toolkits.table import Reading, Row, Toolkit
 from qtune.schema import arguments, problem
@@ -54,6 +55,8 @@ def translate(
     if defaults:
         words = ", ".join(f"`{name}: {dump_yaml(default)}`" for name, default in defaults.items())
         part += noted("", f"{toolkit.name}'s own defaults: {words}", Origin(LAYER, source.display))
+    batches, one = one_at_a_time(train)
+    train, part = train | batches, part + one
     part = replace(part, notes=tuple(_grouped(part.notes)))
     return Original(toolkit.kind, source, train, part, coverage=Coverage(**counts))
 

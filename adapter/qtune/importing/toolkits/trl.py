@@ -132,7 +132,7 @@ def _readers(method: str) -> dict[str, ReadKey]:
         "loss": lambda key, value, reading: _loss(method, key, value, reading),
         "of_loss": _of_loss,
         "smoothing": _smoothing,
-        **trl_data.READERS,
+        **trl_data.readers(method),
     }
 
 
@@ -194,8 +194,10 @@ def _accelerate(key: str, value: Value, reading: Reading) -> Translation:
     name = Path(str(value.value)).stem
     stage = re.fullmatch(r"(?:deepspeed_)?zero([123])", name)
     if stage is not None:
-        part = Translation({("zero", "stage"): Value(int(stage[1]), value.origin)})
-        return part + noted(key, f"`stage: {stage[1]}` under `zero:`", value.origin)
+        block: dict[str, Any] = {"stage": int(stage[1])}
+        block |= {"stage3_gather_16bit_weights_on_model_save": True} if block["stage"] == 3 else {}
+        part = Translation({("zero", name): Value(item, value.origin) for name, item in block.items()})
+        return part + noted(key, f"`zero: {dump_yaml(block)}`", value.origin)
     if name in ("multi_gpu", "single_gpu"):
         return noted(key, "left out: qtune starts one process a GPU", value.origin)
     fix = "set `launch.launcher: accelerate` and the file's fsdp settings, or take a preset with ZeRO"
@@ -265,8 +267,9 @@ def _loss(method: str, key: str, value: Value, reading: Reading) -> Translation:
         return noted(key, "left out: LLaMA-Factory's own loss", value.origin)
     if method == "sft" and losses == ["dft"]:
         return _says(key, value, use_dft_loss=True)
-    weights = reading.plain("loss_weights") or [1.0] * len(losses)
-    weighed = dict(zip(losses, weights, strict=False))
+    given = reading.plain("loss_weights")
+    weights = given if isinstance(given, list) else [1.0] * len(losses)
+    weighed = dict(zip(map(str, losses), map(_number, weights), strict=False))
     of_text = weighed.pop("sft", 0.0)
     (main, weight), *others = weighed.items() or [("", 0.0)]
     pure = method != "cpo" or (reading.plain("cpo_alpha", 1.0) == 0 and main == "simpo")
@@ -274,6 +277,10 @@ def _loss(method: str, key: str, value: Value, reading: Reading) -> Translation:
         share = {"pref_ftx": round(of_text / weight, 6)} if of_text else {}
         return _says(key, value, pref_loss=main, **share)
     return _no_such_loss(method, value, "" if pure else "with CPO's NLL term")
+
+
+def _number(value: Any) -> float:
+    return float(value) if isinstance(value, int | float) else 0.0
 
 
 def _no_such_loss(method: str, value: Value, how: str) -> Translation:

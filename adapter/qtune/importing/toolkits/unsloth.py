@@ -70,7 +70,7 @@ def _in_blocks(keys: Mapping[str, Value], toolkit: Toolkit) -> dict[str, Value]:
         block = above.get(key)
         if block is not None:
             there = found[block].value if block in found else {}
-            found[block] = Value({**there, key: value}, value.origin)
+            found[block] = Value({**(there if isinstance(there, dict) else {}), key: value}, value.origin)
             del found[key]
     return found
 
