@@ -332,6 +332,17 @@ def test_what_only_the_script_knows_is_one_warning(tmp_path: Path) -> None:
     assert [finding.key for finding in found.findings] == ["seed", "dataset"]
 
 
+@pytest.mark.parametrize(
+    ("command", "ours"), [("infer", "chat"), ("export", "export"), ("deploy", "api"), ("web-ui", "webchat")]
+)
+def test_what_trains_nothing_is_told_its_command(command: str, ours: str, tmp_path: Path) -> None:
+    with pytest.raises(QtuneError, match=f"`swift {command}` trains nothing") as refusal:
+        imported(tmp_path, {"run.sh": f"swift {command} --adapters out/checkpoint-9\n"})
+    assert f"`qtune {ours} RUN`" in str(refusal.value)
+    found = imported(tmp_path, {"run.sh": f"{SWIFT} --dataset hf::team/rows\nswift {command} --model a\n"})
+    assert found.kind == "a command of ms-swift"
+
+
 def test_a_program_that_makes_its_arguments(tmp_path: Path) -> None:
     text = """from swift import RLHFArguments, rlhf_main
 rank = 16
