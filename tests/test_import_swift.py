@@ -332,6 +332,32 @@ def test_what_only_the_script_knows_is_one_warning(tmp_path: Path) -> None:
     assert [finding.key for finding in found.findings] == ["seed", "dataset"]
 
 
+@pytest.mark.parametrize(
+    ("command", "ours"), [("infer", "chat"), ("export", "export"), ("deploy", "api"), ("web-ui", "webchat")]
+)
+def test_what_trains_nothing_is_told_its_command(command: str, ours: str, tmp_path: Path) -> None:
+    with pytest.raises(QtuneError, match=f"`swift {command}` trains nothing") as refusal:
+        imported(tmp_path, {"run.sh": f"swift {command} --adapters out/checkpoint-9\n"})
+    assert f"`qtune {ours} RUN`" in str(refusal.value)
+    found = imported(tmp_path, {"run.sh": f"{SWIFT} --dataset hf::team/rows\nswift {command} --model a\n"})
+    assert found.kind == "a command of ms-swift"
+
+
+def test_a_program_that_makes_its_arguments(tmp_path: Path) -> None:
+    text = """from swift import RLHFArguments, rlhf_main
+rank = 16
+rlhf_main(RLHFArguments(
+    rlhf_type="kto", model="team/model", use_hf=True, dataset=["hf::team/rows#9"], max_length=512,
+    lora_rank=rank, seed=len(open("x").read()),
+))
+"""
+    found = imported(tmp_path, {"run.py": text}, "run.py")
+    got = values(found)
+    assert found.kind == "a Python program with ms-swift"
+    assert (got["stage"], got["lora_rank"], got["cutoff_len"]) == ("kto", 16, 512)
+    assert "known only when the program runs" in findings(found)[0]
+
+
 def test_two_trainings_are_told_apart_by_their_lines(tmp_path: Path) -> None:
     with pytest.raises(QtuneError, match=r"starts 2 trainings \(lines 1, 2\)"):
         imported(tmp_path, {"run.sh": f"{SWIFT} --dataset team/rows\n{SWIFT} --dataset team/other\n"})

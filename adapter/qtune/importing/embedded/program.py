@@ -19,6 +19,7 @@ from qtune.importing.scripts.launchers import processes
 from qtune.importing.scripts.shell import Command, Word, commands
 from qtune.importing.scripts.slurm import Job
 from qtune.importing.source import ImportedFile
+from qtune.importing.toolkits import ms_swift_program
 from qtune.importing.toolkits import program as toolkits
 from qtune.values import KeyPath, Value
 
@@ -54,7 +55,8 @@ def recognise(kind: str, source: ImportedFile, working_directory: Path, project:
     original = started(kind, program.script, source, working_directory, project)
     if original is not None:
         return _known(original)
-    return toolkits.translate(calls, source, project) or _described(kind, calls, source)
+    toolkit = ms_swift_program.translate(calls, source, project) or toolkits.translate(calls, source, project)
+    return toolkit or _described(kind, calls, source)
 
 
 class _Followed:

@@ -1,4 +1,4 @@
-"""Scripts that start LLaMA-Factory for something else than a training."""
+"""Scripts that start LLaMA-Factory, or ms-swift, for something else than a training."""
 
 from __future__ import annotations
 
@@ -16,6 +16,9 @@ from qtune.importing.source import ImportedFile
 
 # LLaMA-Factory's commands (llamafactory/launcher.py), by qtune's.
 _COMMANDS = {"export": "export", "chat": "chat", "webchat": "webchat", "api": "api", "eval": "eval"}
+# ms-swift's (swift/cli/main.py).
+_SWIFT = {"infer": "chat", "app": "webchat", "web-ui": "webchat", "deploy": "api", "eval": "eval"}
+_SWIFT |= {"export": "export", "merge-lora": "export"}
 _CONFIGS = (".yaml", ".yml", ".json")
 
 
@@ -27,6 +30,9 @@ def recognise(source: ImportedFile, working_directory: Path, project: Project) -
         words = inside.command.words
         for at, word in enumerate(words[:-1]):
             name = words[at + 1].text
+            where = source.at(inside.command.line).place
+            if PurePath(word.text).name == "swift" and name in _SWIFT:
+                raise _trains_nothing(f"swift {name}", _SWIFT[name], where)
             if PurePath(word.text).name not in CLI or name not in _COMMANDS:
                 continue
             rest = list(words[at + 2 :])
@@ -36,6 +42,9 @@ def recognise(source: ImportedFile, working_directory: Path, project: Project) -
             keys = file.values() if file else {}
             keys |= {key: value for key, value, _ in arguments_of(rest, source, overriding=file is not None)}
             require_training(Original("", source, keys, whole=True))
-            where = source.at(inside.command.line).place
-            fix = f"import what trained the model; then `qtune {_COMMANDS[name]} RUN`"
-            raise QtuneError(f"`{word.text} {name}` trains nothing", where=where, fix=fix)
+            raise _trains_nothing(f"{word.text} {name}", _COMMANDS[name], where)
+
+
+def _trains_nothing(given: str, ours: str, where: str) -> QtuneError:
+    fix = f"import what trained the model; then `qtune {ours} RUN`"
+    return QtuneError(f"`{given}` trains nothing", where=where, fix=fix)
