@@ -14,6 +14,7 @@ from pathlib import Path
 
 from memory_picture import PICTURE, drawing
 from published_memory import MEASURES, Published, Source, comparable, sources
+from toolkits import rows as toolkit_rows
 
 from qtune.checks.rules import RULES
 from qtune.failures import rows as known_failures
@@ -107,6 +108,12 @@ def known_cards() -> str:
     return table(head, rows)
 
 
+def toolkits() -> str:
+    """How much of each toolkit's configs is translated."""
+    head = "toolkit | version | files | keys | in the preset | need nothing there | without a counterpart"
+    return table(head, toolkit_rows())
+
+
 def table(head: str, rows: Iterable[Sequence[str]]) -> str:
     """A Markdown table; head: the names of its columns as they stand in its first line."""
     rule = " | ".join("---" for _ in head.split(" | "))
@@ -118,6 +125,7 @@ BLOCKS: Mapping[str, Callable[[], str]] = {
     "rules": rules,
     "failures": failures,
     "cards": known_cards,
+    "toolkits": toolkits,
     "memory": memory,
     "memory, in short": memory_in_short,
 }

@@ -15,6 +15,7 @@ from qtune.importing.source import ImportedFile
 from qtune.importing.toolkits.data import NamedData, registered
 from qtune.importing.toolkits.table import Reading, becomes, becomes_zero, read_toolkit
 from qtune.importing.toolkits.translate import translate
+from qtune.units import counted
 from qtune.values import Value
 
 _TABLE = "openrlhf.yaml"
@@ -86,7 +87,9 @@ def _batch(key: str, value: Value, reading: Reading) -> Translation:
         return warned(key, f"{dump_yaml(value.value)} is no number", "correct it", value.origin)
     steps = max(1, value.value // micro)
     part = becomes(key, value, {"gradient_accumulation_steps": steps})
-    message = f"is of all GPUs together: {steps} steps are accumulated, which is right for one GPU"
+    message = (
+        f"is of all GPUs together: {counted(steps, 'step')} accumulated here, which is right for one GPU"
+    )
     return part + warned(key, message, "divide gradient_accumulation_steps by your GPUs", value.origin)
 
 

@@ -11,6 +11,7 @@ from qtune.errors import QtuneError
 from qtune.importing.parts import Translation, noted, warned
 from qtune.importing.toolkits.table import Reading, ReadKey, Toolkit, becomes, read_toolkit, shared_words
 from qtune.importing.toolkits.torchtune_data import dataset, names
+from qtune.units import counted
 from qtune.values import Value
 
 _COMPONENT = "_component_"
@@ -134,7 +135,7 @@ def _max_steps_per_epoch(key: str, value: Value, reading: Reading) -> Translatio
     epochs = reading.plain("epochs", 1)
     if not isinstance(value.value, int) or not isinstance(epochs, int):
         return warned(key, "is no number", "set max_steps in the preset", value.origin)
-    return becomes(key, value, {"max_steps": value.value * epochs}, f"in {epochs} epochs")
+    return becomes(key, value, {"max_steps": value.value * epochs}, f"in {counted(epochs, 'epoch')}")
 
 
 def _every(name: str) -> ReadKey:
