@@ -14,6 +14,7 @@ import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import IO, Any
 
@@ -204,8 +205,9 @@ class _Builder:
         return QtuneError(what, where=f"{self._display}:{node.start_mark.line + 1}", fix=fix)
 
 
+@cache
 def table_beside(module: str, name: str) -> Any:
-    """The content of qtune's own YAML file `name`, which lies beside the module of that path."""
+    """The content of qtune's own YAML file `name`, which lies beside the module of that path; not to be changed."""
     return yaml.load(Path(module).with_name(name).read_text(encoding="utf-8"), _Loader)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -112,11 +113,16 @@ def _value(argument: Argument, path: KeyPath) -> dict[str, Any]:
 def write_schemas(root: Path) -> list[Path]:
     """Write the three schemas below `root`; their paths from there."""
     paths = []
-    for name, schema in SCHEMAS.items():
+    for name in SCHEMAS:
         path = Path(DIRECTORY) / f"{name}.schema.json"
-        write_atomic(root / path, json.dumps(schema(), indent=1, ensure_ascii=False) + "\n")
+        write_atomic(root / path, _text(name))
         paths.append(path)
     return paths
+
+
+@cache
+def _text(name: str) -> str:
+    return json.dumps(SCHEMAS[name](), indent=1, ensure_ascii=False) + "\n"
 
 
 def schema_comment(name: str, depth: int) -> str:
