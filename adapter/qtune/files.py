@@ -207,7 +207,7 @@ class _Builder:
 
 @cache
 def table_beside(module: str, name: str) -> Any:
-    """The content of qtune's own YAML file `name`, which lies beside the module of that path; not to be changed."""
+    """The content of qtune's own YAML file `name`, beside the module of that path; not to be changed."""
     return yaml.load(Path(module).with_name(name).read_text(encoding="utf-8"), _Loader)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
+from copy import deepcopy
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -62,7 +63,7 @@ SCHEMAS: Mapping[str, Callable[[], dict[str, Any]]] = {
 
 
 def _document(title: str, keys: tuple[str, ...]) -> dict[str, Any]:
-    own = table_beside(__file__, "json_schema.yaml")
+    own = deepcopy(table_beside(__file__, "json_schema.yaml"))
     own["keys"]["hub"]["properties"]["name"]["enum"] = list(HUBS)
     properties = {key: own["keys"][key] for key in keys if key in own["keys"]}
     for key in filter(own["blocks"].get, keys):
