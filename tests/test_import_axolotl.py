@@ -134,7 +134,7 @@ def test_the_kind_and_the_share_are_named(root: Path, qtune: Callable[..., Resul
     result = qtune("import", "a.yml", "-n", "ours", directory=root)
     assert (
         result.code == 0
-        and "read as an axolotl config (27 of 32 keys translated, 5 need nothing here)" in result.err
+        and "read as an axolotl config (27 of 32 keys translated, nothing to do for 5)" in result.err
     )
     registered = yaml.safe_load((root / "data/datasets.yaml").read_text(encoding="utf-8"))
     columns = registered["distilabel-intel-orca-dpo-pairs"]["columns"]

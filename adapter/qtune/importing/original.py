@@ -23,7 +23,7 @@ class Coverage:
     def __str__(self) -> str:
         total = self.translated + self.needless + self.missing
         shares = [f"{self.translated} of {total} keys translated"]
-        shares += [f"{self.needless} need nothing here"] if self.needless else []
+        shares += [f"nothing to do for {self.needless}"] if self.needless else []
         shares += [f"{self.missing} without a counterpart"] if self.missing else []
         return ", ".join(shares)
 
