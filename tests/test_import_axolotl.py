@@ -40,7 +40,7 @@ def imported(root: Path, text: str) -> Imported:
 
 def read(root: Path, text: str) -> Original:
     write_tree(root, {"axolotl.yml": text})
-    return recognise(read_source(root / "axolotl.yml", root), root, find_project(root))
+    return recognise(read_source(root / "axolotl.yml", root), find_project(root))
 
 
 def said(root: Path, text: str) -> dict[str, Any]:

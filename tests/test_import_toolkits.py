@@ -90,7 +90,7 @@ def test_a_value_of_no_sense_is_no_crash(name: str, project: Project) -> None:
             functools.reduce(dict.__getitem__, blocks, changed)[last] = odd
             (project.root / "odd.yaml").write_text(json.dumps(changed), encoding="utf-8")
             with contextlib.suppress(QtuneError):
-                recognise(read_source(project.root / "odd.yaml", project.root), project.root, project)
+                recognise(read_source(project.root / "odd.yaml", project.root), project)
 
 
 @pytest.mark.parametrize("toolkit", TOOLKITS)

@@ -40,7 +40,7 @@ def imported(root: Path, keys: Mapping[str, Any]) -> Imported:
 
 def read(root: Path, text: str) -> Original:
     write_tree(root, {"tt.yaml": text})
-    return recognise(read_source(root / "tt.yaml", root), root, find_project(root))
+    return recognise(read_source(root / "tt.yaml", root), find_project(root))
 
 
 def said(root: Path, text: str) -> dict[str, Any]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 from qtune.config.project import Project
@@ -21,7 +20,7 @@ _MADE = ("train.reward_model", "train.ds_offload", "top.quantization_method")
 _PEFT = ("lora", "oft")  # llamafactory/extras/constants.py, PEFT_METHODS
 
 
-def recognise(source: ImportedFile, working_directory: Path, project: Project) -> Original | None:
+def recognise(source: ImportedFile, project: Project) -> Original | None:
     """A config that LLaMA Board saved, None for any other file.
 
     Raises QtuneError for one that it saved of an evaluation.

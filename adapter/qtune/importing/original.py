@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from qtune.config.project import Project
 from qtune.importing.parts import Translation
@@ -47,8 +46,8 @@ class Original:
     coverage: Coverage | None = None
 
 
-Recogniser = Callable[[ImportedFile, Path, Project], Original | None]
-"""(file, working directory, project) → what it is, None where it is of another kind.
+Recogniser = Callable[[ImportedFile, Project], Original | None]
+"""(file, project) → what it is, None where it is of another kind.
 
 Raises QtuneError for a file that is of its kind and cannot be read, or that is no training.
 """

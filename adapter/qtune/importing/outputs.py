@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from qtune.config.project import Project
@@ -15,7 +14,7 @@ _BOARDS_OWN = ("training_args.yaml", "llamaboard_config.yaml")
 _FIX = "import the YAML, JSON or script that started the training"
 
 
-def recognise(source: ImportedFile, working_directory: Path, project: Project) -> None:
+def recognise(source: ImportedFile, project: Project) -> None:
     """Raises QtuneError for such a file, with what it holds that matters; returns None for any other."""
     keys = source.keys or {}
     for what, signs, tells in _KINDS:

@@ -57,7 +57,7 @@ def read_import(path: Path, working_directory: Path, project: Project) -> Import
     """
     refuse_data(path)
     here = working_directory.resolve()
-    read = recognise(read_source(path, here), here, project)
+    read = recognise(read_source(path, here), project)
     part = read.part + arguments.translate(read.keys)
     registry = find_registry(read.keys.get("dataset_dir"), list(datasets.names_of(read.keys)), read.source)
     if registry is not None:

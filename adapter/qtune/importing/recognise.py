@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from qtune.config.aliases import aliases
 from qtune.config.kl import KL_BETA
 from qtune.config.presets import KEYS as PRESET_KEYS
@@ -32,34 +30,34 @@ _SIGNATURE = (
 _DEEPSPEED = ("zero_optimization", "train_micro_batch_size_per_gpu", "train_batch_size")
 
 
-def recognise(source: ImportedFile, working_directory: Path, project: Project) -> Original:
+def recognise(source: ImportedFile, project: Project) -> Original:
     """The file as the first of the kinds below that it is.
 
     Raises QtuneError where it is none of them, or trains nothing.
     """
     for kind in _KINDS:
-        original = kind(source, working_directory, project)
+        original = kind(source, project)
         if original is not None:
             other_uses.require_training(original)
             return original
     raise not_a_config(source)
 
 
-def _preset(source: ImportedFile, working_directory: Path, project: Project) -> None:
+def _preset(source: ImportedFile, project: Project) -> None:
     keys = source.keys or {}
     if "train" in keys and set(keys) <= set(PRESET_KEYS):
         fix = "put it into one of the project's preset directories as it is"
         raise QtuneError("is a qtune preset already", where=source.display, fix=fix)
 
 
-def _llamafactory(source: ImportedFile, working_directory: Path, project: Project) -> Original | None:
+def _llamafactory(source: ImportedFile, project: Project) -> Original | None:
     keys = source.keys or {}
     if _MODEL in keys and any(key in keys for key in _SIGNATURE) and not nested.has_its_own(keys):
         return Original("a LLaMA-Factory config", source, source.values(), whole=True)
     return None
 
 
-def _deepspeed(source: ImportedFile, working_directory: Path, project: Project) -> Original | None:
+def _deepspeed(source: ImportedFile, project: Project) -> Original | None:
     keys = source.keys or {}
     if not any(key in keys for key in _DEEPSPEED) or _MODEL in keys:
         return None
@@ -67,7 +65,7 @@ def _deepspeed(source: ImportedFile, working_directory: Path, project: Project) 
     return Original("a DeepSpeed config", source, part=part)
 
 
-def _training_config(source: ImportedFile, working_directory: Path, project: Project) -> Original | None:
+def _training_config(source: ImportedFile, project: Project) -> Original | None:
     """A config of no toolkit in particular, most of whose keys are known."""
     flat, renamed_part = nested.flatten(source)
     known = [key for key in flat if any(key in names for names in (arguments(), aliases(), renamed()))]

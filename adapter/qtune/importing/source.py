@@ -37,7 +37,7 @@ class ImportedFile:
     keys: Mapping[str, Any] | None
     lines: Mapping[KeyPath, int]
     roots: tuple[Path, ...]
-    here: Path = Path()
+    here: Path
     mounts: tuple[tuple[str, str], ...] = ()
     written: Mapping[str, ImportedFile] = field(default_factory=dict)
     cells: tuple[tuple[int, str], ...] = ()
@@ -83,14 +83,14 @@ class ImportedFile:
         """The file with paths that start from `directory` first, where there is one."""
         return self if directory is None else replace(self, roots=_distinct(directory, *self.roots))
 
-    def named(self, name: str, working_directory: Path) -> ImportedFile | None:
+    def named(self, name: str) -> ImportedFile | None:
         """The file that a path in this file means, as this one writes it or else as it lies there.
 
         Raises QtuneError for one that cannot be read.
         """
         here = self.written.get(normpath(name))
         path = self.find(name) if here is None else None
-        return here if path is None else read_source(path, working_directory, self.roots)
+        return here if path is None else read_source(path, self.here, self.roots)
 
     def writes(self, text: str, line: int) -> ImportedFile:
         """A file that this one writes; line: where its text begins in this one."""

@@ -7,7 +7,6 @@ commands/config/config_args.py, ClusterConfig.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 
 from qtune.config.project import Project
 from qtune.errors import QtuneError
@@ -82,7 +81,7 @@ def of_file(source: ImportedFile) -> dict[KeyPath, Value]:
     return settings
 
 
-def recognise(source: ImportedFile, working_directory: Path, project: Project) -> Original | None:
+def recognise(source: ImportedFile, project: Project) -> Original | None:
     """accelerate's own file as the part of a preset that it is, None where the file is none."""
     keys = source.keys or {}
     if not any(key in keys for key in _SIGNS) or "model_name_or_path" in keys:

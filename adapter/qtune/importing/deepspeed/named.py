@@ -19,7 +19,7 @@ def named(value: Value | None, train: Translation, read: Original) -> Translatio
         lines = {path[1:]: line for path, line in source.lines.items() if path[:1] == ("deepspeed",)}
         return zero.translate(DeepSpeedFile(value.value, lines, source.display), train, whole=read.whole)
     name = str(value.value)
-    file = source.named(name, source.here)
+    file = source.named(name)
     if file is None:
         return _stock(name, value, train, read)
     if file.keys is None:

@@ -11,7 +11,6 @@ import re
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 from qtune.config.project import Project
@@ -41,7 +40,7 @@ _STARTS = re.compile(r"llamafactory|\bpython|\btorchrun|\bdeepspeed|\baccelerate
 _NAMED = re.compile(r"[\w./-]+\.(?:ya?ml|json)\b")
 
 
-def notebook(source: ImportedFile, working_directory: Path, project: Project) -> Original | None:
+def notebook(source: ImportedFile, project: Project) -> Original | None:
     """A notebook as the training that its cells start or describe, None where the file is none."""
     if source.path.suffix != ".ipynb":
         return None
@@ -62,10 +61,10 @@ def notebook(source: ImportedFile, working_directory: Path, project: Project) ->
         places.append((first, name))
         first += python.count("\n") + 1
     source = replace(source, text="\n".join(texts), cells=tuple(places))
-    return _read("a notebook", source, working_directory, project, part)
+    return _read("a notebook", source, project, part)
 
 
-def markdown(source: ImportedFile, working_directory: Path, project: Project) -> Original | None:
+def markdown(source: ImportedFile, project: Project) -> Original | None:
     """Markdown as the training that its fenced code starts or describes, None where the file is none."""
     if source.path.suffix not in (".md", ".markdown"):
         return None
@@ -83,13 +82,11 @@ def markdown(source: ImportedFile, working_directory: Path, project: Project) ->
             text = _WINDOWS[language](text) if language in _WINDOWS else _PROMPT.sub("", text)
             program_lines[first - 1] = f"get_ipython().run_cell_magic('bash', '', {text!r})"
     source = replace(source, text="\n".join(program_lines), written=written)
-    return _read("a Markdown page", source, working_directory, project, Translation())
+    return _read("a Markdown page", source, project, Translation())
 
 
-def _read(
-    kind: str, source: ImportedFile, working_directory: Path, project: Project, part: Translation
-) -> Original:
-    original = program.recognise(kind, source, working_directory, project)
+def _read(kind: str, source: ImportedFile, project: Project, part: Translation) -> Original:
+    original = program.recognise(kind, source, project)
     if original is None:
         raise nothing_starts(kind, source)
     return replace(original, part=part + original.part)

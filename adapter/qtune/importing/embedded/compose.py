@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 from qtune.config.project import Project
@@ -17,14 +16,14 @@ from qtune.values import KeyPath
 _GPU = "gpu"
 
 
-def recognise(source: ImportedFile, working_directory: Path, project: Project) -> Original | None:
+def recognise(source: ImportedFile, project: Project) -> Original | None:
     """The training that a service's command starts, None where the file is no compose file."""
     services = (source.keys or {}).get("services")
     if not isinstance(services, dict) or not services:
         return None
     services = {name: service for name, service in services.items() if isinstance(service, dict)}
     found = [_container(name, service, source) for name, service in services.items()]
-    return imported("a compose file", found, source, working_directory, project)
+    return imported("a compose file", found, source, project)
 
 
 def _container(name: str, service: Mapping[str, Any], source: ImportedFile) -> Container:

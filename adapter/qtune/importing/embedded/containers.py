@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 
 from qtune.config.project import Project
 from qtune.errors import QtuneError
@@ -37,9 +36,7 @@ class Container:
     mounts: tuple[str, ...] = ()
 
 
-def imported(
-    kind: str, containers: list[Container], source: ImportedFile, working_directory: Path, project: Project
-) -> Original:
+def imported(kind: str, containers: list[Container], source: ImportedFile, project: Project) -> Original:
     """The training that one of the containers starts, on its GPUs.
 
     Raises QtuneError where none does, or several do.
@@ -48,7 +45,7 @@ def imported(
     for container in containers:
         if container.words:
             mounted = _mounted(container, source)
-            original = in_a_container(kind, _script(container), mounted, working_directory, project)
+            original = in_a_container(kind, _script(container), mounted, project)
             found += [(container, original)] if original else []
     if not found:
         raise nothing_starts(kind, source)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import shlex
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 from qtune.config.project import Project
@@ -24,12 +23,12 @@ _DOCUMENT = re.compile(r"<<-?[\"']?(\w+)[\"']?")
 _OLD_ENV = re.compile(r"([A-Za-z_]\w*)[ \t]+(.+)", re.DOTALL)
 
 
-def recognise(source: ImportedFile, working_directory: Path, project: Project) -> Original | None:
+def recognise(source: ImportedFile, project: Project) -> Original | None:
     """The training that a Dockerfile's command starts, None where the file is none."""
     if not _NAME.fullmatch(source.path.name):
         return None
     lines, images = _shell(source)
-    original = in_a_container("a Dockerfile", commands("\n".join(lines)), source, working_directory, project)
+    original = in_a_container("a Dockerfile", commands("\n".join(lines)), source, project)
     if original is None:
         raise nothing_starts("a Dockerfile", source)
     part = original.part

@@ -8,7 +8,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 from qtune.config.project import Project
@@ -44,7 +43,7 @@ class _Manifest:
         return self.above + self.lines.get(path, 1)
 
 
-def recognise(source: ImportedFile, working_directory: Path, project: Project) -> Original | None:
+def recognise(source: ImportedFile, project: Project) -> Original | None:
     """The training that a container starts, None where the file is no manifest; raises for broken YAML."""
     if not _MANIFEST.search(source.text) or (source.keys is not None and "kind" not in source.keys):
         return None
@@ -57,7 +56,7 @@ def recognise(source: ImportedFile, working_directory: Path, project: Project) -
                     written |= held(name, text, manifest.line("data", name) + 1, source)
     containers = [one for manifest in manifests for one in _containers(manifest.data, (), manifest, 1)]
     source = replace(source, written=written)
-    return imported("a Kubernetes manifest", containers, source, working_directory, project)
+    return imported("a Kubernetes manifest", containers, source, project)
 
 
 def _documents(source: ImportedFile) -> Iterator[_Manifest]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from pathlib import Path
 
 from qtune.config.project import Project
 from qtune.importing.embedded.start import nothing_starts, started
@@ -23,12 +22,12 @@ _MOST = 100_000  # put into one line
 _DEEPEST = 20
 
 
-def recognise(source: ImportedFile, working_directory: Path, project: Project) -> Original | None:
+def recognise(source: ImportedFile, project: Project) -> Original | None:
     """The training that a recipe starts, None where the file is no Makefile."""
     if not _NAME.fullmatch(source.path.name):
         return None
     script = commands(_shell(source.text))
-    original = started("a Makefile", script, source, working_directory, project)
+    original = started("a Makefile", script, source, project)
     if original is None:
         raise nothing_starts("a Makefile", source)
     return original

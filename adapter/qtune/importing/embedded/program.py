@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from pathlib import Path
 from posixpath import normpath
 from typing import Any
 
@@ -34,7 +33,7 @@ _LONGEST = 200  # of a variable's text in a shell line
 _FIX = "write the value there, instead of what computes it"
 
 
-def recognise(kind: str, source: ImportedFile, working_directory: Path, project: Project) -> Original | None:
+def recognise(kind: str, source: ImportedFile, project: Project) -> Original | None:
     """The training of a program, None where it has none; kind: what the program is, in words.
 
     Raises QtuneError where there are several, or where nothing can be known of the one.
@@ -49,10 +48,10 @@ def recognise(kind: str, source: ImportedFile, working_directory: Path, project:
     if program.given:
         call, config = program.given[0]
         run = Command((Word(_RUN_EXP, call.line),), {}, program.exported)
-        _, part = processes(run, 1, source, {}, Job(), None, working_directory)
+        _, part = processes(run, 1, source, {}, Job(), None)
         part += _unsaid_processes(call)
         return _known(Original(f"{kind} that calls {_RUN_EXP}", source, _keys(config), part, whole=True))
-    original = started(kind, program.script, source, working_directory, project)
+    original = started(kind, program.script, source, project)
     if original is not None:
         return _known(original)
     toolkit = ms_swift_program.translate(calls, source, project) or toolkits.translate(calls, source, project)

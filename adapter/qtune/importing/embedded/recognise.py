@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 
 from qtune.config.project import Project
 from qtune.importing.embedded import cells, compose, dockerfile, kubernetes, makefile, program, windows
@@ -16,25 +15,25 @@ _BATCH = re.compile(r"(?im)^\s*(?:@echo\s+off|set\s+\w+=|llamafactory-cli\b.*\^\
 _POWERSHELL = re.compile(r"(?im)^\s*\$env:\w+\s*=")
 
 
-def recognise(source: ImportedFile, working_directory: Path, project: Project) -> Original | None:
+def recognise(source: ImportedFile, project: Project) -> Original | None:
     """The training of the first of the kinds below that the file is, None where it is none of them."""
     for kind in _KINDS:
-        original = kind(source, working_directory, project)
+        original = kind(source, project)
         if original is not None:
             return original
     return None
 
 
-def _python(source: ImportedFile, working_directory: Path, project: Project) -> Original | None:
+def _python(source: ImportedFile, project: Project) -> Original | None:
     if source.path.suffix != ".py":
         return None
-    original = program.recognise("a Python program", source, working_directory, project)
+    original = program.recognise("a Python program", source, project)
     if original is None:
         raise nothing_starts("a Python program", source)
     return original
 
 
-def _windows(source: ImportedFile, working_directory: Path, project: Project) -> Original | None:
+def _windows(source: ImportedFile, project: Project) -> Original | None:
     suffix, text = source.path.suffix.lower(), source.text
     if suffix == ".ps1" or (not suffix and source.keys is None and _POWERSHELL.search(text)):
         kind, script = "a PowerShell script", commands(windows.of_powershell(text))
@@ -42,7 +41,7 @@ def _windows(source: ImportedFile, working_directory: Path, project: Project) ->
         kind, script = "a batch file", commands(windows.of_batch(text))
     else:
         return None
-    original = started(kind, script, source, working_directory, project)
+    original = started(kind, script, source, project)
     if original is None:
         raise nothing_starts(kind, source)
     return original

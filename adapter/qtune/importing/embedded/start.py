@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import replace
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 from posixpath import normpath
 
 from qtune.config.project import Project
@@ -21,18 +21,16 @@ _CONFIG = re.compile(r"(?<![\w.@/-])[\w.@/-]+\.(?:ya?ml|json)\b")
 _MOST = 100  # files that a container may name
 
 
-def started(
-    kind: str, script: list[Command], source: ImportedFile, working_directory: Path, project: Project
-) -> Original | None:
+def started(kind: str, script: list[Command], source: ImportedFile, project: Project) -> Original | None:
     """The training that one of the commands starts, None where none does; kind: of the file, in words."""
-    original = commands.started(script, source, working_directory, project)
+    original = commands.started(script, source, project)
     if original is None:
         return None
     return replace(original, kind=f"a command in {kind}")
 
 
 def in_a_container(
-    kind: str, script: list[Command], source: ImportedFile, working_directory: Path, project: Project
+    kind: str, script: list[Command], source: ImportedFile, project: Project
 ) -> Original | None:
     """The training that one of the commands starts in a container, whose paths are not this machine's.
 
@@ -42,15 +40,15 @@ def in_a_container(
     words = [word for command in script for word in command.words]
     named = {name: word.line for word in reversed(words) for name in _CONFIG.findall(word.text)}
     for name, line in list(named.items())[-_MOST:]:
-        if source.named(name, working_directory) is not None:
+        if source.named(name) is not None:
             continue
         parts = PurePosixPath(name).parts
         tails = (str(PurePosixPath(*parts[at:])) for at in range(1, len(parts)))
-        file = next(filter(None, (source.named(tail, working_directory) for tail in tails)), None)
+        file = next(filter(None, (source.named(tail) for tail in tails)), None)
         if file is not None:
             written[normpath(name)] = file
             part += noted("", f"{name} of the container is {file.display} here", source.at(line))
-    original = started(kind, script, replace(source, written=written), working_directory, project)
+    original = started(kind, script, replace(source, written=written), project)
     return None if original is None else replace(original, part=original.part + part)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path, PurePath
+from pathlib import PurePath
 from posixpath import normpath
 
 from qtune.config.project import Project
@@ -72,19 +72,17 @@ _CHANGING = ("sed", "yq", "jq", "perl", "envsubst", "awk")
 _SHELLS = ("bash", "sh", "zsh", "source", ".", "sbatch", "srun")
 
 
-def recognise(source: ImportedFile, working_directory: Path, project: Project) -> Original | None:
+def recognise(source: ImportedFile, project: Project) -> Original | None:
     """A shell script as the training that it starts, None where it starts none.
 
     Raises QtuneError where it starts more than one, and for a config file of the command that cannot be read.
     """
     if source.keys is not None:
         return None
-    return started(commands(source.text), source, working_directory, project)
+    return started(commands(source.text), source, project)
 
 
-def started(
-    script: Sequence[Command], source: ImportedFile, working_directory: Path, project: Project
-) -> Original | None:
+def started(script: Sequence[Command], source: ImportedFile, project: Project) -> Original | None:
     """The training that one of the commands starts; like `recognise`.
 
     script: commands of any file, as `shell.commands` tells them.
@@ -104,14 +102,14 @@ def started(
         _in_its_directories(source, all_of_it), written={**source.written, **as_files(files, source)}
     )
     if isinstance(start, Start):
-        read = started_toolkit(start, command, source, working_directory, project)
+        read = started_toolkit(start, command, source, project)
         command, index = without_taken(start, command), start.index
     else:
-        read = _llamafactory(command, start, source, others, files, working_directory, project)
+        read = _llamafactory(command, start, source, others, files, project)
         index = start
     asked, one = _job(inside, source)
     part = one + asked.part + read.part + surroundings(inside, source)
-    decided, one = processes(command, index, source, read.keys, asked, inside.gpus, working_directory)
+    decided, one = processes(command, index, source, read.keys, asked, inside.gpus)
     part += one
     if isinstance(start, Start):
         part += alone(start, command, part, source)
@@ -125,7 +123,6 @@ def _llamafactory(
     source: ImportedFile,
     others: Sequence[Command],
     files: Mapping[str, HereDocument],
-    working_directory: Path,
     project: Project,
 ) -> Original:
     """The arguments of a command that starts LLaMA-Factory, from its config and its options, which win."""
@@ -138,7 +135,7 @@ def _llamafactory(
         path = normpath(name.text)
         if path in files and path not in source.written:
             source.writes(files[path].text, files[path].line)  # says what is wrong with it
-        file = None if name.hole else source.named(name.text, working_directory)
+        file = None if name.hole else source.named(name.text)
         if name.hole is not None:
             part += holes([name], source)
         elif file is None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from pathlib import Path, PurePath
+from pathlib import PurePath
 
 from qtune.errors import QtuneError
 from qtune.importing.accelerate import settings as accelerate
@@ -46,7 +46,6 @@ def processes(
     keys: Mapping[str, Value],
     job: Job,
     gpus: Word | None,
-    working_directory: Path,
 ) -> tuple[dict[str, Value], Translation]:
     """(arguments that accelerate decides, what starts the processes on all nodes).
 
@@ -56,7 +55,7 @@ def processes(
     words = list(command.words[:start])
     starter = next((name for word in words if (name := PurePath(word.text).name) in STARTERS), None)
     if starter == "accelerate":
-        decided, part = _accelerate(command, words, source, keys, working_directory)
+        decided, part = _accelerate(command, words, source, keys)
     else:
         part = _launcher(command, words, source, starter)
     if (
@@ -117,7 +116,6 @@ def _accelerate(
     words: list[Word],
     source: ImportedFile,
     keys: Mapping[str, Value],
-    working_directory: Path,
 ) -> tuple[dict[str, Value], Translation]:
     """accelerate's flags, and the file that they name; the flags win."""
     flags: dict[str, Value] = {}
@@ -129,7 +127,7 @@ def _accelerate(
         if key is None:
             part += holes([word], source)
         elif key == "config_file":
-            settings, one = _config_file(value, source, origin, working_directory)
+            settings, one = _config_file(value, source, origin)
             part += one
         elif key in RANKS:
             part += rank(key, origin)
@@ -148,12 +146,12 @@ def _accelerate(
 
 
 def _config_file(
-    value: Word, source: ImportedFile, origin: Origin, working_directory: Path
+    value: Word, source: ImportedFile, origin: Origin
 ) -> tuple[dict[KeyPath, Value], Translation]:
     """The settings of accelerate's file, or of the one of that name in LLaMA-Factory's repository."""
     if value.hole:
         return {}, holes([value], source, "config_file")
-    file = source.named(value.text, working_directory)
+    file = source.named(value.text)
     if file is not None:
         try:
             return accelerate.of_file(file), Translation()

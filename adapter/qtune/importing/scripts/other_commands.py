@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path, PurePath
+from pathlib import PurePath
 
 from qtune.config.project import Project
 from qtune.errors import QtuneError
@@ -22,7 +22,7 @@ _SWIFT |= {"export": "export", "merge-lora": "export"}
 _CONFIGS = (".yaml", ".yml", ".json")
 
 
-def recognise(source: ImportedFile, working_directory: Path, project: Project) -> None:
+def recognise(source: ImportedFile, project: Project) -> None:
     """Raises QtuneError for a script that exports, asks or evaluates a model; returns None for any other."""
     if source.keys is not None:
         return
@@ -38,7 +38,7 @@ def recognise(source: ImportedFile, working_directory: Path, project: Project) -
             rest = list(words[at + 2 :])
             file = None
             if rest and rest[0].text.endswith(_CONFIGS):
-                file = source.named(rest.pop(0).text, working_directory)
+                file = source.named(rest.pop(0).text)
             keys = file.values() if file else {}
             keys |= {key: value for key, value, _ in arguments_of(rest, source, overriding=file is not None)}
             require_training(Original("", source, keys, whole=True))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 
 from qtune.config.project import Project
 from qtune.importing.arguments import QTUNES_OWN
@@ -34,9 +33,7 @@ def without_taken(start: Start, command: Command) -> Command:
     return replace(command, exported=exported, assigned=assigned)
 
 
-def started_toolkit(
-    start: Start, command: Command, source: ImportedFile, working_directory: Path, project: Project
-) -> Original:
+def started_toolkit(start: Start, command: Command, source: ImportedFile, project: Project) -> Original:
     """What a command that starts a toolkit trains; raises QtuneError like `starts.read`.
 
     What the script alone could compute is a warning, and left out.
@@ -56,7 +53,7 @@ def started_toolkit(
             part += warned(key, f"left out: {hole}", "set it in the preset", value.origin)
     for name, word in taken(start, command).items():
         keys[name] = Value(plain(word.text), place(source, word))
-    original = starts.read(start, keys, named, source, working_directory, project)
+    original = starts.read(start, keys, named, source, project)
     return replace(original, part=part + original.part)
 
 

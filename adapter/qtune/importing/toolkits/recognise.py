@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any
 
 from qtune.config.project import Project
@@ -34,7 +33,7 @@ _READ: tuple[Callable[[ImportedFile, Project], Original | None], ...] = (
 """The toolkits of which a config's other words say what its keys mean."""
 
 
-def recognise(source: ImportedFile, working_directory: Path, project: Project) -> Original | None:
+def recognise(source: ImportedFile, project: Project) -> Original | None:
     """A toolkit's config as its translation, None where the file is none."""
     if source.keys is None:
         return None

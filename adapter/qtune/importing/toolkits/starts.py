@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path, PurePath
+from pathlib import PurePath
 
 from qtune.config.project import Project
 from qtune.errors import QtuneError
@@ -76,7 +76,6 @@ def read(
     keys: Keys,
     named: Value | None,
     source: ImportedFile,
-    working_directory: Path,
     project: Project,
 ) -> Original:
     """What the command trains: its config file, and its options, which win.
@@ -93,7 +92,7 @@ def read(
             given |= assigned({str(text): named for text in rest})
             named = replace(named, value=first)
     if named is not None:
-        file = source.named(str(named.value), working_directory)
+        file = source.named(str(named.value))
         if file is None:
             part = refused("", f"there is no {named.value}", starter.fix, named.origin)
             return Original(f"a command of {starter.name}", source, part=part)
