@@ -8,6 +8,7 @@ command that begins to load what it does not need fails. Rerun it anywhere with 
 from __future__ import annotations
 
 import os
+import shutil
 import statistics
 import subprocess
 import sys
@@ -19,12 +20,14 @@ BIN = Path(sys.executable).parent
 IMPORTS = "python -c 'import typer, yaml, jinja2'"
 LIBRARY = "llamafactory-cli version"
 COMPLETION = "completion of `qtune render st`"
+SHAPE = Path(__file__).parents[1] / "tests" / "import_toolkits" / "axolotl" / "vision_lora.yaml"
 GOALS = {
     "qtune --help": 1.5,
     "qtune presets": 1.5,
     "qtune show stage3": 1.5,
     "qtune check": 1.7,
     "qtune render stage3": 1.7,
+    f"qtune import {SHAPE.name}": 2.5,
     COMPLETION: 1.2,
 }
 """Most times that the bare imports take."""
@@ -57,6 +60,7 @@ def main() -> int:
     times: dict[str, list[float]] = {name: [] for name in names}
     with tempfile.TemporaryDirectory() as directory:
         subprocess.run([str(BIN / "qtune"), "init", "."], cwd=directory, check=True, capture_output=True)
+        shutil.copy(SHAPE, directory)
         for name in names:
             seconds(name, directory)
         for index in range(ROUNDS):
