@@ -646,3 +646,34 @@ def test_what_accelerate_has_alone_is_one_finding(root: Path, line: str, finding
 def test_a_config_for_sagemaker_is_told_what_to_import(root: Path) -> None:
     with pytest.raises(QtuneError, match="is for Amazon SageMaker"):
         imported(root, "compute_environment: AMAZON_SAGEMAKER\niam_role_name: r\n", "a.yaml")
+
+
+OPTIONS = """\
+MODEL=Qwen/Qwen3-8B
+RATE=1e-4
+while [[ "$1" != "" ]]; do
+  case $1 in
+    -m | --model ) shift; MODEL=$1 ;;
+    --rate) RATE="${2}"; shift ;;
+    *) echo "unknown: $1"; exit 1 ;;
+  esac
+  shift
+done
+while getopts "t:" name; do
+  case $name in
+    t) KIND=$OPTARG ;;
+  esac
+done
+llamafactory-cli train --stage sft --do_train --model_name_or_path $MODEL --learning_rate $RATE \\
+  --dataset answers --template qwen3 --finetuning_type lora --output_dir out
+"""
+
+
+def test_a_script_is_called_without_options(root: Path) -> None:
+    """What its options would replace has the default above; patterns of a case are no commands."""
+    found = imported(root, OPTIONS)
+    assert found.errors == ()
+    train = yaml.safe_load(found.text)["train"]
+    assert (train["model_name_or_path"], train["learning_rate"]) == ("Qwen/Qwen3-8B", 1e-4)
+    unset = imported(root, OPTIONS.replace("RATE=1e-4\n", "", 1))
+    assert [error.key for error in unset.errors] == ["learning_rate"]

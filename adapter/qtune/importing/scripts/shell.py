@@ -58,6 +58,9 @@ def commands(text: str, line: int = 1, variables: Mapping[str, Word] | None = No
     return shell.commands
 
 
+_OF_THE_CALLER = re.compile(r"\$\{?(?:[1-9]|OPTARG)\b")
+
+
 @dataclass
 class _Shell:
     scope: Scope
@@ -65,6 +68,7 @@ class _Shell:
     commands: list[Command] = field(default_factory=list)
     functions: dict[str, list[Statement]] = field(default_factory=dict)
     conditions: int = 0
+    cases: int = 0
     depth: int = 0
     steps: int = 0
     piped: HereDocument | None = None
@@ -143,12 +147,15 @@ class _Shell:
         while raw and raw[0].bare in _KEYWORDS:
             keyword, raw = raw[0].bare, raw[1:]
             self.conditions = max(0, self.conditions + (keyword in _OPENING) - (keyword in _CLOSING))
+            self.cases = max(0, self.cases + (keyword == "case") - (keyword == "esac"))
             if keyword in _WITH_WORDS:
                 return None
+        if raw and self.cases and raw[0].bare.startswith("-"):
+            return None  # a pattern of the case, `-m | --model)`
         before: dict[str, Word] = {}
         while raw and _ASSIGNMENT.fullmatch(first(raw[0])):
             name, words = self._assignment(raw[0])
-            if all(_ASSIGNMENT.fullmatch(first(word)) for word in raw):
+            if all(_ASSIGNMENT.fullmatch(first(word)) for word in raw) and not self._is_an_option(raw[0]):
                 self._set(name, words, raw[0].line)
             before[name] = joined(words, raw[0].line)
             raw = raw[1:]
@@ -187,6 +194,12 @@ class _Shell:
             # the value of an assignment is not split
             words = [joined(self.scope.expand(value, split=False), raw.line)]
         return match[1], [*self.scope.variables.get(match[1], []), *words] if match[2] else words
+
+    def _is_an_option(self, raw: RawWord) -> bool:
+        """Whether it replaces a default where the caller gives an option, which nobody did here."""
+        name = first(raw).partition("=")[0]
+        given = any(_OF_THE_CALLER.search(piece.text) for piece in raw.pieces if piece.quote != "'")
+        return given and bool(self.conditions) and not self.scope.arguments and name in self.scope.variables
 
     def _set(self, name: str, words: list[Word], line: int) -> None:
         if self.conditions:
