@@ -202,7 +202,6 @@ def test_a_key_becomes(root: Path, text: str, expected: Mapping[str, Any]) -> No
         ("attn_implementation: xformers", "attn_implementation"),
         ("plugins: [axolotl.integrations.diffusion.DiffusionPlugin]", "plugins"),
         ("deepspeed: configs/mine.json", "deepspeed"),
-        ("fsdp: [full_shard]\nfsdp_config: {fsdp_offload_params: true}", "fsdp_config"),
         ("context_parallel_size: 4", "context_parallel_size"),
         ("wandb_project: ours", "wandb_project"),
         ("unfrozen_parameters: ['model.layers.3[0-9]']", "unfrozen_parameters"),
@@ -226,6 +225,9 @@ def test_a_training_that_llamafactory_does_not_have_is_an_error(root: Path, text
 def test_fsdp_is_accelerates_launcher(root: Path) -> None:
     part = read(root, LEAST + "fsdp_version: 2\nfsdp_config: {offload_params: false}").part
     assert part.values["launch", "launcher"].value == "accelerate" and part.findings == ()
+    offloaded = imported(root, LEAST + "fsdp: [full_shard]\nfsdp_config: {fsdp_offload_params: true}")
+    assert offloaded.errors == ()
+    assert yaml.safe_load(offloaded.text)["train"]["fsdp_config"] == {"fsdp_offload_params": True}
 
 
 def test_deepspeeds_files_of_axolotl_are_known_by_name_and_one_here_is_read(root: Path) -> None:

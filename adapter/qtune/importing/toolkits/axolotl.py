@@ -8,7 +8,6 @@ from functools import cache
 from typing import Any
 
 from qtune.errors import QtuneError
-from qtune.files import dump_yaml
 from qtune.importing.parts import Translation, noted, warned
 from qtune.importing.toolkits.axolotl_data import chat_template, datasets, is_text
 from qtune.importing.toolkits.data import mapping
@@ -291,20 +290,19 @@ def _sample_packing(key: str, value: Value, reading: Reading) -> Translation:
 
 
 def _fsdp(key: str, value: Value, reading: Reading) -> Translation:
-    """FSDP is accelerate's, whose file qtune writes: what that says otherwise is a finding."""
+    """FSDP is accelerate's, whose file qtune writes with what `fsdp_config` says of where weights lie."""
     if not value.value:
         return noted(key, "left out: it is off", value.origin)
     part = Translation({("launch", "launcher"): Value("accelerate", value.origin)})
     part += noted(key, "`launcher: accelerate` under `launch:` is FSDP", value.origin)
     settings = _fsdp_settings(value.value)
-    other = [
-        f"{name}: {dump_yaml(settings[name])}"
+    other = {
+        f"fsdp_{name}": settings[name]
         for name in _FSDP_OF_QTUNE
         if name in settings and settings[name] != _FSDP_OF_QTUNE[name]
-    ]
+    }
     if other:
-        fix = "a `zero:` block says where weights lie; see `qtune presets`, zero3 and stage2_offload"
-        part += warned(key, f"qtune's FSDP has no {', '.join(other)}", fix, value.origin)
+        part += becomes(key, value, {"fsdp_config": other})
     rest = [name for name in settings if name not in _FSDP_OF_QTUNE]
     if rest:
         part += noted(key, f"left out, as qtune's FSDP decides it: {', '.join(rest)}", value.origin)
