@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import cache
 
 from qtune.files import table_beside
 
 
-@cache
 def aliases() -> Mapping[str, str]:
     """LLaMA-Factory's name by the other one."""
     names: Mapping[str, str] = table_beside(__file__, "aliases.yaml")

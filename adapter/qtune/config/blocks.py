@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import cache
 from typing import Any
 
 from qtune.files import table_beside
@@ -19,7 +18,6 @@ _IN_A_PRESET = {
 }
 
 
-@cache
 def blocks() -> Mapping[str, Mapping[str, Any]]:
     """By block and name: the argument, or for a value the arguments that say it."""
     table: Mapping[str, Mapping[str, Any]] = table_beside(__file__, "blocks.yaml")

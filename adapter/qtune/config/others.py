@@ -83,6 +83,5 @@ def _refused(key: str, why: str, where: str) -> QtuneError:
     )
 
 
-@cache
 def _table() -> Any:
     return table_beside(__file__, "others.yaml")

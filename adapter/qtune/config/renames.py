@@ -101,7 +101,6 @@ def renamed_value(name: str, value: Any) -> RenamedValue | None:
     return None
 
 
-@cache
 def _table() -> Any:
     return table_beside(__file__, "renames.yaml")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache, lru_cache
+from functools import lru_cache
 from string import Template
 from typing import Any, Literal
 
@@ -51,7 +51,6 @@ class Flaw:
         return cls(row.get("kind", id), row["effect"], message, fix)
 
 
-@cache
 def _table() -> dict[str, dict[str, Any]]:
     table: dict[str, dict[str, Any]] = table_beside(__file__, "flaws.yaml")
     return table

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
 from itertools import pairwise
 from typing import Any
 
@@ -35,7 +34,6 @@ class Speakers:
     needs_openai: bool
 
 
-@cache
 def usual_names() -> dict[str, Any]:
     """The content of usual_names.yaml."""
     names: dict[str, Any] = table_beside(__file__, "usual_names.yaml")

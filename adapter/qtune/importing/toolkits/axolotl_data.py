@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import cache
 from typing import Any
 
 from qtune.files import table_beside
@@ -49,7 +48,6 @@ _COLUMNS = {
 }
 
 
-@cache
 def _tables() -> Mapping[str, Any]:
     tables: Mapping[str, Any] = table_beside(__file__, "axolotl_data.yaml")
     return tables

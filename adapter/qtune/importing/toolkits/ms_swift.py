@@ -116,7 +116,6 @@ def _is_quiet(key: str, value: Any, toolkit: Toolkit, keys: Mapping[str, Value])
     return at_default and (recorded or row is None or bool(row.missing))
 
 
-@cache
 def _defaults() -> Mapping[str, Any]:
     """What ms-swift takes where a key is silent."""
     found: Mapping[str, Any] = table_beside(__file__, "ms-swift-defaults.yaml")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from functools import cache
 from typing import Any
 
 from qtune.files import from_json, table_beside
@@ -18,7 +17,6 @@ _NAMED = re.compile(
 )
 
 
-@cache
 def words() -> Mapping[str, Any]:
     """What the readers of ms-swift's keys know beside its table."""
     found: Mapping[str, Any] = table_beside(__file__, "ms-swift-words.yaml")

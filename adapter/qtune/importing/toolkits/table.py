@@ -24,7 +24,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from functools import cache
 from typing import Any
 
 from qtune.config.project import Project
@@ -132,7 +131,6 @@ def shared_words(name: str) -> Mapping[str, Any]:
     return words
 
 
-@cache
 def _words() -> Mapping[str, Any]:
     tables: Mapping[str, Any] = table_beside(__file__, "words.yaml")
     return tables

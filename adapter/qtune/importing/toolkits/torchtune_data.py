@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import cache
 from typing import Any
 
 from qtune.files import table_beside
@@ -34,7 +33,6 @@ _OPENAI = {
 _FILES = ("json", "csv", "parquet", "arrow", "text")
 
 
-@cache
 def names() -> Mapping[str, Any]:
     """torchtune's names for models, layers and data."""
     table: Mapping[str, Any] = table_beside(__file__, "torchtune_names.yaml")

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import cache
 from typing import Any
 
 from qtune.files import table_beside
 
 
-@cache
 def defaults() -> Mapping[str, Mapping[str, Any]]:
     """By model_type; those of the parts of a model that sees, by the part's name and its model_type."""
     found: Mapping[str, Mapping[str, Any]] = table_beside(__file__, "defaults.yaml")
