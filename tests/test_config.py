@@ -188,6 +188,12 @@ def test_evaluation_is_on_where_there_is_data_and_on_the_saving_steps(given: dic
     )
 
 
+def test_evaluation_goes_with_the_checkpoints_of_each_epoch() -> None:
+    train = resolved("lora", save_strategy="epoch", val_size=0.1).block("train")
+    assert (train["eval_strategy"], train["load_best_model_at_end"]) == ("epoch", True)
+    assert "eval_steps" not in train
+
+
 def test_evaluation_is_off_without_data() -> None:
     train = resolved("lora").block("train")
     assert train["eval_strategy"] == "no"

@@ -170,6 +170,19 @@ def _from_metrics(known: Known) -> str:
     return "eval_on_each_dataset" if known.evaluates and known.lacks_judge else _from_evaluation(known)
 
 
+def _eval_strategy(known: Known) -> str:
+    """Where there is data for it, with each checkpoint, so that the best one can be kept."""
+    if not known.has_evaluation_data or known.why_not_evaluate is not None:
+        return "no"
+    return "epoch" if known.config.get("train", "save_strategy") == "epoch" else "steps"
+
+
+def _eval_steps(known: Known) -> Any:
+    given = known.config.get("train", "eval_strategy")
+    strategy = _eval_strategy(known) if given == AUTO else given
+    return known.config.get("train", "save_steps") if known.evaluates and strategy == "steps" else None
+
+
 # What decided each `auto`, and what it becomes (None removes the key). Any other `auto` is the library's own.
 _Resolver = tuple[str | Callable[[Known], str], Callable[[Known], Any]]
 _RESOLVERS: dict[KeyPath, _Resolver] = {
@@ -187,14 +200,8 @@ _RESOLVERS: dict[KeyPath, _Resolver] = {
     ("train", "ref_model"): ("model", lambda known: known.reference_model),
     ("train", "ref_model_quantization_bit"): ("quantization_bit", _reference_bits),
     ("train", "val_size"): (_from_evaluation, _val_size),
-    ("train", "eval_strategy"): (
-        _from_evaluation,
-        lambda known: "steps" if known.has_evaluation_data and known.why_not_evaluate is None else "no",
-    ),
-    ("train", "eval_steps"): (
-        _from_evaluation,
-        lambda known: known.config.get("train", "save_steps") if known.evaluates else None,
-    ),
+    ("train", "eval_strategy"): (_from_evaluation, _eval_strategy),
+    ("train", "eval_steps"): (_from_evaluation, _eval_steps),
     ("train", "load_best_model_at_end"): (_from_metrics, lambda known: known.can_load_best or None),
     ("zero", "offload_optimizer", "device"): (_from_hardware, _optimizer_device),
     ("zero", "offload_optimizer", "nvme_path"): ("launch.nvme_path", _optimizer_path),
