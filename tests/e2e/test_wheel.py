@@ -116,7 +116,7 @@ def test_wheel_carries_what_it_needs_and_no_more(wheel: Path) -> None:
     assert {path.relative_to(package).as_posix() for path in sources} | {"qtune/py.typed"} <= names
     assert not [name for name in names if name.endswith((".pyc", ".safetensors")) or "tests/" in name]
     assert {name.split("/")[0].rpartition(".")[2] for name in names} <= {"qtune", "dist-info"}
-    assert wheel.stat().st_size < 1_000_000
+    assert wheel.stat().st_size < 1_200_000
 
 
 def test_its_metadata_is_what_an_index_takes(wheel: Path) -> None:
