@@ -91,12 +91,12 @@ def test_where_the_registry_lies_is_where_a_config_ran(root: Path) -> None:
 
 
 def test_a_script_says_its_directory(root: Path) -> None:
-    script = "cd work\nllamafactory-cli train conf/a.yaml --adapter_name_or_path saves/a --media_dir pics\n"
+    script = "cd tuning\nllamafactory-cli train conf/a.yaml --adapter_name_or_path saves/a --media_dir pics\n"
     tree = {**LYING, **below("saves/a", ADAPTER), "conf/a.yaml": TRAIN, "pics/1.png": ""}
-    found = imported(root, "run.sh", {"run.sh": script, **below("work", tree), "pics/2.png": ""})
+    found = imported(root, "run.sh", {"run.sh": script, **below("tuning", tree), "pics/2.png": ""})
     block = train(found)
-    assert (block["adapter_name_or_path"], block["media_dir"]) == ("work/saves/a", "work/pics")
-    assert found.datasets == {"notes": {"file_name": "../work/data/notes.jsonl"}}
+    assert (block["adapter_name_or_path"], block["media_dir"]) == ("tuning/saves/a", "tuning/pics")
+    assert found.datasets == {"notes": {"file_name": "../tuning/data/notes.jsonl"}}
 
 
 def test_each_path_that_was_found_is_said_once(root: Path) -> None:

@@ -400,14 +400,14 @@ def test_what_only_names_a_command_starts_nothing(root: Path, line: str) -> None
 def test_containers_say_their_gpus_image_and_mounts(root: Path) -> None:
     text = (
         "docker run --rm -it --gpus '\"device=0,3\"' --shm-size=32g -e WANDB_MODE=offline "
-        "-v $(pwd):/w -v /models:/models:ro --mount type=bind,source=/cache,target=/root/.cache "
+        "-v $(pwd):/w -v /models:/models:ro --mount type=bind,source=/cache,target=/home/a/.cache "
         "-w /w tuner:1 bash -c 'llamafactory-cli train /w/run.yaml'\n"
     )
     result = imported(root, text)
     assert preset(result)["launch"] == {"nproc_per_node": 2}
     notes = "\n".join(said(result))
     assert (
-        "docker run tuner:1, . as /w, /models as /models, /cache as /root/.cache, --shm-size 32g, -w /w: "
+        "docker run tuner:1, . as /w, /models as /models, /cache as /home/a/.cache, --shm-size 32g, -w /w: "
         "no part of a preset"
     ) in notes
     assert "WANDB_MODE: is no part of a preset" in notes and "offline" not in notes

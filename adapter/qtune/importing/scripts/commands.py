@@ -232,8 +232,7 @@ def _job(inside: Inside, source: ImportedFile) -> tuple[Job, Translation]:
 
 
 def _says_nodes(command: Command) -> bool:
-    variables = {**command.exported, **command.assigned}
-    return "NNODES" in variables or any(
+    return "NNODES" in command.variables or any(
         "nodes" in word.text or "num_machines" in word.text for word in command.words
     )
 

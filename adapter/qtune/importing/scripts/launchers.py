@@ -169,7 +169,7 @@ def _config_file(
 def _environment(command: Command, source: ImportedFile, job: Job, gpus: Word | None) -> Translation:
     """The variables before the command and those exported above it; values are not repeated, for secrets."""
     part = Translation()
-    variables = {**command.exported, **command.assigned}
+    variables = command.variables
     # one process for each device that it sees is the command line's way (llamafactory/launcher.py)
     by_devices = "NPROC_PER_NODE" not in variables and any(
         PurePath(word.text).name in CLI for word in command.words
@@ -253,8 +253,7 @@ def _processes(value: Word, command: Command, source: ImportedFile, word: Word, 
     """launch.nproc_per_node; nothing of it where it is the number of all GPUs."""
     origin, text = place(source, word), value.text
     if value.means == GPUS:
-        variables = {**command.exported, **command.assigned}
-        devices = variables.get("CUDA_VISIBLE_DEVICES")
+        devices = command.variables.get("CUDA_VISIBLE_DEVICES")
         if devices is None or devices.hole or not devices.text:
             return noted("nproc_per_node", "left out: as many as there are GPUs, as qtune does", origin)
         text = _length(devices).text

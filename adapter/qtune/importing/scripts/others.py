@@ -21,8 +21,7 @@ from qtune.values import Value
 def taken(start: Start, command: Command) -> dict[str, Word]:
     """The variables of the command that the toolkit reads as arguments."""
     known = starts.variables(start)
-    variables = {**command.exported, **command.assigned}
-    return {name: word for name, word in variables.items() if name in known and not word.hole}
+    return {name: word for name, word in command.variables.items() if name in known and not word.hole}
 
 
 def without_taken(start: Start, command: Command) -> Command:
@@ -66,7 +65,7 @@ def alone(start: Start, command: Command, part: Translation, source: ImportedFil
         return Translation()
     origin = place(source, command.words[0])
     one = Translation({("launch", "nproc_per_node"): Value(1, origin)})
-    devices = {**command.exported, **command.assigned}.get("CUDA_VISIBLE_DEVICES")
+    devices = command.variables.get("CUDA_VISIBLE_DEVICES")
     several = len([device for device in devices.text.split(",") if device]) if devices else 1
     if several < 2:
         return one + noted("nproc_per_node", "launch.nproc_per_node: 1, as nothing says more", origin)

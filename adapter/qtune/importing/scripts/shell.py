@@ -46,6 +46,11 @@ class Command:
     def line(self) -> int:
         return self.words[0].line
 
+    @property
+    def variables(self) -> Mapping[str, Word]:
+        """Those that the command sees."""
+        return {**self.exported, **self.assigned}
+
 
 def commands(text: str, line: int = 1, variables: Mapping[str, Word] | None = None) -> list[Command]:
     """Every simple command of the script, in its order; assignments take effect along the way.

@@ -139,7 +139,7 @@ def _text(outer: Inside, text: str, line: int) -> Iterator[Inside]:
         text, line = document.text, document.line
         outer = replace(outer, scripts=(*outer.scripts, document))
         document = None
-    for inner in commands(text, line, {**command.exported, **command.assigned}):
+    for inner in commands(text, line, command.variables):
         yield replace(outer, command=inner if inner.document else replace(inner, document=document))
 
 
